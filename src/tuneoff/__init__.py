@@ -1,0 +1,37 @@
+"""Tuneoff: which fine-tuning method should I use, what does it cost, and what do I lose?
+
+>>> import tuneoff
+>>> study = tuneoff.load_study("quickstart")
+>>> results = tuneoff.run_study(study)
+>>> results.to_pandas()[["arm", "seed", "test_accuracy", "train_seconds"]]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tuneoff.analysis.results import StudyResults, load_results
+    from tuneoff.errors import UserError
+    from tuneoff.spec import StudySpec, load_study
+    from tuneoff.study.run import run_study
+
+__version__ = "0.1.0"
+__all__ = ["StudyResults", "StudySpec", "UserError", "load_results", "load_study", "run_study"]
+
+_HOMES = {
+    "StudyResults": "tuneoff.analysis.results",
+    "StudySpec": "tuneoff.spec",
+    "UserError": "tuneoff.errors",
+    "load_results": "tuneoff.analysis.results",
+    "load_study": "tuneoff.spec",
+    "run_study": "tuneoff.study.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tuneoff' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

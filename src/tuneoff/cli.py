@@ -1,0 +1,160 @@
+"""The command line: thin, and quick to answer, since everything heavy is imported where it is used."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tuneoff.errors import UserError
+
+app = typer.Typer(
+    name="tuneoff",
+    help="Which fine-tuning method should I use, what does it cost, and what do I lose?",
+    epilog="Example: tuneoff run quickstart",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Study = Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped study.", metavar="[STUDY]")]
+Folder = Annotated[Path, typer.Argument(help="A study's folder, as `tuneoff run` wrote it.", metavar="DIR")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a field, such as training.epochs=1 or arms.lora.r=4."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
+
+
+@app.command(epilog="Example: tuneoff run imdb-roberta --out results --set seeds=3")
+def run(
+    study: Study = "quickstart",
+    out: Annotated[
+        Path | None, typer.Option(help="The study's folder.", show_default="studies-out/<name>", metavar="DIR")
+    ] = None,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Carry out a study, or what is left of it, and write its report."""
+    from tuneoff.report.terminal import Progress, print_results
+    from tuneoff.spec import load_study
+    from tuneoff.study.run import run_study
+
+    spec = load_study(study, overrides or [])
+    with Progress(quiet=as_json) as progress:
+        results = run_study(spec, out, progress)
+    if as_json:
+        print(json.dumps({"folder": str(results.folder), "summary": results.summary}))
+    else:
+        print_results(results)
+    if results.failed:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: tuneoff plan imdb-roberta --set seeds=3")
+def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = False) -> None:
+    """Show the runs of a study and what each arm trains, without training or writing anything."""
+    from tuneoff.report.terminal import print_plan
+    from tuneoff.spec import load_study
+    from tuneoff.study.outline import outline_study
+
+    outlined = outline_study(load_study(study, overrides or []))
+    if as_json:
+        print(json.dumps(outlined))
+    else:
+        print_plan(outlined)
+
+
+@app.command(epilog="Example: tuneoff status studies-out/quickstart")
+def status(folder: Folder, as_json: Json = False) -> None:
+    """Show which runs of a study are done, failed and left."""
+    from tuneoff.report.terminal import print_status
+    from tuneoff.study.store import Store
+
+    states = Store(folder).states()
+    if as_json:
+        print(json.dumps(states))
+    else:
+        print_status(states)
+
+
+@app.command(epilog="Example: tuneoff report studies-out/quickstart")
+def report(folder: Folder, as_json: Json = False) -> None:
+    """Write a study's report again, from its stored results."""
+    from tuneoff.analysis.results import load_results
+    from tuneoff.report.terminal import print_results
+    from tuneoff.report.write import write_report
+
+    results = load_results(folder)
+    write_report(results)
+    if as_json:
+        print(json.dumps(results.summary))
+    else:
+        print_results(results)
+
+
+@app.command(epilog="Example: tuneoff methods")
+def methods(as_json: Json = False) -> None:
+    """List the fine-tuning methods, their options and their defaults."""
+    from tuneoff.methods import registry
+    from tuneoff.report.terminal import print_methods
+
+    if as_json:
+        print(json.dumps({name: method.describe() for name, method in registry().items()}))
+    else:
+        print_methods([method.describe() for method in registry().values()])
+
+
+@app.command(epilog="Example: tuneoff doctor")
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine can do: device, precision, versions, disk, whether the Hub answers."""
+    from tuneoff.measure.doctor import examine
+    from tuneoff.report.terminal import print_doctor
+
+    findings = examine()
+    if as_json:
+        print(json.dumps(findings))
+    else:
+        print_doctor(findings)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from tuneoff import __version__
+
+        print(f"tuneoff {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs the command line; exit codes: 0 done, 1 some runs failed, 2 cannot be carried out, 130 interrupted."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    sys.exit(_exit_code(app))
+
+
+def _exit_code(command: Callable[..., Any]) -> int:
+    try:
+        code = command(standalone_mode=False)
+    except UserError as error:
+        return _say(str(error), 2)
+    except OSError as error:
+        return _say(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted; what is finished is stored, and the same command goes on from there", 130)
+    except Exception as error:
+        if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # a usage error of typer's
+            return _say(f"{error.format_message()} (see tuneoff --help)", 2)
+        raise
+    return code if isinstance(code, int) else 0
+
+
+def _say(message: str, code: int) -> int:
+    print(f"tuneoff: {' '.join(message.split())}", file=sys.stderr)
+    return code

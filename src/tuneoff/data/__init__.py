@@ -1,0 +1,1 @@
+"""From a source to tokens: load, split, audit, tokenise."""

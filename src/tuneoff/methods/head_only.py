@@ -1,0 +1,28 @@
+"""Linear probing: the backbone is frozen and only the new head is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from tuneoff.methods.base import Method
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tuneoff.models.load import LoadedModel
+
+
+class HeadOnly(Method):
+    summary: ClassVar[str] = "freezes the backbone and trains the new head alone"
+    reference: ClassVar[str] = "Kumar et al. 2022 (linear probing against fine-tuning): rates 1e-3 and above"
+
+    method: Literal["head_only"] = "head_only"
+    learning_rate: float = Field(default=3e-3, gt=0)
+
+    def adapt(self, loaded: LoadedModel) -> nn.Module:
+        loaded.model.requires_grad_(False)
+        for name in loaded.head_modules:
+            loaded.model.get_submodule(name).requires_grad_(True)
+        return loaded.model

@@ -1,0 +1,42 @@
+"""IA3: learned vectors that rescale keys, values and feed-forward activations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from tuneoff.methods.base import Method
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tuneoff.models.load import LoadedModel
+
+
+class IA3(Method):
+    summary: ClassVar[str] = "trains vectors that rescale inner activations, and the head"
+    reference: ClassVar[str] = "Liu et al. 2022 (T-Few), section 3.3: learning rate 3e-3, keys, values, feed-forward"
+
+    method: Literal["ia3"] = "ia3"
+    learning_rate: float = Field(default=3e-3, gt=0)
+    target_modules: tuple[str, ...] = Field(
+        default=(), description="linear layers by name; keys, values and the second feed-forward layer when empty"
+    )
+
+    def adapt(self, loaded: LoadedModel) -> nn.Module:
+        from peft import IA3Config, TaskType, get_peft_model
+
+        from tuneoff.models.families import family_of, linear_modules
+
+        family = family_of(loaded.model)
+        targets = linear_modules(loaded, self.target_modules or (*family.key_value, family.feedforward_output))
+        # The paper rescales the activations between the two feed-forward layers: the input of the second.
+        second = set(linear_modules(loaded, (family.feedforward_output,)))
+        config = IA3Config(
+            task_type=TaskType.SEQ_CLS,
+            target_modules=targets,
+            feedforward_modules=[name for name in targets if name in second],
+            modules_to_save=list(loaded.head_modules),
+        )
+        return get_peft_model(loaded.model, config)

@@ -1,0 +1,1 @@
+"""Pretrained models: loading, layer names, parameter counts."""

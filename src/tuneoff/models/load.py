@@ -1,0 +1,268 @@
+"""Loading a pretrained transformer with a fresh classification head, in full or in 4-bit precision."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuneoff import hub
+from tuneoff.errors import UserError
+from tuneoff.models.count import logical_size
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+PACKAGE_PREFIX = "package:"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A sequence classifier before any method has changed it.
+
+    `head_modules` are the dotted names of its freshly initialised modules; `parameters` and `head_parameters`
+    are their logical sizes.
+    """
+
+    model: PreTrainedModel
+    head_modules: tuple[str, ...]
+    parameters: int
+    head_parameters: int
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, head_modules: tuple[str, ...]) -> LoadedModel:
+        """Counts the parameters of `model` as it is now."""
+        head = (logical_size(model.get_submodule(path).parameters()) for path in head_modules)
+        return cls(model, head_modules, logical_size(model.parameters()), sum(head))
+
+
+def resolve_model(model_id: str, revision: str | None = None) -> Path:
+    """The local folder that holds a model.
+
+    Args:
+        model_id: a folder, `package:NAME` for weights inside an installed Python package, or a Hub id.
+        revision: branch, tag or commit of a Hub model.
+
+    Raises:
+        UserError: where nothing usable is there.
+    """
+    if model_id.startswith(PACKAGE_PREFIX):
+        return _check_folder(_package_folder(model_id.removeprefix(PACKAGE_PREFIX)), model_id)
+    folder = Path(model_id).expanduser()
+    if folder.is_dir():
+        return _check_folder(folder, model_id)
+    if folder.exists() or model_id.startswith((".", "/", "~")) or model_id.count("/") > 1:
+        raise UserError(f"model.id: '{model_id}' is not a folder")
+    return _check_folder(hub.fetch_model(model_id, revision), model_id)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder, with a padding token.
+
+    Raises:
+        UserError: where the folder has none that works.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"model.id: '{folder}' has no usable tokenizer ({_first_line(error)})") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_config(folder: Path, num_labels: int, pad_token_id: int | None = None) -> Any:
+    """The model's configuration for `num_labels` classes.
+
+    Raises:
+        UserError: where the folder's configuration is unreadable or of an unknown architecture.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, num_labels=num_labels)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"model.id: '{folder}' has no usable config.json ({_first_line(error)})") from error
+    config.problem_type = "single_label_classification"
+    if getattr(config, "pad_token_id", None) is None:
+        config.pad_token_id = pad_token_id
+    return config
+
+
+def longest_input(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The most tokens a sequence may have, special tokens included."""
+    limits = [int(tokenizer.model_max_length)]
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions:
+        # RoBERTa's family numbers positions from the padding index + 1, so it can use that many fewer.
+        offset = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
+        limits.append(int(positions) - offset)
+    return min(limits)
+
+
+_POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
+
+
+def load_classifier(
+    folder: Path, config: Any, seed: int, device: torch.device, quantised_compute_dtype: torch.dtype | None = None
+) -> LoadedModel:
+    """Loads the pretrained weights and draws a new head that depends on `seed` alone.
+
+    The head is what the checkpoint lacks, as the loader reports it; where the checkpoint already holds a
+    classifier of the right size, it is every parameter outside the backbone, and is drawn anew as well.
+
+    Args:
+        folder: a model folder.
+        config: from `load_config`.
+        seed: seeds the head, on the CPU, so that it is the same for every method and device.
+        device: where the model is put.
+        quantised_compute_dtype: where given, the backbone's linear layers are stored as NF4 with double
+            quantisation and compute in this type; the head keeps float32.
+
+    Raises:
+        UserError: where the weights cannot be read as this architecture's.
+    """
+    import torch
+
+    head = _head_of_checkpoint(folder, config)
+    options: dict[str, Any] = {"dtype": torch.float32}
+    if quantised_compute_dtype is not None:
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=quantised_compute_dtype,
+            llm_int8_skip_modules=list(head),
+        )
+        options["device_map"] = {"": str(device)}
+    model, _ = _from_pretrained(folder, config, **options)
+    if quantised_compute_dtype is None:
+        model.to(device)
+    else:
+        _keep_differentiable(model)
+    _draw_head(model, head, seed)
+    return LoadedModel.of(model, head)
+
+
+def outline(config: Any, folder: Path | None = None) -> LoadedModel:
+    """The classifier on the meta device: shapes and names, no memory.
+
+    Args:
+        config: the model's configuration.
+        folder: where given, the head is what this checkpoint lacks; otherwise all that the bare backbone lacks.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(config)
+    head = _head_of_checkpoint(folder, config) if folder else _modules_outside_backbone(model)
+    return LoadedModel.of(model, head)
+
+
+def _head_of_checkpoint(folder: Path, config: Any) -> tuple[str, ...]:
+    model, info = _from_pretrained(folder, config, device_map="meta")
+    fresh = set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
+    fresh &= {name for name, _ in model.named_parameters()}
+    backbone = {name for name, _ in model.named_parameters() if name.startswith(model.base_model_prefix + ".")}
+    if len(fresh & backbone) > len(backbone) // 2:
+        raise UserError(
+            f"model.id: the weights in '{folder}' do not fit its config.json "
+            f"({len(fresh & backbone)} of {len(backbone)} backbone tensors are missing)"
+        )
+    return _whole_modules(model, fresh) if fresh else _modules_outside_backbone(model)
+
+
+def _from_pretrained(folder: Path, config: Any, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        return AutoModelForSequenceClassification.from_pretrained(  # type: ignore[no-any-return]
+            folder, config=copy.deepcopy(config), output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise UserError(f"model.id: no weights could be loaded from '{folder}' ({_first_line(error)})") from error
+
+
+def _keep_differentiable(model: PreTrainedModel) -> None:
+    """Stops bitsandbytes from repacking 4-bit weights for the CPU when a model is evaluated.
+
+    The repacked weights have no backward pass, and they stay repacked when training goes on, so that
+    layers below would silently receive no gradient.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _modules_outside_backbone(model: PreTrainedModel) -> tuple[str, ...]:
+    outside = {name for name, _ in model.named_parameters() if not name.startswith(model.base_model_prefix + ".")}
+    return _whole_modules(model, outside)
+
+
+def _whole_modules(model: nn.Module, names: set[str]) -> tuple[str, ...]:
+    """The fewest modules that hold the named parameters and no others."""
+    modules: list[str] = []
+    for path, module in model.named_modules():
+        inside = {f"{path}.{name}" for name, _ in module.named_parameters()}
+        covered = any(path == chosen or path.startswith(chosen + ".") for chosen in modules)
+        if path and inside and inside <= names and not covered:
+            modules.append(path)
+    return tuple(modules)
+
+
+def _draw_head(model: PreTrainedModel, head: Iterable[str], seed: int) -> None:
+    """Draws the head's weights on the CPU by the architecture's own rule, then copies them into place."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for path in head:
+            module = model.get_submodule(path)
+            fresh = copy.deepcopy(module).to("cpu", torch.float32)
+            for leaf in fresh.modules():
+                if next(leaf.parameters(recurse=False), None) is not None:
+                    model._init_weights(leaf)
+            module.load_state_dict(fresh.state_dict())
+
+
+def _package_folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package.replace("-", "_"))
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"model.id: the package '{package}' is not installed; `pip install {package}` brings it")
+    root = Path(next(iter(spec.submodule_search_locations)))
+    folders = sorted(path.parent for path in root.rglob("model.safetensors"))
+    if not folders:
+        raise UserError(f"model.id: the package '{package}' holds no model.safetensors")
+    return folders[0]
+
+
+def _check_folder(folder: Path, model_id: str) -> Path:
+    config = folder / "config.json"
+    if not config.is_file():
+        raise UserError(f"model.id: '{model_id}' is no transformers model folder (it has no config.json)")
+    try:
+        json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.id: '{config}' is not valid JSON ({_first_line(error)})") from error
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+        raise UserError(f"model.id: '{model_id}' holds no weights (model.safetensors)")
+    return folder
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

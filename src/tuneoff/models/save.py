@@ -1,0 +1,41 @@
+"""Saving what a run has trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuneoff.files import replacing_directory
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def save_trained(model: nn.Module, run_folder: Path, source: Path) -> Path:
+    """Saves the trained weights as a user of the field would expect them.
+
+    A peft model becomes `adapter/`, which `peft.AutoPeftModelForSequenceClassification` loads; a model trained
+    whole becomes `model/` with its tokenizer, which transformers' Auto classes load; anything else becomes
+    `adapter/trained.safetensors`, the trained tensors by their names in the model.
+
+    Returns:
+        The folder that was written, atomically.
+    """
+    import peft
+    from safetensors.torch import save_file
+    from transformers import AutoTokenizer, PreTrainedModel
+
+    whole = all(parameter.requires_grad for parameter in model.parameters())
+    target = run_folder / ("model" if whole else "adapter")
+    with replacing_directory(target) as folder:
+        if isinstance(model, peft.PeftModel):
+            model.save_pretrained(str(folder), save_embedding_layers=False)
+        elif whole:
+            trained: Any = model
+            assert isinstance(trained, PreTrainedModel)
+            trained.save_pretrained(folder)
+            AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+        else:
+            tensors = {name: value.detach().cpu() for name, value in model.named_parameters() if value.requires_grad}
+            save_file(tensors, folder / "trained.safetensors")
+    return target

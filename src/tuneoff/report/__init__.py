@@ -1,0 +1,1 @@
+"""From a plain summary to charts, a page and Markdown."""

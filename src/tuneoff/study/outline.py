@@ -1,0 +1,71 @@
+"""What a study would do, found out on the meta device: no weights, no training, nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuneoff.data.audit import audit, stop_on_errors
+from tuneoff.data.sources import load_source
+from tuneoff.data.splits import make_splits
+from tuneoff.errors import UserError
+from tuneoff.models.load import load_tokenizer, resolve_model
+from tuneoff.training.loop import total_steps
+
+if TYPE_CHECKING:
+    from tuneoff.spec import StudySpec
+
+
+def outline_study(spec: StudySpec) -> dict[str, Any]:
+    """The content of `tuneoff plan`: arms with their parameter counts, sizes of the splits, runs, steps a run.
+
+    Raises:
+        UserError: where the study could not be carried out.
+    """
+    model_folder = resolve_model(spec.model.id, spec.model.revision)
+    splits = make_splits(load_source(spec.data), spec.data)
+    stop_on_errors(audit(splits, spec.data.accept))
+    pad_token_id = int(load_tokenizer(model_folder).pad_token_id)
+    counts = check_arms(spec, model_folder, len(splits.label_names), pad_token_id)
+    sizes = {name: len(frame) for name, frame in splits.items()}
+    return {
+        "study": spec.name,
+        "model": spec.model.id,
+        "sizes": sizes,
+        "seeds": list(spec.seeds),
+        "runs": len(spec.arms) * len(spec.seeds),
+        "steps_per_run": total_steps(sizes["train"], spec.training),
+        "arms": [
+            {
+                "arm": arm.name,
+                "method": arm.method,
+                "learning_rate": arm.learning_rate,
+                "parameters": counts[arm.name],
+            }
+            for arm in spec.arms
+        ],
+    }
+
+
+def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_id: int) -> dict[str, dict[str, int]]:
+    """Tries every arm on the model's outline, and the device and precision that the study asks for.
+
+    Returns:
+        Parameter counts by arm, as in `result.json`.
+
+    Raises:
+        UserError: where an arm does not fit the model, or the device or its precision is not there.
+    """
+    from tuneoff.models.count import parameter_counts
+    from tuneoff.models.load import load_config, outline
+    from tuneoff.training.device import choose_device, choose_precision
+
+    choose_precision(spec.training, choose_device(spec.training))
+    counts = {}
+    for arm in spec.arms:
+        loaded = outline(load_config(model_folder, num_labels, pad_token_id), model_folder)
+        try:
+            counts[arm.name] = parameter_counts(arm.adapt(loaded), loaded)
+        except UserError as error:
+            raise UserError(f"arm '{arm.name}': {error}") from error
+    return counts

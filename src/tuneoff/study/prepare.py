@@ -1,0 +1,157 @@
+"""Preparing a study's data once: load, split, audit, tokenise, score the floors, store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from tuneoff.analysis.floors import score_floors
+from tuneoff.data.audit import audit, stop_on_errors
+from tuneoff.data.sources import load_source, source_fingerprint
+from tuneoff.data.splits import SPLITS, Splits, make_splits
+from tuneoff.errors import UserError
+from tuneoff.files import canonical_hash, read_json, replacing, write_json
+from tuneoff.methods.base import Frozen
+from tuneoff.models.load import load_config, load_tokenizer, longest_input, resolve_model
+
+if TYPE_CHECKING:
+    from tuneoff.data.tokens import Tokens
+    from tuneoff.spec import StudySpec
+
+PREPARATION_VERSION = 1
+
+
+class Prepared(Frozen):
+    """What `data/prepared.json` says of a study's data; paths are not part of it, so that the folder can move."""
+
+    key: str
+    """Hash of all that preparation depends on; equal keys mean that nothing needs to be done again."""
+    fingerprint: str
+    """Hash of the tokens and labels of all splits."""
+    model_fingerprint: str
+    label_names: tuple[str, ...]
+    sizes: dict[str, int]
+    tokens: dict[str, int]
+    cut_texts: dict[str, int]
+    removed: dict[str, int]
+    pad_token_id: int
+    floors: dict[str, Any]
+    findings: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study that is ready to be planned: its data on disk and its model's folder."""
+
+    prepared: Prepared
+    model_folder: Path
+    data_folder: Path
+
+
+def prepare_study(spec: StudySpec, out: Path, say: Callable[[str], None]) -> PreparedStudy:
+    """Prepares a study's data in `out/data`, or finds it prepared already.
+
+    Nothing is written before everything has been checked: sources, splits, audit, model, lengths.
+
+    Raises:
+        UserError: where data or model cannot be used.
+    """
+    model_folder = resolve_model(spec.model.id, spec.model.revision)
+    data_folder = out / "data"
+    model_fingerprint = fingerprint_folder(model_folder)
+    key = canonical_hash(
+        [PREPARATION_VERSION, spec.data.model_dump(mode="json"), source_fingerprint(spec.data), model_fingerprint]
+    )
+    stored = _stored(data_folder / "prepared.json")
+    if stored is not None and stored.key == key:
+        return PreparedStudy(stored, model_folder, data_folder)
+
+    say("Preparing data: loading, splitting, checking")
+    splits = make_splits(load_source(spec.data), spec.data)
+    findings = audit(splits, spec.data.accept)
+    stop_on_errors(findings)
+    say("Preparing data: tokenising")
+    tokens, cut, pad_token_id = _tokenise_all(splits, spec, model_folder)
+    say("Scoring the floors: majority class, TF-IDF with logistic regression")
+    floors = score_floors(splits)
+
+    from tuneoff import __version__
+
+    prepared = Prepared(
+        key=key,
+        fingerprint=_fingerprint_tokens(tokens),
+        model_fingerprint=model_fingerprint,
+        label_names=splits.label_names,
+        sizes={name: len(frame) for name, frame in splits.items()},
+        tokens={name: len(split.ids) for name, split in tokens.items()},
+        cut_texts=cut,
+        removed=splits.removed,
+        pad_token_id=pad_token_id,
+        floors=floors,
+        findings=tuple(finding.model_dump(mode="json") for finding in findings),
+    )
+    for name, split in tokens.items():
+        split.save(data_folder / name)
+        with replacing(data_folder / f"{name}.parquet") as temporary:
+            getattr(splits, name).to_parquet(temporary)
+    write_json(data_folder / "audit.json", {"tuneoff": __version__, "findings": list(prepared.findings)})
+    write_json(data_folder / "prepared.json", prepared.model_dump(mode="json"))
+    return PreparedStudy(prepared, model_folder, data_folder)
+
+
+def _tokenise_all(splits: Splits, spec: StudySpec, model_folder: Path) -> tuple[dict[str, Tokens], dict[str, int], int]:
+    from tuneoff.data.tokens import tokenise
+
+    tokenizer = load_tokenizer(model_folder)
+    config = load_config(model_folder, len(splits.label_names), tokenizer.pad_token_id)
+    limit = longest_input(config, tokenizer)
+    if spec.data.max_length > limit:
+        raise UserError(f"data.max_length = {spec.data.max_length}, but this model takes at most {limit} tokens")
+    tokens, cut = {}, {}
+    for name, frame in splits.items():
+        tokens[name], cut[name] = tokenise(
+            frame["text"].tolist(), frame["label"].tolist(), tokenizer, spec.data.max_length
+        )
+    return tokens, cut, int(tokenizer.pad_token_id)
+
+
+def load_tokens(data_folder: Path) -> dict[str, Tokens]:
+    """The stored tokens of all splits, memory-mapped."""
+    from tuneoff.data.tokens import Tokens
+
+    return {name: Tokens.load(data_folder / name) for name in SPLITS}
+
+
+def fingerprint_folder(folder: Path) -> str:
+    """A hash of a model folder: small files by content, large ones (weights) by size and three samples of 1 MB."""
+    digest = hashlib.sha256()
+    wanted = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
+    for path in sorted({path for pattern in wanted for path in folder.glob(pattern)}):
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as handle:
+            for start in (0,) if size <= 3 << 20 else (0, size // 2, size - (1 << 20)):
+                handle.seek(start)
+                digest.update(handle.read(3 << 20 if size <= 3 << 20 else 1 << 20))
+    return digest.hexdigest()
+
+
+def _fingerprint_tokens(tokens: dict[str, Tokens]) -> str:
+    digest = hashlib.sha256()
+    for name in SPLITS:
+        for array in (tokens[name].ids, tokens[name].offsets, tokens[name].labels):
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _stored(path: Path) -> Prepared | None:
+    """What an earlier preparation left, or None where there is none of this version."""
+    try:
+        return Prepared.model_validate(read_json(path))
+    except (FileNotFoundError, ValueError, ValidationError):
+        return None

@@ -1,0 +1,171 @@
+"""What a run's own process does: load, adapt, train, test once, save, report back.
+
+Importing this module imports torch, transformers and peft, and nothing that touches a device: the fork server
+preloads it, so that a run's process starts in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import peft
+import scipy.special
+import torch
+import transformers.models.auto.modeling_auto
+from numpy.typing import NDArray
+
+from tuneoff.data.tokens import Tokens
+from tuneoff.errors import UserError
+from tuneoff.files import folder_bytes
+from tuneoff.measure.clock import Stopwatch
+from tuneoff.measure.environment import processor, usable_cores, versions
+from tuneoff.measure.memory import PeakMemory, peak_memory
+from tuneoff.models.count import parameter_counts
+from tuneoff.models.load import load_classifier, load_config
+from tuneoff.models.save import save_trained
+from tuneoff.study.plan import Outcome, RunTask
+from tuneoff.study.prepare import load_tokens
+from tuneoff.training.device import choose_device, choose_precision
+from tuneoff.training.loop import accuracy, total_steps, train
+from tuneoff.training.padded import PaddedEngine
+
+__all__ = ["run_in_process"]
+
+REPORT_EVERY_SECONDS = 0.25
+PRELOADED = (peft, scipy.special, transformers.models.auto.modeling_auto)
+
+
+def run_in_process(task: RunTask, connection: Connection) -> None:
+    """The entry point of a run's process: carries out `task` and sends progress and one `Outcome`.
+
+    Everything printed goes to `log.txt` in the run's folder. A failure of any kind becomes an outcome with a
+    status and the error's last line; its traceback is in the log.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what an interruption means
+    log = os.open(task.run_folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    connection.send(_guarded(task, connection))
+
+
+def _guarded(task: RunTask, connection: Connection) -> Outcome:
+    device = torch.device("cpu")
+    try:
+        device = choose_device(task.training)
+        return _carry_out(task, device, connection)
+    except torch.OutOfMemoryError as error:
+        status, message = "oom", str(error).splitlines()[0]
+    except MemoryError:
+        status, message = "oom", "main memory is exhausted"
+    except UserError as error:
+        status, message = "failed", str(error)
+    except Exception as error:
+        traceback.print_exc()
+        status, message = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
+    peak = peak_memory(device)
+    memory = {"peak_memory_bytes": {"train": peak.peak_bytes(), "eval": None, "reserved": peak.reserved_bytes()}}
+    return Outcome({**task.identity(), **memory, "memory_kind": peak.kind, "status": status, "error": message})
+
+
+def _carry_out(task: RunTask, device: torch.device, connection: Connection) -> Outcome:
+    started = time.perf_counter()
+    arm, seed = task.run.arm, task.run.seed
+    torch.set_num_threads(usable_cores())
+    watch = Stopwatch(device)
+    peak = peak_memory(device)
+    precision = choose_precision(task.training, device)
+    tokens = load_tokens(task.data_folder)
+
+    with watch.timing("setup"):
+        config = load_config(task.model_folder, task.num_labels, task.pad_token_id)
+        loaded = load_classifier(task.model_folder, config, seed, device, precision if arm.quantised else None)
+        if task.training.gradient_checkpointing:
+            loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        torch.manual_seed(seed)
+        model = arm.adapt(loaded).to(device)
+        counts = parameter_counts(model, loaded)
+        engine = PaddedEngine(model, task.training, device, precision, task.pad_token_id)
+    print(f"{task.run.id}: {device}, {precision}, {engine.name} batches, parameters {counts}", flush=True)
+
+    peak.reset()
+    report = _Reporter(connection, total_steps(len(tokens["train"]), task.training))
+    curve = train(engine, tokens, task.training, arm.learning_rate, seed, watch, report.step)
+    train_peak, reserved = peak.peak_bytes(), peak.reserved_bytes()
+    for entry in curve:
+        print(entry, flush=True)
+    if not np.isfinite(curve[-1]["train_loss"]):
+        raise UserError(f"the training loss is {curve[-1]['train_loss']}; a smaller learning rate may help")
+
+    peak.reset()
+    with watch.timing("eval"):
+        logits = engine.logits(tokens["test"])
+    eval_peak = peak.peak_bytes()
+    artefact = save_trained(model, task.run_folder, task.model_folder)
+    checkpoint_bytes = folder_bytes(artefact)
+    if not task.keep_model:
+        shutil.rmtree(artefact)
+    train_seconds = watch.seconds["train"]
+    return Outcome(
+        {
+            **task.identity(),
+            "status": "ok",
+            **_scores(logits, tokens["test"]),
+            "validation_accuracy": curve[-1]["validation_accuracy"],
+            "parameters": counts,
+            "train_seconds": train_seconds,
+            "setup_seconds": watch.seconds["setup"],
+            "eval_seconds": watch.seconds["eval"],
+            "wall_seconds": time.perf_counter() - started,
+            "train_examples_per_second": len(tokens["train"]) * task.training.epochs / train_seconds,
+            **_memory(peak, train_peak, eval_peak, reserved),
+            "checkpoint_bytes": checkpoint_bytes,
+            "steps": curve[-1]["step"],
+            "curve": curve,
+            "engine": engine.name,
+            "precision": str(precision).removeprefix("torch."),
+            "versions": versions(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        },
+        logits,
+    )
+
+
+def _scores(logits: NDArray[np.float32], test: Tokens) -> dict[str, float]:
+    from sklearn.metrics import f1_score
+
+    predictions = logits.argmax(axis=1)
+    return {
+        "test_accuracy": accuracy(logits, test.labels),
+        "test_macro_f1": float(f1_score(test.labels, predictions, average="macro")),
+    }
+
+
+def _memory(peak: PeakMemory, train: int, evaluation: int, reserved: int) -> dict[str, Any]:
+    return {
+        "peak_memory_bytes": {"train": train, "eval": evaluation, "reserved": reserved},
+        "memory_kind": peak.kind,
+    }
+
+
+class _Reporter:
+    """Tells the driver how many steps are done, a few times a second at most."""
+
+    def __init__(self, connection: Connection, total: int) -> None:
+        self._connection = connection
+        self._total = total
+        self._last = 0.0
+
+    def step(self, done: int) -> None:
+        now = time.monotonic()
+        if done == self._total or now - self._last >= REPORT_EVERY_SECONDS:
+            self._connection.send(done)
+            self._last = now

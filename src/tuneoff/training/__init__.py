@@ -1,0 +1,1 @@
+"""The training engine: batches, steps, optimiser, evaluation."""
