@@ -40,16 +40,13 @@ def fetch_model(model_id: str, revision: str | None) -> Path:
         UserError: where the Hub does not know the model, or cannot be reached and the cache lacks it.
     """
 
-    def download() -> Path:
+    def download() -> str:
         from huggingface_hub import snapshot_download
 
         patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]
-        folder = snapshot_download(
-            model_id, revision=revision, allow_patterns=patterns, local_files_only=not reachable()
-        )
-        return Path(folder)
+        return snapshot_download(model_id, revision=revision, allow_patterns=patterns, local_files_only=not reachable())
 
-    return _from_hub(f"model '{model_id}'", download)
+    return Path(_from_hub(f"model '{model_id}'", download))
 
 
 def fetch_dataset(dataset_id: str, config: str | None, revision: str | None) -> Any:
@@ -60,9 +57,12 @@ def fetch_dataset(dataset_id: str, config: str | None, revision: str | None) -> 
     """
 
     def download() -> Any:
-        if not reachable():
+        if not reachable():  # datasets and huggingface_hub read these when they are imported
             os.environ["HF_DATASETS_OFFLINE"] = os.environ["HF_HUB_OFFLINE"] = "1"
-        from datasets import DownloadConfig, load_dataset
+        try:
+            from datasets import DownloadConfig, load_dataset
+        except ModuleNotFoundError as error:
+            raise UserError("datasets from the Hub need an extra: pip install 'tuneoff[hub]'") from error
 
         return load_dataset(
             dataset_id,

@@ -30,13 +30,13 @@ class IA3(Method):
         from tuneoff.models.families import family_of, linear_modules
 
         family = family_of(loaded.model)
-        targets = linear_modules(loaded, self.target_modules or (*family.key_value, family.feedforward_output))
-        # The paper rescales the activations between the two feed-forward layers: the input of the second.
-        second = set(linear_modules(loaded, (family.feedforward_output,)))
+        targets = linear_modules(loaded, self.target_modules or (*family.key_value, family.feedforward[-1]))
+        # Feed-forward layers are rescaled at their input: for the second one that is the paper's inner activation.
+        feedforward = set(linear_modules(loaded, family.feedforward))
         config = IA3Config(
             task_type=TaskType.SEQ_CLS,
             target_modules=targets,
-            feedforward_modules=[name for name in targets if name in second],
+            feedforward_modules=[name for name in targets if name in feedforward],
             modules_to_save=list(loaded.head_modules),
         )
         return get_peft_model(loaded.model, config)

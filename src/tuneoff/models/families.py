@@ -23,7 +23,8 @@ class Family:
     query: str
     key: str
     value: str
-    feedforward_output: str
+    feedforward: tuple[str, ...]
+    """In the order of computation; the last one leads back to the residual stream."""
 
     @property
     def query_value(self) -> tuple[str, ...]:
@@ -36,23 +37,23 @@ class Family:
         return tuple(dict.fromkeys((self.key, self.value)))
 
 
-_BERT = Family("query", "key", "value", "layer.*.output.dense")
-_LLAMA = Family("q_proj", "k_proj", "v_proj", "down_proj")
-_GPT2 = Family("c_attn", "c_attn", "c_attn", "mlp.c_proj")
+_BERT = Family("query", "key", "value", ("intermediate.dense", "layer.*.output.dense"))
+_LLAMA = Family("q_proj", "k_proj", "v_proj", ("gate_proj", "up_proj", "down_proj"))
+_GPT2 = Family("c_attn", "c_attn", "c_attn", ("mlp.c_fc", "mlp.c_proj"))
 
 FAMILIES: dict[str, Family] = {
     **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra", "ernie", "xlm-roberta-xl"), _BERT),
-    "distilbert": Family("q_lin", "k_lin", "v_lin", "ffn.lin2"),
-    "deberta-v2": Family("query_proj", "key_proj", "value_proj", "layer.*.output.dense"),
-    "modernbert": Family("Wqkv", "Wqkv", "Wqkv", "mlp.Wo"),
-    "mpnet": Family("attn.q", "attn.k", "attn.v", "layer.*.output.dense"),
-    "albert": Family("query", "key", "value", "ffn_output"),
+    "distilbert": Family("q_lin", "k_lin", "v_lin", ("ffn.lin1", "ffn.lin2")),
+    "deberta-v2": Family("query_proj", "key_proj", "value_proj", ("intermediate.dense", "layer.*.output.dense")),
+    "modernbert": Family("Wqkv", "Wqkv", "Wqkv", ("mlp.Wi", "mlp.Wo")),
+    "mpnet": Family("attn.q", "attn.k", "attn.v", ("intermediate.dense", "layer.*.output.dense")),
+    "albert": Family("query", "key", "value", ("ffn", "ffn_output")),
     **dict.fromkeys(
         ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "smollm3", "olmo2"), _LLAMA
     ),
     "gpt2": _GPT2,
-    "opt": Family("q_proj", "k_proj", "v_proj", "fc2"),
-    "gpt_neox": Family("query_key_value", "query_key_value", "query_key_value", "dense_4h_to_h"),
+    "opt": Family("q_proj", "k_proj", "v_proj", ("fc1", "fc2")),
+    "gpt_neox": Family("query_key_value", "query_key_value", "query_key_value", ("dense_h_to_4h", "dense_4h_to_h")),
 }
 
 

@@ -74,6 +74,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"model.id: '{folder}' has no usable tokenizer ({_first_line(error)})") from error
+    if len(tokenizer.get_vocab()) <= len(tokenizer.all_special_tokens):
+        # transformers 5 builds an empty vocabulary where the vocabulary's file is missing.
+        raise UserError(f"model.id: '{folder}' has no vocabulary for its tokenizer (tokenizer.json or vocab.txt)")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -191,7 +194,7 @@ def _from_pretrained(folder: Path, config: Any, **options: Any) -> tuple[PreTrai
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        return AutoModelForSequenceClassification.from_pretrained(  # type: ignore[no-any-return]
+        return AutoModelForSequenceClassification.from_pretrained(
             folder, config=copy.deepcopy(config), output_loading_info=True, ignore_mismatched_sizes=True, **options
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:

@@ -35,7 +35,7 @@ def draw_charts(summary: dict[str, Any], folder: Path) -> dict[str, Path]:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    style: dict[str, Any] = {
+    style: Any = {
         "font.size": 9,
         "axes.spines.top": False,
         "axes.spines.right": False,

@@ -25,7 +25,7 @@ class Progress:
     """Listens to a study: a bar with the time left in a terminal, a line a run elsewhere, nothing when quiet."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._console = Console(quiet=quiet, highlight=False, soft_wrap=True)
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -46,17 +46,29 @@ class Prepared(Frozen):
 
 @dataclass(frozen=True)
 class PreparedStudy:
-    """A study that is ready to be planned: its data on disk and its model's folder."""
+    """A study that is ready to be planned."""
 
     prepared: Prepared
     model_folder: Path
     data_folder: Path
+    unsaved: tuple[Splits, dict[str, Tokens]] | None = None
+    """Splits and tokens that are not in `data_folder` yet."""
+
+    def save(self) -> None:
+        """Writes the data where it is new; `prepared.json` comes last and makes it whole."""
+        if self.unsaved is None:
+            return
+        splits, tokens = self.unsaved
+        for name, frame in splits.items():
+            tokens[name].save(self.data_folder / name)
+            with replacing(self.data_folder / f"{name}.parquet") as temporary:
+                frame.to_parquet(temporary)
+        write_json(self.data_folder / "audit.json", {"findings": list(self.prepared.findings)})
+        write_json(self.data_folder / "prepared.json", self.prepared.model_dump(mode="json"))
 
 
 def prepare_study(spec: StudySpec, out: Path, say: Callable[[str], None]) -> PreparedStudy:
-    """Prepares a study's data in `out/data`, or finds it prepared already.
-
-    Nothing is written before everything has been checked: sources, splits, audit, model, lengths.
+    """Prepares a study's data, or finds it prepared in `out/data` already. Writes nothing: see `PreparedStudy.save`.
 
     Raises:
         UserError: where data or model cannot be used.
@@ -80,8 +92,6 @@ def prepare_study(spec: StudySpec, out: Path, say: Callable[[str], None]) -> Pre
     say("Scoring the floors: majority class, TF-IDF with logistic regression")
     floors = score_floors(splits)
 
-    from tuneoff import __version__
-
     prepared = Prepared(
         key=key,
         fingerprint=_fingerprint_tokens(tokens),
@@ -95,13 +105,7 @@ def prepare_study(spec: StudySpec, out: Path, say: Callable[[str], None]) -> Pre
         floors=floors,
         findings=tuple(finding.model_dump(mode="json") for finding in findings),
     )
-    for name, split in tokens.items():
-        split.save(data_folder / name)
-        with replacing(data_folder / f"{name}.parquet") as temporary:
-            getattr(splits, name).to_parquet(temporary)
-    write_json(data_folder / "audit.json", {"tuneoff": __version__, "findings": list(prepared.findings)})
-    write_json(data_folder / "prepared.json", prepared.model_dump(mode="json"))
-    return PreparedStudy(prepared, model_folder, data_folder)
+    return PreparedStudy(prepared, model_folder, data_folder, unsaved=(splits, tokens))
 
 
 def _tokenise_all(splits: Splits, spec: StudySpec, model_folder: Path) -> tuple[dict[str, Tokens], dict[str, int], int]:

@@ -82,6 +82,7 @@ def run_study(spec: StudySpec, out: str | Path | None = None, listener: Listener
             processes = RunProcesses()
             processes.warm_up()
             check_arms(spec, prepared.model_folder, len(prepared.prepared.label_names), prepared.prepared.pad_token_id)
+        prepared.save()
         store.write_study(spec, environment(), runs)
         steps = total_steps(prepared.prepared.sizes["train"], spec.training)
         listener.planned(len(runs), len(runs) - len(left), len(left) * steps)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 LOCK = ".lock"
+SCORES = ("test_accuracy", "train_seconds", "error")
 
 
 class Store:
@@ -109,8 +110,8 @@ class Store:
         """Each planned run with its `state` (ok, failed, oom or left), and its scores where it is done."""
         states = []
         for entry in self.planned():
-            result = self.result(entry["id"]) or {"status": "left"}
-            scores = {key: result[key] for key in ("test_accuracy", "train_seconds", "error") if key in result}
+            result: dict[str, Any] = self.result(entry["id"]) or {"status": "left"}
+            scores = {key: result[key] for key in SCORES if key in result}
             states.append({**entry, "state": result["status"], **scores})
         return states
 
@@ -122,14 +123,13 @@ class Store:
         if logits is not None:
             import pandas as pd
 
-            frame = pd.DataFrame(
-                {
-                    "example": range(len(labels)),
-                    "label": labels,
-                    "prediction": logits.argmax(axis=1),
-                    "logits": list(logits),
-                }
-            )
+            columns: dict[str, Any] = {
+                "example": range(len(labels)),
+                "label": labels,
+                "prediction": logits.argmax(axis=1),
+                "logits": list(logits),
+            }
+            frame = pd.DataFrame(columns)
             with replacing(folder / "predictions.parquet") as temporary:
                 frame.to_parquet(temporary)
         write_json(folder / "result.json", result)

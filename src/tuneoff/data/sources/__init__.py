@@ -60,8 +60,8 @@ def select_columns(frame: pd.DataFrame, where: str, text: str, label: str, break
     chosen = {"text": frame[text], "label": frame[label]}
     if breakdown is not None:
         chosen["breakdown"] = frame[breakdown].astype(str)
-    for name, column in chosen.items():
-        missing = int(column.isna().sum())
+    for name, values in chosen.items():
+        missing = int(values.isna().sum())
         if missing:
             raise UserError(f"{where}: {missing} of {len(frame)} rows have no {name}; fill them in or remove them")
     import pandas as pd

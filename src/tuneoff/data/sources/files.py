@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def _read(name: str) -> pd.DataFrame:
     import pandas as pd
     import pyarrow as pa
 
-    readers: dict[str, Any] = {
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
         ".csv": lambda path: pd.read_csv(path, encoding="utf-8"),
         ".tsv": lambda path: pd.read_csv(path, sep="\t", encoding="utf-8"),
         ".jsonl": lambda path: pd.read_json(path, lines=True, encoding="utf-8"),

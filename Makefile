@@ -1,0 +1,47 @@
+# make quickstart   installs tuneoff into .venv and runs the main job: four methods compared on real weights, offline
+# make test         installs the same with the test tools and runs the tests
+# make lint         style and types
+# make test-gpu     the tests that need a CUDA device
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := pyproject.toml constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: quickstart test test-gpu lint clean
+
+quickstart: .venv/installed
+	$(BIN)/tuneoff run quickstart
+
+test: .venv/installed-dev
+	$(PYTEST) -m "not gpu"
+
+test-gpu: .venv/installed-dev
+	$(PYTEST) -m gpu
+
+lint: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tuneoff needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+
+# torch comes first and by its exact version, so that no other package chooses a build of it.
+.venv/torch: .venv/bin/python $(SOURCES)
+	@echo "Installing into .venv (a few minutes the first time)"
+	@$(PIP) "$$(grep '^torch==' constraints.txt)"
+	@touch $@
+
+.venv/installed: .venv/torch
+	@$(PIP) --editable ".[quickstart]"
+	@touch $@
+
+.venv/installed-dev: .venv/torch
+	@$(PIP) --editable ".[quickstart,hub,dev]"
+	@touch $@ .venv/installed
+
+clean:
+	rm -rf .venv studies-out

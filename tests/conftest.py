@@ -1,0 +1,127 @@
+"""Real parts for the tests: a tiny BERT with random weights, data files, the command line."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+POSITIVE = ("good", "great", "lovely", "superb")
+NEGATIVE = ("bad", "awful", "dull", "poor")
+NEUTRAL = ("the", "film", "plot", "was", "a", "very", "scene", "and", "actor", "music", "long", "short")
+REAL_DATA = Path(os.environ.get("TUNEOFF_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+Answer = subprocess.CompletedProcess[str]
+Command = Callable[..., Answer]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a two-layer BERT without a classifier, and a word-level tokenizer."""
+    import torch
+    from transformers import BertModel
+
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    vocabulary = save_tokenizer(folder)
+    torch.manual_seed(0)
+    BertModel(bert_config(vocabulary)).save_pretrained(folder)
+    return folder
+
+
+def bert_config(vocabulary: int) -> Any:
+    """A BERT small enough to train in seconds."""
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=128,
+        max_position_embeddings=64,
+    )
+
+
+def save_tokenizer(folder: Path) -> int:
+    """Saves a tokenizer of whole words; returns the size of its vocabulary."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *POSITIVE, *NEGATIVE, *NEUTRAL]
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=64,
+    )
+    wrapped.save_pretrained(folder)
+    return len(words)
+
+
+def reviews(count: int, seed: int, first_row: int = 0) -> pd.DataFrame:
+    """Distinct made-up sentences whose label (0 or 1) one word decides."""
+    draw = random.Random(seed)
+    rows = []
+    for row in range(first_row, first_row + count):
+        label = row % 2
+        words = [*draw.choices(NEUTRAL, k=draw.randint(3, 20)), draw.choice(POSITIVE if label else NEGATIVE), str(row)]
+        draw.shuffle(words)
+        rows.append({"text": " ".join(words), "label": label})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="session")
+def data_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.csv (160 rows) and test.csv (60 rows)."""
+    folder = tmp_path_factory.mktemp("data")
+    reviews(160, seed=1).to_csv(folder / "train.csv", index=False)
+    reviews(60, seed=2, first_row=1000).to_csv(folder / "test.csv", index=False)
+    return folder
+
+
+def study_toml(model: Path | str, data: Path, arms: Sequence[str], seeds: int = 2, **training: Any) -> str:
+    """A study file over the made-up reviews; each arm is a method, or TOML lines that start with one."""
+    settings = {"epochs": 2, "batch_size": 8, "device": '"cpu"', **training}
+    return "\n".join(
+        [
+            'name = "tiny"',
+            f"seeds = {seeds}",
+            f'[model]\nid = "{model}"',
+            f'[data]\nsource = "files"\ntrain = "{data / "train.csv"}"\ntest = "{data / "test.csv"}"\nmax_length = 32',
+            "[training]",
+            *(f"{key} = {value}" for key, value in settings.items()),
+            *(f"[[arms]]\n{arm}" if "=" in arm else f'[[arms]]\nmethod = "{arm}"' for arm in arms),
+        ]
+    )
+
+
+@pytest.fixture
+def tuneoff(tmp_path: Path) -> Command:
+    """Runs the installed command line in an empty folder, without a network, and returns what it printed."""
+
+    def call(*arguments: str | Path, timeout: float = 300, **environment: str) -> Answer:
+        return subprocess.run(
+            [sys.executable, "-m", "tuneoff", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return call

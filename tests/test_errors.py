@@ -1,0 +1,152 @@
+"""Everything a user can get wrong: one clear line, exit code 2, no traceback, nothing written."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import REAL_DATA, Answer, Command, reviews, study_toml
+
+Edit = Callable[[str, Path], str]
+
+
+def _replace(old: str, new: str) -> Edit:
+    def edit(study: str, _folder: Path) -> str:
+        assert old in study
+        return study.replace(old, new)
+
+    return edit
+
+
+def _with_train(write: Callable[[Path], object]) -> Edit:
+    def edit(study: str, folder: Path) -> str:
+        path = folder / "inputs" / "broken.csv"
+        path.parent.mkdir()
+        write(path)
+        lines = [f'train = "{path}"' if line.startswith("train =") else line for line in study.splitlines()]
+        return "\n".join(lines)
+
+    return edit
+
+
+def _one_class(path: Path) -> None:
+    reviews(40, seed=3).assign(label=1).to_csv(path, index=False)
+
+
+BROKEN: dict[str, tuple[Edit, str]] = {
+    "missing file": (_replace("train.csv", "nowhere.csv"), "nowhere.csv"),
+    "unknown method": (_replace('method = "lora"', 'method = "lroa"'), "did you mean 'lora'"),
+    "misspelt field": (_replace("epochs =", "epoch ="), "did you mean 'epochs'"),
+    "misspelt option of a method": (_replace('"lora"', '"lora"\nrank = 4'), "rank"),
+    "option of another method": (_replace('method = "lora"', 'method = "ia3"\nr = 4'), "unknown field"),
+    "wrong type": (_replace("epochs = 2", 'epochs = "many"'), "training.epochs"),
+    "value out of range": (_replace("epochs = 2", "epochs = 0"), "training.epochs"),
+    "endless learning rate": (_replace('"lora"', '"lora"\nlearning_rate = inf'), "learning_rate"),
+    "no TOML": (_replace("[training]", "[training"), "not valid TOML"),
+    "no arms": (_replace('[[arms]]\nmethod = "lora"', ""), "arms"),
+    "two arms of one name": (_replace("[[arms]]", '[[arms]]\nmethod = "lora"\n[[arms]]'), "two arms are called 'lora'"),
+    "unknown source": (_replace('"files"', '"database"'), "'hub', 'files' or 'reviews'"),
+    "empty CSV": (_with_train(Path.touch), "broken.csv"),
+    "CSV with a header alone": (_with_train(lambda path: path.write_text("text,label\n")), "no rows"),
+    "binary in a CSV": (_with_train(lambda path: path.write_bytes(b"\x00\xff\xfe\x81" * 99)), "broken.csv"),
+    "absent column": (_replace('source = "files"', 'source = "files"\nlabel = "sentiment"'), "sentiment"),
+    "missing labels": (_with_train(lambda path: path.write_text("text,label\na,1\nb,\nc,0\n")), "1 of 3 rows"),
+    "empty texts": (_with_train(lambda path: path.write_text('text,label\na,1\n" ",0\nc,0\n')), "empty text"),
+    "labels with one class": (_with_train(_one_class), "label"),
+    "a file of another kind": (_replace("train.csv", "train.xlsx"), "train.xlsx"),
+    "more rows than there are": (_replace("max_length", "train_size = 5000\nmax_length"), "train_size = 5000"),
+    "too long for the model": (_replace("max_length = 32", "max_length = 999"), "at most 64 tokens"),
+    "unknown layer": (_replace('"lora"', '"lora"\ntarget_modules = ["qurey"]'), "arm 'lora': target_modules: 'qurey'"),
+    "package that is not there": (_replace('[model]\nid = "', '[model]\nid = "package:no-such-'), "not installed"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_study_gets_one_line(
+    case: str, tuneoff: Command, tiny_model: Path, data_files: Path, tmp_path: Path
+) -> None:
+    edit, expected = BROKEN[case]
+    study = tmp_path / "study.toml"
+    study.write_text(edit(study_toml(tiny_model, data_files, ["lora"]), tmp_path))
+    _assert_refused(tuneoff("run", "study.toml"), expected, tmp_path, {"study.toml"})
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda folder: None, "is not a folder"),
+        (lambda folder: folder.mkdir(), "no config.json"),
+        (lambda folder: (folder.mkdir(), (folder / "config.json").write_text("{}")), "no weights"),
+        (lambda folder: (folder.mkdir(), (folder / "config.json").write_text("{")), "not valid JSON"),
+        (
+            lambda folder: (
+                folder.mkdir(),
+                (folder / "config.json").write_text(json.dumps({"model_type": "bert"})),
+                (folder / "model.safetensors").write_bytes(b"not a tensor file"),
+            ),
+            "no vocabulary",
+        ),
+    ],
+    ids=["absent", "empty", "no weights", "broken config", "broken weights"],
+)
+def test_a_folder_that_is_no_model(
+    make: Callable[[Path], object], expected: str, tuneoff: Command, data_files: Path, tmp_path: Path
+) -> None:
+    make(tmp_path / "model")
+    (tmp_path / "study.toml").write_text(study_toml("./model", data_files, ["full"]))
+    before = {path.name for path in tmp_path.iterdir()}
+    _assert_refused(tuneoff("run", "study.toml"), expected, tmp_path, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "nowhere.toml"], "no study file 'nowhere.toml'"),
+        (["run", "."], "is a folder"),
+        (["run", "quickstart", "--set", "training.epochs"], "key=value"),
+        (["run", "quickstart", "--set", "arms.nobody.r=1"], "no arm 'nobody'"),
+        (["run", "quickstart", "--frobnicate"], "--frobnicate"),
+        (["run", "quickstart", "--set", "training.device=cuda", "--set", "data.max_length=64"], "no CUDA device"),
+        (["status", "nowhere"], "holds no study"),
+        (["report", "nowhere"], "holds no study"),
+        (["bake"], "bake"),
+    ],
+)
+def test_a_wrong_command_gets_one_line(arguments: list[str], expected: str, tuneoff: Command, tmp_path: Path) -> None:
+    _assert_refused(tuneoff(*arguments, CUDA_VISIBLE_DEVICES=""), expected, tmp_path, set())
+
+
+def test_the_hub_out_of_reach_is_said_quickly(tuneoff: Command, tmp_path: Path) -> None:
+    started = time.monotonic()
+    answer = tuneoff("run", "imdb-roberta", HF_HUB_OFFLINE="", HF_ENDPOINT="http://127.0.0.1:9", HF_HOME=str(tmp_path))
+    assert time.monotonic() - started < 10
+    for expected in ("Hub cannot be reached", 'source = "files"', "quickstart"):
+        assert expected in answer.stderr
+    assert answer.returncode == 2
+    assert len(answer.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "studies-out").exists()
+
+
+@pytest.mark.skipif(not REAL_DATA.exists(), reason="the IMDb files are not here")
+def test_the_first_rows_of_a_sorted_file_are_refused(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
+    study = study_toml(tiny_model, REAL_DATA, ["full"])
+    study = study.replace("train.csv", "imdb_train.parquet").replace("test.csv", "imdb_test.parquet")
+    study = study.replace("[data]", '[data]\nsampling = "first"\ntrain_size = 3000\ntest_size = 2000')
+    (tmp_path / "study.toml").write_text(study)
+    answer = tuneoff("run", "study.toml")
+    _assert_refused(answer, "all 3000 train examples have the label '0'", tmp_path, {"study.toml"})
+    assert "sorted by label" in answer.stderr
+    assert "100%" in answer.stderr
+
+
+def _assert_refused(answer: Answer, expected: str, folder: Path, left: set[str]) -> None:
+    assert answer.returncode == 2, answer
+    assert len(answer.stderr.strip().splitlines()) == 1, answer.stderr
+    assert answer.stderr.startswith("tuneoff: ")
+    assert expected in answer.stderr
+    assert "Traceback" not in answer.stdout
+    assert {path.name for path in folder.iterdir()} - {"inputs"} == left

@@ -1,0 +1,143 @@
+"""What each method trains, on real models: counts, gradients, the same head for all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from conftest import bert_config
+from tuneoff.errors import UserError
+from tuneoff.methods import Method, registry
+from tuneoff.models.count import parameter_counts
+from tuneoff.models.load import LoadedModel, load_classifier, load_config, outline
+from tuneoff.spec import load_study
+
+CPU = torch.device("cpu")
+ORIGINAL_COUNTS = {"full": 124_647_170, "lora": 1_034_498, "qlora": 739_586, "ia3": 675_074}
+
+
+def _load(folder: Path, arm: Method, seed: int = 0) -> tuple[nn.Module, LoadedModel]:
+    config = load_config(folder, num_labels=2)
+    loaded = load_classifier(folder, config, seed, CPU, torch.float32 if arm.quantised else None)
+    return arm.adapt(loaded), loaded
+
+
+def _arm(method: str, **options: Any) -> Method:
+    return registry()[method].model_validate({"method": method, **options})
+
+
+def _batch() -> dict[str, torch.Tensor]:
+    ids = torch.randint(4, 20, (4, 12), generator=torch.Generator().manual_seed(0))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def test_the_original_parameter_counts() -> None:
+    from transformers import RobertaConfig
+
+    config = RobertaConfig(
+        vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5, num_labels=2
+    )
+    counted = {}
+    for arm in load_study("imdb-roberta").arms:
+        loaded = outline(config)
+        assert {parameter.device.type for parameter in loaded.model.parameters()} == {"meta"}
+        counts = parameter_counts(arm.adapt(loaded), loaded)
+        counted[arm.method] = counts["trainable"]
+        assert counts["head"] == 592_130
+        assert counts["backbone"] + counts["head"] == 124_647_170
+        assert counts["total"] == counts["backbone"] + counts["head"] + counts["adapter"]
+    assert counted == ORIGINAL_COUNTS
+
+
+@pytest.mark.parametrize("method", registry())
+def test_counts_on_real_weights_equal_those_of_the_outline(method: str, tiny_model: Path) -> None:
+    arm = _arm(method)
+    real = parameter_counts(*_load(tiny_model, arm))
+    loaded = outline(load_config(tiny_model, 2), tiny_model)
+    assert parameter_counts(arm.adapt(loaded), loaded) == real
+
+
+def test_the_head_is_the_same_for_every_method_and_changes_with_the_seed(tiny_model: Path) -> None:
+    def head(method: str, seed: int) -> list[torch.Tensor]:
+        model, _loaded = _load(tiny_model, _arm(method), seed)
+        return [
+            parameter.detach().clone()
+            for name, parameter in model.named_parameters()
+            if "classifier" in name and "original_module" not in name
+        ]
+
+    expected = head("full", seed=3)
+    for method in registry():
+        for own, reference in zip(head(method, seed=3), expected, strict=True):
+            assert torch.equal(own, reference), method
+    assert not torch.equal(head("full", seed=4)[0], expected[0])
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("method", registry())
+def test_everything_trainable_gets_a_gradient_also_after_an_evaluation(
+    method: str, checkpointing: bool, tiny_model: Path
+) -> None:
+    config = load_config(tiny_model, num_labels=2)
+    arm = _arm(method)
+    loaded = load_classifier(tiny_model, config, 0, CPU, torch.float32 if arm.quantised else None)
+    if checkpointing:
+        loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model = arm.adapt(loaded)
+    with torch.no_grad():
+        model.eval()(**_batch())
+    model.train()
+    loss = torch.nn.functional.cross_entropy(model(**_batch()).logits, torch.tensor([0, 1, 0, 1]))
+    loss.backward()
+    without = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and (parameter.grad is None or not parameter.grad.abs().sum() > 0)
+    ]
+    # LoRA's A has no gradient at first because B starts at zero; keys' biases cancel inside the softmax.
+    assert [name for name in without if "lora_A" not in name and "key.bias" not in name] == []
+
+
+def test_quantisation_spares_the_head_and_counts_whole_weights(tiny_model: Path) -> None:
+    _model, loaded = _load(tiny_model, _arm("qlora"))
+    kinds = {name: type(module).__name__ for name, module in loaded.model.named_modules()}
+    assert sum(kind == "Linear4bit" for kind in kinds.values()) > 0
+    assert {kind for name, kind in kinds.items() if "classifier" in name} & {"Linear4bit"} == set()
+    assert loaded.parameters == sum(p.numel() for p in _load(tiny_model, _arm("full"))[0].parameters())
+
+
+def test_a_pooler_that_the_checkpoint_lacks_belongs_to_the_head(tmp_path: Path) -> None:
+    from transformers import BertModel
+
+    from conftest import save_tokenizer
+
+    BertModel(bert_config(save_tokenizer(tmp_path)), add_pooling_layer=False).save_pretrained(tmp_path)
+    for method in registry():
+        model, loaded = _load(tmp_path, _arm(method))
+        assert set(loaded.head_modules) == {"bert.pooler", "classifier"}
+        trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert any("pooler" in name for name in trained), method
+        assert parameter_counts(model, loaded)["head"] == 64 * 64 + 64 + 64 * 2 + 2
+
+
+@pytest.mark.parametrize(
+    "kind", ["distilbert", "modernbert", "deberta-v2", "mpnet", "albert", "llama", "qwen2", "gpt2"]
+)
+@pytest.mark.parametrize("method", ["lora", "ia3"])
+def test_default_targets_fit_each_architecture(kind: str, method: str) -> None:
+    from transformers import AutoConfig
+
+    config = AutoConfig.for_model(kind, num_labels=2)
+    config.pad_token_id = 0
+    loaded = outline(config)
+    counts = parameter_counts(_arm(method).adapt(loaded), loaded)
+    assert 0 < counts["adapter"] < counts["backbone"] / 20
+
+
+def test_unknown_layers_are_named(tiny_model: Path) -> None:
+    with pytest.raises(UserError, match=r"'qurey' is no linear layer.*dense, key, query, value"):
+        _load(tiny_model, _arm("lora", target_modules=["qurey"]))
