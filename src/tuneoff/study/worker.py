@@ -34,8 +34,10 @@ from tuneoff.models.save import save_trained
 from tuneoff.study.plan import Outcome, RunTask
 from tuneoff.study.prepare import load_tokens
 from tuneoff.training.device import choose_device, choose_precision
-from tuneoff.training.loop import accuracy, total_steps, train
-from tuneoff.training.padded import PaddedEngine
+from tuneoff.training.dropout import checkpointing_options
+from tuneoff.training.engines import make_engine
+from tuneoff.training.loop import accuracy, train
+from tuneoff.training.order import epoch_batches
 
 __all__ = ["run_in_process"]
 
@@ -89,16 +91,21 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection) -> O
         config = load_config(task.model_folder, task.num_labels, task.pad_token_id)
         loaded = load_classifier(task.model_folder, config, seed, device, precision if arm.quantised else None)
         if task.training.gradient_checkpointing:
-            loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=checkpointing_options())
         torch.manual_seed(seed)
-        model = arm.adapt(loaded).to(device)
+        model = arm.adapt(loaded)
         counts = parameter_counts(model, loaded)
-        engine = PaddedEngine(model, task.training, device, precision, task.pad_token_id)
-    print(f"{task.run.id}: {device}, {precision}, {engine.name} batches, parameters {counts}", flush=True)
+        engine = make_engine(model, loaded, task.training, device, precision)
+        batches = [
+            epoch_batches(tokens["train"].lengths, task.training.batch_size, seed, epoch, engine.bucketed)
+            for epoch in range(task.training.epochs)
+        ]
+        peak.reset()
+        engine.prepare(tokens["train"], [rows for epoch in batches for rows in epoch])
+    print(f"{task.run.id}: {device}, {precision}, {engine.describe()}, parameters {counts}", flush=True)
 
-    peak.reset()
-    report = _Reporter(connection, total_steps(len(tokens["train"]), task.training))
-    curve = train(engine, tokens, task.training, arm.learning_rate, seed, watch, report.step)
+    report = _Reporter(connection, sum(map(len, batches)))
+    curve = train(engine, tokens, task.training, arm.learning_rate, batches, watch, report.step)
     train_peak, reserved = peak.peak_bytes(), peak.reserved_bytes()
     for entry in curve:
         print(entry, flush=True)
@@ -130,7 +137,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection) -> O
             "checkpoint_bytes": checkpoint_bytes,
             "steps": curve[-1]["step"],
             "curve": curve,
-            "engine": engine.name,
+            "engine": engine.describe(),
             "precision": str(precision).removeprefix("torch."),
             "versions": versions(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),

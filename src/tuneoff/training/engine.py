@@ -1,37 +1,95 @@
-"""The small interface between the training loop and what makes a step fast."""
+"""What every engine does: steps, losses, logits. How a batch lies in memory is the subclass's."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from tuneoff.data.tokens import Tokens
+from tuneoff.training.optimiser import MasterAdamW
 
-Step = tuple[NDArray[np.int64], float]
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tuneoff.data.tokens import Tokens
+    from tuneoff.models.load import LoadedModel
+    from tuneoff.spec import TrainingSpec
+
+Rows = NDArray[np.int64]
+Step = tuple[Rows, float]
 """The rows of one optimiser step and its learning rate."""
+
+EVALUATION_TOKENS = {"cpu": 2048, "cuda": 65536}
 
 
 class Engine(ABC):
-    """Trains and evaluates one adapted model."""
+    """Trains and evaluates one adapted model.
+
+    Args:
+        model: the adapted model, on `device`, its weights in the precision to compute in.
+        loaded: what `model` was made from; its `model` is the classifier inside any wrapper.
+        training: the study's training settings.
+        device: where it computes.
+    """
 
     name: str
-    """Recorded in `result.json`."""
     bucketed: bool
-    """Whether the engine wants batches of similar lengths."""
+    """Whether batches should hold sequences of similar lengths."""
 
-    @abstractmethod
+    def __init__(self, model: nn.Module, loaded: LoadedModel, training: TrainingSpec, device: torch.device) -> None:
+        self.model = model
+        self.classifier = loaded.model
+        self.device = device
+        self.optimiser = MasterAdamW(model, training)
+        self._loss_sum = torch.zeros((), device=device)
+        self._examples = 0
+
+    def describe(self) -> dict[str, Any]:
+        """How it works, for `result.json`: `batches`, `step`, and what else decides speed or results."""
+        return {"batches": self.name, "step": "eager"}
+
+    def prepare(self, tokens: Tokens, batches: Sequence[Rows]) -> None:
+        """Does what must not count as training time, given every batch of the run."""
+        del tokens, batches
+
     def steps(self, tokens: Tokens, schedule: Sequence[Step]) -> Iterator[None]:
         """Carries out one optimiser step for each entry of `schedule`, yielding after each."""
+        self.model.train()
+        for rows, learning_rate in schedule:
+            self._step(tokens, rows, learning_rate)
+            self._examples += len(rows)
+            yield
 
-    @abstractmethod
     def mean_loss(self) -> float:
         """Mean training loss over the examples since the last call; waits for the device."""
+        mean = float(self._loss_sum) / max(1, self._examples)
+        self._loss_sum.zero_()
+        self._examples = 0
+        return mean
 
-    @abstractmethod
+    @torch.no_grad()
     def logits(self, tokens: Tokens) -> NDArray[np.float32]:
         """Logits of every example in order, shape (examples, classes), without dropout or gradients."""
+        self.model.eval()
+        batches = self._evaluation_batches(tokens, EVALUATION_TOKENS[self.device.type])
+        parts = [self._logits(tokens, rows) for rows in batches]
+        logits = np.empty((len(tokens), parts[0].shape[1]), dtype=np.float32)
+        for rows, part in zip(batches, parts, strict=True):
+            logits[rows] = part.float().cpu().numpy()
+        return logits
+
+    @abstractmethod
+    def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
+        """One optimiser step; adds the sum of the examples' losses to `_loss_sum`."""
+
+    @abstractmethod
+    def _logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
+        """Logits of the given rows, shape (rows, classes)."""
+
+    @abstractmethod
+    def _evaluation_batches(self, tokens: Tokens, budget: int) -> list[Rows]:
+        """All rows in batches of at most `budget` token slots."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneoff.training.optimiser import learning_rates
-from tuneoff.training.order import epoch_batches
-
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
     from tuneoff.measure.clock import Stopwatch
     from tuneoff.spec import TrainingSpec
-    from tuneoff.training.engine import Engine
+    from tuneoff.training.engine import Engine, Rows
 
 
 def total_steps(examples: int, training: TrainingSpec) -> int:
@@ -28,7 +25,7 @@ def train(
     tokens: dict[str, Tokens],
     training: TrainingSpec,
     learning_rate: float,
-    seed: int,
+    batches: Sequence[Sequence[Rows]],
     watch: Stopwatch,
     after_step: Callable[[int], None],
 ) -> list[dict[str, Any]]:
@@ -37,9 +34,9 @@ def train(
     Args:
         engine: holds the model and carries out the steps.
         tokens: the splits; `test` is not touched.
-        training: epochs, batch size, warm-up.
+        training: the warm-up.
         learning_rate: the peak.
-        seed: decides the order of examples.
+        batches: the rows of each step, epoch by epoch.
         watch: gains `train` (optimiser steps alone) and `eval` seconds.
         after_step: called with the number of steps done.
 
@@ -47,14 +44,15 @@ def train(
         The curve, one entry an epoch: `epoch`, `step`, `train_loss`, `validation_loss`, `validation_accuracy`,
         `train_seconds` so far.
     """
+    from tuneoff.training.optimiser import learning_rates
+
     split = tokens["train"]
-    rates = learning_rates(learning_rate, total_steps(len(split), training), training.warmup_ratio)
+    rates = learning_rates(learning_rate, sum(map(len, batches)), training.warmup_ratio)
     curve = []
     done = 0
-    for epoch in range(training.epochs):
-        batches = epoch_batches(split.lengths, training.batch_size, seed, epoch, engine.bucketed)
+    for epoch, rows in enumerate(batches):
         with watch.timing("train"):
-            for _ in engine.steps(split, list(zip(batches, rates[done : done + len(batches)], strict=True))):
+            for _ in engine.steps(split, list(zip(rows, rates[done : done + len(rows)], strict=True))):
                 done += 1
                 after_step(done)
         with watch.timing("eval"):

@@ -1,30 +1,96 @@
-"""AdamW and its schedule: linear warm-up, then linear decay to zero."""
+"""AdamW on float32 master weights, gradient clipping, and the learning-rate schedule."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
+import torch
+from torch import nn
 
+if TYPE_CHECKING:
     from tuneoff.spec import TrainingSpec
 
+BUCKET_ELEMENTS = 1 << 24
+"""Gradients are widened to float32 in buckets of about this size, so that they never all exist twice."""
 
-def adamw(model: nn.Module, training: TrainingSpec) -> torch.optim.AdamW:
-    """Fused AdamW over the trainable parameters (betas 0.9 and 0.999, epsilon 1e-8).
 
-    Vectors (biases, normalisation, IA3's scales) are not decayed. The learning rate is set at each step.
+class MasterAdamW:
+    """Fused AdamW (betas 0.9 and 0.999, epsilon 1e-8) over the trainable parameters of a model.
+
+    A parameter in bfloat16 has a float32 master that takes the updates and is rounded back after each step; a
+    float32 parameter is its own master. Vectors (biases, normalisation, IA3's scales) are not decayed.
+
+    The learning rate is a tensor on the device, so that a CUDA graph can replay a step with another one.
+
+    Source: Micikevicius et al. 2018 (Mixed Precision Training), section 3.1; Loshchilov and Hutter 2019 (AdamW).
     """
-    import torch
 
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in trainable if parameter.ndim > 1], "weight_decay": training.weight_decay},
-        {"params": [parameter for parameter in trainable if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, fused=True)
+    def __init__(self, model: nn.Module, training: TrainingSpec) -> None:
+        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.learning_rate = torch.zeros((), device=trainable[0].device)
+        self._max_grad_norm = training.max_grad_norm
+        self._trainable = trainable
+        self._buckets: list[tuple[torch.optim.AdamW, list[nn.Parameter], list[nn.Parameter]]] = []
+        for decay, members in (
+            (training.weight_decay, [parameter for parameter in trainable if parameter.ndim > 1]),
+            (0.0, [parameter for parameter in trainable if parameter.ndim <= 1]),
+        ):
+            for bucket in _in_buckets(members):
+                self._add_bucket(bucket, decay)
+
+    def _add_bucket(self, parameters: list[nn.Parameter], weight_decay: float) -> None:
+        on_cuda = self.learning_rate.is_cuda
+        masters = [
+            parameter if parameter.dtype == torch.float32 else nn.Parameter(parameter.detach().float())
+            for parameter in parameters
+        ]
+        optimiser = torch.optim.AdamW(
+            masters, lr=self.learning_rate, weight_decay=weight_decay, fused=True, capturable=on_cuda
+        )
+        self._buckets.append((optimiser, parameters, masters))
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Clips the gradients to the maximal norm, updates the weights and drops the gradients.
+
+        A parameter without a gradient is left as it is.
+        """
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self._trainable if p.grad is not None])
+        scale = (self._max_grad_norm / (norm.float() + 1e-6)).clamp(max=1.0)
+        for optimiser, parameters, masters in self._buckets:
+            live = [(p, master) for p, master in zip(parameters, masters, strict=True) if p.grad is not None]
+            for parameter, master in live:
+                assert parameter.grad is not None
+                master.grad = parameter.grad.float()
+            torch._foreach_mul_([master.grad for _, master in live if master.grad is not None], scale)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            narrow = [(p, master) for p, master in live if p is not master]
+            if narrow:
+                torch._foreach_copy_([p for p, _ in narrow], [master for _, master in narrow])
+            for parameter in parameters:
+                parameter.grad = None
+
+    @torch.no_grad()
+    def forget(self) -> None:
+        """Sets all moments and step counts back to zero, in place."""
+        for optimiser, _, _ in self._buckets:
+            for state in optimiser.state.values():
+                for value in state.values():
+                    value.zero_()
+
+
+def _in_buckets(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
+    buckets: list[list[nn.Parameter]] = []
+    filled = BUCKET_ELEMENTS
+    for parameter in parameters:
+        if filled >= BUCKET_ELEMENTS:
+            buckets.append([])
+            filled = 0
+        buckets[-1].append(parameter)
+        filled += parameter.numel()
+    return buckets
 
 
 def learning_rates(peak: float, steps: int, warmup_ratio: float) -> list[float]:

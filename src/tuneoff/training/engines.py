@@ -1,0 +1,41 @@
+"""The choice of engine, by architecture and device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from tuneoff.training.dropout import replace_dropout
+from tuneoff.training.engine import Engine
+from tuneoff.training.packed import PackedEngine, can_pack
+from tuneoff.training.padded import PaddedEngine
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tuneoff.models.load import LoadedModel
+    from tuneoff.spec import TrainingSpec
+
+
+def make_engine(
+    model: nn.Module, loaded: LoadedModel, training: TrainingSpec, device: torch.device, precision: torch.dtype
+) -> Engine:
+    """Makes the fastest engine that the architecture and the device allow.
+
+    Weights are held in `precision`, trained ones with a float32 master in the optimiser; 4-bit weights stay.
+
+    Args:
+        model: the adapted model.
+        loaded: what it was made from.
+        training: the study's training settings.
+        device: where to compute; the model is moved there.
+        precision: `torch.bfloat16` or `torch.float32`.
+    """
+    replace_dropout(model)
+    model.to(device)
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(precision)
+    packed = can_pack(loaded.model.config, device, precision)
+    return (PackedEngine if packed else PaddedEngine)(model, loaded, training, device)

@@ -1,0 +1,93 @@
+"""A whole optimiser step as one CUDA graph: forward, backward, clipping, update, schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tuneoff.training.packing import Layout, PackedBatch
+
+if TYPE_CHECKING:
+    from tuneoff.data.tokens import Tokens
+
+SIZES = 6
+SLOT = 64
+STAGING_BUFFERS = 8
+
+
+def token_sizes(totals: NDArray[np.int64]) -> list[int]:
+    """A few buffer sizes, each a multiple of 64, that hold batches of the given totals with little to spare."""
+    shares = np.linspace(0, 1, SIZES + 1)[1:]
+    return sorted({int(-(-np.quantile(totals, share, method="higher") // SLOT) * SLOT) for share in shares})
+
+
+class StepGraph:
+    """The step for batches of up to a number of tokens.
+
+    Args:
+        layout: of its batches.
+        tokens: from which a first batch is taken to warm up; the learning rate is zero then, so weights stay.
+        step: does a step on a batch that lies in device memory.
+        device: a CUDA device.
+        pool: memory that all graphs of a run share, since only one runs at a time.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        tokens: Tokens,
+        step: Callable[[PackedBatch], None],
+        device: torch.device,
+        pool: Any,
+    ) -> None:
+        self.layout = layout
+        self._staging = [torch.empty(layout.size, dtype=torch.int32, pin_memory=True) for _ in range(STAGING_BUFFERS)]
+        self._copied = [torch.cuda.Event() for _ in self._staging]
+        self._turn = 0
+        self._static = torch.empty(layout.size, dtype=torch.int32, device=device)
+        self._graph = torch.cuda.CUDAGraph()
+        batch = layout.views(self._static, lengths=None)
+        self._bring(tokens, _rows_that_fill(layout, tokens), learning_rate=0.0)
+        stream = torch.cuda.Stream(device)
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            step(batch)
+        torch.cuda.current_stream(device).wait_stream(stream)
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        with torch.cuda.graph(self._graph, pool=pool):
+            step(batch)
+
+    def holds(self, tokens: int, sequences: int) -> bool:
+        """Whether a batch fits: neither too many tokens, nor so few that the spare sequences cannot fill it up."""
+        layout = self.layout
+        return sequences <= layout.sequences and tokens <= layout.tokens <= tokens + layout.spare * layout.longest
+
+    def replay(self, tokens: Tokens, rows: NDArray[np.int64], learning_rate: float) -> None:
+        """Does a step; returns once it is queued."""
+        self._bring(tokens, rows, learning_rate)
+        self._graph.replay()
+
+    def _bring(self, tokens: Tokens, rows: NDArray[np.int64], learning_rate: float) -> None:
+        """Builds a batch in pinned memory while the device works on earlier steps, and queues its copy."""
+        turn = self._turn = (self._turn + 1) % STAGING_BUFFERS
+        self._copied[turn].synchronize()
+        self.layout.fill(self._staging[turn].numpy(), tokens, rows, learning_rate)
+        self._static.copy_(self._staging[turn], non_blocking=True)
+        self._copied[turn].record()
+
+
+def _rows_that_fill(layout: Layout, tokens: Tokens) -> NDArray[np.int64]:
+    """Rows of a batch that fits the layout."""
+    order = np.argsort(tokens.lengths, kind="stable")
+    rows: list[int] = []
+    total = 0
+    for row in order[::-1]:
+        if len(rows) < layout.sequences and total + tokens.lengths[row] <= layout.tokens:
+            rows.append(int(row))
+            total += int(tokens.lengths[row])
+    return np.array(rows)

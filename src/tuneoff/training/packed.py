@@ -1,0 +1,160 @@
+"""Packed batches: no padding, exactly `batch_size` sequences a step; on CUDA each step is one graph."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from tuneoff.training.engine import Engine, Rows
+from tuneoff.training.graph import StepGraph, token_sizes
+from tuneoff.training.order import by_length
+from tuneoff.training.packing import ATTENTION, Layout, PackedBatch, attending
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tuneoff.data.tokens import Tokens
+    from tuneoff.models.load import LoadedModel
+    from tuneoff.spec import TrainingSpec
+
+log = logging.getLogger(__name__)
+
+# How each architecture's classifier pools a sequence, and where position ids start after the padding index.
+FIRST_TOKEN = {"bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "albert", "ernie"}
+LAST_TOKEN = {"llama", "mistral", "qwen2", "qwen3"}
+POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "camembert"}
+
+
+def can_pack(config: Any, device: torch.device, precision: torch.dtype) -> bool:
+    """Whether this architecture's sequences can be packed on this device."""
+    known = config.model_type in FIRST_TOKEN | LAST_TOKEN or _is_modernbert_with_cls(config)
+    return known and (device.type == "cpu" or _has_variable_length_attention(device, precision))
+
+
+def _is_modernbert_with_cls(config: Any) -> bool:
+    return config.model_type == "modernbert" and config.classifier_pooling == "cls"
+
+
+def _has_variable_length_attention(device: torch.device, precision: torch.dtype) -> bool:
+    return precision == torch.bfloat16 and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+class PackedEngine(Engine):
+    """For architectures whose attention goes through transformers' `AttentionInterface`.
+
+    Attention dropout is not applied, on any device: the variable-length kernel has none.
+    """
+
+    name = "packed"
+    bucketed = False
+
+    def __init__(self, model: nn.Module, loaded: LoadedModel, training: TrainingSpec, device: torch.device) -> None:
+        super().__init__(model, loaded, training, device)
+        config = loaded.model.config
+        loaded.model.set_attn_implementation(ATTENTION)
+        self._last = config.model_type in LAST_TOKEN
+        self._first_position = config.pad_token_id + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0
+        self._batch_size = training.batch_size
+        self._pooling_module().register_forward_hook(_keep_pooled_tokens)
+        self._graphs: list[StepGraph] = []
+        self._no_graph = "the device is not CUDA"
+
+    def describe(self) -> dict[str, Any]:
+        described: dict[str, Any] = {"batches": self.name, "attention_dropout": False}
+        if self._graphs:
+            return {**described, "step": "graph", "token_slots": [graph.layout.tokens for graph in self._graphs]}
+        return {**described, "step": "eager", "why_no_graph": self._no_graph}
+
+    def prepare(self, tokens: Tokens, batches: Sequence[Rows]) -> None:
+        """Captures a graph of the whole step for a few sizes of batch; falls back to eager steps with a reason."""
+        if self.device.type != "cuda":
+            return
+        self.model.train()
+        totals = np.array([int(tokens.lengths[rows].sum()) for rows in batches])
+        longest = int(tokens.lengths.max())
+        random_state = torch.cuda.get_rng_state(self.device)
+        graphs: list[StepGraph] = []
+        try:
+            pool = torch.cuda.graph_pool_handle()
+            for size in sorted(token_sizes(totals), reverse=True):
+                spare = -(-int(size - totals[totals <= size].min()) // longest)
+                layout = self._layout(size, self._batch_size, spare, longest)
+                graphs.append(StepGraph(layout, tokens, self._whole_step, self.device, pool))
+        except RuntimeError as error:  # whatever an operation that cannot be captured raises
+            self._no_graph = str(error).strip().splitlines()[0]
+            log.warning("no CUDA graph: %s", self._no_graph)
+            graphs = []
+            torch.cuda.synchronize(self.device)
+        self.optimiser.forget()
+        self._loss_sum.zero_()
+        torch.cuda.set_rng_state(random_state, self.device)
+        self._graphs = sorted(graphs, key=lambda graph: graph.layout.tokens)
+
+    def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
+        total = int(tokens.lengths[rows].sum())
+        for graph in self._graphs:
+            if graph.holds(total, len(rows)):
+                graph.replay(tokens, rows, learning_rate)
+                return
+        self._whole_step(self._batch(tokens, rows, learning_rate))
+
+    def _whole_step(self, batch: PackedBatch) -> None:
+        with attending(batch):
+            losses = torch.nn.functional.cross_entropy(
+                self._forward(batch).float(), batch.labels.long(), reduction="none"
+            )
+            torch.sum(losses * batch.weights).backward()
+        self.optimiser.learning_rate.copy_(batch.learning_rate)
+        self.optimiser.step()
+        self._loss_sum += torch.sum(losses.detach() * (batch.weights > 0))
+
+    def _logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
+        batch = self._batch(tokens, rows, learning_rate=0.0)
+        with attending(batch):
+            logits: torch.Tensor = self._forward(batch)
+        return logits
+
+    def _forward(self, batch: PackedBatch) -> Any:
+        options: dict[str, Any] = {"input_ids": batch.ids, "position_ids": batch.positions}
+        if self._last:
+            # The classifier's own forward pools rows of a batch; packed, its parts are called one by one.
+            states = self.classifier.base_model(**options, use_cache=False).last_hidden_state
+            return self.classifier.score(states)[:, 0]
+        if "token_type_embeddings" in self._embedding_names():
+            options["token_type_ids"] = torch.zeros_like(batch.ids)
+        return self.classifier(**options).logits
+
+    def _embedding_names(self) -> set[str]:
+        embeddings = getattr(self.classifier.base_model, "embeddings", None)
+        return set() if embeddings is None else {name for name, _ in embeddings.named_children()}
+
+    def _pooling_module(self) -> nn.Module:
+        """The module whose output the model's own head pools: the backbone, or its encoder where that pools itself."""
+        backbone = self.classifier.base_model
+        return backbone.encoder if hasattr(backbone, "pooler") else backbone
+
+    def _layout(self, tokens: int, sequences: int, spare: int, longest: int) -> Layout:
+        return Layout(tokens, sequences, spare, longest, self._last, self._first_position)
+
+    def _batch(self, tokens: Tokens, rows: Rows, learning_rate: float) -> PackedBatch:
+        lengths = tokens.lengths[rows]
+        layout = self._layout(int(lengths.sum()), len(rows), 0, int(lengths.max()))
+        buffer = np.empty(layout.size, dtype=np.int32)
+        layout.fill(buffer, tokens, rows, learning_rate)
+        return layout.views(torch.from_numpy(buffer).to(self.device), tuple(lengths.tolist()))
+
+    def _evaluation_batches(self, tokens: Tokens, budget: int) -> list[Rows]:
+        return by_length(tokens.lengths, budget)
+
+
+def _keep_pooled_tokens(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+    """Turns token states of shape (1, T, hidden) into those that are pooled, shape (S, 1, hidden)."""
+    from tuneoff.training import packing
+
+    assert packing._active is not None
+    output.last_hidden_state = output.last_hidden_state[0].index_select(0, packing._active.pooled)[:, None]
+    return output

@@ -1,0 +1,243 @@
+"""Packed sequences: how they lie in memory, how attention keeps them apart, how each is pooled.
+
+Sequences stand end to end in one row, without padding. Attention is swapped in through transformers'
+`AttentionInterface`; since no mask function is registered under its name, transformers makes no mask.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+if TYPE_CHECKING:
+    from tuneoff.data.tokens import Tokens
+
+ATTENTION = "tuneoff_packed"
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Views into one buffer; S sequence slots and T token slots.
+
+    Attributes:
+        ids, positions: shape (1, T), int32.
+        bounds: where each sequence starts, and the end, shape (S + spare + 1,), int32.
+        pooled: the token that stands for each sequence (its first or last), shape (S,), int32.
+        labels: shape (S,), int32.
+        weights: each sequence's share of the loss, 0 for an unused slot, shape (S,), float32.
+        learning_rate: shape (), float32.
+        longest: the most tokens a sequence may have.
+        lengths: of the sequences, on the host; None where `bounds` alone decides (a CUDA graph).
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    bounds: torch.Tensor
+    pooled: torch.Tensor
+    labels: torch.Tensor
+    weights: torch.Tensor
+    learning_rate: torch.Tensor
+    longest: int
+    lengths: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a batch lies in one int32 buffer, so that one copy brings it to the device.
+
+    Attributes:
+        tokens: token slots. Slots beyond a batch's tokens are filled with spare sequences that nothing reads.
+        sequences: sequence slots.
+        spare: spare sequences, enough for `tokens` to be filled with sequences of at most `longest` tokens.
+        longest: the most tokens a sequence may have.
+        last: whether a sequence is pooled from its last token, rather than its first.
+        first_position: the position id of a sequence's first token.
+    """
+
+    tokens: int
+    sequences: int
+    spare: int
+    longest: int
+    last: bool
+    first_position: int
+
+    @property
+    def _parts(self) -> list[tuple[str, int]]:
+        sequences = self.sequences
+        return [
+            ("ids", self.tokens),
+            ("positions", self.tokens),
+            ("bounds", sequences + self.spare + 1),
+            ("pooled", sequences),
+            ("labels", sequences),
+            ("weights", sequences),
+            ("learning_rate", 1),
+        ]
+
+    @property
+    def size(self) -> int:
+        """Elements of the buffer."""
+        return sum(size for _, size in self._parts)
+
+    def fill(self, buffer: NDArray[np.int32], tokens: Tokens, rows: NDArray[np.int64], learning_rate: float) -> None:
+        """Writes a batch of at most `sequences` rows into a host buffer of `size` elements."""
+        part = self._split(buffer)
+        lengths = tokens.lengths[rows]
+        total = int(lengths.sum())
+        assert len(rows) <= self.sequences
+        assert total <= self.tokens <= total + self.spare * self.longest
+        ends = np.cumsum(lengths)
+        starts = ends - lengths
+        np.concatenate(
+            [tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows], out=part["ids"][:total]
+        )
+        part["ids"][total:] = part["ids"][0]
+        spare_ends = np.minimum(total + self.longest * np.arange(1, self.spare + 1), self.tokens)
+        unused = self.sequences - len(rows)
+        part["bounds"][:] = np.concatenate([[0], ends, np.full(unused, total), spare_ends])
+        every_length = np.diff(part["bounds"])
+        part["positions"][:] = (
+            np.arange(self.tokens) - np.repeat(part["bounds"][:-1], every_length) + self.first_position
+        )
+        for name, values in (
+            ("pooled", ends - 1 if self.last else starts),
+            ("labels", tokens.labels[rows]),
+        ):
+            part[name][: len(rows)] = values
+            part[name][len(rows) :] = 0
+        weights = part["weights"].view(np.float32)
+        weights[: len(rows)] = 1.0 / len(rows)
+        weights[len(rows) :] = 0.0
+        part["learning_rate"].view(np.float32)[0] = learning_rate
+
+    def views(self, buffer: torch.Tensor, lengths: tuple[int, ...] | None) -> PackedBatch:
+        """The parts of a filled device buffer."""
+        part = self._split(buffer)
+        return PackedBatch(
+            ids=part["ids"][None],
+            positions=part["positions"][None],
+            bounds=part["bounds"],
+            pooled=part["pooled"],
+            labels=part["labels"],
+            weights=part["weights"].view(torch.float32),
+            learning_rate=part["learning_rate"].view(torch.float32)[0],
+            longest=self.longest,
+            lengths=lengths,
+        )
+
+    def _split(self, buffer: Any) -> dict[str, Any]:
+        parts, start = {}, 0
+        for name, size in self._parts:
+            parts[name] = buffer[start : start + size]
+            start += size
+        return parts
+
+
+_active: PackedBatch | None = None
+
+
+@contextmanager
+def attending(batch: PackedBatch) -> Iterator[None]:
+    """Inside, attention (forward, backward, recomputed) keeps the sequences of `batch` apart."""
+    global _active
+    _active = batch
+    try:
+        yield
+    finally:
+        _active = None
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    sliding_window: int | None = None,
+    **_ignored: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention among the tokens of each sequence of the active batch; no attention dropout.
+
+    Args:
+        module: the attention layer; says whether it is causal.
+        query: shape (1, heads, T, head size).
+        key: shape (1, key-value heads, T, head size).
+        value: like `key`.
+        attention_mask: always None.
+        scaling: of the scores; one over the root of the head size when None.
+        is_causal: overrides the layer's word.
+        sliding_window: reach of a local layer, in tokens, the token itself included.
+
+    Returns:
+        Shape (1, T, heads, head size), and None for the weights.
+    """
+    assert _active is not None
+    assert attention_mask is None
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = (part.repeat_interleave(groups, dim=1) for part in (key, value))
+    causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
+    if query.is_cuda:
+        return _on_cuda(query, key, value, _active, scaling, causal, sliding_window), None
+    return _one_by_one(query, key, value, _active, scaling, causal, sliding_window), None
+
+
+AttentionInterface.register(ATTENTION, packed_attention)
+
+
+def _on_cuda(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    batch: PackedBatch,
+    scaling: float | None,
+    causal: bool,
+    window: int | None,
+) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    reach = -1 if window is None else window - 1
+    if "window_size" in inspect.signature(varlen_attn).parameters:
+        limits: dict[str, Any] = {"window_size": (reach, 0 if causal else reach)}
+    else:  # PyTorch 2.10 knows no windows
+        assert window is None
+        limits = {"is_causal": causal}
+    q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
+    out = varlen_attn(q, k, v, batch.bounds, batch.bounds, batch.longest, batch.longest, scale=scaling, **limits)
+    assert isinstance(out, torch.Tensor)
+    return out[None]
+
+
+def _one_by_one(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    batch: PackedBatch,
+    scaling: float | None,
+    causal: bool,
+    window: int | None,
+) -> torch.Tensor:
+    assert batch.lengths is not None
+    pieces = []
+    for q, k, v in zip(*(part.split(batch.lengths, dim=2) for part in (query, key, value)), strict=True):
+        mask = None
+        if window is not None and q.shape[2] > window:
+            distance = torch.arange(q.shape[2])[:, None] - torch.arange(q.shape[2])
+            mask = (distance.abs() < window) & (distance >= 0 if causal else True)
+        pieces.append(
+            scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, scale=scaling, is_causal=causal and mask is None and q.shape[2] > 1
+            )
+        )
+    return torch.cat(pieces, dim=2).transpose(1, 2)

@@ -1,0 +1,219 @@
+"""Packed and padded batches give the same answers, and both handle the odd batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tuneoff.data.tokens import Tokens
+from tuneoff.methods import registry
+from tuneoff.models.load import LoadedModel, load_classifier, load_config
+from tuneoff.spec import TrainingSpec
+from tuneoff.training.dropout import Dropout, checkpointing_options, replace_dropout
+from tuneoff.training.engine import Engine
+from tuneoff.training.engines import make_engine
+from tuneoff.training.packed import PackedEngine
+from tuneoff.training.padded import PaddedEngine
+
+CPU = torch.device("cpu")
+SMALL: dict[str, Any] = {"vocab_size": 100, "pad_token_id": 0}
+BERT_LIKE = {
+    **SMALL, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128,
+    "max_position_embeddings": 64,
+}  # fmt: skip
+LLAMA_LIKE = {**BERT_LIKE, "num_key_value_heads": 2, "max_position_embeddings": 64}
+PACKED: dict[str, dict[str, Any]] = {
+    "bert": BERT_LIKE,
+    "roberta": {**BERT_LIKE, "pad_token_id": 1},
+    "xlm-roberta": {**BERT_LIKE, "pad_token_id": 1},
+    "camembert": {**BERT_LIKE, "pad_token_id": 1},
+    "electra": {**BERT_LIKE, "embedding_size": 64},
+    "ernie": BERT_LIKE,
+    "albert": {**BERT_LIKE, "embedding_size": 32},
+    "distilbert": {**SMALL, "dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128, "max_position_embeddings": 64},
+    "modernbert": {**BERT_LIKE, "local_attention": 8, "global_attn_every_n_layers": 2, "classifier_pooling": "cls"},
+    "llama": LLAMA_LIKE,
+    "mistral": {**LLAMA_LIKE, "sliding_window": 6},
+    "qwen2": LLAMA_LIKE,
+    "qwen3": {**LLAMA_LIKE, "head_dim": 16},
+}
+PADDED: dict[str, dict[str, Any]] = {
+    "deberta-v2": {**BERT_LIKE, "relative_attention": True, "pos_att_type": ["c2p", "p2c"]},
+    "mpnet": {**BERT_LIKE, "pad_token_id": 1},
+    "modernbert": {**BERT_LIKE, "classifier_pooling": "mean"},
+}
+
+
+def make_tokens(lengths: list[int], seed: int = 0) -> Tokens:
+    draw = np.random.default_rng(seed)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    ids = draw.integers(5, 100, size=int(offsets[-1])).astype(np.int32)
+    return Tokens(ids, offsets, draw.integers(0, 3, size=len(lengths)).astype(np.int64))
+
+
+TOKENS = make_tokens([1, 7, 30, 2, 12, 12, 3, 1, 25, 9])
+
+
+def classifier(kind: str, options: dict[str, Any]) -> LoadedModel:
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, num_labels=3, **options)
+    return LoadedModel.of(AutoModelForSequenceClassification.from_config(config, dtype=torch.float32), ())
+
+
+def gradients(engine: Engine, rows: list[int]) -> dict[str, torch.Tensor]:
+    """Gradients of one step's loss without dropout."""
+    found: dict[str, torch.Tensor] = {}
+    engine.model.train()
+    for module in engine.model.modules():
+        if isinstance(module, Dropout):
+            module.p = 0.0
+
+    def keep() -> None:
+        found.update({name: p.grad.clone() for name, p in engine.model.named_parameters() if p.grad is not None})
+
+    engine.optimiser.step = keep  # type: ignore[method-assign]
+    engine._step(TOKENS, np.array(rows), 0.0)
+    return found
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_packed_equals_padded(kind: str) -> None:
+    training = TrainingSpec(batch_size=4)
+    options = {
+        **PACKED[kind],
+        **({"attention_probs_dropout_prob": 0.0} if kind != "distilbert" else {"attention_dropout": 0.0}),
+    }
+    engines = []
+    for make in (PackedEngine, PaddedEngine):
+        loaded = classifier(kind, options)
+        replace_dropout(loaded.model)
+        engines.append(make(loaded.model, loaded, training, CPU))
+    assert (
+        type(
+            make_engine(
+                *(lambda loaded: (loaded.model, loaded))(classifier(kind, options)), training, CPU, torch.float32
+            )
+        )
+        is PackedEngine
+    )
+    packed, padded = (engine.logits(TOKENS) for engine in engines)
+    np.testing.assert_allclose(packed, padded, rtol=1e-5, atol=1e-6)
+    ours, reference = (gradients(engine, [0, 2, 5, 8]) for engine in engines)
+    assert ours.keys() == reference.keys()
+    for name, gradient in ours.items():
+        scale = reference[name].abs().max()
+        torch.testing.assert_close(gradient, reference[name], rtol=1e-4, atol=float(1e-5 * scale + 1e-8))
+
+
+@pytest.mark.parametrize("kind", PADDED)
+def test_own_attention_takes_padded_batches(kind: str) -> None:
+    loaded = classifier(kind, PADDED[kind])
+    engine = make_engine(loaded.model, loaded, TrainingSpec(batch_size=4), CPU, torch.float32)
+    assert engine.describe()["batches"] == "padded"
+    assert engine.bucketed
+    list(engine.steps(TOKENS, [(np.array([0, 2, 4]), 1e-3), (np.array([1]), 1e-3)]))
+    assert np.isfinite(engine.mean_loss())
+    one_by_one = np.concatenate([engine.logits(_row(row)) for row in range(len(TOKENS))])
+    np.testing.assert_allclose(engine.logits(TOKENS), one_by_one, rtol=1e-4, atol=1e-5)
+
+
+def _row(row: int) -> Tokens:
+    start, end = TOKENS.offsets[row : row + 2]
+    return Tokens(TOKENS.ids[start:end], np.array([0, end - start]), TOKENS.labels[row : row + 1])
+
+
+@pytest.mark.parametrize("rows", [[0], [7], [0, 7], [2], list(range(10))], ids=str)
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_odd_batches_train(rows: list[int], precision: torch.dtype) -> None:
+    loaded = classifier("roberta", PACKED["roberta"])
+    engine = make_engine(loaded.model, loaded, TrainingSpec(batch_size=4), CPU, precision)
+    before = engine.logits(TOKENS)
+    list(engine.steps(TOKENS, [(np.array(rows), 1e-2)] * 3))
+    assert np.isfinite(engine.mean_loss())
+    after = engine.logits(TOKENS)
+    assert after.dtype == np.float32
+    assert np.isfinite(after).all()
+    assert not np.array_equal(before, after)
+
+
+def test_a_step_learns() -> None:
+    loaded = classifier("bert", PACKED["bert"])
+    engine = make_engine(loaded.model, loaded, TrainingSpec(batch_size=10), CPU, torch.float32)
+    losses = []
+    for _ in range(5):
+        list(engine.steps(TOKENS, [(np.arange(10), 1e-3)] * 10))
+        losses.append(engine.mean_loss())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_bf16_weights_keep_small_updates_in_float32() -> None:
+    model = nn.Linear(8, 8, bias=False).to(torch.bfloat16)
+    from tuneoff.training.optimiser import MasterAdamW
+
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    optimiser = MasterAdamW(model, TrainingSpec(weight_decay=0.0))
+    optimiser.learning_rate.fill_(1e-4)
+    for _ in range(100):
+        model.weight.grad = torch.ones_like(model.weight)
+        optimiser.step()
+    # A hundred updates of 1e-4 are each lost in bfloat16, whose neighbours of 1 are 0.004 away.
+    assert model.weight.detach().float().mean().item() == pytest.approx(0.99, abs=0.003)
+
+
+def test_masters_follow_plain_adamw() -> None:
+    torch.manual_seed(0)
+    ours, reference = nn.Linear(6, 3), nn.Linear(6, 3)
+    reference.load_state_dict(ours.state_dict())
+    from tuneoff.training.optimiser import MasterAdamW
+
+    optimiser = MasterAdamW(ours, TrainingSpec(weight_decay=0.1, max_grad_norm=0.5))
+    optimiser.learning_rate.fill_(1e-2)
+    plain = torch.optim.AdamW(
+        [{"params": [reference.weight], "weight_decay": 0.1}, {"params": [reference.bias], "weight_decay": 0.0}],
+        lr=1e-2,
+    )
+    for _ in range(20):
+        x = torch.randn(5, 6)
+        for model in (ours, reference):
+            model(x).square().sum().backward()
+        optimiser.step()
+        torch.nn.utils.clip_grad_norm_(reference.parameters(), 0.5)
+        plain.step()
+        plain.zero_grad()
+    torch.testing.assert_close(ours.weight, reference.weight, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ours.bias, reference.bias, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_dropout_drops_its_share_and_keeps_the_mean(p: float) -> None:
+    torch.manual_seed(0)
+    dropped = Dropout(p).train()(torch.ones(1001, 999))
+    assert (dropped == 0).float().mean() == pytest.approx(p, abs=2e-3)
+    assert dropped.mean() == pytest.approx(1.0, abs=5e-3)
+    assert torch.equal(Dropout(p).eval()(torch.ones(5)), torch.ones(5))
+    first, second = (Dropout(p).train()(torch.ones(64)) for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_checkpointing_changes_nothing_but_memory(method: str, tiny_model: Path) -> None:
+    def trained(checkpointing: bool) -> np.ndarray[Any, Any]:
+        loaded = load_classifier(tiny_model, load_config(tiny_model, 3), 0, CPU)
+        if checkpointing:
+            loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=checkpointing_options())
+        torch.manual_seed(5)
+        model = registry()[method].model_validate({"method": method}).adapt(loaded)
+        engine = make_engine(model, loaded, TrainingSpec(batch_size=4), CPU, torch.float32)
+        tokens = Tokens(TOKENS.ids % 20, TOKENS.offsets, TOKENS.labels)
+        list(engine.steps(tokens, [(np.arange(4), 1e-2), (np.arange(4, 10), 1e-2)]))
+        return engine.logits(tokens)
+
+    np.testing.assert_allclose(trained(checkpointing=True), trained(checkpointing=False), rtol=1e-5, atol=1e-6)
