@@ -104,6 +104,13 @@ class TrainingSpec(Frozen):
     weight_decay: float = Field(default=0.01, ge=0, description="not applied to biases and normalisation")
     max_grad_norm: float = Field(default=1.0, gt=0)
     gradient_checkpointing: bool = False
+    compile: bool = Field(default=False, description="compile the blocks with torch.compile; counted as set-up")
+
+    @model_validator(mode="after")
+    def _compile_or_checkpoint(self) -> TrainingSpec:
+        if self.compile and self.gradient_checkpointing:
+            raise ValueError("compile and gradient_checkpointing cannot be used together")
+        return self
 
 
 def _known_method(value: Any) -> Any:

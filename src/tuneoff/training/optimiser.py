@@ -60,10 +60,16 @@ class MasterAdamW:
         scale = (self._max_grad_norm / (norm.float() + 1e-6)).clamp(max=1.0)
         for optimiser, parameters, masters in self._buckets:
             live = [(p, master) for p, master in zip(parameters, masters, strict=True) if p.grad is not None]
-            for parameter, master in live:
-                assert parameter.grad is not None
-                master.grad = parameter.grad.float()
-            torch._foreach_mul_([master.grad for _, master in live if master.grad is not None], scale)
+            if not live:
+                continue
+            gradients = [p.grad for p, _ in live if p.grad is not None]
+            if live[0][0] is not live[0][1]:
+                gradients = [torch.empty_like(master) for _, master in live]
+                torch._foreach_copy_(gradients, [p.grad for p, _ in live if p.grad is not None])
+            torch._foreach_mul_(gradients, scale)
+            for gradient, (_, master) in zip(gradients, live, strict=True):
+                master.grad = gradient
+            del gradients
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             narrow = [(p, master) for p, master in live if p is not master]

@@ -60,11 +60,15 @@ class PackedEngine(Engine):
         self._first_position = config.pad_token_id + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0
         self._batch_size = training.batch_size
         self._pooling_module().register_forward_hook(_keep_pooled_tokens)
+        self._compiled = training.compile
+        if training.compile:
+            for block in _blocks(loaded.model):
+                block.compile(dynamic=True)
         self._graphs: list[StepGraph] = []
         self._no_graph = "the device is not CUDA"
 
     def describe(self) -> dict[str, Any]:
-        described: dict[str, Any] = {"batches": self.name, "attention_dropout": False}
+        described: dict[str, Any] = {"batches": self.name, "attention_dropout": False, "compiled": self._compiled}
         if self._graphs:
             return {**described, "step": "graph", "token_slots": [graph.layout.tokens for graph in self._graphs]}
         return {**described, "step": "eager", "why_no_graph": self._no_graph}
@@ -114,7 +118,7 @@ class PackedEngine(Engine):
 
     def _logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
         batch = self._batch(tokens, rows, learning_rate=0.0)
-        with attending(batch):
+        with attending(batch), torch.compiler.set_stance("force_eager"):
             logits: torch.Tensor = self._forward(batch)
         return logits
 
@@ -151,10 +155,16 @@ class PackedEngine(Engine):
         return by_length(tokens.lengths, budget)
 
 
+def _blocks(classifier: nn.Module) -> list[nn.Module]:
+    """The transformer's blocks. Compiled one by one they share code, so that a model is compiled once, not 12 times."""
+    lists = [list(module) for module in classifier.modules() if isinstance(module, torch.nn.ModuleList)]
+    return max(lists, key=lambda blocks: sum(p.numel() for block in blocks for p in block.parameters()))
+
+
 def _keep_pooled_tokens(_module: nn.Module, _inputs: Any, output: Any) -> Any:
     """Turns token states of shape (1, T, hidden) into those that are pooled, shape (S, 1, hidden)."""
     from tuneoff.training import packing
 
     assert packing._active is not None
-    output.last_hidden_state = output.last_hidden_state[0].index_select(0, packing._active.pooled)[:, None]
+    output.last_hidden_state = output.last_hidden_state.squeeze(0).index_select(0, packing._active.pooled)[:, None]
     return output

@@ -193,7 +193,8 @@ def packed_attention(
     return _one_by_one(query, key, value, _active, scaling, causal, sliding_window), None
 
 
-AttentionInterface.register(ATTENTION, packed_attention)
+# Not compiled, since it reads the active batch; compiled code goes on before and after it.
+AttentionInterface.register(ATTENTION, torch.compiler.disable(packed_attention))
 
 
 def _on_cuda(
@@ -213,7 +214,7 @@ def _on_cuda(
     else:  # PyTorch 2.10 knows no windows
         assert window is None
         limits = {"is_causal": causal}
-    q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
+    q, k, v = (part.squeeze(0).transpose(0, 1) for part in (query, key, value))
     out = varlen_attn(q, k, v, batch.bounds, batch.bounds, batch.longest, batch.longest, scale=scaling, **limits)
     assert isinstance(out, torch.Tensor)
     return out[None]

@@ -1,0 +1,103 @@
+"""What only a CUDA device can show: the variable-length kernel, whole-step graphs, dropout between replays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from test_engines import PACKED, TOKENS, classifier, make_tokens
+from tuneoff.data.tokens import Tokens
+from tuneoff.methods import registry
+from tuneoff.models.load import LoadedModel
+from tuneoff.spec import TrainingSpec
+from tuneoff.training.dropout import Dropout, checkpointing_options
+from tuneoff.training.engine import Engine
+from tuneoff.training.engines import make_engine
+from tuneoff.training.packed import PackedEngine
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+CUDA, CPU = torch.device("cuda"), torch.device("cpu")
+MANY = make_tokens(np.random.default_rng(1).integers(1, 60, size=70).tolist(), seed=1)
+BATCHES = [np.arange(start, min(start + 8, 70)) for start in range(0, 70, 8)]
+
+
+def engine_for(kind: str = "bert", method: str = "full", checkpointing: bool = False, dropout: bool = True) -> Engine:
+    loaded = classifier(kind, PACKED[kind])
+    if checkpointing:
+        loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=checkpointing_options())
+    loaded = LoadedModel.of(loaded.model, ("classifier",) if hasattr(loaded.model, "classifier") else ("score",))
+    torch.manual_seed(3)
+    model = registry()[method].model_validate({"method": method}).adapt(loaded)
+    engine = make_engine(model, loaded, TrainingSpec(batch_size=8), CUDA, torch.bfloat16)
+    if not dropout:
+        for module in engine.model.modules():
+            if isinstance(module, Dropout):
+                module.p = 0.0
+    return engine
+
+
+def train(engine: Engine, graphed: bool, tokens: Tokens = MANY) -> tuple[np.ndarray[Any, Any], float]:
+    if graphed:
+        engine.prepare(tokens, BATCHES)
+        assert engine.describe()["step"] == "graph", engine.describe()
+    torch.cuda.manual_seed(11)
+    list(engine.steps(tokens, [(rows, 1e-3) for rows in BATCHES] * 2))
+    loss = engine.mean_loss()
+    return engine.logits(tokens), loss
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_bf16_packed_logits_agree_with_float32_on_the_cpu(kind: str) -> None:
+    engine = engine_for(kind)
+    assert isinstance(engine, PackedEngine)
+    loaded = classifier(kind, PACKED[kind])
+    reference = make_engine(loaded.model, loaded, TrainingSpec(), CPU, torch.float32).logits(TOKENS)
+    ours = engine.logits(TOKENS)
+    assert np.linalg.norm(ours - reference) / np.linalg.norm(reference) < 0.03
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "modernbert", "llama"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_graphed_steps_equal_eager_ones(kind: str, method: str, checkpointing: bool) -> None:
+    eager, eager_loss = train(engine_for(kind, method, checkpointing, dropout=False), graphed=False)
+    graphed, graphed_loss = train(engine_for(kind, method, checkpointing, dropout=False), graphed=True)
+    assert graphed_loss == pytest.approx(eager_loss, rel=2e-2)
+    assert np.linalg.norm(graphed - eager) / np.linalg.norm(eager) < 0.1
+
+
+def test_checkpointing_with_dropout_equals_none_in_a_graph() -> None:
+    plain, _ = train(engine_for(checkpointing=False), graphed=True)
+    saved, _ = train(engine_for(checkpointing=True), graphed=True)
+    assert np.linalg.norm(plain - saved) / np.linalg.norm(plain) < 0.1
+
+
+def test_replays_draw_fresh_dropout_and_capture_leaves_no_trace() -> None:
+    engine = engine_for()
+    before = {name: value.clone() for name, value in engine.model.named_parameters()}
+    engine.prepare(MANY, BATCHES)
+    for name, value in engine.model.named_parameters():
+        assert torch.equal(value, before[name]), name
+    losses = []
+    for _ in range(4):
+        list(engine.steps(MANY, [(BATCHES[0], 0.0)]))
+        losses.append(engine.mean_loss())
+    assert len(set(losses)) == 4
+    assert max(losses) - min(losses) < 0.5
+
+
+def test_every_method_is_graphed_on_a_gpu(tiny_model: Any) -> None:
+    from tuneoff.models.load import load_classifier, load_config
+
+    tokens = Tokens(MANY.ids % 20, MANY.offsets, MANY.labels % 2)
+    for method, kind in registry().items():
+        arm = kind.model_validate({"method": method, "learning_rate": 1e-3})
+        compute = torch.bfloat16 if arm.quantised else None
+        loaded = load_classifier(tiny_model, load_config(tiny_model, 2), 0, CUDA, compute)
+        engine = make_engine(arm.adapt(loaded), loaded, TrainingSpec(batch_size=8), CUDA, torch.bfloat16)
+        _, loss = train(engine, graphed=True, tokens=tokens)
+        assert np.isfinite(loss), method
