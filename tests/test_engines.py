@@ -14,7 +14,7 @@ from tuneoff.data.tokens import Tokens
 from tuneoff.methods import registry
 from tuneoff.models.load import LoadedModel, load_classifier, load_config
 from tuneoff.spec import TrainingSpec
-from tuneoff.training.dropout import Dropout, checkpointing_options, replace_dropout
+from tuneoff.training.dropout import Dropout, own_dropout
 from tuneoff.training.engine import Engine
 from tuneoff.training.engines import make_engine
 from tuneoff.training.packed import PackedEngine
@@ -93,7 +93,6 @@ def test_packed_equals_padded(kind: str) -> None:
     engines = []
     for make in (PackedEngine, PaddedEngine):
         loaded = classifier(kind, options)
-        replace_dropout(loaded.model)
         engines.append(make(loaded.model, loaded, training, CPU))
     assert (
         type(
@@ -193,25 +192,33 @@ def test_masters_follow_plain_adamw() -> None:
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5])
-def test_dropout_drops_its_share_and_keeps_the_mean(p: float) -> None:
-    torch.manual_seed(0)
-    dropped = Dropout(p).train()(torch.ones(1001, 999))
-    assert (dropped == 0).float().mean() == pytest.approx(p, abs=2e-3)
-    assert dropped.mean() == pytest.approx(1.0, abs=5e-3)
-    assert torch.equal(Dropout(p).eval()(torch.ones(5)), torch.ones(5))
-    first, second = (Dropout(p).train()(torch.ones(64)) for _ in range(2))
-    assert not torch.equal(first, second)
+def test_dropout_drops_its_share_and_follows_the_seed(p: float) -> None:
+    model = nn.Sequential(nn.Dropout(p), nn.Dropout(p))
+    seed = own_dropout(model, CPU)
+    first, second = model.train()
+    ones = torch.ones(1001, 999, requires_grad=True)
+    dropped = first(ones)
+    assert (dropped == 0).float().mean().item() == pytest.approx(p, abs=2e-3)
+    assert dropped.mean().item() == pytest.approx(1.0, abs=5e-3)
+    dropped.sum().backward()
+    assert ones.grad is not None
+    assert torch.equal(ones.grad, dropped)
+    assert torch.equal(first(ones), dropped)
+    assert 0.5 < (second(ones) == dropped).float().mean() / (p * p + (1 - p) ** 2) < 1.5
+    seed += 1
+    assert not torch.equal(first(ones), dropped)
+    assert torch.equal(model.eval()(ones), ones)
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_checkpointing_changes_nothing_but_memory(method: str, tiny_model: Path) -> None:
     def trained(checkpointing: bool) -> np.ndarray[Any, Any]:
         loaded = load_classifier(tiny_model, load_config(tiny_model, 3), 0, CPU)
-        if checkpointing:
-            loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=checkpointing_options())
         torch.manual_seed(5)
         model = registry()[method].model_validate({"method": method}).adapt(loaded)
-        engine = make_engine(model, loaded, TrainingSpec(batch_size=4), CPU, torch.float32)
+        engine = make_engine(
+            model, loaded, TrainingSpec(batch_size=4, gradient_checkpointing=checkpointing), CPU, torch.float32
+        )
         tokens = Tokens(TOKENS.ids % 20, TOKENS.offsets, TOKENS.labels)
         list(engine.steps(tokens, [(np.arange(4), 1e-2), (np.arange(4, 10), 1e-2)]))
         return engine.logits(tokens)

@@ -13,7 +13,7 @@ from tuneoff.data.tokens import Tokens
 from tuneoff.methods import registry
 from tuneoff.models.load import LoadedModel
 from tuneoff.spec import TrainingSpec
-from tuneoff.training.dropout import Dropout, checkpointing_options
+from tuneoff.training.dropout import Dropout, own_dropout
 from tuneoff.training.engine import Engine
 from tuneoff.training.engines import make_engine
 from tuneoff.training.packed import PackedEngine
@@ -27,12 +27,12 @@ BATCHES = [np.arange(start, min(start + 8, 70)) for start in range(0, 70, 8)]
 
 def engine_for(kind: str = "bert", method: str = "full", checkpointing: bool = False, dropout: bool = True) -> Engine:
     loaded = classifier(kind, PACKED[kind])
-    if checkpointing:
-        loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=checkpointing_options())
     loaded = LoadedModel.of(loaded.model, ("classifier",) if hasattr(loaded.model, "classifier") else ("score",))
     torch.manual_seed(3)
     model = registry()[method].model_validate({"method": method}).adapt(loaded)
-    engine = make_engine(model, loaded, TrainingSpec(batch_size=8), CUDA, torch.bfloat16)
+    engine = make_engine(
+        model, loaded, TrainingSpec(batch_size=8, gradient_checkpointing=checkpointing), CUDA, torch.bfloat16
+    )
     if not dropout:
         for module in engine.model.modules():
             if isinstance(module, Dropout):
@@ -101,3 +101,19 @@ def test_every_method_is_graphed_on_a_gpu(tiny_model: Any) -> None:
         engine = make_engine(arm.adapt(loaded), loaded, TrainingSpec(batch_size=8), CUDA, torch.bfloat16)
         _, loss = train(engine, graphed=True, tokens=tokens)
         assert np.isfinite(loss), method
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_on_the_gpu_drops_its_share_and_follows_the_seed(dtype: torch.dtype) -> None:
+    model = torch.nn.Sequential(torch.nn.Dropout(0.1), torch.nn.Dropout(0.1))
+    seed = own_dropout(model, CUDA)
+    first, second = model.train()
+    ones = torch.ones(1001, 999, device=CUDA, dtype=dtype, requires_grad=True)
+    dropped = first(ones)
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.1, abs=2e-3)
+    dropped.sum().backward()
+    assert ones.grad is not None
+    assert torch.equal(ones.grad, dropped)
+    assert (second(ones) == dropped).float().mean().item() == pytest.approx(0.82, abs=0.01)
+    seed += 1
+    assert (first(ones) == dropped).float().mean().item() == pytest.approx(0.82, abs=0.01)

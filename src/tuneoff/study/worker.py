@@ -34,7 +34,6 @@ from tuneoff.models.save import save_trained
 from tuneoff.study.plan import Outcome, RunTask
 from tuneoff.study.prepare import load_tokens
 from tuneoff.training.device import choose_device, choose_precision
-from tuneoff.training.dropout import checkpointing_options
 from tuneoff.training.engines import make_engine
 from tuneoff.training.loop import accuracy, train
 from tuneoff.training.order import epoch_batches
@@ -90,8 +89,6 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection) -> O
     with watch.timing("setup"):
         config = load_config(task.model_folder, task.num_labels, task.pad_token_id)
         loaded = load_classifier(task.model_folder, config, seed, device, precision if arm.quantised else None)
-        if task.training.gradient_checkpointing:
-            loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=checkpointing_options())
         torch.manual_seed(seed)
         model = arm.adapt(loaded)
         counts = parameter_counts(model, loaded)

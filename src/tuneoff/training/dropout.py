@@ -1,90 +1,82 @@
-"""Dropout whose masks can be replayed, and which is quick on a CPU.
+"""Dropout that draws its mask from a seed of the step, so that it keeps none.
 
-Gradient checkpointing runs a block twice and must drop the same activations both times. PyTorch does that by
-restoring the random state, which a CUDA graph cannot; here the masks themselves are kept, one byte an element.
+A mask is a function of the step's seed, the module and the element. Nothing is stored for the backward pass;
+gradient checkpointing finds the same mask again when it runs a block twice, also inside a CUDA graph, where
+PyTorch's random state cannot be restored; and a CPU draws four elements from each random number.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 
 LEVELS = 1 << 16
-
-_tape: list[torch.Tensor] | None = None
-_replaying = False
+STRIDE = 1_000_003
+"""Between the salts of two modules, so that neighbouring steps and modules share no stream."""
 
 
 class Dropout(nn.Module):
-    """Like `torch.nn.Dropout`.
+    """Like `torch.nn.Dropout`, for modules that are called once a step (called again, they drop the same elements).
 
-    On a CPU the probability is rounded to a multiple of 1/65,536, and four masks come from each random 64-bit
-    number, which takes a quarter of the time of PyTorch's one draw an element.
+    On a CPU the probability is rounded to a multiple of 1/65,536.
+
+    Args:
+        p: probability of dropping an element.
+        seed: shape (), int64, on the device of the inputs; its owner changes it between steps.
+        salt: tells modules with the same seed apart.
     """
 
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: float, seed: torch.Tensor, salt: int) -> None:
         super().__init__()
         self.p = p
+        self.seed = seed
+        self.salt = salt
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Drops elements of `x` with probability `p` while training; any shape, the same shape back."""
+        """Drops elements of `x` while training; any shape, the same shape back."""
         if not self.training or self.p == 0.0:
             return x
-        if _tape is not None and _replaying:
-            return _masked(x, _tape.pop(0), self.p)
-        if x.is_cuda:
-            out, mask = torch.native_dropout(x, self.p, True)
-        else:
-            mask = _random_mask(x.shape, self.p)
-            out = _masked(x, mask, self.p)
-        if _tape is not None:
-            _tape.append(mask)
-        return out
+        if torch.compiler.is_compiling():  # which fuses PyTorch's own with its neighbours
+            return nn.functional.dropout(x, self.p)
+        dropped: torch.Tensor = _Dropped.apply(x, self.seed, self.salt, self.p)  # type: ignore[no-untyped-call]
+        return dropped
 
 
-def replace_dropout(model: nn.Module) -> None:
-    """Puts `Dropout` in the place of every `torch.nn.Dropout` of a model."""
+def own_dropout(model: nn.Module, device: torch.device) -> torch.Tensor:
+    """Puts `Dropout` in the place of every `torch.nn.Dropout` of a model.
+
+    Returns:
+        The seed that all of them share, drawn from PyTorch's CPU generator; to be changed before each step.
+    """
+    seed = torch.randint(1 << 40, ()).to(device)
+    salt = 0
     for module in model.modules():
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
-                setattr(module, name, Dropout(child.p).train(child.training))
+                salt += 1
+                setattr(module, name, Dropout(child.p, seed, salt).train(child.training))
+    return seed
 
 
-def checkpointing_options() -> dict[str, object]:
-    """Options of `torch.utils.checkpoint.checkpoint` under which `Dropout` repeats its masks."""
-    return {"use_reentrant": False, "preserve_rng_state": False, "context_fn": _contexts}
+class _Dropped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, seed: torch.Tensor, salt: int, p: float) -> torch.Tensor:
+        ctx.options = (seed, salt, p)
+        return _apply_mask(x, seed, salt, p)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return _apply_mask(gradients[0], *ctx.options), None, None, None
 
 
-def _contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    masks: list[torch.Tensor] = []
-    return _taping(masks, replaying=False), _taping(masks, replaying=True)
+def _apply_mask(x: torch.Tensor, seed: torch.Tensor, salt: int, p: float) -> torch.Tensor:
+    if x.is_cuda:
+        from tuneoff.training.dropout_cuda import dropped
 
-
-@contextmanager
-def _taping(masks: list[torch.Tensor], replaying: bool) -> Iterator[None]:
-    global _tape, _replaying
-    before = (_tape, _replaying)
-    _tape, _replaying = masks, replaying
-    try:
-        yield
-    finally:
-        _tape, _replaying = before
-
-
-def _masked(x: torch.Tensor, mask: torch.Tensor, p: float) -> torch.Tensor:
+        return dropped(x, seed, salt * STRIDE, p)
+    generator = torch.Generator().manual_seed(int(seed) + salt * STRIDE)
+    bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None, generator=generator)
+    mask = bits.view(torch.int16)[: x.numel()].view(x.shape) >= round(p * LEVELS) - LEVELS // 2
     return x * mask * (1.0 / (1.0 - p))
-
-
-def _random_mask(shape: torch.Size, p: float) -> torch.Tensor:
-    count = shape.numel()
-    bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(1 << 63), None)
-    return bits.view(torch.int16)[:count].view(shape) >= _threshold(p)
-
-
-@functools.cache
-def _threshold(p: float) -> int:
-    return round(p * LEVELS) - LEVELS // 2

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tuneoff.training.dropout import own_dropout
 from tuneoff.training.optimiser import MasterAdamW
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Engine(ABC):
         self.classifier = loaded.model
         self.device = device
         self.optimiser = MasterAdamW(model, training)
+        self.dropout_seed = own_dropout(model, device)
         self._loss_sum = torch.zeros((), device=device)
         self._examples = 0
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tuneoff.training.dropout import replace_dropout
 from tuneoff.training.engine import Engine
 from tuneoff.training.packed import PackedEngine, can_pack
 from tuneoff.training.padded import PaddedEngine
@@ -32,10 +31,13 @@ def make_engine(
         device: where to compute; the model is moved there.
         precision: `torch.bfloat16` or `torch.float32`.
     """
-    replace_dropout(model)
     model.to(device)
     for parameter in model.parameters():
         if parameter.is_floating_point():
             parameter.data = parameter.data.to(precision)
     packed = can_pack(loaded.model.config, device, precision)
+    if training.gradient_checkpointing:
+        # Packed, nothing random is left that the step's seed does not decide; padded attention has its own dropout.
+        options = {"use_reentrant": False, "preserve_rng_state": not packed}
+        loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
     return (PackedEngine if packed else PaddedEngine)(model, loaded, training, device)

@@ -25,6 +25,18 @@ def token_sizes(totals: NDArray[np.int64]) -> list[int]:
     return sorted({int(-(-np.quantile(totals, share, method="higher") // SLOT) * SLOT) for share in shares})
 
 
+class GraphMemory:
+    """What the graphs of a run share, since only one runs at a time: a stream to capture on, and a memory pool.
+
+    One stream for all warm-ups and captures: with a second one, gradients would be kept until a capture ends.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.stream = torch.cuda.Stream(device)
+        self.pool: Any = torch.cuda.graph_pool_handle()
+
+
 class StepGraph:
     """The step for batches of up to a number of tokens.
 
@@ -32,8 +44,7 @@ class StepGraph:
         layout: of its batches.
         tokens: from which a first batch is taken to warm up; the learning rate is zero then, so weights stay.
         step: does a step on a batch that lies in device memory.
-        device: a CUDA device.
-        pool: memory that all graphs of a run share, since only one runs at a time.
+        memory: shared by all graphs of the run.
     """
 
     def __init__(
@@ -41,25 +52,22 @@ class StepGraph:
         layout: Layout,
         tokens: Tokens,
         step: Callable[[PackedBatch], None],
-        device: torch.device,
-        pool: Any,
+        memory: GraphMemory,
     ) -> None:
         self.layout = layout
         self._staging = [torch.empty(layout.size, dtype=torch.int32, pin_memory=True) for _ in range(STAGING_BUFFERS)]
         self._copied = [torch.cuda.Event() for _ in self._staging]
         self._turn = 0
-        self._static = torch.empty(layout.size, dtype=torch.int32, device=device)
+        self._static = torch.empty(layout.size, dtype=torch.int32, device=memory.device)
         self._graph = torch.cuda.CUDAGraph()
         batch = layout.views(self._static, lengths=None)
         self._bring(tokens, _rows_that_fill(layout, tokens), learning_rate=0.0)
-        stream = torch.cuda.Stream(device)
-        stream.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(stream):
+        memory.stream.wait_stream(torch.cuda.current_stream(memory.device))
+        with torch.cuda.stream(memory.stream):
             step(batch)
-        torch.cuda.current_stream(device).wait_stream(stream)
-        torch.cuda.synchronize(device)
+        torch.cuda.synchronize(memory.device)
         torch.cuda.empty_cache()
-        with torch.cuda.graph(self._graph, pool=pool):
+        with torch.cuda.graph(self._graph, pool=memory.pool, stream=memory.stream):
             step(batch)
 
     def holds(self, tokens: int, sequences: int) -> bool:

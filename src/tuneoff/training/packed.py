@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tuneoff.training.engine import Engine, Rows
-from tuneoff.training.graph import StepGraph, token_sizes
+from tuneoff.training.graph import GraphMemory, StepGraph, token_sizes
 from tuneoff.training.order import by_length
 from tuneoff.training.packing import ATTENTION, Layout, PackedBatch, attending
 
@@ -80,14 +80,14 @@ class PackedEngine(Engine):
         self.model.train()
         totals = np.array([int(tokens.lengths[rows].sum()) for rows in batches])
         longest = int(tokens.lengths.max())
-        random_state = torch.cuda.get_rng_state(self.device)
+        first_seed = self.dropout_seed.clone()
         graphs: list[StepGraph] = []
         try:
-            pool = torch.cuda.graph_pool_handle()
+            memory = GraphMemory(self.device)
             for size in sorted(token_sizes(totals), reverse=True):
                 spare = -(-int(size - totals[totals <= size].min()) // longest)
                 layout = self._layout(size, self._batch_size, spare, longest)
-                graphs.append(StepGraph(layout, tokens, self._whole_step, self.device, pool))
+                graphs.append(StepGraph(layout, tokens, self._whole_step, memory))
         except RuntimeError as error:  # whatever an operation that cannot be captured raises
             self._no_graph = str(error).strip().splitlines()[0]
             log.warning("no CUDA graph: %s", self._no_graph)
@@ -95,7 +95,7 @@ class PackedEngine(Engine):
             torch.cuda.synchronize(self.device)
         self.optimiser.forget()
         self._loss_sum.zero_()
-        torch.cuda.set_rng_state(random_state, self.device)
+        self.dropout_seed.copy_(first_seed)
         self._graphs = sorted(graphs, key=lambda graph: graph.layout.tokens)
 
     def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
@@ -107,6 +107,7 @@ class PackedEngine(Engine):
         self._whole_step(self._batch(tokens, rows, learning_rate))
 
     def _whole_step(self, batch: PackedBatch) -> None:
+        self.dropout_seed += 1
         with attending(batch):
             losses = torch.nn.functional.cross_entropy(
                 self._forward(batch).float(), batch.labels.long(), reduction="none"

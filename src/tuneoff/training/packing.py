@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
 
 ATTENTION = "tuneoff_packed"
+VARLEN_KNOWS_WINDOWS = "window_size" in inspect.signature(varlen_attn).parameters
 
 
 @dataclass(frozen=True)
@@ -193,8 +195,7 @@ def packed_attention(
     return _one_by_one(query, key, value, _active, scaling, causal, sliding_window), None
 
 
-# Not compiled, since it reads the active batch; compiled code goes on before and after it.
-AttentionInterface.register(ATTENTION, torch.compiler.disable(packed_attention))
+AttentionInterface.register(ATTENTION, packed_attention)
 
 
 def _on_cuda(
@@ -206,10 +207,8 @@ def _on_cuda(
     causal: bool,
     window: int | None,
 ) -> torch.Tensor:
-    from torch.nn.attention.varlen import varlen_attn
-
     reach = -1 if window is None else window - 1
-    if "window_size" in inspect.signature(varlen_attn).parameters:
+    if VARLEN_KNOWS_WINDOWS:
         limits: dict[str, Any] = {"window_size": (reach, 0 if causal else reach)}
     else:  # PyTorch 2.10 knows no windows
         assert window is None

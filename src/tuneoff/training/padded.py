@@ -29,6 +29,7 @@ class PaddedEngine(Engine):
         self._pad_token_id = int(loaded.model.config.pad_token_id)
 
     def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
+        self.dropout_seed += 1
         labels = torch.from_numpy(tokens.labels[rows]).to(self.device)
         loss = torch.nn.functional.cross_entropy(self._logits(tokens, rows).float(), labels)
         loss.backward()

@@ -1,0 +1,45 @@
+"""Seeded dropout as a Triton kernel (Philox, four elements a draw). Imported on CUDA devices only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+BLOCK = 512
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _drop_quarter(x: Any, out: Any, place: Any, size: Any, draw: Any, p: Any, scale: Any) -> None:
+    inside = place < size
+    value = tl.load(x + place, mask=inside).to(tl.float32)
+    tl.store(out + place, tl.where(draw >= p, value * scale, 0.0), mask=inside)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _drop(x: Any, out: Any, seed: Any, salt: Any, size: Any, p: Any, scale: Any, BLOCK: tl.constexpr) -> None:  # noqa: N803
+    lane = tl.arange(0, BLOCK)
+    first, second, third, fourth = tl.rand4x(tl.load(seed) + salt, tl.program_id(0) * BLOCK + lane)
+    place = tl.program_id(0) * (4 * BLOCK) + lane
+    _drop_quarter(x, out, place, size, first, p, scale)
+    _drop_quarter(x, out, place + BLOCK, size, second, p, scale)
+    _drop_quarter(x, out, place + 2 * BLOCK, size, third, p, scale)
+    _drop_quarter(x, out, place + 3 * BLOCK, size, fourth, p, scale)
+
+
+def dropped(x: torch.Tensor, seed: torch.Tensor, salt: int, p: float) -> torch.Tensor:
+    """`x` with elements dropped with probability `p` and the others scaled by 1 / (1 - p).
+
+    Args:
+        x: any shape.
+        seed: shape (), int64, on the same device; read when the kernel runs, so that a CUDA graph sees its changes.
+        salt: added to the seed.
+        p: probability of dropping an element.
+    """
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    grid = (triton.cdiv(x.numel(), 4 * BLOCK),)
+    _drop[grid](x, out, seed, salt, x.numel(), p, 1.0 / (1.0 - p), BLOCK=BLOCK)
+    return out
