@@ -26,13 +26,14 @@ from tuneoff.data.tokens import Tokens
 from tuneoff.errors import UserError
 from tuneoff.files import folder_bytes
 from tuneoff.measure.clock import Stopwatch
-from tuneoff.measure.environment import processor, usable_cores, versions
+from tuneoff.measure.environment import processor, versions
 from tuneoff.measure.memory import PeakMemory, peak_memory
 from tuneoff.models.count import parameter_counts
 from tuneoff.models.load import load_classifier, load_config
 from tuneoff.models.save import save_trained
 from tuneoff.study.plan import Outcome, RunTask
 from tuneoff.study.prepare import load_tokens
+from tuneoff.training.cpu import settle_on_cpu
 from tuneoff.training.device import choose_device, choose_precision
 from tuneoff.training.engines import make_engine
 from tuneoff.training.loop import accuracy, train
@@ -80,7 +81,8 @@ def _guarded(task: RunTask, connection: Connection) -> Outcome:
 def _carry_out(task: RunTask, device: torch.device, connection: Connection) -> Outcome:
     started = time.perf_counter()
     arm, seed = task.run.arm, task.run.seed
-    torch.set_num_threads(usable_cores())
+    if device.type == "cpu":
+        settle_on_cpu()
     watch = Stopwatch(device)
     peak = peak_memory(device)
     precision = choose_precision(task.training, device)
