@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import study_toml
 from test_engines import PACKED, TOKENS, classifier, make_tokens
 from tuneoff.data.tokens import Tokens
 from tuneoff.methods import registry
@@ -117,3 +118,15 @@ def test_dropout_on_the_gpu_drops_its_share_and_follows_the_seed(dtype: torch.dt
     assert (second(ones) == dropped).float().mean().item() == pytest.approx(0.82, abs=0.01)
     seed += 1
     assert (first(ones) == dropped).float().mean().item() == pytest.approx(0.82, abs=0.01)
+
+
+def test_a_study_runs_on_the_gpu(tiny_model: Any, data_files: Any, tmp_path: Any) -> None:
+    import tuneoff
+
+    (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, sorted(registry()), device='"cuda"'))
+    results = tuneoff.run_study(tuneoff.load_study(tmp_path / "study.toml"), tmp_path / "out")
+    assert results.failed == []
+    for run in results.runs:
+        assert run["memory_kind"] == "cuda_allocated"
+        assert run["engine"]["step"] == "graph", run["engine"]
+        assert run["peak_memory_bytes"]["train"] > 0

@@ -154,7 +154,7 @@ def test_saved_models_predict_what_was_stored(study_folder: Path, data_files: Pa
         run = results.of_arm(arm)[0]
         folder = study_folder / "runs" / run["run_id"]
         with torch.no_grad():
-            logits = load(folder).eval()(**batch).logits
+            logits = load(folder).eval()(**batch).logits.float()
         stored = np.stack(pd.read_parquet(folder / "predictions.parquet")["logits"].tolist())
         np.testing.assert_allclose(logits.numpy(), stored, atol=0.05)
         assert (logits.argmax(1).numpy() == stored.argmax(1)).mean() > 0.95

@@ -21,7 +21,7 @@ class RunProcesses:
 
     def __init__(self) -> None:
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["tuneoff.study.worker"])
+        self._context.set_forkserver_preload(["tuneoff.study.preload"])
 
     def warm_up(self) -> None:
         """Starts the server, so that its imports overlap with the preparation of data."""

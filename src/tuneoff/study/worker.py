@@ -1,8 +1,4 @@
-"""What a run's own process does: load, adapt, train, test once, save, report back.
-
-Importing this module imports torch, transformers and peft, and nothing that touches a device: the fork server
-preloads it, so that a run's process starts in a fraction of a second.
-"""
+"""What a run's own process does: load, adapt, train, test once, save, report back."""
 
 from __future__ import annotations
 
@@ -16,10 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
-import peft
-import scipy.special
 import torch
-import transformers.models.auto.modeling_auto
 from numpy.typing import NDArray
 
 from tuneoff.data.tokens import Tokens
@@ -42,7 +35,6 @@ from tuneoff.training.order import epoch_batches
 __all__ = ["run_in_process"]
 
 REPORT_EVERY_SECONDS = 0.25
-PRELOADED = (peft, scipy.special, transformers.models.auto.modeling_auto)
 
 
 def run_in_process(task: RunTask, connection: Connection) -> None:
