@@ -8,12 +8,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("tuneoff", "torch", "transformers", "peft", "bitsandbytes", "tokenizers", "numpy", "scikit-learn")
+from tuneoff import __version__
+
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "numpy", "scikit-learn")
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on; those not installed are left out."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "tuneoff": __version__}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)

@@ -51,7 +51,7 @@ def draw_charts(summary: dict[str, Any], folder: Path) -> dict[str, Path]:
     written = {}
     for name, draw in CHARTS.items():
         with matplotlib.rc_context(style):
-            figure, axes = pyplot.subplots(figsize=(5.2, 0.9 + 0.42 * len(arms)), layout="constrained")
+            figure, axes = pyplot.subplots(figsize=(5.2, 1.05 + 0.42 * len(arms)), layout="constrained")
             draw(axes, summary, arms)
             axes.set_yticks(range(len(arms)), [arm["arm"] for arm in arms])
             axes.invert_yaxis()
@@ -82,7 +82,7 @@ def _accuracy(axes: Axes, summary: dict[str, Any], arms: list[dict[str, Any]]) -
             axes.axvline(value, color=INK, linestyle=":", linewidth=1)
             axes.annotate(floor["label"], (value, -0.55), fontsize=7, ha="center", va="bottom", annotation_clip=False)
     axes.set_ylim(-0.5, len(arms) - 0.4)
-    axes.set_xlabel(f"test accuracy in %, mean and 95% interval over {_seeds(arms)} (ticks: single seeds)")
+    axes.set_xlabel(f"test accuracy in %\nmean of {_seeds(arms)} (ticks) and 95% interval")
 
 
 def _trainable(axes: Axes, summary: dict[str, Any], arms: list[dict[str, Any]]) -> None:
@@ -90,20 +90,20 @@ def _trainable(axes: Axes, summary: dict[str, Any], arms: list[dict[str, Any]]) 
     axes.set_xscale("log")
     smallest, largest = (pick(arm["trainable_parameters"] for arm in arms) for pick in (min, max))
     axes.set_xlim(smallest / 3, largest * 12)
-    axes.set_xlabel("trainable parameters, head included (log scale)")
+    axes.set_xlabel("trainable parameters (log scale)\nhead included")
 
 
 def _time(axes: Axes, summary: dict[str, Any], arms: list[dict[str, Any]]) -> None:
     _bars(axes, summary, arms, "train_seconds", 1, "{:.1f}")
     for row, arm in enumerate(arms):
-        axes.plot(arm["train_seconds_by_run"], [row] * arm["runs"], "|", color=INK, markersize=8)
-    axes.set_xlabel(f"training time in seconds, optimiser steps only, mean of {_seeds(arms)} (ticks: single seeds)")
+        axes.plot(arm["train_seconds_by_run"], [row + 0.38] * arm["runs"], "|", color=INK, markersize=5)
+    axes.set_xlabel(f"seconds in optimiser steps\nmean of {_seeds(arms)} (ticks)")
 
 
 def _memory(axes: Axes, summary: dict[str, Any], arms: list[dict[str, Any]]) -> None:
     _bars(axes, summary, arms, "peak_train_memory_bytes", 1e6, "{:,.0f}")
     kind = "allocated on the GPU" if arms[0]["memory_kind"] == "cuda_allocated" else "resident, libraries included"
-    axes.set_xlabel(f"peak training memory in MB ({kind})")
+    axes.set_xlabel(f"peak memory in training, MB\n{kind}")
 
 
 CHARTS: dict[str, Callable[[Axes, dict[str, Any], list[dict[str, Any]]], None]] = {
