@@ -111,7 +111,7 @@ def main() -> None:
         scratch = Path(name)
         overrides = list(arguments.set)
         if arguments.random_weights:
-            overrides.append(f"model.id={_with_random_weights(arguments.random_weights, scratch / 'model')}")
+            overrides.append(f"model.id={with_random_weights(arguments.random_weights, scratch / 'model')}")
         spec = load_study(arguments.study, overrides)
         prepared = prepare_study(spec, scratch, print)
         prepared.save()
@@ -158,7 +158,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _with_random_weights(folder: Path, out: Path) -> Path:
+def with_random_weights(folder: Path, out: Path) -> Path:
+    """A copy of a model folder that lacks weights, with random ones."""
     import torch
     from transformers import AutoConfig, AutoModel
 

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import Command
 
-COMMANDS = ("run", "plan", "status", "report", "methods", "doctor")
+COMMANDS = ("run", "plan", "retry", "status", "report", "methods", "doctor")
 
 
 def test_help_imports_nothing_heavy() -> None:

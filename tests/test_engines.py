@@ -93,7 +93,7 @@ def test_packed_equals_padded(kind: str) -> None:
     engines = []
     for make in (PackedEngine, PaddedEngine):
         loaded = classifier(kind, options)
-        engines.append(make(loaded.model, loaded, training, CPU))
+        engines.append(make(loaded.model, loaded, training, CPU, training.batch_size))
     assert (
         type(
             make_engine(

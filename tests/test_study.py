@@ -119,8 +119,9 @@ def test_a_failed_run_stays_in_the_table(tiny_model: Path, data_files: Path, tun
 
 
 def test_status_report_and_plan_as_json(study_folder: Path, tuneoff: Command) -> None:
-    states = json.loads(tuneoff("status", study_folder, "--json").stdout)
-    assert [state["state"] for state in states] == ["ok"] * 10
+    status = json.loads(tuneoff("status", study_folder, "--json").stdout)
+    assert [state["state"] for state in status["runs"]] == ["ok"] * 10
+    assert status["driver"] is None
     summary = json.loads(tuneoff("report", study_folder, "--json").stdout)
     assert summary == json.loads((study_folder / "summary.json").read_text())
     plan = json.loads(tuneoff("plan", study_folder / "study.toml", "--json").stdout)

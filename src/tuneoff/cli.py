@@ -39,16 +39,36 @@ def run(
         Path | None, typer.Option(help="The study's folder.", show_default="studies-out/<name>", metavar="DIR")
     ] = None,
     overrides: Set = None,
+    workers: Annotated[
+        str | None, typer.Option(help="Runs at a time: auto or a number; sets execution.workers.", metavar="N")
+    ] = None,
+    executor: Annotated[str | None, typer.Option(help="local or ray; sets execution.executor.")] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
     as_json: Json = False,
 ) -> None:
     """Carry out a study, or what is left of it, and write its report."""
+    options = {"workers": workers, "executor": executor, "fail_fast": "true" if fail_fast else None}
+    given = [f"execution.{name}={value}" for name, value in options.items() if value is not None]
+    _run(study, out, [*(overrides or []), *given], as_json)
+
+
+@app.command(epilog="Example: tuneoff retry studies-out/quickstart --set execution.max_run_time=2h")
+def retry(folder: Folder, overrides: Set = None, as_json: Json = False) -> None:
+    """Try the runs of a study again that failed, ran out of memory or took too long."""
+    study = folder / "study.toml"
+    if not study.is_file():
+        raise UserError(f"{folder} holds no study (it has no study.toml)")
+    _run(str(study), folder, overrides or [], as_json, retry_failed=True)
+
+
+def _run(study: str, out: Path | None, overrides: list[str], as_json: bool, retry_failed: bool = False) -> None:
     from tuneoff.report.terminal import Progress, print_results
     from tuneoff.spec import load_study
     from tuneoff.study.run import run_study
 
-    spec = load_study(study, overrides or [])
+    spec = load_study(study, overrides)
     with Progress(quiet=as_json) as progress:
-        results = run_study(spec, out, progress)
+        results = run_study(spec, out, progress, retry_failed)
     if as_json:
         print(json.dumps({"folder": str(results.folder), "summary": results.summary}))
     else:
@@ -73,13 +93,14 @@ def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = Fal
 
 @app.command(epilog="Example: tuneoff status studies-out/quickstart")
 def status(folder: Folder, as_json: Json = False) -> None:
-    """Show which runs of a study are done, failed and left."""
+    """Show which runs of a study are done, running, failed and left, and the time left; also while it runs."""
     from tuneoff.report.terminal import print_status
     from tuneoff.study.store import Store
 
-    states = Store(folder).states()
+    store = Store(folder)
+    states = store.states()
     if as_json:
-        print(json.dumps(states))
+        print(json.dumps({"driver": store.driver(), "runs": states}))
     else:
         print_status(states)
 
@@ -147,7 +168,7 @@ def _exit_code(command: Callable[..., Any]) -> int:
     except OSError as error:
         return _say(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted; what is finished is stored, and the same command goes on from there", 130)
+        return _say("interrupted; the same command goes on from here", 130)
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # a usage error of typer's
             return _say(f"{error.format_message()} (see tuneoff --help)", 2)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -23,6 +24,7 @@ from pydantic import (
 from tuneoff.errors import UserError
 from tuneoff.methods import Method, registry
 from tuneoff.methods.base import Frozen
+from tuneoff.quantities import parse_bytes, parse_seconds
 
 DEFAULT_STUDY = "quickstart"
 FindingName = Literal["one-class-split", "test-in-train"]
@@ -105,12 +107,61 @@ class TrainingSpec(Frozen):
     max_grad_norm: float = Field(default=1.0, gt=0)
     gradient_checkpointing: bool = False
     compile: bool = Field(default=False, description="compile the blocks with torch.compile; counted as set-up")
+    auto_batch: bool = Field(
+        default=False, description="after running out of memory, try again with gradients accumulated over half-batches"
+    )
 
     @model_validator(mode="after")
     def _compile_or_checkpoint(self) -> TrainingSpec:
         if self.compile and self.gradient_checkpointing:
             raise ValueError("compile and gradient_checkpointing cannot be used together")
         return self
+
+
+def _checked(parse: Callable[[str], float]) -> AfterValidator:
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
+
+
+Duration = Annotated[str, _checked(parse_seconds)]
+Size = Annotated[str, _checked(parse_bytes)]
+
+
+class ExecutionSpec(Frozen):
+    """`[execution]`: where and how runs are carried out. None of it changes a result, so none of it names a run."""
+
+    executor: Literal["local", "ray"] = "local"
+    workers: int | Literal["auto"] = Field(
+        default="auto", description="runs at a time; auto: one a GPU, or one on a CPU; with ray: as many as fit"
+    )
+    cores: int | None = Field(
+        default=None, gt=0, description="processor cores of a run; all, shared evenly, if left out"
+    )
+    checkpoint_every: Duration | int | Literal["epoch"] = Field(
+        default="5m", description="a duration, a number of steps, or epoch; a run that was cut short goes on from there"
+    )
+    max_run_time: Duration | None = Field(default=None, description="a run's process is ended after this time")
+    max_memory: Size | None = Field(
+        default=None, description="of a run: allocated on a GPU, resident on a CPU (libraries included)"
+    )
+    fail_fast: bool = Field(default=False, description="stop the study at the first run that fails")
+
+    @field_validator("workers")
+    @classmethod
+    def _at_least_one(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("at least one worker is needed")
+        return value
+
+    @field_validator("checkpoint_every")
+    @classmethod
+    def _positive_steps(cls, value: str | int) -> str | int:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("write a duration such as 5m, a number of steps, or epoch")
+        return value
 
 
 def _known_method(value: Any) -> Any:
@@ -137,6 +188,7 @@ class StudySpec(Frozen):
     model: ModelSpec
     data: Data
     training: TrainingSpec = TrainingSpec()
+    execution: ExecutionSpec = ExecutionSpec()
     arms: tuple[Arm, ...] = Field(min_length=1)
 
     @field_validator("seeds", mode="before")
@@ -272,7 +324,7 @@ def _fields_at(location: tuple[int | str, ...], table: dict[str, Any]) -> list[s
         method = table["arms"][location[1]]["method"]
         return [field for field in registry()[method].model_fields if field != "method"]
     sources: dict[Any, type[BaseModel]] = {"reviews": ReviewsData, "files": FilesData, "hub": HubData}
-    tables: dict[Any, type[BaseModel]] = {"model": ModelSpec, "training": TrainingSpec}
+    tables: dict[Any, type[BaseModel]] = {"model": ModelSpec, "training": TrainingSpec, "execution": ExecutionSpec}
     return list((sources[location[1]] if location[0] == "data" else tables[location[0]]).model_fields)
 
 

@@ -41,7 +41,7 @@ def summarise(results: StudyResults) -> dict[str, Any]:
             for name, floor in results.prepared.floors.items()
         ],
         "comparisons": comparisons,
-        "pareto": {cost: _front(arms, cost) for cost in COSTS},
+        "pareto": {cost: _front(arms, cost) for cost in COSTS if cost != "train_seconds" or _times_compare(arms)},
         "recommendation": _recommend(arms, comparisons),
         "breakdown": _breakdown(results),
         "audit": list(results.prepared.findings),
@@ -62,16 +62,19 @@ def _arm(results: StudyResults, name: str) -> dict[str, Any]:
     if not runs:
         return arm
     memory = [run["peak_memory_bytes"] for run in runs]
+    # Times on a device that was shared are never mixed with others; they stand alone only where there are no others.
+    timed = [run for run in runs if not run["shared_device"]] or runs
     return arm | {
         "test_accuracy": asdict(bootstrap_interval(results.correct(name))),
         "test_accuracies": [run["test_accuracy"] for run in runs],
         "test_macro_f1": _mean(run["test_macro_f1"] for run in runs),
         "validation_accuracy": _mean(run["validation_accuracy"] for run in runs),
-        "train_seconds": _mean(run["train_seconds"] for run in runs),
-        "train_seconds_by_run": [run["train_seconds"] for run in runs],
-        "train_examples_per_second": _mean(run["train_examples_per_second"] for run in runs),
-        "setup_seconds": _mean(run["setup_seconds"] for run in runs),
-        "eval_seconds": _mean(run["eval_seconds"] for run in runs),
+        "times_shared": all(run["shared_device"] for run in runs),
+        "train_seconds": _mean(run["train_seconds"] for run in timed),
+        "train_seconds_by_run": [run["train_seconds"] for run in timed],
+        "train_examples_per_second": _mean(run["train_examples_per_second"] for run in timed),
+        "setup_seconds": _mean(run["setup_seconds"] for run in timed),
+        "eval_seconds": _mean(run["eval_seconds"] for run in timed),
         "peak_train_memory_bytes": max(peak["train"] for peak in memory),
         "peak_eval_memory_bytes": max(peak["eval"] for peak in memory),
         "peak_reserved_memory_bytes": max(peak["reserved"] for peak in memory),
@@ -102,6 +105,11 @@ def _comparisons(results: StudyResults, arms: list[dict[str, Any]]) -> list[dict
             verdict = "unranked" if len(shared) < 2 else "better" if interval.ci_low > 0 else "tie"
             pairs.append({"a": a, "b": b, "seeds": len(shared), "difference": asdict(interval), "verdict": verdict})
     return pairs
+
+
+def _times_compare(arms: list[dict[str, Any]]) -> bool:
+    """Whether all arms were timed alike: each alone on its device, or each beside others."""
+    return len({arm["times_shared"] for arm in arms if arm["runs"]}) <= 1
 
 
 def _front(arms: list[dict[str, Any]], cost: str) -> list[str]:

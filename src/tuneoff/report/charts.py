@@ -96,7 +96,9 @@ def _trainable(axes: Axes, summary: dict[str, Any], arms: list[dict[str, Any]]) 
 def _time(axes: Axes, summary: dict[str, Any], arms: list[dict[str, Any]]) -> None:
     _bars(axes, summary, arms, "train_seconds", 1, "{:.1f}")
     for row, arm in enumerate(arms):
-        axes.plot(arm["train_seconds_by_run"], [row + 0.38] * arm["runs"], "|", color=INK, markersize=5)
+        axes.plot(
+            arm["train_seconds_by_run"], [row + 0.38] * len(arm["train_seconds_by_run"]), "|", color=INK, markersize=5
+        )
     axes.set_xlabel(f"seconds in optimiser steps\nmean of {_seeds(arms)} (ticks)")
 
 

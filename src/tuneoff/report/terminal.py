@@ -40,7 +40,8 @@ class Progress:
         )
         self._task: Any = None
         self._runs = 0
-        self._begun = 0
+        self._ended = 0
+        self._going: list[str] = []
 
     def __enter__(self) -> Progress:
         self._bars.start()
@@ -55,7 +56,7 @@ class Progress:
         self._console.print(escape(message))
 
     def planned(self, runs: int, done: int, steps: int) -> None:
-        self._runs, self._begun = runs, done
+        self._runs, self._ended = runs, done
         if done == runs:
             self.say(f"All {runs} runs are done already; nothing to train.")
             return
@@ -63,17 +64,18 @@ class Progress:
         self._task = self._bars.add_task("", total=steps)
 
     def run_started(self, run: Run) -> None:
-        self._begun += 1
-        if self._task is not None:
-            description = f"run {self._begun}/{self._runs} {run.arm.name}, seed {run.seed}"
-            self._bars.update(self._task, description=escape(description))
+        self._going.append(f"{run.arm.name} seed {run.seed}")
+        self._describe()
 
     def step(self, steps: int) -> None:
         if self._task is not None:
             self._bars.advance(self._task, steps)
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:
-        head = f"[{self._begun}/{self._runs}] {run.arm.name}, seed {run.seed}:"
+        self._ended += 1
+        self._going.remove(f"{run.arm.name} seed {run.seed}")
+        self._describe()
+        head = f"[{self._ended}/{self._runs}] {run.arm.name}, seed {run.seed}:"
         if result["status"] == "ok":
             peak = words.megabytes(result["peak_memory_bytes"]["train"])
             self.say(
@@ -82,6 +84,10 @@ class Progress:
             )
         else:
             self.say(f"{head} {result['status']}: {result['error']}")
+
+    def _describe(self) -> None:
+        if self._task is not None:
+            self._bars.update(self._task, description=escape(f"{self._ended}/{self._runs} " + ", ".join(self._going)))
 
 
 def _console() -> Console:
@@ -145,24 +151,28 @@ def print_plan(outlined: dict[str, Any]) -> None:
 
 
 def print_status(states: list[dict[str, Any]]) -> None:
-    """A study's runs with their states."""
+    """A study's runs with their states, and the time left by the pace so far."""
     console = _console()
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("arm", "seed", "state", "test accuracy", "train time"):
         table.add_column(heading, justify="left" if heading in ("arm", "state") else "right", no_wrap=True)
     for state in states:
         done = state["state"] == "ok"
+        running = state["state"] == "running"
         table.add_row(
             escape(state["arm"]),
             str(state["seed"]),
-            state["state"],
+            f"running, step {state['step']:,} of {state['steps']:,}" if running else state["state"],
             words.percent(state["test_accuracy"]) if done else "",
             words.seconds(state["train_seconds"]) if done else "",
         )
     console.print(table)
-    counts = {kind: sum(state["state"] == kind for state in states) for kind in ("ok", "left")}
-    failed = len(states) - counts["ok"] - counts["left"]
-    console.print(f"{len(states)} runs: {counts['ok']} done, {failed} failed, {counts['left']} left")
+    kinds = ("ok", "running", "left", "interrupted")
+    done, running, left, interrupted = (sum(state["state"] == kind for state in states) for kind in kinds)
+    failed = len(states) - done - running - left - interrupted
+    line = f"{len(states)} runs: {done} done, {running} running, {failed} failed, {left + interrupted} left"
+    seconds = words.seconds_left(states)
+    console.print(line if seconds is None else f"{line}; about {words.seconds(seconds)} left")
 
 
 def print_methods(described: list[dict[str, Any]]) -> None:

@@ -6,6 +6,9 @@ from typing import Any
 
 HEADINGS = ("arm", "test accuracy", "95% interval", "macro F1", "train time", "peak memory", "trainable", "checkpoint")
 
+SHARED = " (shared)"
+"""Marks a time that was taken while other runs computed on the same device."""
+
 
 def verdict(summary: dict[str, Any]) -> str:
     """The study's answer in a sentence or two."""
@@ -42,7 +45,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
                 percent(interval["mean"]),
                 f"{100 * interval['ci_low']:.1f} to {100 * interval['ci_high']:.1f}",
                 f"{100 * arm['test_macro_f1']:.1f}",
-                seconds(arm["train_seconds"]),
+                seconds(arm["train_seconds"]) + (SHARED if arm["times_shared"] else ""),
                 megabytes(arm["peak_train_memory_bytes"]),
                 f"{arm['trainable_parameters']:,}",
                 megabytes(arm["checkpoint_bytes"]),
@@ -100,3 +103,17 @@ def seconds(value: float) -> str:
 def megabytes(value: float) -> str:
     """Bytes as megabytes (10^6)."""
     return f"{value / 1e6:,.0f} MB" if value >= 1e7 else f"{value / 1e6:,.2f} MB"
+
+
+def seconds_left(states: list[dict[str, Any]]) -> float | None:
+    """Seconds of runs that are left, by the mean of those that are done and as many at a time as run now.
+
+    None where nothing runs or none is done yet.
+    """
+    done = [state["wall_seconds"] for state in states if state["state"] == "ok"]
+    running = [state for state in states if state["state"] == "running"]
+    if not done or not running:
+        return None
+    waiting = sum(state["state"] in ("left", "interrupted") for state in states)
+    parts = waiting + sum(1 - state["step"] / state["steps"] for state in running)
+    return parts * sum(done) / len(done) / len(running)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tuneoff.spec import StudySpec, TrainingSpec
+    from tuneoff.spec import ExecutionSpec, StudySpec, TrainingSpec
     from tuneoff.study.prepare import PreparedStudy
 
-RESULT_SCHEMA_VERSION = 1
+RESULT_SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,25 @@ class Run:
 
 @dataclass(frozen=True)
 class RunTask:
-    """All that a worker process needs to carry out a run."""
+    """All that a worker process needs to carry out a run.
+
+    `micro_batch` is the number of sequences computed at once (all of a batch when None), `cores` that of processor
+    cores (all when None); `shared_device` says that other runs compute on the same device at the same time.
+    """
 
     run: Run
     training: TrainingSpec
+    execution: ExecutionSpec
     model_folder: Path
     data_folder: Path
     run_folder: Path
     num_labels: int
     pad_token_id: int
     keep_model: bool
+    on_cpu: bool
+    micro_batch: int | None = None
+    cores: int | None = None
+    shared_device: bool = False
 
     def identity(self) -> dict[str, Any]:
         """The fields of `result.json` that say which run it is."""
@@ -59,10 +68,15 @@ class RunTask:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run sends back: the content of `result.json`, and the test logits of a run that succeeded."""
+    """What a run sends back.
+
+    `result` is the content of `result.json`; `logits` those of the test split, of a run that succeeded;
+    `stops_study` says that it failed for a reason that every run would fail for, such as a full disk.
+    """
 
     result: dict[str, Any]
     logits: NDArray[np.float32] | None = None
+    stops_study: bool = False
 
 
 def plan_runs(spec: StudySpec, prepared: PreparedStudy) -> list[Run]:

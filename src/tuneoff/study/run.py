@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tuneoff.measure.environment import environment
-from tuneoff.study.execute import RunProcesses
+from tuneoff.study.drive import Driver
+from tuneoff.study.interruption import Interruption
 from tuneoff.study.outline import check_arms
 from tuneoff.study.plan import Run, RunTask, plan_runs
-from tuneoff.study.prepare import PreparedStudy, load_tokens, prepare_study
+from tuneoff.study.prepare import PreparedStudy, prepare_study
 from tuneoff.study.store import Store
 from tuneoff.training.loop import total_steps
 
@@ -24,7 +25,7 @@ class Listener(Protocol):
     """Is told how a study goes on."""
 
     def say(self, message: str) -> None:
-        """A stage has begun."""
+        """Something a reader of the log should know, in one line."""
 
     def planned(self, runs: int, done: int, steps: int) -> None:
         """The study has `runs` runs, of which `done` are stored already; the rest is `steps` optimiser steps."""
@@ -53,80 +54,95 @@ class Silent:
     def run_finished(self, run: Run, result: dict[str, Any]) -> None: ...
 
 
-def run_study(spec: StudySpec, out: str | Path | None = None, listener: Listener | None = None) -> StudyResults:
+def run_study(
+    spec: StudySpec, out: str | Path | None = None, listener: Listener | None = None, retry_failed: bool = False
+) -> StudyResults:
     """Carries out a study, or what is left of it, and writes its report.
 
     Args:
         spec: from `load_study`.
         out: the study's folder; `studies-out/<name>` when left out. Runs that it holds already are not repeated.
         listener: told about progress.
+        retry_failed: whether runs that failed before are tried again.
 
     Returns:
         The results, the same as `load_results(out)` gives. Runs may have failed: see `StudyResults.failed`.
 
     Raises:
         UserError: (a `ValueError`) where the study cannot be carried out; nothing has been written then.
-        KeyboardInterrupt: finished runs are stored, the one under way is lost.
+        OSError: where the disk is full or cannot be written; finished runs are stored.
+        KeyboardInterrupt: finished runs are stored, and those under way have a checkpoint to go on from, unless it
+            was asked for twice.
     """
-    from tuneoff.analysis.results import load_results
-    from tuneoff.report.write import write_report
-
     listener = listener or Silent()
     folder = Path(out) if out is not None else DEFAULT_OUT / spec.name
     store = Store(folder)
-    with store.locked():
+    interruption = Interruption()
+    with interruption.caught(), store.locked():
         prepared = prepare_study(spec, folder, listener.say)
         runs = plan_runs(spec, prepared)
-        left = [run for run in runs if not _is_done(store, run)]
+        left = [run for run in runs if not _is_done(store, run, retry_failed, listener)]
         if left:
-            processes = RunProcesses()
-            processes.warm_up()
-            check_arms(spec, prepared.model_folder, len(prepared.prepared.label_names), prepared.prepared.pad_token_id)
+            _carry_out(spec, prepared, store, runs, left, listener, interruption)
+        else:
+            listener.planned(len(runs), len(runs), 0)
+        return _report(folder)
+
+
+def _is_done(store: Store, run: Run, retry_failed: bool, listener: Listener) -> bool:
+    """Whether a run has ended and is not to be tried again; a result that cannot be trusted is set aside."""
+    damage = store.damage(run.id)
+    if damage is not None:
+        listener.say(f"{run.id}: {damage}; it is set aside in {store.set_aside(run.id)} and run again")
+        return False
+    result = store.result(run.id)
+    if result is None or result["status"] == "interrupted":
+        return False
+    return result["status"] == "ok" or not retry_failed
+
+
+def _carry_out(
+    spec: StudySpec,
+    prepared: PreparedStudy,
+    store: Store,
+    runs: list[Run],
+    left: list[Run],
+    listener: Listener,
+    interruption: Interruption,
+) -> None:
+    from tuneoff.study.executors import EXECUTORS
+    from tuneoff.training.device import choose_device
+
+    on_cpu = choose_device(spec.training).type == "cpu"
+    with EXECUTORS[spec.execution.executor](spec.execution, on_cpu) as executor:
+        check_arms(spec, prepared.model_folder, len(prepared.prepared.label_names), prepared.prepared.pad_token_id)
         prepared.save()
         store.write_study(spec, environment(), runs)
         steps = total_steps(prepared.prepared.sizes["train"], spec.training)
         listener.planned(len(runs), len(runs) - len(left), len(left) * steps)
-        for run in left:
-            _carry_out(run, spec, prepared, store, processes, steps, listener)
-        results = load_results(folder)
-        write_report(results)
-    return results
+        tasks = [_task(run, spec, prepared, store, on_cpu) for run in left]
+        Driver(executor, store, prepared.data_folder, steps, listener, interruption).carry_out(tasks)
 
 
-def _is_done(store: Store, run: Run) -> bool:
-    """Whether a run succeeded before; one that failed is tried again."""
-    result = store.result(run.id)
-    return result is not None and result["status"] == "ok"
-
-
-def _carry_out(
-    run: Run,
-    spec: StudySpec,
-    prepared: PreparedStudy,
-    store: Store,
-    processes: RunProcesses,
-    steps: int,
-    listener: Listener,
-) -> None:
-    task = RunTask(
+def _task(run: Run, spec: StudySpec, prepared: PreparedStudy, store: Store, on_cpu: bool) -> RunTask:
+    return RunTask(
         run=run,
         training=spec.training,
+        execution=spec.execution,
         model_folder=prepared.model_folder.resolve(),
         data_folder=prepared.data_folder.resolve(),
         run_folder=store.run_folder(run.id).resolve(),
         num_labels=len(prepared.prepared.label_names),
         pad_token_id=prepared.prepared.pad_token_id,
         keep_model=spec.keep_models,
+        on_cpu=on_cpu,
     )
-    listener.run_started(run)
-    reported = 0
 
-    def on_step(done: int) -> None:
-        nonlocal reported
-        listener.step(done - reported)
-        reported = done
 
-    outcome = processes.carry_out(task, on_step)
-    on_step(steps)
-    store.write_result(outcome.result, outcome.logits, load_tokens(prepared.data_folder)["test"].labels)
-    listener.run_finished(run, outcome.result)
+def _report(folder: Path) -> StudyResults:
+    from tuneoff.analysis.results import load_results
+    from tuneoff.report.write import write_report
+
+    results = load_results(folder)
+    write_report(results)
+    return results

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
+import psutil
 
 from tuneoff.errors import UserError
-from tuneoff.files import read_json, replacing, write_json, write_text
+from tuneoff.files import canonical_hash, file_hash, read_json, replacing, write_json, write_text
 from tuneoff.study.plan import RESULT_SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -23,7 +27,13 @@ if TYPE_CHECKING:
 
 
 LOCK = ".lock"
-SCORES = ("test_accuracy", "train_seconds", "error")
+DRIVER = "driver.json"
+RESULT = "result.json"
+PREDICTIONS = "predictions.parquet"
+PROGRESS = "progress.json"
+CHECKPOINT = "checkpoint.pt"
+SCORES = ("test_accuracy", "train_seconds", "wall_seconds", "error")
+PROGRESS_SECONDS = 1.0
 
 
 class Store:
@@ -35,6 +45,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._progress_written: dict[str, float] = {}
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -49,8 +60,11 @@ class Store:
             lock = filelock.FileLock(self.folder / LOCK, timeout=0)
             lock.acquire()
         except filelock.Timeout as error:
+            driver = self.driver()
+            who = f" (process {driver['pid']} on {driver['host']})" if driver else ""
             message = (
-                f"another tuneoff is running a study in {self.folder}; wait for it, or choose another folder with --out"
+                f"another tuneoff{who} is running a study in {self.folder}; wait for it, or choose another folder "
+                "with --out"
             )
             raise UserError(message) from error
         except OSError as error:
@@ -58,8 +72,26 @@ class Store:
         try:
             yield
         finally:
+            (self.folder / DRIVER).unlink(missing_ok=True)
             lock.release()
             self._remove_if_unused(made)
+
+    def driver(self) -> dict[str, Any] | None:
+        """The process that runs this study now: `pid`, `host`, `started`, `workers`; None where there is none.
+
+        A driver on this host that has died is recognised and left out.
+        """
+        try:
+            driver: dict[str, Any] = read_json(self.folder / DRIVER)
+        except (OSError, ValueError):
+            return None
+        if driver["host"] != platform.node():
+            return driver
+        try:
+            alive = abs(psutil.Process(driver["pid"]).create_time() - driver["process_created"]) < 1
+        except psutil.NoSuchProcess:
+            return None
+        return driver if alive else None
 
     def _remove_if_unused(self, made: list[Path]) -> None:
         """Leaves no trace of a study that was refused: removes the folders made for it if they hold only the lock."""
@@ -75,6 +107,9 @@ class Store:
         write_text(self.folder / "study.toml", spec.to_toml())
         write_json(self.folder / "environment.json", environment)
         write_json(self.folder / "plan.json", [run.entry() for run in runs])
+        created = psutil.Process().create_time()
+        driver = {"pid": os.getpid(), "host": platform.node(), "started": time.time(), "process_created": created}
+        write_json(self.folder / DRIVER, driver)
 
     def planned(self) -> list[dict[str, Any]]:
         """The entries of `plan.json`.
@@ -95,25 +130,78 @@ class Store:
         return self.folder / "runs" / run_id
 
     def result(self, run_id: str) -> dict[str, Any] | None:
-        """A run's stored result, or None where there is no whole one of this schema."""
+        """A run's stored result, or None where there is none that is whole and of this schema."""
+        return None if self.damage(run_id) else self._read(run_id)
+
+    def damage(self, run_id: str) -> str | None:
+        """Why a run's stored result cannot be trusted; None where it can, or where there is none."""
         try:
-            result: dict[str, Any] = read_json(self.run_folder(run_id) / "result.json")
-        except (FileNotFoundError, ValueError):
+            result = self._read(run_id)
+        except (OSError, ValueError):
+            return "its result.json cannot be read"
+        if result is None:
             return None
-        if result.get("schema_version") != RESULT_SCHEMA_VERSION or result.get("run_id") != run_id:
+        if not isinstance(result, dict) or result.get("schema_version") != RESULT_SCHEMA_VERSION:
+            return "its result.json was written by another version of tuneoff"
+        if result.get("run_id") != run_id:
+            return "its result.json belongs to another run"
+        if result.get("sha256") != _digest(result):
+            return "its result.json has been changed"
+        predictions = self.run_folder(run_id) / PREDICTIONS
+        if result["status"] == "ok" and (
+            not predictions.exists() or file_hash(predictions) != result["predictions_sha256"]
+        ):
+            return "its predictions are missing or have been changed"
+        return None
+
+    def set_aside(self, run_id: str) -> Path:
+        """Moves a run's folder out of the way, under `set-aside/`, and returns its new place."""
+        number = 1
+        while (place := self.folder / "set-aside" / f"{run_id}-{number}").exists():
+            number += 1
+        place.parent.mkdir(exist_ok=True)
+        self.run_folder(run_id).rename(place)
+        return place
+
+    def _read(self, run_id: str) -> Any:
+        try:
+            return read_json(self.run_folder(run_id) / RESULT)
+        except FileNotFoundError:
             return None
-        if result["status"] == "ok" and not (self.run_folder(run_id) / "predictions.parquet").exists():
-            return None
-        return result
+
+    def write_progress(self, run_id: str, step: int, steps: int) -> None:
+        """Says in a run's folder how far it is, for `states`; at most once a second."""
+        now = time.time()
+        if step and now - self._progress_written.get(run_id, 0.0) < PROGRESS_SECONDS:
+            return
+        self._progress_written[run_id] = now
+        write_json(self.run_folder(run_id) / PROGRESS, {"step": step, "steps": steps, "time": now})
 
     def states(self) -> list[dict[str, Any]]:
-        """Each planned run with its `state` (ok, failed, oom or left), and its scores where it is done."""
+        """Each planned run with its `state` (ok, failed, oom, timeout, interrupted, running or left).
+
+        Runs that have ended carry their scores; those that run, `step` and `steps`.
+        """
+        running = self.driver() is not None
         states = []
         for entry in self.planned():
-            result: dict[str, Any] = self.result(entry["id"]) or {"status": "left"}
-            scores = {key: result[key] for key in SCORES if key in result}
-            states.append({**entry, "state": result["status"], **scores})
+            state = {**entry, "state": "left"}
+            progress = self._progress(entry["id"])
+            result = self.result(entry["id"])
+            if running and progress is not None:
+                state |= {"state": "running", "step": progress["step"], "steps": progress["steps"]}
+            elif result is not None:
+                scores = {key: result[key] for key in SCORES if key in result}
+                state |= {"state": result["status"], **scores}
+            states.append(state)
         return states
+
+    def _progress(self, run_id: str) -> dict[str, Any] | None:
+        try:
+            progress: dict[str, Any] = read_json(self.run_folder(run_id) / PROGRESS)
+        except (OSError, ValueError):
+            return None
+        return progress
 
     def write_result(
         self, result: dict[str, Any], logits: NDArray[np.float32] | None, labels: NDArray[np.int64]
@@ -130,12 +218,21 @@ class Store:
                 "logits": list(logits),
             }
             frame = pd.DataFrame(columns)
-            with replacing(folder / "predictions.parquet") as temporary:
+            with replacing(folder / PREDICTIONS) as temporary:
                 frame.to_parquet(temporary)
-        write_json(folder / "result.json", result)
+            result = {**result, "predictions_sha256": file_hash(folder / PREDICTIONS)}
+        write_json(folder / RESULT, {**result, "sha256": _digest(result)})
+        (folder / PROGRESS).unlink(missing_ok=True)
+        if result["status"] != "interrupted":
+            (folder / CHECKPOINT).unlink(missing_ok=True)
 
     def predictions(self, run_id: str) -> pd.DataFrame:
         """Test predictions of a run: `example` (row of the test split), `label`, `prediction`, `logits`."""
         import pandas as pd
 
-        return pd.read_parquet(self.run_folder(run_id) / "predictions.parquet")
+        return pd.read_parquet(self.run_folder(run_id) / PREDICTIONS)
+
+
+def _digest(result: dict[str, Any]) -> str:
+    """Hash of a result without the hash that it carries."""
+    return canonical_hash({key: value for key, value in result.items() if key != "sha256"})

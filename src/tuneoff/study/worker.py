@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 from multiprocessing.connection import Connection
@@ -24,38 +26,59 @@ from tuneoff.measure.memory import PeakMemory, peak_memory
 from tuneoff.models.count import parameter_counts
 from tuneoff.models.load import load_classifier, load_config
 from tuneoff.models.save import save_trained
+from tuneoff.quantities import parse_bytes
 from tuneoff.study.plan import Outcome, RunTask
 from tuneoff.study.prepare import load_tokens
+from tuneoff.training.checkpoint import Checkpoints
 from tuneoff.training.cpu import settle_on_cpu
 from tuneoff.training.device import choose_device, choose_precision
 from tuneoff.training.engines import make_engine
-from tuneoff.training.loop import accuracy, train
+from tuneoff.training.loop import Training, TrainingStopped, accuracy
+from tuneoff.training.optimiser import learning_rates
 from tuneoff.training.order import epoch_batches
 
 __all__ = ["run_in_process"]
 
 REPORT_EVERY_SECONDS = 0.25
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def run_in_process(task: RunTask, connection: Connection) -> None:
     """The entry point of a run's process: carries out `task` and sends progress and one `Outcome`.
 
     Everything printed goes to `log.txt` in the run's folder. A failure of any kind becomes an outcome with a
-    status and the error's last line; its traceback is in the log.
+    status and the error's last line; its traceback is in the log. Anything that arrives over `connection`, or
+    SIGTERM, asks it to stop after the step; if the connection ends, so does the process.
     """
+    stopping = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what an interruption means
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     log = os.open(task.run_folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     sys.stdout.flush()
     for stream in (1, 2):
         os.dup2(log, stream)
-    connection.send(_guarded(task, connection))
+    threading.Thread(target=_obey, args=(connection, stopping), daemon=True).start()
+    connection.send(_guarded(task, connection, stopping))
 
 
-def _guarded(task: RunTask, connection: Connection) -> Outcome:
+def _obey(connection: Connection, stopping: threading.Event) -> None:
+    try:
+        connection.recv()
+        stopping.set()
+        connection.recv()
+    except (EOFError, OSError):
+        os._exit(1)  # nobody is left to report to
+
+
+def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -> Outcome:
     device = torch.device("cpu")
+    stops_study = False
     try:
         device = choose_device(task.training)
-        return _carry_out(task, device, connection)
+        _limit_memory(task, device)
+        return _carry_out(task, device, connection, stopping)
+    except TrainingStopped:
+        status, message = "interrupted", "stopped on request; it goes on from its checkpoint"
     except torch.OutOfMemoryError as error:
         status, message = "oom", str(error).splitlines()[0]
     except MemoryError:
@@ -64,18 +87,42 @@ def _guarded(task: RunTask, connection: Connection) -> Outcome:
         status, message = "failed", str(error)
     except Exception as error:
         traceback.print_exc()
+        stops_study = _is_disk_trouble(error)
         status, message = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
     peak = peak_memory(device)
-    memory = {"peak_memory_bytes": {"train": peak.peak_bytes(), "eval": None, "reserved": peak.reserved_bytes()}}
-    return Outcome({**task.identity(), **memory, "memory_kind": peak.kind, "status": status, "error": message})
+    return Outcome(
+        {
+            **task.identity(),
+            **_memory(peak, peak.peak_bytes(), None, peak.reserved_bytes()),
+            "status": status,
+            "error": message,
+        },
+        stops_study=stops_study,
+    )
 
 
-def _carry_out(task: RunTask, device: torch.device, connection: Connection) -> Outcome:
+def _is_disk_trouble(error: BaseException) -> bool:
+    """Whether a write failed for a reason that every other run would meet as well."""
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return True
+    return any(os.strerror(number) in str(error) for number in DISK_ERRORS)  # safetensors' errors are texts
+
+
+def _limit_memory(task: RunTask, device: torch.device) -> None:
+    """On CUDA PyTorch's allocator keeps the limit; on a CPU the process is watched from outside."""
+    if task.execution.max_memory is not None and device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, parse_bytes(task.execution.max_memory) / total), 0)
+
+
+def _carry_out(task: RunTask, device: torch.device, connection: Connection, stopping: threading.Event) -> Outcome:
     started = time.perf_counter()
     arm, seed = task.run.arm, task.run.seed
     if device.type == "cpu":
-        settle_on_cpu()
-    watch = Stopwatch(device)
+        settle_on_cpu(task.cores)
+    checkpoints = Checkpoints(task.run_folder, task.run.id, task.execution.checkpoint_every)
+    saved = checkpoints.load()
+    watch = Stopwatch(device, saved and saved["seconds"])
     peak = peak_memory(device)
     precision = choose_precision(task.training, device)
     tokens = load_tokens(task.data_folder)
@@ -86,17 +133,22 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection) -> O
         torch.manual_seed(seed)
         model = arm.adapt(loaded)
         counts = parameter_counts(model, loaded)
-        engine = make_engine(model, loaded, task.training, device, precision)
+        engine = make_engine(model, loaded, task.training, device, precision, task.micro_batch)
         batches = [
             epoch_batches(tokens["train"].lengths, task.training.batch_size, seed, epoch, engine.bucketed)
             for epoch in range(task.training.epochs)
         ]
         peak.reset()
         engine.prepare(tokens["train"], [rows for epoch in batches for rows in epoch])
-    print(f"{task.run.id}: {device}, {precision}, {engine.describe()}, parameters {counts}", flush=True)
+        steps = sum(map(len, batches))
+        rates = learning_rates(arm.learning_rate, steps, task.training.warmup_ratio)
+        training = Training(engine, tokens, batches, rates, watch, checkpoints)
+        if saved is not None:
+            training.resume(saved)
+    went_on = f", goes on after step {training.done}" if saved else ""
+    print(f"{task.run.id}: {device}, {precision}, {engine.describe()}, parameters {counts}{went_on}", flush=True)
 
-    report = _Reporter(connection, sum(map(len, batches)))
-    curve = train(engine, tokens, task.training, arm.learning_rate, batches, watch, report.step)
+    curve = training.run(_Reporter(connection, steps).step, stopping.is_set)
     train_peak, reserved = peak.peak_bytes(), peak.reserved_bytes()
     for entry in curve:
         print(entry, flush=True)
@@ -111,7 +163,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection) -> O
     checkpoint_bytes = folder_bytes(artefact)
     if not task.keep_model:
         shutil.rmtree(artefact)
-    train_seconds = watch.seconds["train"]
+    seconds = watch.so_far()
     return Outcome(
         {
             **task.identity(),
@@ -119,11 +171,12 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection) -> O
             **_scores(logits, tokens["test"]),
             "validation_accuracy": curve[-1]["validation_accuracy"],
             "parameters": counts,
-            "train_seconds": train_seconds,
-            "setup_seconds": watch.seconds["setup"],
-            "eval_seconds": watch.seconds["eval"],
-            "wall_seconds": time.perf_counter() - started,
-            "train_examples_per_second": len(tokens["train"]) * task.training.epochs / train_seconds,
+            "train_seconds": seconds["train"],
+            "setup_seconds": seconds["setup"],
+            "eval_seconds": seconds["eval"],
+            "checkpoint_seconds": seconds.get("checkpoint", 0.0),
+            "wall_seconds": time.perf_counter() - started + (sum(saved["seconds"].values()) if saved else 0.0),
+            "train_examples_per_second": len(tokens["train"]) * task.training.epochs / seconds["train"],
             **_memory(peak, train_peak, eval_peak, reserved),
             "checkpoint_bytes": checkpoint_bytes,
             "steps": curve[-1]["step"],
@@ -132,6 +185,8 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection) -> O
             "precision": str(precision).removeprefix("torch."),
             "versions": versions(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+            "shared_device": task.shared_device,
+            "resumed": saved is not None,
         },
         logits,
     )
@@ -147,7 +202,7 @@ def _scores(logits: NDArray[np.float32], test: Tokens) -> dict[str, float]:
     }
 
 
-def _memory(peak: PeakMemory, train: int, evaluation: int, reserved: int) -> dict[str, Any]:
+def _memory(peak: PeakMemory, train: int, evaluation: int | None, reserved: int) -> dict[str, Any]:
     return {
         "peak_memory_bytes": {"train": train, "eval": evaluation, "reserved": reserved},
         "memory_kind": peak.kind,

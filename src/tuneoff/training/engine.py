@@ -35,14 +35,18 @@ class Engine(ABC):
         loaded: what `model` was made from; its `model` is the classifier inside any wrapper.
         training: the study's training settings.
         device: where it computes.
+        micro_batch: sequences that are computed at once; a batch of more has its gradients accumulated.
     """
 
     name: str
     bucketed: bool
     """Whether batches should hold sequences of similar lengths."""
 
-    def __init__(self, model: nn.Module, loaded: LoadedModel, training: TrainingSpec, device: torch.device) -> None:
+    def __init__(
+        self, model: nn.Module, loaded: LoadedModel, training: TrainingSpec, device: torch.device, micro_batch: int
+    ) -> None:
         self.model = model
+        self.micro_batch = micro_batch
         self.classifier = loaded.model
         self.device = device
         self.optimiser = MasterAdamW(model, training)
@@ -52,7 +56,7 @@ class Engine(ABC):
 
     def describe(self) -> dict[str, Any]:
         """How it works, for `result.json`: `batches`, `step`, and what else decides speed or results."""
-        return {"batches": self.name, "step": "eager"}
+        return {"batches": self.name, "micro_batch_size": self.micro_batch, "step": "eager"}
 
     def prepare(self, tokens: Tokens, batches: Sequence[Rows]) -> None:
         """Does what must not count as training time, given every batch of the run."""
@@ -65,6 +69,29 @@ class Engine(ABC):
             self._step(tokens, rows, learning_rate)
             self._examples += len(rows)
             yield
+
+    def state(self) -> dict[str, Any]:
+        """All that further steps depend on, for `restore`: tensors and plain values."""
+        state = {
+            "optimiser": self.optimiser.state(),
+            "dropout_seed": self.dropout_seed,
+            "loss_sum": self._loss_sum,
+            "examples": self._examples,
+            "random": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["random_on_device"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state` returned; after `prepare`."""
+        self.optimiser.restore(state["optimiser"])
+        self.dropout_seed.copy_(state["dropout_seed"])
+        self._loss_sum.copy_(state["loss_sum"])
+        self._examples = state["examples"]
+        torch.set_rng_state(state["random"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_on_device"], self.device)
 
     def mean_loss(self) -> float:
         """Mean training loss over the examples since the last call; waits for the device."""
@@ -84,9 +111,15 @@ class Engine(ABC):
             logits[rows] = part.float().cpu().numpy()
         return logits
 
-    @abstractmethod
     def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
-        """One optimiser step; adds the sum of the examples' losses to `_loss_sum`."""
+        for start in range(0, len(rows), self.micro_batch):
+            self._accumulate(tokens, rows[start : start + self.micro_batch], len(rows))
+        self.optimiser.learning_rate.fill_(learning_rate)
+        self.optimiser.step()
+
+    @abstractmethod
+    def _accumulate(self, tokens: Tokens, rows: Rows, batch_size: int) -> None:
+        """Adds the gradients of the given rows' share of a batch, and the sum of their losses to `_loss_sum`."""
 
     @abstractmethod
     def _logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def make_engine(
-    model: nn.Module, loaded: LoadedModel, training: TrainingSpec, device: torch.device, precision: torch.dtype
+    model: nn.Module,
+    loaded: LoadedModel,
+    training: TrainingSpec,
+    device: torch.device,
+    precision: torch.dtype,
+    micro_batch: int | None = None,
 ) -> Engine:
     """Makes the fastest engine that the architecture and the device allow.
 
@@ -30,6 +35,7 @@ def make_engine(
         training: the study's training settings.
         device: where to compute; the model is moved there.
         precision: `torch.bfloat16` or `torch.float32`.
+        micro_batch: sequences computed at once; the whole batch when None.
     """
     model.to(device)
     for parameter in model.parameters():
@@ -40,4 +46,6 @@ def make_engine(
         # Packed, nothing random is left that the step's seed does not decide; padded attention has its own dropout.
         options = {"use_reentrant": False, "preserve_rng_state": not packed}
         loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
-    return (PackedEngine if packed else PaddedEngine)(model, loaded, training, device)
+    return (PackedEngine if packed else PaddedEngine)(
+        model, loaded, training, device, micro_batch or training.batch_size
+    )

@@ -84,7 +84,7 @@ class StepGraph:
         """Builds a batch in pinned memory while the device works on earlier steps, and queues its copy."""
         turn = self._turn = (self._turn + 1) % STAGING_BUFFERS
         self._copied[turn].synchronize()
-        self.layout.fill(self._staging[turn].numpy(), tokens, rows, learning_rate)
+        self.layout.fill(self._staging[turn].numpy(), tokens, rows, len(rows), learning_rate)
         self._static.copy_(self._staging[turn], non_blocking=True)
         self._copied[turn].record()
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
     from tuneoff.measure.clock import Stopwatch
     from tuneoff.spec import TrainingSpec
+    from tuneoff.training.checkpoint import Checkpoints
     from tuneoff.training.engine import Engine, Rows
 
 
@@ -20,55 +21,94 @@ def total_steps(examples: int, training: TrainingSpec) -> int:
     return -(-examples // training.batch_size) * training.epochs
 
 
-def train(
-    engine: Engine,
-    tokens: dict[str, Tokens],
-    training: TrainingSpec,
-    learning_rate: float,
-    batches: Sequence[Sequence[Rows]],
-    watch: Stopwatch,
-    after_step: Callable[[int], None],
-) -> list[dict[str, Any]]:
-    """Trains for the given epochs and evaluates on validation after each.
+class TrainingStopped(Exception):  # noqa: N818 - it is no error
+    """Training was asked to stop and has; its state is in the checkpoint."""
+
+
+class Training:
+    """A run's training: for each epoch the steps, then an evaluation on validation.
 
     Args:
-        engine: holds the model and carries out the steps.
+        engine: prepared; holds the model and carries out the steps.
         tokens: the splits; `test` is not touched.
-        training: the warm-up.
-        learning_rate: the peak.
         batches: the rows of each step, epoch by epoch.
-        watch: gains `train` (optimiser steps alone) and `eval` seconds.
-        after_step: called with the number of steps done.
-
-    Returns:
-        The curve, one entry an epoch: `epoch`, `step`, `train_loss`, `validation_loss`, `validation_accuracy`,
-        `train_seconds` so far.
+        rates: the learning rate of each step.
+        watch: gains `train` (optimiser steps alone), `eval` and `checkpoint` seconds.
+        checkpoints: where to go on from, and when to write.
     """
-    from tuneoff.training.optimiser import learning_rates
 
-    split = tokens["train"]
-    rates = learning_rates(learning_rate, sum(map(len, batches)), training.warmup_ratio)
-    curve = []
-    done = 0
-    for epoch, rows in enumerate(batches):
-        with watch.timing("train"):
-            for _ in engine.steps(split, list(zip(rows, rates[done : done + len(rows)], strict=True))):
-                done += 1
-                after_step(done)
-        with watch.timing("eval"):
-            logits = engine.logits(tokens["validation"])
-        labels = tokens["validation"].labels
-        curve.append(
-            {
-                "epoch": epoch + 1,
-                "step": done,
-                "train_loss": engine.mean_loss(),
-                "validation_loss": cross_entropy(logits, labels),
-                "validation_accuracy": accuracy(logits, labels),
-                "train_seconds": watch.seconds["train"],
-            }
-        )
-    return curve
+    def __init__(
+        self,
+        engine: Engine,
+        tokens: dict[str, Tokens],
+        batches: Sequence[Sequence[Rows]],
+        rates: Sequence[float],
+        watch: Stopwatch,
+        checkpoints: Checkpoints,
+    ) -> None:
+        self._engine = engine
+        self._tokens = tokens
+        self._batches = batches
+        self._rates = rates
+        self._watch = watch
+        self._checkpoints = checkpoints
+        self.done = 0
+        self.curve: list[dict[str, Any]] = []
+
+    def resume(self, saved: dict[str, Any]) -> None:
+        """Takes over what an earlier process of this run had reached."""
+        self._engine.restore(saved["engine"])
+        self.done, self.curve = saved["done"], saved["curve"]
+
+    def run(self, after_step: Callable[[int], None], stopping: Callable[[], bool]) -> list[dict[str, Any]]:
+        """Trains to the end.
+
+        Args:
+            after_step: called with the number of steps done.
+            stopping: asked after each step whether to stop there.
+
+        Returns:
+            The curve, one entry an epoch: `epoch`, `step`, `train_loss`, `validation_loss`, `validation_accuracy`,
+            `train_seconds` so far.
+
+        Raises:
+            TrainingStopped: once a checkpoint is written, where `stopping` says so.
+        """
+        end = 0
+        for epoch, batches in enumerate(self._batches):
+            start, end = end, end + len(batches)
+            if epoch < len(self.curve):
+                continue
+            with self._watch.timing("train"):
+                schedule = list(zip(batches, self._rates[start:end], strict=True))[self.done - start :]
+                for _ in self._engine.steps(self._tokens["train"], schedule):
+                    self.done += 1
+                    after_step(self.done)
+                    self._checkpoint_where_due(stopping())
+            self.curve.append(self._evaluate(epoch))
+            self._checkpoint_where_due(stopping(), end_of_epoch=True)
+        return self.curve
+
+    def _evaluate(self, epoch: int) -> dict[str, Any]:
+        validation = self._tokens["validation"]
+        with self._watch.timing("eval"):
+            logits = self._engine.logits(validation)
+        return {
+            "epoch": epoch + 1,
+            "step": self.done,
+            "train_loss": self._engine.mean_loss(),
+            "validation_loss": cross_entropy(logits, validation.labels),
+            "validation_accuracy": accuracy(logits, validation.labels),
+            "train_seconds": self._watch.seconds["train"],
+        }
+
+    def _checkpoint_where_due(self, stopping: bool, end_of_epoch: bool = False) -> None:
+        if stopping or self._checkpoints.due(self.done, end_of_epoch):
+            with self._watch.timing("checkpoint"):
+                progress = {"done": self.done, "curve": self.curve, "seconds": self._watch.so_far()}
+                self._checkpoints.save(self._engine, progress)
+        if stopping:
+            raise TrainingStopped
 
 
 def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

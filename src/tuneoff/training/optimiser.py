@@ -86,6 +86,28 @@ class MasterAdamW:
                 for value in state.values():
                     value.zero_()
 
+    def state(self) -> list[list[dict[str, torch.Tensor]]]:
+        """Masters, moments and step counts, bucket by bucket, for `restore`."""
+        return [
+            [{"master": master.detach(), **optimiser.state[master]} for master in masters]
+            for optimiser, _, masters in self._buckets
+        ]
+
+    @torch.no_grad()
+    def restore(self, state: list[list[dict[str, torch.Tensor]]]) -> None:
+        """Takes over what `state` returned, and with it the weights; in place, so that captured steps see it."""
+        for (optimiser, parameters, masters), saved in zip(self._buckets, state, strict=True):
+            for parameter, master, values in zip(parameters, masters, saved, strict=True):
+                master.copy_(values.pop("master"))
+                if parameter is not master:
+                    parameter.copy_(master)
+                held = optimiser.state[master]
+                for name, value in values.items():
+                    if name in held:
+                        held[name].copy_(value)
+                    else:
+                        held[name] = value.to(master.device)
+
 
 def _in_buckets(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
     buckets: list[list[nn.Parameter]] = []

@@ -52,8 +52,10 @@ class PackedEngine(Engine):
     name = "packed"
     bucketed = False
 
-    def __init__(self, model: nn.Module, loaded: LoadedModel, training: TrainingSpec, device: torch.device) -> None:
-        super().__init__(model, loaded, training, device)
+    def __init__(
+        self, model: nn.Module, loaded: LoadedModel, training: TrainingSpec, device: torch.device, micro_batch: int
+    ) -> None:
+        super().__init__(model, loaded, training, device, micro_batch)
         config = loaded.model.config
         loaded.model.set_attn_implementation(ATTENTION)
         self._last = config.model_type in LAST_TOKEN
@@ -68,7 +70,11 @@ class PackedEngine(Engine):
         self._no_graph = "the device is not CUDA"
 
     def describe(self) -> dict[str, Any]:
-        described: dict[str, Any] = {"batches": self.name, "attention_dropout": False, "compiled": self._compiled}
+        described: dict[str, Any] = {
+            **super().describe(),
+            "attention_dropout": False,
+            "compiled": self._compiled,
+        }
         if self._graphs:
             return {**described, "step": "graph", "token_slots": [graph.layout.tokens for graph in self._graphs]}
         return {**described, "step": "eager", "why_no_graph": self._no_graph}
@@ -76,6 +82,9 @@ class PackedEngine(Engine):
     def prepare(self, tokens: Tokens, batches: Sequence[Rows]) -> None:
         """Captures a graph of the whole step for a few sizes of batch; falls back to eager steps with a reason."""
         if self.device.type != "cuda":
+            return
+        if self.micro_batch < self._batch_size:
+            self._no_graph = "gradients are accumulated over micro-batches"
             return
         self.model.train()
         totals = np.array([int(tokens.lengths[rows].sum()) for rows in batches])
@@ -88,6 +97,8 @@ class PackedEngine(Engine):
                 spare = -(-int(size - totals[totals <= size].min()) // longest)
                 layout = self._layout(size, self._batch_size, spare, longest)
                 graphs.append(StepGraph(layout, tokens, self._whole_step, memory))
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:  # whatever an operation that cannot be captured raises
             self._no_graph = str(error).strip().splitlines()[0]
             log.warning("no CUDA graph: %s", self._no_graph)
@@ -104,21 +115,27 @@ class PackedEngine(Engine):
             if graph.holds(total, len(rows)):
                 graph.replay(tokens, rows, learning_rate)
                 return
-        self._whole_step(self._batch(tokens, rows, learning_rate))
+        super()._step(tokens, rows, learning_rate)
+
+    def _accumulate(self, tokens: Tokens, rows: Rows, batch_size: int) -> None:
+        self._backward(self._batch(tokens, rows, batch_size))
 
     def _whole_step(self, batch: PackedBatch) -> None:
+        self._backward(batch)
+        self.optimiser.learning_rate.copy_(batch.learning_rate)
+        self.optimiser.step()
+
+    def _backward(self, batch: PackedBatch) -> None:
         self.dropout_seed += 1
         with attending(batch):
             losses = torch.nn.functional.cross_entropy(
                 self._forward(batch).float(), batch.labels.long(), reduction="none"
             )
             torch.sum(losses * batch.weights).backward()
-        self.optimiser.learning_rate.copy_(batch.learning_rate)
-        self.optimiser.step()
         self._loss_sum += torch.sum(losses.detach() * (batch.weights > 0))
 
     def _logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
-        batch = self._batch(tokens, rows, learning_rate=0.0)
+        batch = self._batch(tokens, rows, len(rows))
         with attending(batch), torch.compiler.set_stance("force_eager"):
             logits: torch.Tensor = self._forward(batch)
         return logits
@@ -145,11 +162,11 @@ class PackedEngine(Engine):
     def _layout(self, tokens: int, sequences: int, spare: int, longest: int) -> Layout:
         return Layout(tokens, sequences, spare, longest, self._last, self._first_position)
 
-    def _batch(self, tokens: Tokens, rows: Rows, learning_rate: float) -> PackedBatch:
+    def _batch(self, tokens: Tokens, rows: Rows, batch_size: int) -> PackedBatch:
         lengths = tokens.lengths[rows]
         layout = self._layout(int(lengths.sum()), len(rows), 0, int(lengths.max()))
         buffer = np.empty(layout.size, dtype=np.int32)
-        layout.fill(buffer, tokens, rows, learning_rate)
+        layout.fill(buffer, tokens, rows, batch_size, learning_rate=0.0)
         return layout.views(torch.from_numpy(buffer).to(self.device), tuple(lengths.tolist()))
 
     def _evaluation_batches(self, tokens: Tokens, budget: int) -> list[Rows]:

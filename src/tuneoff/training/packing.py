@@ -90,8 +90,15 @@ class Layout:
         """Elements of the buffer."""
         return sum(size for _, size in self._parts)
 
-    def fill(self, buffer: NDArray[np.int32], tokens: Tokens, rows: NDArray[np.int64], learning_rate: float) -> None:
-        """Writes a batch of at most `sequences` rows into a host buffer of `size` elements."""
+    def fill(
+        self,
+        buffer: NDArray[np.int32],
+        tokens: Tokens,
+        rows: NDArray[np.int64],
+        batch_size: int,
+        learning_rate: float,
+    ) -> None:
+        """Writes at most `sequences` rows of a batch of `batch_size` into a host buffer of `size` elements."""
         part = self._split(buffer)
         lengths = tokens.lengths[rows]
         total = int(lengths.sum())
@@ -117,7 +124,7 @@ class Layout:
             part[name][: len(rows)] = values
             part[name][len(rows) :] = 0
         weights = part["weights"].view(np.float32)
-        weights[: len(rows)] = 1.0 / len(rows)
+        weights[: len(rows)] = 1.0 / batch_size
         weights[len(rows) :] = 0.0
         part["learning_rate"].view(np.float32)[0] = learning_rate
 

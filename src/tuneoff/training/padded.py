@@ -24,18 +24,18 @@ class PaddedEngine(Engine):
     name = "padded"
     bucketed = True
 
-    def __init__(self, model: nn.Module, loaded: LoadedModel, training: TrainingSpec, device: torch.device) -> None:
-        super().__init__(model, loaded, training, device)
+    def __init__(
+        self, model: nn.Module, loaded: LoadedModel, training: TrainingSpec, device: torch.device, micro_batch: int
+    ) -> None:
+        super().__init__(model, loaded, training, device, micro_batch)
         self._pad_token_id = int(loaded.model.config.pad_token_id)
 
-    def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
+    def _accumulate(self, tokens: Tokens, rows: Rows, batch_size: int) -> None:
         self.dropout_seed += 1
         labels = torch.from_numpy(tokens.labels[rows]).to(self.device)
-        loss = torch.nn.functional.cross_entropy(self._logits(tokens, rows).float(), labels)
-        loss.backward()
-        self.optimiser.learning_rate.fill_(learning_rate)
-        self.optimiser.step()
-        self._loss_sum += loss.detach() * len(rows)
+        loss = torch.nn.functional.cross_entropy(self._logits(tokens, rows).float(), labels, reduction="sum")
+        (loss / batch_size).backward()
+        self._loss_sum += loss.detach()
 
     def _logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
         lengths = tokens.lengths[rows]

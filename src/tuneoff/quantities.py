@@ -1,0 +1,34 @@
+"""Durations and sizes as people write them: `90s`, `5m`, `2h`; `512MB`, `4GB`."""
+
+from __future__ import annotations
+
+import re
+
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds of a duration such as `90s`, `5m` or `2h`.
+
+    Raises:
+        ValueError: where it is none.
+    """
+    return _parse(text, SECONDS, "a duration such as 90s, 5m or 2h")
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of a size such as `512MB` or `4GB` (powers of ten).
+
+    Raises:
+        ValueError: where it is none.
+    """
+    return int(_parse(text, BYTES, "a size such as 512MB or 4GB"))
+
+
+def _parse(text: str, units: dict[str, float] | dict[str, int], example: str) -> float:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
+    by_unit = {unit.lower(): size for unit, size in units.items()}
+    if match is None or match[2].lower() not in by_unit or float(match[1]) <= 0:
+        raise ValueError(f"write {example}")
+    return float(match[1]) * by_unit[match[2].lower()]

@@ -1,0 +1,115 @@
+"""The driver: hands runs to an executor, stores what comes back, and decides what follows from it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuneoff.errors import UserError
+from tuneoff.study.plan import Outcome, RunTask
+from tuneoff.study.prepare import load_tokens
+
+if TYPE_CHECKING:
+    from tuneoff.study.executors import Event, Executor
+    from tuneoff.study.interruption import Interruption
+    from tuneoff.study.run import Listener
+    from tuneoff.study.store import Store
+
+WAIT_SECONDS = 0.5
+
+
+class Driver:
+    """Carries out the runs of a study that are left.
+
+    Args:
+        executor: where.
+        store: where results go; nobody else writes it.
+        data_folder: of the prepared data.
+        steps: optimiser steps of each run.
+        listener: told about progress.
+        interruption: says whether to stop.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        store: Store,
+        data_folder: Path,
+        steps: int,
+        listener: Listener,
+        interruption: Interruption,
+    ) -> None:
+        self._executor = executor
+        self._store = store
+        self._labels = load_tokens(data_folder)["test"].labels
+        self._steps = steps
+        self._listener = listener
+        self._interruption = interruption
+        self._waiting: deque[RunTask] = deque()
+        self._running: dict[str, RunTask] = {}
+        self._reported: dict[str, int] = {}
+        self._stopping = False
+
+    def carry_out(self, tasks: Sequence[RunTask]) -> None:
+        """Returns when every run has a result, or one has failed and the study is to fail fast.
+
+        Raises:
+            KeyboardInterrupt: after a request to stop, once all runs have ended.
+            UserError: where a run shows that no run can succeed, such as on a full disk.
+        """
+        self._waiting.extend(tasks)
+        with self._interruption.graceful():
+            while self._running or (self._waiting and not self._stopping):
+                if self._interruption.requested and not self._stopping:
+                    self._listener.say("stopping after the step under way; Ctrl-C again stops at once")
+                    self._stop()
+                while self._waiting and not self._stopping and self._executor.has_room():
+                    self._start(self._waiting.popleft())
+                for event in self._executor.events(WAIT_SECONDS):
+                    self._handle(event)
+        if self._interruption.requested:
+            raise KeyboardInterrupt
+
+    def _start(self, task: RunTask) -> None:
+        self._running[task.run.id] = task
+        self._store.write_progress(task.run.id, 0, self._steps)
+        self._listener.run_started(task.run)
+        self._executor.start(task)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._executor.stop()
+
+    def _handle(self, event: Event) -> None:
+        task = self._running[event.run_id]
+        if event.steps is not None:
+            self._progress(task, event.steps)
+            self._store.write_progress(event.run_id, event.steps, self._steps)
+        if event.outcome is not None:
+            del self._running[event.run_id]
+            self._end(task, event.outcome)
+
+    def _progress(self, task: RunTask, steps: int) -> None:
+        self._listener.step(steps - self._reported.get(task.run.id, 0))
+        self._reported[task.run.id] = steps
+
+    def _end(self, task: RunTask, outcome: Outcome) -> None:
+        result = outcome.result
+        micro_batch = task.micro_batch or task.training.batch_size
+        if outcome.stops_study:
+            raise UserError(f"run {task.run.id} could not write its files: {result['error']}; finished runs are stored")
+        if result["status"] == "oom" and task.training.auto_batch and micro_batch > 1 and not self._stopping:
+            half = micro_batch // 2
+            self._listener.say(f"{task.run.id}: {result['error']}; trying again with {half} sequences at once")
+            self._waiting.appendleft(replace(task, micro_batch=half))
+            return
+        if result["status"] != "interrupted":
+            self._progress(task, self._steps)
+        self._store.write_result(result, outcome.logits, self._labels)
+        self._listener.run_finished(task.run, result)
+        if task.execution.fail_fast and result["status"] not in ("ok", "interrupted") and not self._stopping:
+            self._listener.say("stopping, since a run has failed (execution.fail_fast)")
+            self._stop()

@@ -1,0 +1,62 @@
+"""What every executor does, seen from the driver of a study."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from tuneoff.spec import ExecutionSpec
+    from tuneoff.study.plan import Outcome, RunTask
+
+
+@dataclass(frozen=True)
+class Event:
+    """News of a run: the steps it has done, or its outcome."""
+
+    run_id: str
+    steps: int | None = None
+    outcome: Outcome | None = None
+
+
+class Executor(ABC):
+    """Carries out runs, each in a fresh process. Used as a context: at its end nothing is left running.
+
+    Args:
+        execution: the study's `[execution]`.
+        on_cpu: whether runs compute on a CPU.
+    """
+
+    def __init__(self, execution: ExecutionSpec, on_cpu: bool) -> None:
+        self.execution = execution
+        self.on_cpu = on_cpu
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def has_room(self) -> bool:
+        """Whether another run can be started now."""
+
+    @abstractmethod
+    def start(self, task: RunTask) -> None:
+        """Starts a run; only where there is room."""
+
+    @abstractmethod
+    def events(self, timeout: float) -> list[Event]:
+        """What has happened since the last call; waits up to `timeout` seconds for something to happen."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Asks all runs to write a checkpoint and end; their outcomes still arrive as events."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends what still runs, at once."""

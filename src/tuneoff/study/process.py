@@ -1,0 +1,165 @@
+"""One run's process on this machine: started from a fork server, watched, stopped, ended."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import psutil
+
+from tuneoff.quantities import parse_bytes, parse_seconds
+from tuneoff.study.plan import Outcome, RunTask
+
+LOG_LINES = 3
+
+
+class ForkServer:
+    """Starts processes that have imported what runs need, and that have touched no device."""
+
+    def __init__(self) -> None:
+        self.context: ForkServerContext = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["tuneoff.study.preload"])
+
+    def warm_up(self) -> None:
+        """Starts the server, so that its imports overlap with other work."""
+        from multiprocessing import forkserver
+
+        with _without_main_module():
+            forkserver.ensure_running()
+
+
+class RunProcess:
+    """A run's process.
+
+    Args:
+        server: it is forked from.
+        task: the run.
+        visible_gpus: the CUDA devices that it sees (as `CUDA_VISIBLE_DEVICES`); all of them when None.
+    """
+
+    def __init__(self, server: ForkServer, task: RunTask, visible_gpus: str | None = None) -> None:
+        self.task = task
+        self._stopping = False
+        self._peak_bytes = 0
+        self._over: tuple[str, str] | None = None
+        task.run_folder.mkdir(parents=True, exist_ok=True)
+        self._receiver, sender = server.context.Pipe()
+        self._process = server.context.Process(target=_enter, args=(task, sender, visible_gpus), daemon=True)
+        with _without_main_module():
+            self._process.start()
+        sender.close()
+        self._started = time.monotonic()
+
+    @property
+    def waits(self) -> list[Connection | int]:
+        """What `multiprocessing.connection.wait` can wait for; then there is something to `poll`."""
+        return [self._receiver, self._process.sentinel]
+
+    def poll(self) -> tuple[int | None, Outcome | None]:
+        """How it goes, without waiting.
+
+        Returns:
+            The number of steps done, where there is news of it; and the outcome, once the run has ended. A process
+            that dies without one, takes too long or uses too much memory has one with a status that says so.
+        """
+        steps = None
+        try:
+            while self._receiver.poll():
+                message = self._receiver.recv()
+                if isinstance(message, Outcome):
+                    return steps, message
+                steps = message
+        except (EOFError, OSError):
+            self._process.join()
+        if not self._process.is_alive():
+            return steps, self._obituary()
+        self._enforce_limits()
+        return steps, None
+
+    def stop(self) -> None:
+        """Asks it to write a checkpoint after the step under way, and end."""
+        self._stopping = True
+        with suppress(OSError):  # it may be dead, which `poll` will tell
+            self._receiver.send("stop")
+
+    def close(self) -> None:
+        """Ends it at once if it still lives."""
+        self._process.kill()
+        self._process.join()
+        self._receiver.close()
+
+    def _enforce_limits(self) -> None:
+        limits = self.task.execution
+        if limits.max_run_time is not None and time.monotonic() - self._started > parse_seconds(limits.max_run_time):
+            self._over = ("timeout", f"took longer than execution.max_run_time = {limits.max_run_time}")
+        elif limits.max_memory is not None and self.task.on_cpu:
+            try:
+                resident = psutil.Process(self._process.pid).memory_info().rss
+            except psutil.NoSuchProcess:
+                return
+            self._peak_bytes = max(self._peak_bytes, resident)
+            if resident > parse_bytes(limits.max_memory):
+                self._over = ("oom", f"used more memory than execution.max_memory = {limits.max_memory}")
+        if self._over is not None:
+            self._process.kill()
+
+    def _obituary(self) -> Outcome:
+        status, error = "failed", _cause_of_death(self._process.exitcode)
+        if self._over is not None:
+            status, error = self._over
+        elif self._stopping:
+            status, error = "interrupted", "stopped on request"
+        else:
+            error = f"{error}; {_last_lines(self.task.run_folder / 'log.txt')}"
+        peak = {"train": self._peak_bytes or None, "eval": None, "reserved": None}
+        kind = "process_rss" if self.task.on_cpu else "cuda_allocated"
+        return Outcome(
+            {
+                **self.task.identity(),
+                "status": status,
+                "error": error,
+                "peak_memory_bytes": peak,
+                "memory_kind": kind,
+            }
+        )
+
+
+def _enter(task: RunTask, connection: Connection, visible_gpus: str | None) -> None:
+    if visible_gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus
+    from tuneoff.study.worker import run_in_process  # imported by the fork server, never by the driver
+
+    run_in_process(task, connection)
+
+
+def _cause_of_death(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = ", which the kernel does when memory runs out" if name == "SIGKILL" else ""
+        return f"the run's process was killed by {name}{hint}"
+    return f"the run's process died with exit code {exit_code}"
+
+
+def _last_lines(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return f"its log ends: {' | '.join(lines[-LOG_LINES:])}" if lines else "its log is empty"
+
+
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Keeps multiprocessing from importing the caller's script again in each run's process."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
