@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from conftest import study_toml
-from test_engines import PACKED, TOKENS, classifier, make_tokens
+from test_engines import PACKED, TOKENS, classifier, gradients, make_tokens
 from tuneoff.data.tokens import Tokens
 from tuneoff.methods import registry
 from tuneoff.models.load import LoadedModel
@@ -89,6 +89,67 @@ def test_replays_draw_fresh_dropout_and_capture_leaves_no_trace() -> None:
         losses.append(engine.mean_loss())
     assert len(set(losses)) == 4
     assert max(losses) - min(losses) < 0.5
+
+
+@pytest.mark.parametrize("kind", ["bert", "electra", "roberta"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_fused_layers_equal_plain_ones(kind: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fused = engine_for(kind, method, dropout=False)
+    assert fused.describe()["fused_modules"] > 0
+    monkeypatch.setattr("tuneoff.training.packed.fuse", lambda model: 0)
+    plain = engine_for(kind, method, dropout=False)
+    assert plain.describe()["fused_modules"] == 0
+    ours, reference = fused.logits(MANY), plain.logits(MANY)
+    assert np.linalg.norm(ours - reference) / np.linalg.norm(reference) < 0.02
+    found, expected = (gradients(engine, [0, 2, 5, 8]) for engine in (fused, plain))
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        error = torch.linalg.vector_norm((gradient - expected[name]).float())
+        assert error < 0.05 * torch.linalg.vector_norm(expected[name].float()) + 1e-4, name
+
+
+def test_fused_residuals_drop_their_share_and_go_back_through_the_same_mask() -> None:
+    from tuneoff.training.fused_cuda import residual_norm
+
+    dropout = Dropout(0.25, torch.tensor(5, device=CUDA), salt=1).train()
+    hidden, residual, gain, shift = (
+        torch.randn(*shape, device=CUDA, dtype=torch.bfloat16, requires_grad=True)
+        for shape in ((1, 999, 768), (1, 999, 768), (768,), (768,))
+    )
+    upstream = torch.randn_like(hidden)
+    out = residual_norm(hidden, None, residual, gain, shift, 1e-5, dropout)
+    assert torch.equal(out, residual_norm(hidden, None, residual, gain, shift, 1e-5, dropout))
+    d_hidden, _ = torch.autograd.grad(out, (hidden, residual), upstream)
+    dropped = d_hidden == 0
+    assert dropped.float().mean().item() == pytest.approx(0.25, abs=5e-3)
+    mixed = torch.where(dropped, 0.0, hidden.float() / 0.75) + residual.float()
+    expected = torch.nn.functional.layer_norm(mixed, (768,), gain.float(), shift.float(), 1e-5)
+    assert (out.float() - expected).norm() < 0.01 * expected.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_adamw_on_the_gpu_follows_that_of_the_cpu(dtype: torch.dtype) -> None:
+    from tuneoff.training.optimiser import make_optimiser
+
+    torch.manual_seed(0)
+    models = [torch.nn.Sequential(torch.nn.Linear(300, 170), torch.nn.Linear(170, 9)).to(dtype) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    ours, reference = models[0].to(CUDA), models[1]
+    optimisers = [make_optimiser(model, TrainingSpec(weight_decay=0.1, max_grad_norm=0.5)) for model in models]
+    for step in range(10):
+        for model, optimiser in zip(models, optimisers, strict=True):
+            torch.manual_seed(step)
+            optimiser.learning_rate.fill_(1e-2)
+            for parameter in model.parameters():
+                parameter.grad = torch.randn(parameter.shape).to(parameter)
+            optimiser.step()
+            if step == 4:
+                saved = {name: value.clone() for name, value in optimisers[0].state().items()}
+                optimisers[0].forget()
+                optimisers[0].restore(saved)
+    for ours_parameter, reference_parameter in zip(ours.parameters(), reference.parameters(), strict=True):
+        tolerance = 1e-5 if dtype == torch.float32 else 1e-2
+        torch.testing.assert_close(ours_parameter.cpu(), reference_parameter, rtol=tolerance, atol=tolerance)
 
 
 def test_every_method_is_graphed_on_a_gpu(tiny_model: Any) -> None:

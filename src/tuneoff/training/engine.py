@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from tuneoff.training.dropout import own_dropout
-from tuneoff.training.optimiser import MasterAdamW
+from tuneoff.training.optimiser import make_optimiser
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,7 +49,7 @@ class Engine(ABC):
         self.micro_batch = micro_batch
         self.classifier = loaded.model
         self.device = device
-        self.optimiser = MasterAdamW(model, training)
+        self.optimiser = make_optimiser(model, training)
         self.dropout_seed = own_dropout(model, device)
         self._loss_sum = torch.zeros((), device=device)
         self._examples = 0

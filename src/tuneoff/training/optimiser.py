@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
@@ -11,8 +11,37 @@ from torch import nn
 if TYPE_CHECKING:
     from tuneoff.spec import TrainingSpec
 
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
 BUCKET_ELEMENTS = 1 << 24
 """Gradients are widened to float32 in buckets of about this size, so that they never all exist twice."""
+
+
+class Optimiser(Protocol):
+    """What an engine needs; `learning_rate` is a scalar on the device that it sets before each step."""
+
+    learning_rate: torch.Tensor
+
+    def step(self) -> None:
+        """Clips the gradients, updates the weights and drops the gradients."""
+
+    def forget(self) -> None:
+        """Sets moments and step counts back to zero, in place."""
+
+    def state(self) -> Any:
+        """All that further steps depend on, the weights included."""
+
+    def restore(self, state: Any) -> None:
+        """Takes over what `state` returned, in place."""
+
+
+def make_optimiser(model: nn.Module, training: TrainingSpec) -> Optimiser:
+    """AdamW over the trainable parameters of a model, in the form that is fastest on its device."""
+    if next(model.parameters()).is_cuda:
+        from tuneoff.training.optimiser_cuda import CudaAdamW
+
+        return CudaAdamW(model, training)
+    return MasterAdamW(model, training)
 
 
 class MasterAdamW:
@@ -33,8 +62,8 @@ class MasterAdamW:
         self._trainable = trainable
         self._buckets: list[tuple[torch.optim.AdamW, list[nn.Parameter], list[nn.Parameter]]] = []
         for decay, members in (
-            (training.weight_decay, [parameter for parameter in trainable if parameter.ndim > 1]),
-            (0.0, [parameter for parameter in trainable if parameter.ndim <= 1]),
+            (training.weight_decay, [parameter for parameter in trainable if is_decayed(parameter)]),
+            (0.0, [parameter for parameter in trainable if not is_decayed(parameter)]),
         ):
             for bucket in _in_buckets(members):
                 self._add_bucket(bucket, decay)
@@ -46,7 +75,13 @@ class MasterAdamW:
             for parameter in parameters
         ]
         optimiser = torch.optim.AdamW(
-            masters, lr=self.learning_rate, weight_decay=weight_decay, fused=True, capturable=on_cuda
+            masters,
+            lr=self.learning_rate,
+            betas=BETAS,
+            eps=EPSILON,
+            weight_decay=weight_decay,
+            fused=True,
+            capturable=on_cuda,
         )
         self._buckets.append((optimiser, parameters, masters))
 
@@ -107,6 +142,11 @@ class MasterAdamW:
                         held[name].copy_(value)
                     else:
                         held[name] = value.to(master.device)
+
+
+def is_decayed(parameter: torch.Tensor) -> bool:
+    """Whether weight decay applies: to matrices. IA3's vectors have a second dimension of one and stay vectors."""
+    return parameter.numel() > max(parameter.shape, default=1)
 
 
 def _in_buckets(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tuneoff.training.engine import Engine, Rows
+from tuneoff.training.fused import fuse
 from tuneoff.training.graph import GraphMemory, StepGraph, token_sizes
 from tuneoff.training.order import by_length
 from tuneoff.training.packing import ATTENTION, Layout, PackedBatch, attending
@@ -66,6 +67,9 @@ class PackedEngine(Engine):
         if training.compile:
             for block in _blocks(loaded.model):
                 block.compile(dynamic=True)
+        self._fused = 0
+        if device.type == "cuda" and not training.compile:
+            self._fused = fuse(model)
         self._graphs: list[StepGraph] = []
         self._no_graph = "the device is not CUDA"
 
@@ -74,6 +78,7 @@ class PackedEngine(Engine):
             **super().describe(),
             "attention_dropout": False,
             "compiled": self._compiled,
+            "fused_modules": self._fused,
         }
         if self._graphs:
             return {**described, "step": "graph", "token_slots": [graph.layout.tokens for graph in self._graphs]}
