@@ -92,7 +92,7 @@ def test_replays_draw_fresh_dropout_and_capture_leaves_no_trace() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bert", "electra", "roberta"])
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["full", "lora", "ia3"])
 def test_fused_layers_equal_plain_ones(kind: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fused = engine_for(kind, method, dropout=False)
     assert fused.describe()["fused_modules"] > 0
@@ -113,10 +113,10 @@ def test_fused_residuals_drop_their_share_and_go_back_through_the_same_mask() ->
 
     dropout = Dropout(0.25, torch.tensor(5, device=CUDA), salt=1).train()
     hidden, residual, gain, shift = (
-        torch.randn(*shape, device=CUDA, dtype=torch.bfloat16, requires_grad=True)
+        torch.randn(*shape, dtype=torch.bfloat16).to(CUDA).requires_grad_()
         for shape in ((1, 999, 768), (1, 999, 768), (768,), (768,))
     )
-    upstream = torch.randn_like(hidden)
+    upstream = torch.randn(hidden.shape).to(hidden)
     out = residual_norm(hidden, None, residual, gain, shift, 1e-5, dropout)
     assert torch.equal(out, residual_norm(hidden, None, residual, gain, shift, 1e-5, dropout))
     d_hidden, _ = torch.autograd.grad(out, (hidden, residual), upstream)

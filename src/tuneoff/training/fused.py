@@ -7,6 +7,7 @@ the same in fewer passes over memory (kernels in `fused_cuda`). Modules of an un
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ def fuse(model: nn.Module) -> int:
     Returns:
         How many modules were changed.
     """
-    from tuneoff.training.fused_cuda import bias_gelu, linear, residual_norm
+    from tuneoff.training.fused_cuda import bias_gelu, linear, residual_norm, scale
 
     def residual_forward(module: Any) -> Any:
         def forward(hidden_states: torch.Tensor, input_tensor: torch.Tensor) -> torch.Tensor:
@@ -42,20 +43,75 @@ def fuse(model: nn.Module) -> int:
     def linear_forward(module: Any) -> Any:
         return lambda input: linear(input, module.weight, module.bias)
 
+    def ia3_forward(module: Any) -> Any:
+        (factors,) = module.ia3_l.values()
+
+        def forward(x: torch.Tensor) -> torch.Tensor:
+            if module.is_feedforward:
+                return module.base_layer(scale(x, factors.flatten()))
+            return scale(module.base_layer(x), factors.flatten())
+
+        return forward
+
     changed: set[nn.Module] = set()
-    for module in model.modules():
-        if _is_residual_norm(module):
+    modules: list[Any] = list(model.modules())
+    for module in modules:
+        if _is_trained_self_attention(module):
+            changed |= _share_products(module.query, module.key, module.value)
+        elif _is_ia3(module):
+            module.forward = ia3_forward(module)
+            changed.add(module)
+        elif _is_lora(module):
+            module.forward = _lora_forward(module)
+            changed.add(module)
+        elif _is_residual_norm(module):
             module.forward = residual_forward(module)
+            changed |= {module, module.dense}
         elif _is_bias_gelu(module):
             module.forward = gelu_forward(module)
-        else:
-            continue
-        changed |= {module, module.dense}  # type: ignore[arg-type]
-    for module in model.modules():
+            changed |= {module, module.dense}
+    for module in modules:
         if module not in changed and _is_trained_linear(module):
             module.forward = linear_forward(module)
             changed.add(module)
     return len(changed)
+
+
+def _lora_forward(module: Any) -> Any:
+    """The product with B adds to the frozen layer's output and scales by itself, without further passes."""
+    (name,) = module.lora_A
+    down, up, dropout, factor = (
+        parts[name] for parts in (module.lora_A, module.lora_B, module.lora_dropout, module.scaling)
+    )
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        out = module.base_layer(x)
+        inner = down(dropout(x)).flatten(0, -2)
+        return torch.addmm(out.flatten(0, -2), inner, up.weight.t(), alpha=factor).view(out.shape)
+
+    return forward
+
+
+def _share_products(first: nn.Linear, *others: nn.Linear) -> set[nn.Module]:
+    """Makes the first of several layers of one input compute for all; the others hand out what is theirs."""
+    from tuneoff.training.fused_cuda import shared_linear
+
+    waiting: dict[nn.Linear, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def compute(input: torch.Tensor) -> torch.Tensor:
+        out, *rest = shared_linear(input, [first, *others])
+        waiting.update((layer, (input, result)) for layer, result in zip(others, rest, strict=True))
+        return out
+
+    def hand_out(layer: nn.Linear, input: torch.Tensor) -> torch.Tensor:
+        given, result = waiting.pop(layer)
+        assert given is input
+        return result
+
+    first.forward = compute  # type: ignore[method-assign]
+    for layer in others:
+        layer.forward = partial(hand_out, layer)  # type: ignore[method-assign]
+    return {first, *others}
 
 
 def _without_bias(dense: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -63,6 +119,31 @@ def _without_bias(dense: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     if type(dense) is nn.Linear:
         return nn.functional.linear(x, dense.weight), dense.bias
     return dense(x), None
+
+
+def _is_trained_self_attention(module: nn.Module) -> bool:
+    """BERT's `SelfAttention`: query, key and value of one input, computed in this order."""
+    parts = dict(module.named_children())
+    return (
+        list(parts)[:3] == ["query", "key", "value"]
+        and all(_is_trained_linear(parts[name]) for name in ("query", "key", "value"))
+        and "encoder_hidden_states" not in inspect.signature(module.forward).parameters
+    )
+
+
+def _is_ia3(module: Any) -> bool:
+    from peft.tuners.ia3.layer import Linear
+
+    return type(module) is Linear and len(module.ia3_l) == 1
+
+
+def _is_lora(module: Any) -> bool:
+    """Plain LoRA beside a linear layer, in full precision or in 4 bits; not its variants."""
+    from peft.tuners.lora import LoraLayer
+
+    if not isinstance(module, LoraLayer) or type(module).__name__ not in ("Linear", "Linear4bit"):
+        return False
+    return len(module.lora_A) == 1 and not module.lora_variant and not any(module.lora_bias.values())
 
 
 def _is_residual_norm(module: nn.Module) -> bool:

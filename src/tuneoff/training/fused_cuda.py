@@ -6,6 +6,7 @@ in float32, then the shares are added up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,11 +16,10 @@ import triton.language as tl
 from tuneoff.training.dropout import STRIDE, Dropout
 
 ROWS, COLUMNS = 32, 128
-"""A tile of the kernels that go over a matrix of tokens and features."""
-SPAN = 128
-"""Rows whose sum is one share."""
-NORM_PROGRAMS = 4 * 132
-FOLD_ROWS, FOLD_COLUMNS = 64, 32
+"""A tile of the kernels that go over a matrix of tokens and features; the sums of a tile are one share."""
+NORM_PROGRAMS = 6 * 132
+NORM_WARPS = 2
+FOLD_ROWS, FOLD_COLUMNS = 128, 32
 
 
 # Triton reads annotations as types of the kernel's own, so these functions have none.
@@ -53,7 +53,7 @@ def _norm_forward(  # type: ignore[no-untyped-def]
     ca, cb, cc, cd = lane, lane + QUARTER, lane + 2 * QUARTER, lane + 3 * QUARTER
     da, db, dc, dd = 0.0, 0.0, 0.0, 0.0
     if DROP:
-        da, db, dc, dd = tl.rand4x(tl.load(seed) + salt, row * BLOCK + lane)
+        da, db, dc, dd = tl.rand4x(tl.load(seed) + salt, row * BLOCK + lane, n_rounds=7)
     a = _mixed(hidden, bias, residual, base, ca, inside, da, p, scale, BIASED, DROP)
     b = _mixed(hidden, bias, residual, base, cb, inside, db, p, scale, BIASED, DROP)
     c = _mixed(hidden, bias, residual, base, cc, inside, dc, p, scale, BIASED, DROP)
@@ -119,7 +119,7 @@ def _norm_backward(  # type: ignore[no-untyped-def]
         level = tl.sum(na + nb + nc + nd) / (4 * QUARTER)
         da, db, dc, dd = 0.0, 0.0, 0.0, 0.0
         if DROP:
-            da, db, dc, dd = tl.rand4x(tl.load(seed) + salt, row * BLOCK + lane)
+            da, db, dc, dd = tl.rand4x(tl.load(seed) + salt, row * BLOCK + lane, n_rounds=7)
         ha = (na - xa * along - level) * rstd
         hb = (nb - xb * along - level) * rstd
         hc = (nc - xc * along - level) * rstd
@@ -161,26 +161,42 @@ def _gelu_forward(hidden, bias, out, rows, width, ROWS: tl.constexpr, COLUMNS: t
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _column_shares(  # type: ignore[no-untyped-def]
-    gradients, hidden, bias, d_hidden, shares, rows, width,
-    GELU: tl.constexpr, SPAN: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,  # noqa: N803
-):  # fmt: skip
-    """Sums of a span of rows, column by column; with GELU after going back through gelu(hidden + bias)."""
+def _scale_forward(x, factors, out, rows, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
-    total = tl.zeros((ROWS, COLUMNS), tl.float32)
-    for start in range(0, SPAN, ROWS):
-        row = tl.program_id(0) * SPAN + start + tl.arange(0, ROWS)[:, None]
-        inside = (row < rows) & (column < width)
-        gradient = tl.load(gradients + row * width + column, mask=inside, other=0.0).to(tl.float32)
-        if GELU:
-            x = tl.load(hidden + row * width + column, mask=inside, other=0.0).to(tl.float32)
-            x += tl.load(bias + column, mask=column < width, other=0.0).to(tl.float32)
-            below = 0.5 * (1 + tl.erf(x * 0.7071067811865476))
-            gradient *= below + x * 0.3989422804014327 * tl.exp(-0.5 * x * x)
-            tl.store(d_hidden + row * width + column, gradient, mask=inside)
-        total += gradient
-    place = tl.program_id(0) * width + column
-    tl.store(shares + place, tl.sum(total, axis=0)[None, :], mask=column < width)
+    inside = (row < rows) & (column < width)
+    value = tl.load(x + row * width + column, mask=inside, other=0.0).to(tl.float32)
+    value *= tl.load(factors + column, mask=column < width, other=0.0).to(tl.float32)
+    tl.store(out + row * width + column, value, mask=inside)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _column_shares(  # type: ignore[no-untyped-def]
+    gradients, hidden, vector, d_hidden, shares, rows, width,
+    THROUGH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,  # noqa: N803
+):  # fmt: skip
+    """Sums of a tile's rows, column by column: a vector's gradient; and the gradient of what it was combined with.
+
+    THROUGH says how: "sum" (hidden + vector, whose gradient is at hand), "gelu" (gelu(hidden + vector)) or
+    "product" (hidden * vector).
+    """
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    inside = (row < rows) & (column < width)
+    gradient = tl.load(gradients + row * width + column, mask=inside, other=0.0).to(tl.float32)
+    if THROUGH != "sum":
+        x = tl.load(hidden + row * width + column, mask=inside, other=0.0).to(tl.float32)
+        factor = tl.load(vector + column, mask=column < width, other=0.0).to(tl.float32)
+        if THROUGH == "product":
+            tl.store(d_hidden + row * width + column, gradient * factor, mask=inside)
+            gradient *= x
+    if THROUGH == "gelu":
+        x += factor
+        below = 0.5 * (1 + tl.erf(x * 0.7071067811865476))
+        gradient *= below + x * 0.3989422804014327 * tl.exp(-0.5 * x * x)
+        tl.store(d_hidden + row * width + column, gradient, mask=inside)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    tl.store(shares + tl.program_id(0) * width + column, tl.sum(gradient, axis=0), mask=column < width)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -202,23 +218,25 @@ def _folded(shares: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return out
 
 
-def _column_sums(
-    gradients: torch.Tensor, hidden: torch.Tensor | None = None, bias: torch.Tensor | None = None
+def _vector_gradient(
+    through: str, gradients: torch.Tensor, hidden: torch.Tensor | None = None, vector: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sums over rows, shape (rows, width) to (width,); given what a GELU was taken of, of the gradient before it.
+    """Gradients of `hidden` and of `vector`, given that of their combination (see `_column_shares`).
 
-    Returns:
-        The gradient before the GELU (or `gradients` itself), and the sums.
+    Args:
+        through: "sum", "gelu" or "product".
+        gradients: shape (rows, width).
+        hidden: shape (rows, width); a sum needs none.
+        vector: shape (width,); a sum needs none.
     """
     rows, width = gradients.shape
-    spans = triton.cdiv(rows, SPAN)
-    shares = torch.empty(spans, width, device=gradients.device, dtype=torch.float32)
-    before = gradients if hidden is None else torch.empty_like(gradients)
-    _column_shares[(spans, triton.cdiv(width, COLUMNS))](
-        gradients, hidden, bias, before, shares, rows, width,
-        GELU=hidden is not None, SPAN=SPAN, ROWS=ROWS, COLUMNS=COLUMNS,
-    )  # fmt: skip
-    return before, _folded(shares, gradients.dtype)
+    grid = (triton.cdiv(rows, ROWS), triton.cdiv(width, COLUMNS))
+    shares = torch.empty(grid[0], width, device=gradients.device, dtype=torch.float32)
+    d_hidden = gradients if hidden is None else torch.empty_like(gradients)
+    _column_shares[grid](
+        gradients, hidden, vector, d_hidden, shares, rows, width, THROUGH=through, ROWS=ROWS, COLUMNS=COLUMNS
+    )
+    return d_hidden, _folded(shares, gradients.dtype)
 
 
 class _Linear(torch.autograd.Function):
@@ -232,7 +250,30 @@ class _Linear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         gradient = gradients[0].reshape(-1, weight.shape[0]).contiguous()
         d_x = (gradient @ weight).view(x.shape) if ctx.needs_input_grad[0] else None
-        return d_x, gradient.t() @ x.reshape(-1, weight.shape[1]), _column_sums(gradient)[1]
+        return d_x, gradient.t() @ x.reshape(-1, weight.shape[1]), _vector_gradient("sum", gradient)[1]
+
+
+class _SharedLinear(torch.autograd.Function):
+    """Linear layers of one input, whose input gradients are summed by the matrix products themselves."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, *parameters: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        ctx.save_for_backward(x, *parameters[::2])
+        pairs = zip(parameters[::2], parameters[1::2], strict=True)
+        return tuple(torch.nn.functional.linear(x, weight, bias) for weight, bias in pairs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, *weights = ctx.saved_tensors
+        flat = x.reshape(-1, x.shape[-1])
+        d_x: torch.Tensor | None = None
+        d_parameters: list[torch.Tensor] = []
+        for gradient, weight in zip(gradients, weights, strict=True):
+            gradient = gradient.reshape(-1, weight.shape[0]).contiguous()
+            if ctx.needs_input_grad[0]:
+                d_x = gradient @ weight if d_x is None else d_x.addmm_(gradient, weight)
+            d_parameters += [gradient.t() @ flat, _vector_gradient("sum", gradient)[1]]
+        return None if d_x is None else d_x.view(x.shape), *d_parameters
 
 
 class _BiasGelu(torch.autograd.Function):
@@ -251,8 +292,30 @@ class _BiasGelu(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, ...]:
         hidden, bias = ctx.saved_tensors
         width = hidden.shape[-1]
-        before, sums = _column_sums(gradients[0].reshape(-1, width).contiguous(), hidden.view(-1, width), bias)
-        return before.view(hidden.shape), sums
+        gradient = gradients[0].reshape(-1, width).contiguous()
+        d_hidden, d_bias = _vector_gradient("gelu", gradient, hidden.view(-1, width), bias)
+        return d_hidden.view(hidden.shape), d_bias
+
+
+class _Scale(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+        x = x.contiguous()
+        ctx.save_for_backward(x, factors)
+        width = x.shape[-1]
+        rows = x.numel() // width
+        out = torch.empty_like(x)
+        grid = (triton.cdiv(rows, ROWS), triton.cdiv(width, COLUMNS))
+        _scale_forward[grid](x, factors, out, rows, width, ROWS=ROWS, COLUMNS=COLUMNS)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x, factors = ctx.saved_tensors
+        width = x.shape[-1]
+        gradient = gradients[0].reshape(-1, width).contiguous()
+        d_x, d_factors = _vector_gradient("product", gradient, x.view(-1, width), factors)
+        return d_x.view(x.shape), d_factors
 
 
 class _ResidualNorm(torch.autograd.Function):
@@ -278,7 +341,7 @@ class _ResidualNorm(torch.autograd.Function):
         ctx.chance = (seed, salt, p, 1.0 / (1.0 - p))
         _norm_forward[(rows,)](
             hidden, bias, residual, gain, shift, out, kept, moments, *ctx.chance, epsilon,
-            BIASED=bias is not None, **ctx.shape,
+            BIASED=bias is not None, **ctx.shape, num_warps=NORM_WARPS,
         )  # fmt: skip
         ctx.save_for_backward(kept, moments, gain)
         return out
@@ -295,7 +358,7 @@ class _ResidualNorm(torch.autograd.Function):
         shares = torch.empty(programs if trained or bias_trained else 0, 3 * width, device=kept.device)
         _norm_backward[(programs,)](
             gradient, kept, moments, gain, d_stream, d_hidden, shares, *ctx.chance, rows,
-            TRAINED=trained or bias_trained, **ctx.shape,
+            TRAINED=trained or bias_trained, **ctx.shape, num_warps=NORM_WARPS,
         )  # fmt: skip
         d_gain = d_shift = d_bias = None
         if trained or bias_trained:
@@ -308,6 +371,19 @@ class _ResidualNorm(torch.autograd.Function):
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """`torch.nn.functional.linear` with trained weight and bias, whose bias gradient is summed faster."""
     out: torch.Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return out
+
+
+def shared_linear(x: torch.Tensor, layers: Sequence[torch.nn.Linear]) -> tuple[torch.Tensor, ...]:
+    """What each of some linear layers with trained weights and biases makes of `x`."""
+    parameters = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
+    out: tuple[torch.Tensor, ...] = _SharedLinear.apply(x, *parameters)  # type: ignore[no-untyped-call]
+    return out
+
+
+def scale(x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """`x * factors`; shapes (..., width) and (width,)."""
+    out: torch.Tensor = _Scale.apply(x, factors)  # type: ignore[no-untyped-call]
     return out
 
 
