@@ -19,7 +19,7 @@ ROWS, COLUMNS = 32, 128
 """A tile of the kernels that go over a matrix of tokens and features; the sums of a tile are one share."""
 NORM_PROGRAMS = 6 * 132
 NORM_WARPS = 2
-FOLD_ROWS, FOLD_COLUMNS = 128, 32
+FOLD_ROWS, FOLD_COLUMNS = 256, 16
 
 
 # Triton reads annotations as types of the kernel's own, so these functions have none.
@@ -150,6 +150,19 @@ def _norm_backward(  # type: ignore[no-untyped-def]
         tl.store(place + cd, bd, mask=inside)
 
 
+@triton.jit
+def _normal(x):  # type: ignore[no-untyped-def]
+    """The standard normal's distribution function and exp(-x^2 / 2); the error is below 1e-7.
+
+    One exponential serves both. Source: Abramowitz and Stegun 1964, 7.1.26.
+    """
+    bell = tl.exp(-0.5 * x * x)
+    t = 1 / (1 + 0.23164190 * tl.abs(x))
+    tail = 1.421413741 + t * (-1.453152027 + t * 1.061405429)
+    tail = 0.5 * bell * t * (0.254829592 + t * (-0.284496736 + t * tail))
+    return tl.where(x > 0, 1 - tail, tail), bell
+
+
 @triton.jit  # type: ignore[untyped-decorator]
 def _gelu_forward(hidden, bias, out, rows, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
@@ -157,7 +170,8 @@ def _gelu_forward(hidden, bias, out, rows, width, ROWS: tl.constexpr, COLUMNS: t
     inside = (row < rows) & (column < width)
     x = tl.load(hidden + row * width + column, mask=inside, other=0.0).to(tl.float32)
     x += tl.load(bias + column, mask=column < width, other=0.0).to(tl.float32)
-    tl.store(out + row * width + column, 0.5 * x * (1 + tl.erf(x * 0.7071067811865476)), mask=inside)
+    below, _ = _normal(x)
+    tl.store(out + row * width + column, x * below, mask=inside)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -192,8 +206,8 @@ def _column_shares(  # type: ignore[no-untyped-def]
             gradient *= x
     if THROUGH == "gelu":
         x += factor
-        below = 0.5 * (1 + tl.erf(x * 0.7071067811865476))
-        gradient *= below + x * 0.3989422804014327 * tl.exp(-0.5 * x * x)
+        below, bell = _normal(x)
+        gradient *= below + x * 0.3989422804014327 * bell
         tl.store(d_hidden + row * width + column, gradient, mask=inside)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     tl.store(shares + tl.program_id(0) * width + column, tl.sum(gradient, axis=0), mask=column < width)
@@ -214,7 +228,9 @@ def _folded(shares: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Sum of the shares, shape (shares, width) to (width,)."""
     count, width = shares.shape
     out = torch.empty(width, device=shares.device, dtype=dtype)
-    _fold[(triton.cdiv(width, FOLD_COLUMNS),)](shares, out, count, width, ROWS=FOLD_ROWS, COLUMNS=FOLD_COLUMNS)
+    _fold[(triton.cdiv(width, FOLD_COLUMNS),)](
+        shares, out, count, width, ROWS=FOLD_ROWS, COLUMNS=FOLD_COLUMNS, num_warps=8
+    )
     return out
 
 
