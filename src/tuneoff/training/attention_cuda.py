@@ -27,17 +27,25 @@ class Blocks:
         queries, keys: sides of a tile of scores.
         warps: of a program.
         stages: tiles on their way from memory at a time.
+        registers: most that a thread may use, so that more programs fit a multiprocessor; no limit if None.
     """
 
     queries: int
     keys: int
     warps: int
     stages: int
+    registers: int | None = None
 
     @property
-    def options(self) -> dict[str, int]:
+    def options(self) -> dict[str, int | None]:
         """As keyword arguments of a launch."""
-        return {"M": self.queries, "N": self.keys, "num_warps": self.warps, "num_stages": self.stages}
+        return {
+            "M": self.queries,
+            "N": self.keys,
+            "num_warps": self.warps,
+            "num_stages": self.stages,
+            "maxnreg": self.registers,
+        }
 
 
 FORWARD = {32: Blocks(128, 64, 4, 3), 64: Blocks(128, 64, 4, 3), 128: Blocks(128, 64, 8, 3)}
@@ -47,7 +55,7 @@ KEY_GRADIENT = {32: Blocks(64, 64, 4, 3), 64: Blocks(64, 64, 4, 3), 128: Blocks(
 
 
 # Triton reads annotations as types of the kernel's own, so these functions have none.
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _place(bounds, blocks, heads, SIDE: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
     """A program's share: where its sequence starts, the sequence's length, the head, the block's first token."""
     program = tl.program_id(0)
@@ -245,12 +253,12 @@ def _to_query(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _query_gradient(  # type: ignore[no-untyped-def]
-    q, k, v, out, d_out, level, along, d_q, bounds, seed, salt, threshold, share, scale, tokens, blocks, heads, window,
-    q_stride, q_head, k_stride, k_head, v_stride, v_head, d_stride, d_head,
+    q, k, v, out, d_out, level, row_terms, d_q, bounds, seed, salt, threshold, share, scale,
+    tokens, blocks, heads, window, q_stride, q_head, k_stride, k_head, v_stride, v_head, d_stride, d_head,
     GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,  # noqa: N803
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, DROP: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
-    """Also writes `along`, what softmax's gradient takes off each query's row, less dropout's rescaling."""
+    """Also writes `row_terms`: of each query, its level and what softmax's gradient takes off its row."""
     start, length, head, first = _place(bounds, blocks, heads, M)
     if first >= length:
         return
@@ -270,8 +278,9 @@ def _query_gradient(  # type: ignore[no-untyped-def]
     output = _rows(out, first, length, heads * D, M, D, True)
     row = first + tl.arange(0, M)
     taken = tl.sum(gradient.to(tl.float32) * output.to(tl.float32), 1) / share
-    tl.store(along + head * tokens + start + row, taken, mask=row < length)
     one = tl.load(level + head * tokens + start + row, mask=row < length, other=float("inf"))
+    pair = 2 * (head * tokens + start + row[:, None]) + tl.arange(0, 2)[None, :]
+    tl.store(row_terms + pair, tl.join(one, taken), mask=row[:, None] < length)
     steep = scale * 1.4426950408889634
     total = tl.zeros((M, D), tl.float32)
     if WINDOW:
@@ -295,17 +304,18 @@ def _query_gradient(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _to_keys(  # type: ignore[no-untyped-def]
-    d_k, d_v, k, v, q, d_out, level, along, first, query, start, length, head, window, scale, seed, threshold,
+    d_k, d_v, k, v, q, d_out, row_terms, first, query, start, length, head, window, scale, seed, threshold,
     q_stride, d_stride, M: tl.constexpr, N: tl.constexpr, D: tl.constexpr,  # noqa: N803
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, DROP: tl.constexpr, MASKED: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
     """Adds what a block of queries gives to the gradients of keys and values. Tiles of scores are keys by queries."""
-    row = query + tl.arange(0, M)
     queries = _rows(q, query, length, q_stride, M, D, True)
     gradient = _rows(d_out, query, length, d_stride, M, D, True)
     # Beyond the end weights are zero. Keys beyond it get gradients that nobody stores.
-    one = tl.load(level + row, mask=row < length, other=float("inf"))
-    taken = tl.load(along + row, mask=row < length, other=0.0)
+    row = query + tl.arange(0, M)
+    pair = 2 * row[:, None] + tl.arange(0, 2)[None, :]
+    one, taken = tl.split(tl.load(row_terms + pair, mask=row[:, None] < length, other=float("inf")))
+    taken = tl.where(row < length, taken, 0.0)
     p = tl.exp2(tl.dot(k, tl.trans(queries)) * scale - one[None, :])
     if MASKED:
         p = tl.where(_visible(row[None, :], first + tl.arange(0, N)[:, None], length, window, CAUSAL, WINDOW), p, 0.0)
@@ -322,7 +332,7 @@ def _to_keys(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _key_gradient(  # type: ignore[no-untyped-def]
-    q, k, v, d_out, level, along, d_k, d_v, bounds, seed, salt, threshold, share, scale, tokens, blocks, heads, window,
+    q, k, v, d_out, row_terms, d_k, d_v, bounds, seed, salt, threshold, share, scale, tokens, blocks, heads, window,
     q_stride, q_head, k_stride, k_head, v_stride, v_head, d_stride, d_head,
     GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,  # noqa: N803
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, DROP: tl.constexpr,  # noqa: N803
@@ -336,8 +346,7 @@ def _key_gradient(  # type: ignore[no-untyped-def]
     values = _rows(v + origin * v_stride + pair * v_head, first, length, v_stride, N, D, True)
     q += origin * q_stride
     d_out += origin * d_stride
-    level += start
-    along += start
+    row_terms += 2 * start
     drawn = 0
     if DROP:
         drawn = tl.load(seed) + salt
@@ -345,27 +354,22 @@ def _key_gradient(  # type: ignore[no-untyped-def]
     to_keys = tl.zeros((N, D), tl.float32)
     to_values = tl.zeros((N, D), tl.float32)
     for head in range(pair * GROUP, pair * GROUP + GROUP):
-        q_here, d_here, ones, takes = (
-            q + head * q_head,
-            d_out + head * d_head,
-            level + head * tokens,
-            along + head * tokens,
-        )
+        q_here, d_here, terms = q + head * q_head, d_out + head * d_head, row_terms + 2 * head * tokens
         if WINDOW or CAUSAL:
             for query in range(begin, whole, M):
                 to_keys, to_values = _to_keys(
-                    to_keys, to_values, keys, values, q_here, d_here, ones, takes, first, query, start, length, head,
+                    to_keys, to_values, keys, values, q_here, d_here, terms, first, query, start, length, head,
                     window, steep, drawn, threshold, q_stride, d_stride, M, N, D, CAUSAL, WINDOW, DROP, True,
                 )  # fmt: skip
         for query in range(whole, whole_end, M):
             to_keys, to_values = _to_keys(
-                to_keys, to_values, keys, values, q_here, d_here, ones, takes, first, query, start, length, head,
+                to_keys, to_values, keys, values, q_here, d_here, terms, first, query, start, length, head,
                 window, steep, drawn, threshold, q_stride, d_stride, M, N, D, CAUSAL, WINDOW, DROP, False,
             )  # fmt: skip
         if WINDOW:
             for query in range(whole_end, end, M):
                 to_keys, to_values = _to_keys(
-                    to_keys, to_values, keys, values, q_here, d_here, ones, takes, first, query, start, length, head,
+                    to_keys, to_values, keys, values, q_here, d_here, terms, first, query, start, length, head,
                     window, steep, drawn, threshold, q_stride, d_stride, M, N, D, CAUSAL, WINDOW, DROP, True,
                 )  # fmt: skip
     place = (origin * (heads // GROUP) + pair) * D
@@ -435,7 +439,7 @@ class _Attention(torch.autograd.Function):
             d_out = d_out.contiguous()
         tokens, heads, size = query.shape
         pairs = key.shape[1]
-        along = torch.empty_like(level)
+        row_terms = torch.empty(heads, tokens, 2, device=query.device, dtype=torch.float32)
         d_query, d_key, d_value = (
             torch.empty(part.shape, device=part.device, dtype=part.dtype) for part in (query, key, value)
         )
@@ -445,13 +449,13 @@ class _Attention(torch.autograd.Function):
         cut = QUERY_GRADIENT[size]
         blocks = triton.cdiv(options.longest, cut.queries)
         _query_gradient[(blocks * heads * sequences,)](
-            query, key, value, out, d_out, level, along, d_query, bounds, *options.chance(seed), options.scale,
+            query, key, value, out, d_out, level, row_terms, d_query, bounds, *options.chance(seed), options.scale,
             tokens, blocks, heads, options.window or 0, *strides, **shape, **cut.options,
         )  # fmt: skip
         cut = KEY_GRADIENT[size]
         blocks = triton.cdiv(options.longest, cut.keys)
         _key_gradient[(blocks * pairs * sequences,)](
-            query, key, value, d_out, level, along, d_key, d_value, bounds, *options.chance(seed), options.scale,
+            query, key, value, d_out, row_terms, d_key, d_value, bounds, *options.chance(seed), options.scale,
             tokens, blocks, heads, options.window or 0, *strides, **shape, **cut.options,
         )  # fmt: skip
         return d_query, d_key, d_value, None, None, None
