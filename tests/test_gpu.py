@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from conftest import study_toml
+from test_attention import agreement, bounds_of, dropout_agreement, inputs
 from test_engines import PACKED, TOKENS, classifier, gradients, make_tokens
 from tuneoff.data.tokens import Tokens
 from tuneoff.methods import registry
@@ -191,3 +192,72 @@ def test_a_study_runs_on_the_gpu(tiny_model: Any, data_files: Any, tmp_path: Any
         assert run["memory_kind"] == "cuda_allocated"
         assert run["engine"]["step"] == "graph", run["engine"]
         assert run["peak_memory_bytes"]["train"] > 0
+
+
+@pytest.mark.parametrize(
+    ("heads", "pairs", "size", "causal", "window"),
+    [
+        (12, 12, 64, False, None),
+        (12, 12, 64, True, None),
+        (12, 12, 64, False, 100),
+        (12, 12, 64, False, 1),
+        (4, 2, 64, True, 100),
+        (6, 1, 64, False, None),
+        (1, 1, 64, False, None),
+        (2, 2, 32, False, None),
+        (4, 2, 32, True, 70),
+        (2, 2, 128, False, None),
+        (4, 2, 128, True, 70),
+    ],
+)
+def test_own_attention_agrees_with_attention_by_sequence(
+    heads: int, pairs: int, size: int, causal: bool, window: int | None
+) -> None:
+    lengths = [1, 33, 0, 512, 64, 128, 265, 2, 1100, 0]
+    errors = agreement(lengths, heads, pairs, size, causal, window, torch.bfloat16, "cuda")
+    assert max(errors) < 0.01, errors
+
+
+def test_own_attention_of_short_sequences() -> None:
+    assert max(agreement([1], 1, 1, 64, False, None, torch.bfloat16, "cuda")) < 0.01
+    assert max(agreement([5, 0, 120, 64], 3, 3, 64, False, None, torch.bfloat16, "cuda")) < 0.01
+
+
+@pytest.mark.parametrize("size", [32, 64, 128])
+def test_own_attention_goes_back_through_the_mask_of_its_dropout(size: int) -> None:
+    p = 0.1
+    found = dropout_agreement([130, 1, 0, 300, 64], 4, size, p, torch.bfloat16, "cuda")
+    assert found["share"] == pytest.approx(p, abs=2e-3)
+    assert found["repeated"]
+    unrelated = p * p + (1 - p) * (1 - p)
+    assert found["agree"] == pytest.approx([unrelated] * 2, abs=0.005)
+    assert found["neighbours"] == pytest.approx([unrelated] * 7, abs=0.01)
+    assert max(found["errors"]) < 0.01
+
+
+def test_own_attention_in_a_graph_follows_bounds_and_seed() -> None:
+    from tuneoff.training.attention_cuda import attention
+
+    parts = inputs([600], 4, 4, 64, torch.bfloat16, "cuda")
+    bounds, seed = bounds_of([300, 200, 100], "cuda"), torch.tensor(5, device=CUDA)
+    upstream = torch.randn(600, 4, 64, device=CUDA, dtype=torch.bfloat16)
+
+    def step() -> list[torch.Tensor]:
+        out = attention(*parts, bounds, 300, None, False, None, 0.1, seed, 3)
+        return [out, *torch.autograd.grad(out, parts, upstream)]
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        step()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        captured = step()
+    for lengths, drawn in (([300, 200, 100], 5), ([300, 200, 100], 6), ([300, 0, 300], 6), ([250, 250, 100], 6)):
+        bounds.copy_(bounds_of(lengths))
+        seed.fill_(drawn)
+        graph.replay()
+        torch.cuda.synchronize()
+        for graphed, eager in zip(captured, step(), strict=True):
+            assert torch.equal(graphed, eager)

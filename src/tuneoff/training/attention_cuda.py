@@ -28,6 +28,7 @@ class Blocks:
         warps: of a program.
         stages: tiles on their way from memory at a time.
         registers: most that a thread may use, so that more programs fit a multiprocessor; no limit if None.
+        split: whether tiles that need no mask have a loop of their own; of kernels that go over keys only.
     """
 
     queries: int
@@ -35,6 +36,7 @@ class Blocks:
     warps: int
     stages: int
     registers: int | None = None
+    split: bool = True
 
     @property
     def options(self) -> dict[str, int | None]:
@@ -48,9 +50,17 @@ class Blocks:
         }
 
 
-FORWARD = {32: Blocks(128, 64, 4, 3), 64: Blocks(128, 64, 4, 3), 128: Blocks(128, 64, 8, 3)}
-QUERY_GRADIENT = {32: Blocks(64, 64, 4, 3), 64: Blocks(64, 64, 4, 3), 128: Blocks(128, 64, 8, 2)}
-KEY_GRADIENT = {32: Blocks(64, 64, 4, 3), 64: Blocks(64, 64, 4, 3), 128: Blocks(64, 128, 8, 2)}
+FORWARD = {
+    32: Blocks(128, 64, 8, 3, 128, split=False),
+    64: Blocks(128, 64, 8, 3, 128, split=False),
+    128: Blocks(128, 64, 8, 2, split=False),
+}
+QUERY_GRADIENT = {
+    32: Blocks(128, 64, 8, 2, 128, split=False),
+    64: Blocks(128, 64, 8, 2, 128, split=False),
+    128: Blocks(64, 64, 4, 2, split=False),
+}
+KEY_GRADIENT = {32: Blocks(64, 64, 4, 2), 64: Blocks(64, 64, 4, 2), 128: Blocks(64, 64, 8, 2)}
 """By head size. All sides are multiples of 16."""
 
 
@@ -190,7 +200,7 @@ def _forward(  # type: ignore[no-untyped-def]
     q, k, v, out, level, bounds, seed, salt, threshold, share, scale, tokens, blocks, heads, window,
     q_stride, q_head, k_stride, k_head, v_stride, v_head,
     GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,  # noqa: N803
-    CAUSAL: tl.constexpr, WINDOW: tl.constexpr, DROP: tl.constexpr,  # noqa: N803
+    CAUSAL: tl.constexpr, WINDOW: tl.constexpr, DROP: tl.constexpr, SPLIT: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
     """`level` is where softmax's weights of a query are one: the base-2 logarithm of the sum of exponentials."""
     start, length, head, first = _place(bounds, blocks, heads, M)
@@ -209,17 +219,20 @@ def _forward(  # type: ignore[no-untyped-def]
     total = tl.zeros((M, D), tl.float32)
     top = tl.full((M,), float("-inf"), tl.float32)
     weight = tl.zeros((M,), tl.float32)
-    if WINDOW:
+    if not SPLIT:
+        whole_end = begin
+    if SPLIT and WINDOW:
         for key in range(begin, whole, N):
             total, top, weight = _attend(
                 total, top, weight, queries, k, v, first, key, start, length, head, window, scale, drawn, threshold,
                 k_stride, v_stride, M, N, D, CAUSAL, WINDOW, DROP, True,
             )  # fmt: skip
-    for key in range(whole, whole_end, N):
-        total, top, weight = _attend(
-            total, top, weight, queries, k, v, first, key, start, length, head, window, scale, drawn, threshold,
-            k_stride, v_stride, M, N, D, CAUSAL, WINDOW, DROP, False,
-        )  # fmt: skip
+    if SPLIT:
+        for key in range(whole, whole_end, N):
+            total, top, weight = _attend(
+                total, top, weight, queries, k, v, first, key, start, length, head, window, scale, drawn, threshold,
+                k_stride, v_stride, M, N, D, CAUSAL, WINDOW, DROP, False,
+            )  # fmt: skip
     for key in range(whole_end, end, N):
         total, top, weight = _attend(
             total, top, weight, queries, k, v, first, key, start, length, head, window, scale, drawn, threshold,
@@ -256,7 +269,7 @@ def _query_gradient(  # type: ignore[no-untyped-def]
     q, k, v, out, d_out, level, row_terms, d_q, bounds, seed, salt, threshold, share, scale,
     tokens, blocks, heads, window, q_stride, q_head, k_stride, k_head, v_stride, v_head, d_stride, d_head,
     GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,  # noqa: N803
-    CAUSAL: tl.constexpr, WINDOW: tl.constexpr, DROP: tl.constexpr,  # noqa: N803
+    CAUSAL: tl.constexpr, WINDOW: tl.constexpr, DROP: tl.constexpr, SPLIT: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
     """Also writes `row_terms`: of each query, its level and what softmax's gradient takes off its row."""
     start, length, head, first = _place(bounds, blocks, heads, M)
@@ -283,17 +296,20 @@ def _query_gradient(  # type: ignore[no-untyped-def]
     tl.store(row_terms + pair, tl.join(one, taken), mask=row[:, None] < length)
     steep = scale * 1.4426950408889634
     total = tl.zeros((M, D), tl.float32)
-    if WINDOW:
+    if not SPLIT:
+        whole_end = begin
+    if SPLIT and WINDOW:
         for key in range(begin, whole, N):
             total = _to_query(
                 total, queries, gradient, one, taken, k, v, first, key, start, length, head, window, steep, drawn,
                 threshold, k_stride, v_stride, M, N, D, CAUSAL, WINDOW, DROP, True,
             )  # fmt: skip
-    for key in range(whole, whole_end, N):
-        total = _to_query(
-            total, queries, gradient, one, taken, k, v, first, key, start, length, head, window, steep, drawn,
-            threshold, k_stride, v_stride, M, N, D, CAUSAL, WINDOW, DROP, False,
-        )  # fmt: skip
+    if SPLIT:
+        for key in range(whole, whole_end, N):
+            total = _to_query(
+                total, queries, gradient, one, taken, k, v, first, key, start, length, head, window, steep, drawn,
+                threshold, k_stride, v_stride, M, N, D, CAUSAL, WINDOW, DROP, False,
+            )  # fmt: skip
     for key in range(whole_end, end, N):
         total = _to_query(
             total, queries, gradient, one, taken, k, v, first, key, start, length, head, window, steep, drawn,
@@ -424,7 +440,7 @@ class _Attention(torch.autograd.Function):
         _forward[(blocks * heads * (len(bounds) - 1),)](
             query, key, value, out, level, bounds, *options.chance(seed), options.scale, tokens, blocks, heads,
             options.window or 0, *_strides(query), *_strides(key), *_strides(value),
-            **options.shape(query, key), **cut.options,
+            **options.shape(query, key), **cut.options, SPLIT=cut.split,
         )  # fmt: skip
         ctx.save_for_backward(query, key, value, out, level, bounds, seed)
         ctx.options = options
@@ -450,7 +466,7 @@ class _Attention(torch.autograd.Function):
         blocks = triton.cdiv(options.longest, cut.queries)
         _query_gradient[(blocks * heads * sequences,)](
             query, key, value, out, d_out, level, row_terms, d_query, bounds, *options.chance(seed), options.scale,
-            tokens, blocks, heads, options.window or 0, *strides, **shape, **cut.options,
+            tokens, blocks, heads, options.window or 0, *strides, **shape, **cut.options, SPLIT=cut.split,
         )  # fmt: skip
         cut = KEY_GRADIENT[size]
         blocks = triton.cdiv(options.longest, cut.keys)
