@@ -142,6 +142,12 @@ def test_odd_batches_train(rows: list[int], precision: torch.dtype) -> None:
     assert not np.array_equal(before, after)
 
 
+def test_attention_dropout_pads_on_a_cpu() -> None:
+    loaded = classifier("bert", PACKED["bert"])
+    engine = make_engine(loaded.model, loaded, TrainingSpec(attention_dropout=True), CPU, torch.float32)
+    assert engine.describe()["batches"] == "padded"
+
+
 def test_a_step_learns() -> None:
     loaded = classifier("bert", PACKED["bert"])
     engine = make_engine(loaded.model, loaded, TrainingSpec(batch_size=10), CPU, torch.float32)

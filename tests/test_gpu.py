@@ -78,6 +78,24 @@ def test_checkpointing_with_dropout_equals_none_in_a_graph() -> None:
     assert np.linalg.norm(plain - saved) / np.linalg.norm(plain) < 0.1
 
 
+def test_attention_dropout_is_applied_where_asked_for() -> None:
+    def losses(attention_dropout: bool) -> list[float]:
+        loaded = classifier("bert", {**PACKED["bert"], "attention_probs_dropout_prob": 0.5, "hidden_dropout_prob": 0.0})
+        training = TrainingSpec(batch_size=8, attention_dropout=attention_dropout)
+        engine = make_engine(loaded.model, loaded, training, CUDA, torch.bfloat16)
+        engine.prepare(MANY, BATCHES)
+        described = engine.describe()
+        assert (described["step"], described["attention_dropout"]) == ("graph", attention_dropout)
+        found = []
+        for _ in range(3):
+            list(engine.steps(MANY, [(BATCHES[0], 0.0)]))
+            found.append(engine.mean_loss())
+        return found
+
+    assert len(set(losses(attention_dropout=True))) == 3
+    assert len(set(losses(attention_dropout=False))) == 1
+
+
 def test_replays_draw_fresh_dropout_and_capture_leaves_no_trace() -> None:
     engine = engine_for()
     before = {name: value.clone() for name, value in engine.model.named_parameters()}

@@ -106,15 +106,19 @@ class TrainingSpec(Frozen):
     weight_decay: float = Field(default=0.01, ge=0, description="not applied to biases and normalisation")
     max_grad_norm: float = Field(default=1.0, gt=0)
     gradient_checkpointing: bool = False
+    attention_dropout: bool = Field(
+        default=False, description="drop attention weights as the model's configuration says; slower"
+    )
     compile: bool = Field(default=False, description="compile the blocks with torch.compile; counted as set-up")
     auto_batch: bool = Field(
         default=False, description="after running out of memory, try again with gradients accumulated over half-batches"
     )
 
     @model_validator(mode="after")
-    def _compile_or_checkpoint(self) -> TrainingSpec:
-        if self.compile and self.gradient_checkpointing:
-            raise ValueError("compile and gradient_checkpointing cannot be used together")
+    def _compile_stands_alone(self) -> TrainingSpec:
+        for other in ("gradient_checkpointing", "attention_dropout"):
+            if self.compile and getattr(self, other):
+                raise ValueError(f"compile and {other} cannot be used together")
         return self
 
 

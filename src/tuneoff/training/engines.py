@@ -41,7 +41,7 @@ def make_engine(
     for parameter in model.parameters():
         if parameter.is_floating_point():
             parameter.data = parameter.data.to(precision)
-    packed = can_pack(loaded.model.config, device, precision)
+    packed = can_pack(loaded.model.config, device, precision, training.attention_dropout)
     if training.gradient_checkpointing:
         # Packed, nothing random is left that the step's seed does not decide; padded attention has its own dropout.
         options = {"use_reentrant": False, "preserve_rng_state": not packed}

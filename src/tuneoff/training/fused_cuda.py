@@ -15,7 +15,7 @@ import triton.language as tl
 
 from tuneoff.training.dropout import STRIDE, Dropout
 
-ROWS, COLUMNS = 32, 128
+ROWS, COLUMNS = 64, 64
 """A tile of the kernels that go over a matrix of tokens and features; the sums of a tile are one share."""
 NORM_PROGRAMS = 6 * 132
 NORM_WARPS = 2

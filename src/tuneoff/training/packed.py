@@ -13,7 +13,7 @@ from tuneoff.training.engine import Engine, Rows
 from tuneoff.training.fused import fuse
 from tuneoff.training.graph import GraphMemory, StepGraph, token_sizes
 from tuneoff.training.order import by_length
-from tuneoff.training.packing import ATTENTION, Layout, PackedBatch, attending
+from tuneoff.training.packing import ATTENTION, Layout, PackedBatch, WeightDropout, attending
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,13 +27,26 @@ log = logging.getLogger(__name__)
 # How each architecture's classifier pools a sequence, and where position ids start after the padding index.
 FIRST_TOKEN = {"bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "albert", "ernie"}
 LAST_TOKEN = {"llama", "mistral", "qwen2", "qwen3"}
+DROPOUT_HEAD_SIZES = (32, 64, 128)
+"""Those that our own attention kernels know; others go to PyTorch's, which drop no weights."""
 POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "camembert"}
 
 
-def can_pack(config: Any, device: torch.device, precision: torch.dtype) -> bool:
-    """Whether this architecture's sequences can be packed on this device."""
+def can_pack(config: Any, device: torch.device, precision: torch.dtype, attention_dropout: bool = False) -> bool:
+    """Whether this architecture's sequences can be packed on this device, with its attention dropout if asked for."""
     known = config.model_type in FIRST_TOKEN | LAST_TOKEN or _is_modernbert_with_cls(config)
-    return known and (device.type == "cpu" or _has_variable_length_attention(device, precision))
+    if device.type == "cpu":
+        return known and not attention_dropout
+    return (
+        known
+        and _has_variable_length_attention(device, precision)
+        and not (attention_dropout and _head_size(config) not in DROPOUT_HEAD_SIZES)
+    )
+
+
+def _head_size(config: Any) -> int:
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(size)
 
 
 def _is_modernbert_with_cls(config: Any) -> bool:
@@ -45,10 +58,7 @@ def _has_variable_length_attention(device: torch.device, precision: torch.dtype)
 
 
 class PackedEngine(Engine):
-    """For architectures whose attention goes through transformers' `AttentionInterface`.
-
-    Attention dropout is not applied, on any device: the variable-length kernel has none.
-    """
+    """For architectures whose attention goes through transformers' `AttentionInterface`."""
 
     name = "packed"
     bucketed = False
@@ -62,6 +72,7 @@ class PackedEngine(Engine):
         self._last = config.model_type in LAST_TOKEN
         self._first_position = config.pad_token_id + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0
         self._batch_size = training.batch_size
+        self._weight_dropout = WeightDropout(self.dropout_seed) if training.attention_dropout else None
         self._pooling_module().register_forward_hook(_keep_pooled_tokens)
         self._compiled = training.compile
         if training.compile:
@@ -76,7 +87,7 @@ class PackedEngine(Engine):
     def describe(self) -> dict[str, Any]:
         described: dict[str, Any] = {
             **super().describe(),
-            "attention_dropout": False,
+            "attention_dropout": self._weight_dropout is not None,
             "compiled": self._compiled,
             "fused_modules": self._fused,
         }
@@ -132,7 +143,7 @@ class PackedEngine(Engine):
 
     def _backward(self, batch: PackedBatch) -> None:
         self.dropout_seed += 1
-        with attending(batch):
+        with attending(batch, self._weight_dropout):
             losses = torch.nn.functional.cross_entropy(
                 self._forward(batch).float(), batch.labels.long(), reduction="none"
             )
@@ -189,5 +200,5 @@ def _keep_pooled_tokens(_module: nn.Module, _inputs: Any, output: Any) -> Any:
     from tuneoff.training import packing
 
     assert packing._active is not None
-    output.last_hidden_state = output.last_hidden_state.squeeze(0).index_select(0, packing._active.pooled)[:, None]
+    output.last_hidden_state = output.last_hidden_state.squeeze(0).index_select(0, packing._active[0].pooled)[:, None]
     return output

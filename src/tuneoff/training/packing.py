@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +19,13 @@ from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from tuneoff.training.dropout import STRIDE
+
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
 
 ATTENTION = "tuneoff_packed"
+FIRST_WEIGHT_SALT = 100_000
 VARLEN_KNOWS_WINDOWS = "window_size" in inspect.signature(varlen_attn).parameters
 
 
@@ -151,14 +154,29 @@ class Layout:
         return parts
 
 
-_active: PackedBatch | None = None
+@dataclass(frozen=True)
+class WeightDropout:
+    """How a model's attention weights are dropped: by the seed of the step and a number for each attention layer."""
+
+    seed: torch.Tensor
+    salts: dict[torch.nn.Module, int] = field(default_factory=dict)
+
+    def salt(self, layer: torch.nn.Module) -> int:
+        """Tells the layer apart from others, and from the dropout modules of the model, which count from one."""
+        return self.salts.setdefault(layer, FIRST_WEIGHT_SALT + len(self.salts)) * STRIDE
+
+
+_active: tuple[PackedBatch, WeightDropout | None] | None = None
 
 
 @contextmanager
-def attending(batch: PackedBatch) -> Iterator[None]:
-    """Inside, attention (forward, backward, recomputed) keeps the sequences of `batch` apart."""
+def attending(batch: PackedBatch, dropout: WeightDropout | None = None) -> Iterator[None]:
+    """Inside, attention (forward, backward, recomputed) keeps the sequences of `batch` apart.
+
+    Attention weights are dropped where `dropout` is given, with the probability that the model's layers ask for.
+    """
     global _active
-    _active = batch
+    _active = batch, dropout
     try:
         yield
     finally:
@@ -174,9 +192,10 @@ def packed_attention(
     scaling: float | None = None,
     is_causal: bool | None = None,
     sliding_window: int | None = None,
+    dropout: float = 0.0,
     **_ignored: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention among the tokens of each sequence of the active batch; no attention dropout.
+    """Attention among the tokens of each sequence of the active batch.
 
     Args:
         module: the attention layer; says whether it is causal.
@@ -187,19 +206,23 @@ def packed_attention(
         scaling: of the scores; one over the root of the head size when None.
         is_causal: overrides the layer's word.
         sliding_window: reach of a local layer, in tokens, the token itself included.
+        dropout: probability of dropping a weight, where the active batch wants that.
 
     Returns:
         Shape (1, T, heads, head size), and None for the weights.
     """
     assert _active is not None
     assert attention_mask is None
+    batch, weights = _active
+    causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
+    if query.is_cuda:
+        p, seed, salt = (dropout, weights.seed, weights.salt(module)) if weights else (0.0, batch.bounds, 0)
+        return _on_cuda(query, key, value, batch, scaling, causal, sliding_window, p, seed, salt), None
+    assert weights is None
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (part.repeat_interleave(groups, dim=1) for part in (key, value))
-    causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
-    if query.is_cuda:
-        return _on_cuda(query, key, value, _active, scaling, causal, sliding_window), None
-    return _one_by_one(query, key, value, _active, scaling, causal, sliding_window), None
+    return _one_by_one(query, key, value, batch, scaling, causal, sliding_window), None
 
 
 AttentionInterface.register(ATTENTION, packed_attention)
@@ -213,14 +236,25 @@ def _on_cuda(
     scaling: float | None,
     causal: bool,
     window: int | None,
+    p: float,
+    seed: torch.Tensor,
+    salt: int,
 ) -> torch.Tensor:
+    from tuneoff.training.attention_cuda import HEAD_SIZES, attention
+
+    q, k, v = (part.squeeze(0).transpose(0, 1) for part in (query, key, value))
+    if q.shape[-1] in HEAD_SIZES and not torch.compiler.is_compiling():  # which cannot look into our kernels
+        return attention(q, k, v, batch.bounds, batch.longest, scaling, causal, window, p, seed, salt)[None]
+    assert p == 0.0
+    groups = q.shape[1] // k.shape[1]
+    if groups > 1:
+        k, v = (part.repeat_interleave(groups, dim=1) for part in (k, v))
     reach = -1 if window is None else window - 1
     if VARLEN_KNOWS_WINDOWS:
         limits: dict[str, Any] = {"window_size": (reach, 0 if causal else reach)}
     else:  # PyTorch 2.10 knows no windows
         assert window is None
         limits = {"is_causal": causal}
-    q, k, v = (part.squeeze(0).transpose(0, 1) for part in (query, key, value))
     out = varlen_attn(q, k, v, batch.bounds, batch.bounds, batch.longest, batch.longest, scale=scaling, **limits)
     assert isinstance(out, torch.Tensor)
     return out[None]

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class PaddedEngine(Engine):
-    """Works with every architecture of transformers; batches come from pools sorted by length."""
+    """Works with every architecture of transformers; batches come from pools sorted by length.
+
+    Attention is the architecture's own, with its own dropout of attention weights.
+    """
 
     name = "padded"
     bucketed = True
