@@ -60,7 +60,7 @@ QUERY_GRADIENT = {
     64: Blocks(128, 64, 8, 2, 128, split=False),
     128: Blocks(64, 64, 4, 2, split=False),
 }
-KEY_GRADIENT = {32: Blocks(64, 64, 4, 2), 64: Blocks(64, 64, 4, 2), 128: Blocks(64, 64, 8, 2)}
+KEY_GRADIENT = {32: Blocks(64, 64, 4, 2), 64: Blocks(64, 64, 4, 2), 128: Blocks(32, 64, 4, 2)}
 """By head size. All sides are multiples of 16."""
 
 
