@@ -120,13 +120,10 @@ class Case:
 
 def timed(call: Callable[[], Any]) -> float:
     """Median microseconds of a call, replayed as part of a CUDA graph."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        call()
+    call()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
+    with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
         for _ in range(CALLS):
             call()
     graph.replay()

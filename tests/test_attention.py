@@ -30,7 +30,7 @@ def inputs(
     lengths: Sequence[int], heads: int, pairs: int, size: int, dtype: torch.dtype, device: str = "cpu"
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Views into one tensor."""
-    mixed = torch.randn(sum(lengths), heads + 2 * pairs, size, device=device).to(dtype)
+    mixed = torch.randn(sum(lengths), heads + 2 * pairs, size).to(device, dtype)
     query, key, value = (part.detach().requires_grad_() for part in mixed.split([heads, pairs, pairs], dim=1))
     return query, key, value
 
@@ -116,7 +116,7 @@ def agreement(
 
     torch.manual_seed(0)
     parts = inputs(lengths, heads, pairs, size, dtype, device)
-    upstream = torch.randn(size, heads, sum(lengths), device=device).to(dtype).permute(2, 1, 0)
+    upstream = torch.randn(size, heads, sum(lengths)).to(device, dtype).permute(2, 1, 0)
     seed = torch.tensor(7, device=device)
     out = attention(*parts, bounds_of(lengths, device), max(lengths) + 3, None, causal, window, 0.0, seed, 3)
     assert out.is_contiguous()
@@ -135,7 +135,7 @@ def dropout_agreement(
 
     torch.manual_seed(0)
     parts = inputs(lengths, heads, heads, size, dtype, device)
-    upstream = torch.randn(sum(lengths), heads, size, device=device).to(dtype)
+    upstream = torch.randn(sum(lengths), heads, size).to(device, dtype)
 
     def attend(seed: int, salt: int) -> Callable[..., torch.Tensor]:
         drawn = torch.tensor(seed, device=device)

@@ -258,7 +258,7 @@ def test_own_attention_in_a_graph_follows_bounds_and_seed() -> None:
 
     parts = inputs([600], 4, 4, 64, torch.bfloat16, "cuda")
     bounds, seed = bounds_of([300, 200, 100], "cuda"), torch.tensor(5, device=CUDA)
-    upstream = torch.randn(600, 4, 64, device=CUDA, dtype=torch.bfloat16)
+    upstream = torch.randn(600, 4, 64).to(CUDA, torch.bfloat16)
 
     def step() -> list[torch.Tensor]:
         out = attention(*parts, bounds, 300, None, False, None, 0.1, seed, 3)

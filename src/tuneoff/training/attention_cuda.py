@@ -50,8 +50,16 @@ class Blocks:
         }
 
 
-FORWARD = {32: Blocks(64, 64, 4, 3), 64: Blocks(64, 64, 4, 3), 128: Blocks(128, 64, 8, 2, split=False)}
-QUERY_GRADIENT = {32: Blocks(64, 64, 4, 3), 64: Blocks(64, 64, 4, 3), 128: Blocks(64, 64, 4, 2, split=False)}
+FORWARD = {
+    32: Blocks(64, 64, 4, 3, 128, split=False),
+    64: Blocks(64, 64, 4, 3, 128, split=False),
+    128: Blocks(128, 64, 8, 2, split=False),
+}
+QUERY_GRADIENT = {
+    32: Blocks(64, 32, 4, 3, 128, split=False),
+    64: Blocks(64, 32, 4, 3, 128, split=False),
+    128: Blocks(64, 64, 4, 2, split=False),
+}
 KEY_GRADIENT = {32: Blocks(64, 64, 4, 3), 64: Blocks(64, 64, 4, 3), 128: Blocks(32, 64, 4, 2)}
 """By head size. All sides are multiples of 16."""
 

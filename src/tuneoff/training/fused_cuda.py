@@ -15,8 +15,10 @@ import triton.language as tl
 
 from tuneoff.training.dropout import STRIDE, Dropout
 
-ROWS, COLUMNS = 64, 64
-"""A tile of the kernels that go over a matrix of tokens and features; the sums of a tile are one share."""
+ROWS, COLUMNS = 32, 128
+"""A tile of the kernels that go over a matrix of tokens and features."""
+SHARE_ROWS, SHARE_COLUMNS = 64, 64
+"""A tile of those that also sum over tokens; the sums of a tile are one share."""
 NORM_PROGRAMS = 6 * 132
 NORM_WARPS = 2
 FOLD_ROWS, FOLD_COLUMNS = 256, 16
@@ -246,12 +248,13 @@ def _vector_gradient(
         vector: shape (width,); a sum needs none.
     """
     rows, width = gradients.shape
-    grid = (triton.cdiv(rows, ROWS), triton.cdiv(width, COLUMNS))
+    grid = (triton.cdiv(rows, SHARE_ROWS), triton.cdiv(width, SHARE_COLUMNS))
     shares = torch.empty(grid[0], width, device=gradients.device, dtype=torch.float32)
     d_hidden = gradients if hidden is None else torch.empty_like(gradients)
     _column_shares[grid](
-        gradients, hidden, vector, d_hidden, shares, rows, width, THROUGH=through, ROWS=ROWS, COLUMNS=COLUMNS
-    )
+        gradients, hidden, vector, d_hidden, shares, rows, width,
+        THROUGH=through, ROWS=SHARE_ROWS, COLUMNS=SHARE_COLUMNS,
+    )  # fmt: skip
     return d_hidden, _folded(shares, gradients.dtype)
 
 
