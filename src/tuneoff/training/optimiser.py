@@ -106,7 +106,7 @@ class MasterAdamW:
                     if name in held:
                         held[name].copy_(value)
                     else:
-                        held[name] = value.to(master.device)
+                        held[name] = value.to(master.device, copy=True)
 
 
 def _in_buckets(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
