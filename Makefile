@@ -1,6 +1,7 @@
 # make quickstart   installs tuneoff into .venv and runs the main job: four methods compared on real weights, offline
 # make test         installs the same with the test tools and runs the tests
 # make lint         style and types
+# make soak         kills a study 100 times at random moments and compares what comes of it (about 20 minutes)
 # make test-gpu     the tests that need a CUDA device
 
 PYTHON ?= python3
@@ -9,13 +10,16 @@ SOURCES := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: quickstart test test-gpu lint clean
+.PHONY: quickstart test soak test-gpu lint clean
 
 quickstart: .venv/installed
 	$(BIN)/tuneoff run quickstart
 
 test: .venv/installed-dev
-	$(PYTEST) -m "not gpu"
+	$(PYTEST) -m "not gpu and not soak"
+
+soak: .venv/installed-dev
+	$(PYTEST) -m soak -s
 
 test-gpu: .venv/installed-dev
 	$(PYTEST) -m gpu

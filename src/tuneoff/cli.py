@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+INTERRUPTED = 130
 Study = Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped study.", metavar="[STUDY]")]
 Folder = Annotated[Path, typer.Argument(help="A study's folder, as `tuneoff run` wrote it.", metavar="DIR")]
 Set = Annotated[
@@ -95,12 +96,13 @@ def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = Fal
 def status(folder: Folder, as_json: Json = False) -> None:
     """Show which runs of a study are done, running, failed and left, and the time left; also while it runs."""
     from tuneoff.report.terminal import print_status
+    from tuneoff.report.words import seconds_left
+    from tuneoff.study.lock import running_driver
     from tuneoff.study.store import Store
 
-    store = Store(folder)
-    states = store.states()
+    states = Store(folder).states()
     if as_json:
-        print(json.dumps({"driver": store.driver(), "runs": states}))
+        print(json.dumps({"driver": running_driver(folder), "seconds_left": seconds_left(states), "runs": states}))
     else:
         print_status(states)
 
@@ -163,12 +165,14 @@ def main() -> None:
 def _exit_code(command: Callable[..., Any]) -> int:
     try:
         code = command(standalone_mode=False)
+        if code == INTERRUPTED:  # so typer says that KeyboardInterrupt was raised
+            raise KeyboardInterrupt
     except UserError as error:
         return _say(str(error), 2)
     except OSError as error:
         return _say(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted; the same command goes on from here", 130)
+        return _say("interrupted; the same command goes on from here", INTERRUPTED)
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # a usage error of typer's
             return _say(f"{error.format_message()} (see tuneoff --help)", 2)

@@ -2,31 +2,101 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES)
+"""A disk that is full or failing, or that may not be written: other writes would fail as well."""
+TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+"""The names of temporary files and folders; they end in the number of the process that writes them."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success flushes it to disk and renames it to `path`.
 
-    On any error the temporary file is removed and `path` keeps what it held before.
+    On any error the temporary file is removed and `path` keeps what it held before. An error of the operating system
+    that names no file, or the temporary one, names `path` instead.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
+        _flush(temporary)
         temporary.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(temporary), temporary):
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+class Writer:
+    """A file for libraries to write into, which would otherwise hide what the operating system says of a full disk."""
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle = handle
+        self.error: OSError | None = None
+
+    def write(self, content: bytes | memoryview) -> int:
+        """Writes it all; after an error, which stays in `error`, nothing more is written."""
+        if self.error is None:
+            try:
+                self._handle.write(content)
+            except OSError as error:
+                self.error = error
+        return len(content)
+
+    def flush(self) -> None:
+        """Does nothing: `writing` flushes."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Writer]:
+    """Like `replacing`, with the temporary file opened for a library to write into."""
+    with replacing(path) as temporary, temporary.open("wb") as handle:
+        writer = Writer(handle)
+        yield writer
+        if writer.error is not None:
+            raise writer.error
+
+
+def is_disk_trouble(error: BaseException) -> bool:
+    """Whether an error says that the disk cannot be written, so that every other write would fail as well."""
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return True
+    return any(os.strerror(number) in str(error) for number in DISK_ERRORS)  # safetensors' errors are texts
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Removes what killed processes left half-written in a folder, not below it."""
+    if not folder.is_dir():
+        return
+    for path in list(folder.iterdir()):
+        if TEMPORARY.fullmatch(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,11 +119,14 @@ def read_json(path: Path) -> Any:
 def replacing_directory(path: Path) -> Iterator[Path]:
     """Like `replacing`, for a whole directory; what `path` held before is removed on success."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _flush(file)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)

@@ -41,9 +41,14 @@ class StudyResults:
     runs: list[dict[str, Any]]
 
     @property
+    def ended(self) -> list[dict[str, Any]]:
+        """Results of runs that are not to go on from a checkpoint."""
+        return [run for run in self.runs if run["status"] != "interrupted"]
+
+    @property
     def failed(self) -> list[dict[str, Any]]:
-        """Results with a status other than ok."""
-        return [run for run in self.runs if run["status"] != "ok"]
+        """Results of runs that have ended, but not well."""
+        return [run for run in self.ended if run["status"] != "ok"]
 
     @cached_property
     def summary(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def summarise(results: StudyResults) -> dict[str, Any]:
             "removed": results.prepared.removed,
         },
         "seeds": list(results.spec.seeds),
-        "runs": {"planned": len(results.planned), "done": len(results.runs), "failed": len(results.failed)},
+        "runs": {"planned": len(results.planned), "done": len(results.ended), "failed": len(results.failed)},
         "arms": arms,
         "floors": [
             {"floor": name, "label": floor["label"], "test_accuracy": floor["test_accuracy"], "test_examples": test}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneoff.files import replacing
+from tuneoff.files import writing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -43,8 +43,8 @@ class Tokens:
     def save(self, folder: Path) -> None:
         """Writes one .npy file an array, each atomically."""
         for name, array in vars(self).items():
-            with replacing(folder / f"{name}.npy") as temporary, temporary.open("wb") as handle:
-                np.save(handle, array, allow_pickle=False)
+            with writing(folder / f"{name}.npy") as writer:
+                np.save(writer, array, allow_pickle=False)
 
     @classmethod
     def load(cls, folder: Path) -> Tokens:

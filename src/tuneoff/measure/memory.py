@@ -31,6 +31,24 @@ def peak_memory(device: torch.device) -> PeakMemory:
     return CudaPeak(device) if device.type == "cuda" else ResidentPeak()
 
 
+class PeakSoFar:
+    """The peak of a run's training, whichever of its processes reached it.
+
+    Args:
+        meter: of this process.
+        earlier: what `so_far` returned in an earlier process of the same run.
+    """
+
+    def __init__(self, meter: PeakMemory, earlier: dict[str, int] | None = None) -> None:
+        self._meter = meter
+        self._earlier = earlier or {}
+
+    def so_far(self) -> dict[str, int]:
+        """Bytes: `train`, the peak, and `reserved`, what the allocator held."""
+        now = {"train": self._meter.peak_bytes(), "reserved": self._meter.reserved_bytes()}
+        return {name: max(value, self._earlier.get(name, 0)) for name, value in now.items()}
+
+
 class CudaPeak:
     """PyTorch's own high-water marks of allocated and reserved memory."""
 

@@ -64,7 +64,9 @@ class Progress:
         self._task = self._bars.add_task("", total=steps)
 
     def run_started(self, run: Run) -> None:
-        self._going.append(f"{run.arm.name} seed {run.seed}")
+        name = f"{run.arm.name} seed {run.seed}"
+        if name not in self._going:  # a run that ran out of memory starts again
+            self._going.append(name)
         self._describe()
 
     def step(self, steps: int) -> None:

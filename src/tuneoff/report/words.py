@@ -106,14 +106,17 @@ def megabytes(value: float) -> str:
 
 
 def seconds_left(states: list[dict[str, Any]]) -> float | None:
-    """Seconds of runs that are left, by the mean of those that are done and as many at a time as run now.
+    """Seconds until all runs are done, as many at a time as run now.
 
-    None where nothing runs or none is done yet.
+    A run is taken to last as long as those that are done, or, where none is, as the pace of those that run says. None
+    where nothing runs, or where nothing is known yet.
     """
-    done = [state["wall_seconds"] for state in states if state["state"] == "ok"]
     running = [state for state in states if state["state"] == "running"]
-    if not done or not running:
+    known = [state["wall_seconds"] for state in states if state["state"] == "ok"] or [
+        state["steps"] * state["seconds_per_step"] for state in running if state["seconds_per_step"] is not None
+    ]
+    if not known or not running:
         return None
     waiting = sum(state["state"] in ("left", "interrupted") for state in states)
     parts = waiting + sum(1 - state["step"] / state["steps"] for state in running)
-    return parts * sum(done) / len(done) / len(running)
+    return parts * sum(known) / len(known) / len(running)

@@ -58,7 +58,7 @@ class Driver:
 
         Raises:
             KeyboardInterrupt: after a request to stop, once all runs have ended.
-            UserError: where a run shows that no run can succeed, such as on a full disk.
+            UserError: where a run shows that no run can succeed, such as on a full disk; finished runs are stored.
         """
         self._waiting.extend(tasks)
         with self._interruption.graceful():
@@ -100,7 +100,10 @@ class Driver:
         result = outcome.result
         micro_batch = task.micro_batch or task.training.batch_size
         if outcome.stops_study:
-            raise UserError(f"run {task.run.id} could not write its files: {result['error']}; finished runs are stored")
+            raise UserError(
+                f"run {task.run.id} could not write its files: {result['error']}; finished runs are kept, and the same "
+                "command goes on from here"
+            )
         if result["status"] == "oom" and task.training.auto_batch and micro_batch > 1 and not self._stopping:
             half = micro_batch // 2
             self._listener.say(f"{task.run.id}: {result['error']}; trying again with {half} sequences at once")

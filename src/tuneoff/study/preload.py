@@ -6,9 +6,12 @@ None of it may touch a device: a process that has initialised CUDA cannot be for
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import torch
+
+from tuneoff.study.interruption import SIGNALS
 
 MODULES = (
     "scipy.special",
@@ -19,6 +22,13 @@ MODULES = (
     "peft",
     "tuneoff.study.worker",
 )
+
+
+def outlive_signals() -> None:
+    """Leaves it to the driver what Ctrl-C and SIGTERM mean, also for the processes that are forked from this one."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # the driver started this process with them held
 
 
 def preload() -> None:
@@ -35,4 +45,5 @@ def preload() -> None:
     assert not torch.cuda.is_initialized()
 
 
+outlive_signals()
 preload()

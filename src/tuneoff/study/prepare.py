@@ -15,15 +15,18 @@ from tuneoff.data.audit import audit, stop_on_errors
 from tuneoff.data.sources import load_source, source_fingerprint
 from tuneoff.data.splits import SPLITS, Splits, make_splits
 from tuneoff.errors import UserError
-from tuneoff.files import canonical_hash, read_json, replacing, write_json
+from tuneoff.files import canonical_hash, file_hash, read_json, replacing, write_json
 from tuneoff.methods.base import Frozen
 from tuneoff.models.load import load_config, load_tokenizer, longest_input, resolve_model
+from tuneoff.study.store import set_aside
 
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
     from tuneoff.spec import StudySpec
 
 PREPARATION_VERSION = 1
+MANIFEST = "manifest.json"
+"""Hashes of the other files of the prepared data; written last, it makes them whole."""
 
 
 class Prepared(Frozen):
@@ -55,20 +58,24 @@ class PreparedStudy:
     """Splits and tokens that are not in `data_folder` yet."""
 
     def save(self) -> None:
-        """Writes the data where it is new; `prepared.json` comes last and makes it whole."""
+        """Writes the data where it is new."""
         if self.unsaved is None:
             return
         splits, tokens = self.unsaved
+        (self.data_folder / MANIFEST).unlink(missing_ok=True)
         for name, frame in splits.items():
             tokens[name].save(self.data_folder / name)
             with replacing(self.data_folder / f"{name}.parquet") as temporary:
                 frame.to_parquet(temporary)
         write_json(self.data_folder / "audit.json", {"findings": list(self.prepared.findings)})
         write_json(self.data_folder / "prepared.json", self.prepared.model_dump(mode="json"))
+        write_json(self.data_folder / MANIFEST, _hashes(self.data_folder))
 
 
 def prepare_study(spec: StudySpec, out: Path, say: Callable[[str], None]) -> PreparedStudy:
     """Prepares a study's data, or finds it prepared in `out/data` already. Writes nothing: see `PreparedStudy.save`.
+
+    Prepared data that has been changed since is set aside.
 
     Raises:
         UserError: where data or model cannot be used.
@@ -79,7 +86,10 @@ def prepare_study(spec: StudySpec, out: Path, say: Callable[[str], None]) -> Pre
     key = canonical_hash(
         [PREPARATION_VERSION, spec.data.model_dump(mode="json"), source_fingerprint(spec.data), model_fingerprint]
     )
-    stored = _stored(data_folder / "prepared.json")
+    damaged = _damaged(data_folder)
+    if damaged is not None:
+        say(f"{data_folder}: {damaged}; it is set aside in {set_aside(out, data_folder)} and prepared again")
+    stored = _stored(data_folder)
     if stored is not None and stored.key == key:
         return PreparedStudy(stored, model_folder, data_folder)
 
@@ -153,9 +163,32 @@ def _fingerprint_tokens(tokens: dict[str, Tokens]) -> str:
     return digest.hexdigest()
 
 
-def _stored(path: Path) -> Prepared | None:
-    """What an earlier preparation left, or None where there is none of this version."""
+def _stored(data_folder: Path) -> Prepared | None:
+    """What an earlier preparation left, or None where it came to no end, or was that of another version."""
+    if not (data_folder / MANIFEST).exists():
+        return None
     try:
-        return Prepared.model_validate(read_json(path))
+        return Prepared.model_validate(read_json(data_folder / "prepared.json"))
     except (FileNotFoundError, ValueError, ValidationError):
         return None
+
+
+def _damaged(data_folder: Path) -> str | None:
+    """What is wrong with the files of a preparation that came to its end, if anything is."""
+    try:
+        expected = read_json(data_folder / MANIFEST)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return f"{MANIFEST} cannot be read"
+    if not isinstance(expected, dict):
+        return f"{MANIFEST} holds no hashes"
+    found = _hashes(data_folder)
+    changed = sorted(name for name in expected if expected[name] != found.get(name))
+    return f"{changed[0]} is missing or has been changed" if changed else None
+
+
+def _hashes(data_folder: Path) -> dict[str, str]:
+    """SHA-256 of all files of prepared data but the manifest, by their names in its folder."""
+    paths = (path for path in sorted(data_folder.rglob("*")) if path.is_file() and path.name != MANIFEST)
+    return {path.relative_to(data_folder).as_posix(): file_hash(path) for path in paths}

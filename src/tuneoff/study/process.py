@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import types
 from collections.abc import Iterator
@@ -16,10 +17,16 @@ from pathlib import Path
 
 import psutil
 
+from tuneoff.errors import UserError
 from tuneoff.quantities import parse_bytes, parse_seconds
+from tuneoff.study.interruption import SIGNALS
 from tuneoff.study.plan import Outcome, RunTask
 
 LOG_LINES = 3
+LOG_BYTES = 1 << 16
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+CRASH_LINE = "Fatal Python error"
+"""With this Python begins what it writes to the log in a crash; the stack follows."""
 
 
 class ForkServer:
@@ -27,13 +34,16 @@ class ForkServer:
 
     def __init__(self) -> None:
         self.context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["tuneoff.study.preload"])
 
     def warm_up(self) -> None:
-        """Starts the server, so that its imports overlap with other work."""
-        from multiprocessing import forkserver
+        """Starts the server where none runs, so that its imports overlap with other work."""
+        from multiprocessing import forkserver, resource_tracker
 
-        with _without_main_module():
+        # The tether is to the thread that starts the server, and only the main thread lasts as long as the driver.
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        self.context.set_forkserver_preload([f"tuneoff.study.preload{'_tethered' if in_main_thread else ''}"])
+        resource_tracker.ensure_running()
+        with _without_main_module(), _signals_held():
             forkserver.ensure_running()
 
 
@@ -52,10 +62,14 @@ class RunProcess:
         self._peak_bytes = 0
         self._over: tuple[str, str] | None = None
         task.run_folder.mkdir(parents=True, exist_ok=True)
+        server.warm_up()
         self._receiver, sender = server.context.Pipe()
         self._process = server.context.Process(target=_enter, args=(task, sender, visible_gpus), daemon=True)
-        with _without_main_module():
-            self._process.start()
+        try:
+            with _without_main_module():
+                self._process.start()
+        except (EOFError, OSError) as error:
+            raise UserError(f"no process could be started for run {task.run.id}: {error}") from error
         sender.close()
         self._started = time.monotonic()
 
@@ -72,6 +86,7 @@ class RunProcess:
             that dies without one, takes too long or uses too much memory has one with a status that says so.
         """
         steps = None
+        alive = self._process.is_alive()  # asked first, so that the last words of one that has just ended are heard
         try:
             while self._receiver.poll():
                 message = self._receiver.recv()
@@ -80,7 +95,8 @@ class RunProcess:
                 steps = message
         except (EOFError, OSError):
             self._process.join()
-        if not self._process.is_alive():
+            alive = False
+        if not alive:
             return steps, self._obituary()
         self._enforce_limits()
         return steps, None
@@ -119,7 +135,8 @@ class RunProcess:
         elif self._stopping:
             status, error = "interrupted", "stopped on request"
         else:
-            error = f"{error}; {_last_lines(self.task.run_folder / 'log.txt')}"
+            crashed = -(self._process.exitcode or 0) in CRASHES
+            error = f"{error}; {_last_lines(self.task.run_folder / 'log.txt', crashed)}"
         peak = {"train": self._peak_bytes or None, "eval": None, "reserved": None}
         kind = "process_rss" if self.task.on_cpu else "cuda_allocated"
         return Outcome(
@@ -136,8 +153,10 @@ class RunProcess:
 def _enter(task: RunTask, connection: Connection, visible_gpus: str | None) -> None:
     if visible_gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus
+    from tuneoff.study.tether import tether
     from tuneoff.study.worker import run_in_process  # imported by the fork server, never by the driver
 
+    tether()
     run_in_process(task, connection)
 
 
@@ -149,9 +168,27 @@ def _cause_of_death(exit_code: int | None) -> str:
     return f"the run's process died with exit code {exit_code}"
 
 
-def _last_lines(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+def _last_lines(log: Path, crashed: bool) -> str:
+    """The end of a log, without the stack of a crash."""
+    try:
+        with log.open("rb") as handle:
+            handle.seek(max(0, log.stat().st_size - LOG_BYTES))
+            lines = handle.read().decode(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    marks = [index for index, line in enumerate(lines) if crashed and line.startswith(CRASH_LINE)]
+    lines = lines[: marks[-1] + 1] if marks else lines
     return f"its log ends: {' | '.join(lines[-LOG_LINES:])}" if lines else "its log is empty"
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Keeps signals that ask the driver to stop from a process that is being started and cannot ignore them yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

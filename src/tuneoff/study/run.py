@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tuneoff.errors import UserError
+from tuneoff.files import is_disk_trouble
 from tuneoff.measure.environment import environment
 from tuneoff.study.drive import Driver
 from tuneoff.study.interruption import Interruption
+from tuneoff.study.lock import locked
 from tuneoff.study.outline import check_arms
 from tuneoff.study.plan import Run, RunTask, plan_runs
 from tuneoff.study.prepare import PreparedStudy, prepare_study
-from tuneoff.study.store import Store
+from tuneoff.study.store import Store, set_aside
 from tuneoff.training.loop import total_steps
 
 if TYPE_CHECKING:
@@ -69,8 +75,8 @@ def run_study(
         The results, the same as `load_results(out)` gives. Runs may have failed: see `StudyResults.failed`.
 
     Raises:
-        UserError: (a `ValueError`) where the study cannot be carried out; nothing has been written then.
-        OSError: where the disk is full or cannot be written; finished runs are stored.
+        UserError: (a `ValueError`) where the study cannot be carried out, and nothing has been written; or where the
+            disk is full or cannot be written any more, and finished runs are stored.
         KeyboardInterrupt: finished runs are stored, and those under way have a checkpoint to go on from, unless it
             was asked for twice.
     """
@@ -78,22 +84,37 @@ def run_study(
     folder = Path(out) if out is not None else DEFAULT_OUT / spec.name
     store = Store(folder)
     interruption = Interruption()
-    with interruption.caught(), store.locked():
+    with interruption.caught(), locked(folder), _disk_trouble_explained():
+        store.remove_leftovers()
         prepared = prepare_study(spec, folder, listener.say)
         runs = plan_runs(spec, prepared)
         left = [run for run in runs if not _is_done(store, run, retry_failed, listener)]
         if left:
             _carry_out(spec, prepared, store, runs, left, listener, interruption)
         else:
+            prepared.save()
+            store.write_study(spec, runs, environment())
             listener.planned(len(runs), len(runs), 0)
         return _report(folder)
+
+
+@contextmanager
+def _disk_trouble_explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_trouble(error) or error.errno is None:
+            raise
+        reason = f"{error.filename}: {os.strerror(error.errno)}" if error.filename else str(error)
+        raise UserError(f"{reason}; finished runs are kept, and the same command goes on from here") from error
 
 
 def _is_done(store: Store, run: Run, retry_failed: bool, listener: Listener) -> bool:
     """Whether a run has ended and is not to be tried again; a result that cannot be trusted is set aside."""
     damage = store.damage(run.id)
     if damage is not None:
-        listener.say(f"{run.id}: {damage}; it is set aside in {store.set_aside(run.id)} and run again")
+        place = set_aside(store.folder, store.run_folder(run.id))
+        listener.say(f"{run.id}: {damage}; it is set aside in {place} and run again")
         return False
     result = store.result(run.id)
     if result is None or result["status"] == "interrupted":
@@ -117,7 +138,7 @@ def _carry_out(
     with EXECUTORS[spec.execution.executor](spec.execution, on_cpu) as executor:
         check_arms(spec, prepared.model_folder, len(prepared.prepared.label_names), prepared.prepared.pad_token_id)
         prepared.save()
-        store.write_study(spec, environment(), runs)
+        store.write_study(spec, runs, environment())
         steps = total_steps(prepared.prepared.sizes["train"], spec.training)
         listener.planned(len(runs), len(runs) - len(left), len(left) * steps)
         tasks = [_task(run, spec, prepared, store, on_cpu) for run in left]

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
-import psutil
-
 from tuneoff.errors import UserError
-from tuneoff.files import canonical_hash, file_hash, read_json, replacing, write_json, write_text
+from tuneoff.files import canonical_hash, file_hash, read_json, remove_temporaries, replacing, write_json, write_text
+from tuneoff.study.lock import running_driver
 from tuneoff.study.plan import RESULT_SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -26,12 +21,11 @@ if TYPE_CHECKING:
     from tuneoff.study.plan import Run
 
 
-LOCK = ".lock"
-DRIVER = "driver.json"
 RESULT = "result.json"
 PREDICTIONS = "predictions.parquet"
 PROGRESS = "progress.json"
 CHECKPOINT = "checkpoint.pt"
+PLAN_FIELDS = {"id", "arm", "method", "seed", "learning_rate"}
 SCORES = ("test_accuracy", "train_seconds", "wall_seconds", "error")
 PROGRESS_SECONDS = 1.0
 
@@ -46,70 +40,24 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._progress_written: dict[str, float] = {}
+        self._first_progress: dict[str, tuple[int, float]] = {}
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keeps a second `tuneoff run` out of this folder; the lock ends with the process, however it ends.
+    def remove_leftovers(self) -> None:
+        """Removes what killed processes have left behind and nobody needs; only under the folder's lock."""
+        data = self.folder / "data"
+        runs = [path for path in (self.folder / "runs").glob("*") if path.is_dir()]
+        for folder in (self.folder, self.folder / "charts", data, *data.glob("*"), *runs):
+            remove_temporaries(folder)
+        for folder in runs:
+            (folder / PROGRESS).unlink(missing_ok=True)
+            if (folder / CHECKPOINT).exists() and (self.result(folder.name) or {}).get("status") == "ok":
+                (folder / CHECKPOINT).unlink()
 
-        Raises:
-            UserError: where another process holds the lock, or the folder cannot be written.
-        """
-        made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.folder / LOCK, timeout=0)
-            lock.acquire()
-        except filelock.Timeout as error:
-            driver = self.driver()
-            who = f" (process {driver['pid']} on {driver['host']})" if driver else ""
-            message = (
-                f"another tuneoff{who} is running a study in {self.folder}; wait for it, or choose another folder "
-                "with --out"
-            )
-            raise UserError(message) from error
-        except OSError as error:
-            raise UserError(f"{self.folder} cannot be written: {error.strerror}") from error
-        try:
-            yield
-        finally:
-            (self.folder / DRIVER).unlink(missing_ok=True)
-            lock.release()
-            self._remove_if_unused(made)
-
-    def driver(self) -> dict[str, Any] | None:
-        """The process that runs this study now: `pid`, `host`, `started`, `workers`; None where there is none.
-
-        A driver on this host that has died is recognised and left out.
-        """
-        try:
-            driver: dict[str, Any] = read_json(self.folder / DRIVER)
-        except (OSError, ValueError):
-            return None
-        if driver["host"] != platform.node():
-            return driver
-        try:
-            alive = abs(psutil.Process(driver["pid"]).create_time() - driver["process_created"]) < 1
-        except psutil.NoSuchProcess:
-            return None
-        return driver if alive else None
-
-    def _remove_if_unused(self, made: list[Path]) -> None:
-        """Leaves no trace of a study that was refused: removes the folders made for it if they hold only the lock."""
-        if [path.name for path in self.folder.iterdir()] == [LOCK]:
-            (self.folder / LOCK).unlink()
-        for path in made:
-            if any(path.iterdir()):
-                return
-            path.rmdir()
-
-    def write_study(self, spec: StudySpec, environment: dict[str, Any], runs: Iterable[Run]) -> None:
-        """Writes `study.toml`, `environment.json` and `plan.json`."""
+    def write_study(self, spec: StudySpec, runs: Iterable[Run], environment: dict[str, Any]) -> None:
+        """Writes `study.toml`, `plan.json` and `environment.json`."""
         write_text(self.folder / "study.toml", spec.to_toml())
-        write_json(self.folder / "environment.json", environment)
         write_json(self.folder / "plan.json", [run.entry() for run in runs])
-        created = psutil.Process().create_time()
-        driver = {"pid": os.getpid(), "host": platform.node(), "started": time.time(), "process_created": created}
-        write_json(self.folder / DRIVER, driver)
+        write_json(self.folder / "environment.json", environment)
 
     def planned(self) -> list[dict[str, Any]]:
         """The entries of `plan.json`.
@@ -117,12 +65,17 @@ class Store:
         Raises:
             UserError: where the folder holds no study.
         """
+        path = self.folder / "plan.json"
         try:
-            entries: list[dict[str, Any]] = read_json(self.folder / "plan.json")
+            entries = read_json(path)
         except FileNotFoundError as error:
             raise UserError(f"{self.folder} holds no study (it has no plan.json)") from error
         except ValueError as error:
-            raise UserError(f"{self.folder / 'plan.json'} is damaged: {error}; run the study again") from error
+            raise UserError(f"{path} is damaged: {error}; run the study again") from error
+        if not isinstance(entries, list) or not all(
+            isinstance(entry, dict) and entry.keys() >= PLAN_FIELDS for entry in entries
+        ):
+            raise UserError(f"{path} is damaged: it is no list of runs; run the study again")
         return entries
 
     def run_folder(self, run_id: str) -> Path:
@@ -131,77 +84,71 @@ class Store:
 
     def result(self, run_id: str) -> dict[str, Any] | None:
         """A run's stored result, or None where there is none that is whole and of this schema."""
-        return None if self.damage(run_id) else self._read(run_id)
+        return self._examine(run_id)[0]
 
     def damage(self, run_id: str) -> str | None:
         """Why a run's stored result cannot be trusted; None where it can, or where there is none."""
-        try:
-            result = self._read(run_id)
-        except (OSError, ValueError):
-            return "its result.json cannot be read"
-        if result is None:
-            return None
-        if not isinstance(result, dict) or result.get("schema_version") != RESULT_SCHEMA_VERSION:
-            return "its result.json was written by another version of tuneoff"
-        if result.get("run_id") != run_id:
-            return "its result.json belongs to another run"
-        if result.get("sha256") != _digest(result):
-            return "its result.json has been changed"
-        predictions = self.run_folder(run_id) / PREDICTIONS
-        if result["status"] == "ok" and (
-            not predictions.exists() or file_hash(predictions) != result["predictions_sha256"]
-        ):
-            return "its predictions are missing or have been changed"
-        return None
+        return self._examine(run_id)[1]
 
-    def set_aside(self, run_id: str) -> Path:
-        """Moves a run's folder out of the way, under `set-aside/`, and returns its new place."""
-        number = 1
-        while (place := self.folder / "set-aside" / f"{run_id}-{number}").exists():
-            number += 1
-        place.parent.mkdir(exist_ok=True)
-        self.run_folder(run_id).rename(place)
-        return place
-
-    def _read(self, run_id: str) -> Any:
+    def _examine(self, run_id: str) -> tuple[dict[str, Any] | None, str | None]:
+        """A run's result where it can be trusted, or else why it cannot."""
+        folder = self.run_folder(run_id)
         try:
-            return read_json(self.run_folder(run_id) / RESULT)
+            result = read_json(folder / RESULT)
         except FileNotFoundError:
-            return None
+            return None, None
+        except (OSError, ValueError, RecursionError):
+            return None, "its result.json cannot be read"
+        if not isinstance(result, dict):
+            return None, "its result.json holds no result"
+        if result.get("schema_version") != RESULT_SCHEMA_VERSION:
+            return None, "its result.json was written by another version of tuneoff"
+        if result.get("run_id") != run_id:
+            return None, "its result.json belongs to another run"
+        if result.get("sha256") != _digest(result):
+            return None, "its result.json has been changed"
+        if result.get("status") == "ok" and not _has_hash(folder / PREDICTIONS, result.get("predictions_sha256")):
+            return None, "its predictions are missing or have been changed"
+        return result, None
 
     def write_progress(self, run_id: str, step: int, steps: int) -> None:
         """Says in a run's folder how far it is, for `states`; at most once a second."""
         now = time.time()
-        if step and now - self._progress_written.get(run_id, 0.0) < PROGRESS_SECONDS:
-            return
+        if step == 0:
+            self._first_progress.pop(run_id, None)
+        else:  # the first step that is reported may come after a checkpoint's many
+            first_step, first_time = self._first_progress.setdefault(run_id, (step, now))
+            if now - self._progress_written.get(run_id, 0.0) < PROGRESS_SECONDS:
+                return
         self._progress_written[run_id] = now
-        write_json(self.run_folder(run_id) / PROGRESS, {"step": step, "steps": steps, "time": now})
+        pace = (now - first_time) / (step - first_step) if step and step > first_step else None
+        write_json(self.run_folder(run_id) / PROGRESS, {"step": step, "steps": steps, "seconds_per_step": pace})
 
     def states(self) -> list[dict[str, Any]]:
         """Each planned run with its `state` (ok, failed, oom, timeout, interrupted, running or left).
 
-        Runs that have ended carry their scores; those that run, `step` and `steps`.
+        Runs that have ended carry their scores; those that run, `step`, `steps` and `seconds_per_step` (None where it
+        is not known yet).
         """
-        running = self.driver() is not None
+        running = running_driver(self.folder) is not None
         states = []
         for entry in self.planned():
             state = {**entry, "state": "left"}
-            progress = self._progress(entry["id"])
-            result = self.result(entry["id"])
-            if running and progress is not None:
-                state |= {"state": "running", "step": progress["step"], "steps": progress["steps"]}
-            elif result is not None:
+            progress = self._read_progress(entry["id"]) if running else None
+            if progress is not None:
+                state |= {"state": "running", **progress}
+            elif (result := self.result(entry["id"])) is not None:
                 scores = {key: result[key] for key in SCORES if key in result}
                 state |= {"state": result["status"], **scores}
             states.append(state)
         return states
 
-    def _progress(self, run_id: str) -> dict[str, Any] | None:
+    def _read_progress(self, run_id: str) -> dict[str, Any] | None:
         try:
-            progress: dict[str, Any] = read_json(self.run_folder(run_id) / PROGRESS)
-        except (OSError, ValueError):
+            progress = read_json(self.run_folder(run_id) / PROGRESS)
+            return {key: progress[key] for key in ("step", "steps", "seconds_per_step")}
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return progress
 
     def write_result(
         self, result: dict[str, Any], logits: NDArray[np.float32] | None, labels: NDArray[np.int64]
@@ -231,6 +178,22 @@ class Store:
         import pandas as pd
 
         return pd.read_parquet(self.run_folder(run_id) / PREDICTIONS)
+
+
+def set_aside(folder: Path, path: Path) -> Path:
+    """Moves something in a study's folder out of the way, under `set-aside/`, and returns its new place."""
+    number = 1
+    while (place := folder / "set-aside" / f"{path.name}-{number}").exists():
+        number += 1
+    place.parent.mkdir(exist_ok=True)
+    return path.rename(place)
+
+
+def _has_hash(path: Path, expected: str | None) -> bool:
+    try:
+        return file_hash(path) == expected
+    except OSError:
+        return False
 
 
 def _digest(result: dict[str, Any]) -> str:

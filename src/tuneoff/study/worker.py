@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
+import faulthandler
 import os
 import shutil
-import signal
 import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from tuneoff.data.tokens import Tokens
 from tuneoff.errors import UserError
-from tuneoff.files import folder_bytes
+from tuneoff.files import folder_bytes, is_disk_trouble
 from tuneoff.measure.clock import Stopwatch
 from tuneoff.measure.environment import processor, versions
-from tuneoff.measure.memory import PeakMemory, peak_memory
+from tuneoff.measure.memory import PeakMemory, PeakSoFar, peak_memory
 from tuneoff.models.count import parameter_counts
 from tuneoff.models.load import load_classifier, load_config
 from tuneoff.models.save import save_trained
@@ -40,23 +40,18 @@ from tuneoff.training.order import epoch_batches
 __all__ = ["run_in_process"]
 
 REPORT_EVERY_SECONDS = 0.25
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+NO_MAIN_MEMORY = "can't allocate memory"
+"""PyTorch's words for it, in a RuntimeError."""
 
 
 def run_in_process(task: RunTask, connection: Connection) -> None:
     """The entry point of a run's process: carries out `task` and sends progress and one `Outcome`.
 
     Everything printed goes to `log.txt` in the run's folder. A failure of any kind becomes an outcome with a
-    status and the error's last line; its traceback is in the log. Anything that arrives over `connection`, or
-    SIGTERM, asks it to stop after the step; if the connection ends, so does the process.
+    status and the error's last line; its traceback is in the log. Anything that arrives over `connection` asks it to
+    stop after the step; if the connection ends, so does the process.
     """
     stopping = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what an interruption means
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    log = os.open(task.run_folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    sys.stdout.flush()
-    for stream in (1, 2):
-        os.dup2(log, stream)
     threading.Thread(target=_obey, args=(connection, stopping), daemon=True).start()
     connection.send(_guarded(task, connection, stopping))
 
@@ -70,10 +65,19 @@ def _obey(connection: Connection, stopping: threading.Event) -> None:
         os._exit(1)  # nobody is left to report to
 
 
+def _print_to_log(task: RunTask) -> None:
+    log = os.open(task.run_folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    faulthandler.enable(all_threads=False)
+
+
 def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -> Outcome:
     device = torch.device("cpu")
     stops_study = False
     try:
+        _print_to_log(task)
         device = choose_device(task.training)
         _limit_memory(task, device)
         return _carry_out(task, device, connection, stopping)
@@ -81,14 +85,15 @@ def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -
         status, message = "interrupted", "stopped on request; it goes on from its checkpoint"
     except torch.OutOfMemoryError as error:
         status, message = "oom", str(error).splitlines()[0]
-    except MemoryError:
-        status, message = "oom", "main memory is exhausted"
     except UserError as error:
         status, message = "failed", str(error)
     except Exception as error:
-        traceback.print_exc()
-        stops_study = _is_disk_trouble(error)
+        with suppress(OSError):  # the log may be what cannot be written
+            traceback.print_exc()
+        stops_study = is_disk_trouble(error)
         status, message = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
+        if isinstance(error, MemoryError) or NO_MAIN_MEMORY in str(error):
+            status, message = "oom", "main memory is exhausted"
     peak = peak_memory(device)
     return Outcome(
         {
@@ -99,13 +104,6 @@ def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -
         },
         stops_study=stops_study,
     )
-
-
-def _is_disk_trouble(error: BaseException) -> bool:
-    """Whether a write failed for a reason that every other run would meet as well."""
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        return True
-    return any(os.strerror(number) in str(error) for number in DISK_ERRORS)  # safetensors' errors are texts
 
 
 def _limit_memory(task: RunTask, device: torch.device) -> None:
@@ -121,9 +119,13 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
     if device.type == "cpu":
         settle_on_cpu(task.cores)
     checkpoints = Checkpoints(task.run_folder, task.run.id, task.execution.checkpoint_every)
-    saved = checkpoints.load()
-    watch = Stopwatch(device, saved and saved["seconds"])
+    micro_batch = task.micro_batch or task.training.batch_size
+    saved = checkpoints.load(micro_batch)
+    # An earlier process's set-up was done in vain, so it is not counted.
+    spent = {name: value for name, value in saved["seconds"].items() if name != "setup"} if saved else {}
+    watch = Stopwatch(device, spent)
     peak = peak_memory(device)
+    train_peak = PeakSoFar(peak, saved and saved["peak_memory_bytes"])
     precision = choose_precision(task.training, device)
     tokens = load_tokens(task.data_folder)
 
@@ -133,7 +135,9 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
         torch.manual_seed(seed)
         model = arm.adapt(loaded)
         counts = parameter_counts(model, loaded)
-        engine = make_engine(model, loaded, task.training, device, precision, task.micro_batch)
+        engine = make_engine(
+            model, loaded, task.training, device, precision, saved["micro_batch"] if saved else micro_batch
+        )
         batches = [
             epoch_batches(tokens["train"].lengths, task.training.batch_size, seed, epoch, engine.bucketed)
             for epoch in range(task.training.epochs)
@@ -142,14 +146,16 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
         engine.prepare(tokens["train"], [rows for epoch in batches for rows in epoch])
         steps = sum(map(len, batches))
         rates = learning_rates(arm.learning_rate, steps, task.training.warmup_ratio)
-        training = Training(engine, tokens, batches, rates, watch, checkpoints)
+        training = Training(engine, tokens, batches, rates, watch, train_peak, checkpoints)
         if saved is not None:
             training.resume(saved)
+            if device.type == "cpu":
+                peak.reset()  # what reading the checkpoint took is gone again
     went_on = f", goes on after step {training.done}" if saved else ""
     print(f"{task.run.id}: {device}, {precision}, {engine.describe()}, parameters {counts}{went_on}", flush=True)
 
     curve = training.run(_Reporter(connection, steps).step, stopping.is_set)
-    train_peak, reserved = peak.peak_bytes(), peak.reserved_bytes()
+    most = train_peak.so_far()
     for entry in curve:
         print(entry, flush=True)
     if not np.isfinite(curve[-1]["train_loss"]):
@@ -175,9 +181,9 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
             "setup_seconds": seconds["setup"],
             "eval_seconds": seconds["eval"],
             "checkpoint_seconds": seconds.get("checkpoint", 0.0),
-            "wall_seconds": time.perf_counter() - started + (sum(saved["seconds"].values()) if saved else 0.0),
+            "wall_seconds": time.perf_counter() - started + sum(spent.values()),
             "train_examples_per_second": len(tokens["train"]) * task.training.epochs / seconds["train"],
-            **_memory(peak, train_peak, eval_peak, reserved),
+            **_memory(peak, most["train"], eval_peak, most["reserved"]),
             "checkpoint_bytes": checkpoint_bytes,
             "steps": curve[-1]["step"],
             "curve": curve,

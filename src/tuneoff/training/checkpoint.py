@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import time
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tuneoff.files import replacing
+from tuneoff.files import writing
 from tuneoff.quantities import parse_seconds
 from tuneoff.study.store import CHECKPOINT
 
 if TYPE_CHECKING:
     from tuneoff.training.engine import Engine
+
+
+CHECKPOINT_VERSION = 1
 
 
 class Checkpoints:
@@ -35,18 +37,34 @@ class Checkpoints:
         self._seconds = parse_seconds(every) if isinstance(every, str) and not self._every_epoch else None
         self._written = time.monotonic()
 
-    def load(self) -> dict[str, Any] | None:
-        """What `save` was last given, or None where there is nothing usable; an unusable file is removed."""
+    def load(self, micro_batch: int) -> dict[str, Any] | None:
+        """What `save` was last given, with the engine's state in `engine` and the `micro_batch` it was reached with.
+
+        Args:
+            micro_batch: the most sequences that are to be computed at once; what was reached with more is not taken.
+
+        Returns:
+            None where there is nothing usable. A file that is not usable is removed, and the log says why.
+        """
         try:
-            saved: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
+            saved = self._read()
+            why = _why_not(saved, self._run_id, micro_batch)
         except FileNotFoundError:
             return None
-        except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
-            print(f"{self._path.name} is damaged and left out: {error}", flush=True)
-            saved = {}
-        if saved.get("run_id") != self._run_id:
-            self._path.unlink()
-            return None
+        except Exception as error:  # there is no saying what zipfile and torch make of a damaged file
+            saved, why = {}, f"it is damaged ({type(error).__name__}: {error})".splitlines()[0]
+        if why is None:
+            return saved
+        print(f"{self._path.name} is left out, and the run starts anew: {why}", flush=True)
+        self._path.unlink()
+        return None
+
+    def _read(self) -> dict[str, Any]:
+        with zipfile.ZipFile(self._path) as archive:
+            damaged = archive.testzip()  # torch does not look at checksums
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
+        saved: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True, mmap=True)
         return saved
 
     def due(self, step: int, end_of_epoch: bool = False) -> bool:
@@ -60,8 +78,24 @@ class Checkpoints:
 
     def save(self, engine: Engine, progress: dict[str, Any]) -> None:
         """Writes the engine's state and the run's progress, atomically."""
-        buffer = io.BytesIO()  # torch.save hides what the operating system says of a full disk
-        torch.save({"run_id": self._run_id, "engine": engine.state(), **progress}, buffer)
-        with replacing(self._path) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+        content = {
+            "version": CHECKPOINT_VERSION,
+            "run_id": self._run_id,
+            "micro_batch": engine.micro_batch,
+            "engine": engine.state(),
+            **progress,
+        }
+        with writing(self._path) as writer:
+            torch.save(content, writer)  # type: ignore[arg-type]  # nothing else of a file is used
         self._written = time.monotonic()
+
+
+def _why_not(saved: dict[str, Any], run_id: str, micro_batch: int) -> str | None:
+    """Why a run cannot go on from a checkpoint that is whole."""
+    if saved.get("version") != CHECKPOINT_VERSION:
+        return "it was written by another version of tuneoff"
+    if saved.get("run_id") != run_id:
+        return "it belongs to another run"
+    if saved["micro_batch"] > micro_batch:
+        return f"it was reached with {saved['micro_batch']} sequences at once, not {micro_batch}"
+    return None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
     from tuneoff.measure.clock import Stopwatch
+    from tuneoff.measure.memory import PeakSoFar
     from tuneoff.spec import TrainingSpec
     from tuneoff.training.checkpoint import Checkpoints
     from tuneoff.training.engine import Engine, Rows
@@ -34,6 +35,7 @@ class Training:
         batches: the rows of each step, epoch by epoch.
         rates: the learning rate of each step.
         watch: gains `train` (optimiser steps alone), `eval` and `checkpoint` seconds.
+        peak: of memory; goes into checkpoints, as the seconds do.
         checkpoints: where to go on from, and when to write.
     """
 
@@ -44,6 +46,7 @@ class Training:
         batches: Sequence[Sequence[Rows]],
         rates: Sequence[float],
         watch: Stopwatch,
+        peak: PeakSoFar,
         checkpoints: Checkpoints,
     ) -> None:
         self._engine = engine
@@ -51,13 +54,14 @@ class Training:
         self._batches = batches
         self._rates = rates
         self._watch = watch
+        self._peak = peak
         self._checkpoints = checkpoints
         self.done = 0
         self.curve: list[dict[str, Any]] = []
 
     def resume(self, saved: dict[str, Any]) -> None:
         """Takes over what an earlier process of this run had reached."""
-        self._engine.restore(saved["engine"])
+        self._engine.restore(saved.pop("engine"))  # nobody else needs it, and it may be large
         self.done, self.curve = saved["done"], saved["curve"]
 
     def run(self, after_step: Callable[[int], None], stopping: Callable[[], bool]) -> list[dict[str, Any]]:
@@ -105,8 +109,9 @@ class Training:
     def _checkpoint_where_due(self, stopping: bool, end_of_epoch: bool = False) -> None:
         if stopping or self._checkpoints.due(self.done, end_of_epoch):
             with self._watch.timing("checkpoint"):
-                progress = {"done": self.done, "curve": self.curve, "seconds": self._watch.so_far()}
-                self._checkpoints.save(self._engine, progress)
+                progress = {"done": self.done, "curve": self.curve}
+                spent = {"seconds": self._watch.so_far(), "peak_memory_bytes": self._peak.so_far()}
+                self._checkpoints.save(self._engine, progress | spent)
         if stopping:
             raise TrainingStopped
 

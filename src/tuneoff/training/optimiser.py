@@ -141,7 +141,7 @@ class MasterAdamW:
                     if name in held:
                         held[name].copy_(value)
                     else:
-                        held[name] = value.to(master.device)
+                        held[name] = value.to(master.device, copy=True)
 
 
 def is_decayed(parameter: torch.Tensor) -> bool:

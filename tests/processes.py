@@ -1,0 +1,119 @@
+"""What the tests of faults need to see and hurt: a study's processes, full disks, results to the bit."""
+
+from __future__ import annotations
+
+import multiprocessing.forkserver
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from numpy.typing import NDArray
+
+SABOTAGE = """
+import os, signal, time
+
+def exit_with_seven(*_):
+    os._exit(7)
+
+def allocate_without_end(*_):
+    hoard = []
+    while True:
+        hoard.append(b"x" * (8 << 20))
+        time.sleep(0.01)
+
+def obey():
+    signal.signal(signal.SIGUSR1, exit_with_seven)
+    signal.signal(signal.SIGUSR2, allocate_without_end)
+
+os.register_at_fork(after_in_child=obey)
+"""
+"""A sitecustomize.py that lets a test cause, inside a run's process, what a signal alone cannot."""
+
+
+def stop_fork_server() -> None:
+    """Ends this process's fork server, so that the next study starts one with the environment of that moment."""
+    server: Any = multiprocessing.forkserver._forkserver
+    if server._forkserver_pid is not None:
+        os.kill(server._forkserver_pid, signal.SIGKILL)
+        server._stop()
+
+
+def wait_until(what: Callable[[], Any], seconds: float = 60) -> Any:
+    """Returns what `what` returns once that is true."""
+    end = time.monotonic() + seconds
+    while not (value := what()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+    return value
+
+
+def run_process(driver: int, run_id: str) -> psutil.Process:
+    """The process of a run, which has its log open."""
+    servers = [child for child in psutil.Process(driver).children() if "forkserver" in " ".join(child.cmdline())]
+    for process in (child for server in servers for child in server.children()):
+        with suppress(psutil.Error):
+            if any(f"/{run_id}/log.txt" in opened.path for opened in process.open_files()):
+                return process
+    raise LookupError(f"{run_id} has no process")
+
+
+def run_processes(driver: int) -> list[psutil.Process]:
+    """The processes of all runs of a driver."""
+    servers = [child for child in psutil.Process(driver).children() if "forkserver" in " ".join(child.cmdline())]
+    return [child for server in servers for child in server.children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def alive_in_session(session: int) -> list[psutil.Process]:
+    """The processes of a session that are not dead."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def logits(folder: Path, run_id: str) -> NDArray[np.float32]:
+    """A run's stored logits."""
+    return np.stack(pd.read_parquet(folder / "runs" / run_id / "predictions.parquet")["logits"].tolist())
+
+
+def assert_same_predictions(folder: Path, reference: Path, run_ids: list[str]) -> None:
+    """That two studies' runs gave the same logits to the bit."""
+    for run_id in run_ids:
+        np.testing.assert_array_equal(logits(folder, run_id), logits(reference, run_id), err_msg=run_id)
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[None]:
+    """A disk of a few kilobytes, mounted at `place`."""
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount(8) here")
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(place: Path) -> Path:
+    """Fills the disk at `place` with one file, and returns it."""
+    filler = place / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as handle:
+        while True:
+            handle.write(bytes(512))
+    return filler
