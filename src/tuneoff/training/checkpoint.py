@@ -13,23 +13,27 @@ import torch
 from tuneoff.files import replacing
 from tuneoff.quantities import parse_seconds
 from tuneoff.study.store import CHECKPOINT
+from tuneoff.training.parallel import Alone
 
 if TYPE_CHECKING:
     from tuneoff.training.engine import Engine
 
 
 class Checkpoints:
-    """Writes a run's checkpoint now and then, and finds it again.
+    """Writes a run's checkpoint now and then, and finds it again. The first of the run's processes does so for all.
 
     Args:
         folder: the run's.
         run_id: a checkpoint of another run is not taken.
         every: a duration such as `5m`, a number of steps, or `epoch`.
+        parallel: how the run uses its devices.
     """
 
-    def __init__(self, folder: Path, run_id: str, every: str | int) -> None:
+    def __init__(self, folder: Path, run_id: str, every: str | int, parallel: Alone | None = None) -> None:
+        parallel = parallel or Alone()
         self._path = folder / CHECKPOINT
-        self._run_id = run_id
+        self._ranks = parallel.ranks
+        self._of = {"run_id": run_id, "ranks": self._ranks.count if parallel.sharded else None}
         self._every_epoch = every == "epoch"
         self._steps = every if isinstance(every, int) else None
         self._seconds = parse_seconds(every) if isinstance(every, str) and not self._every_epoch else None
@@ -37,6 +41,12 @@ class Checkpoints:
 
     def load(self) -> dict[str, Any] | None:
         """What `save` was last given, or None where there is nothing usable; an unusable file is removed."""
+        saved = self._load() if self._ranks.first else None
+        if any(self._ranks.first_says([saved is not None])) and not self._ranks.first:
+            saved = self._load()
+        return saved
+
+    def _load(self) -> dict[str, Any] | None:
         try:
             saved: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
@@ -44,7 +54,7 @@ class Checkpoints:
         except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
             print(f"{self._path.name} is damaged and left out: {error}", flush=True)
             saved = {}
-        if saved.get("run_id") != self._run_id:
+        if {key: saved.get(key) for key in self._of} != self._of:
             self._path.unlink()
             return None
         return saved
@@ -60,8 +70,11 @@ class Checkpoints:
 
     def save(self, engine: Engine, progress: dict[str, Any]) -> None:
         """Writes the engine's state and the run's progress, atomically."""
-        buffer = io.BytesIO()  # torch.save hides what the operating system says of a full disk
-        torch.save({"run_id": self._run_id, "engine": engine.state(), **progress}, buffer)
-        with replacing(self._path) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+        state = engine.state()
+        if self._ranks.first:
+            buffer = io.BytesIO()  # torch.save hides what the operating system says of a full disk
+            torch.save({**self._of, "engine": state, **progress}, buffer)
+            with replacing(self._path) as temporary:
+                temporary.write_bytes(buffer.getbuffer())
+        self._ranks.wait()
         self._written = time.monotonic()
