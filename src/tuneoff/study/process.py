@@ -119,7 +119,7 @@ class RunProcess:
         elif self._stopping:
             status, error = "interrupted", "stopped on request"
         else:
-            error = f"{error}; {_last_lines(self.task.run_folder / 'log.txt')}"
+            error = f"{error}; {_last_lines(self.task.log)}"
         peak = {"train": self._peak_bytes or None, "eval": None, "reserved": None}
         kind = "process_rss" if self.task.on_cpu else "cuda_allocated"
         return Outcome(

@@ -36,6 +36,8 @@ from tuneoff.training.engines import make_engine
 from tuneoff.training.loop import Training, TrainingStopped, accuracy
 from tuneoff.training.optimiser import learning_rates
 from tuneoff.training.order import epoch_batches
+from tuneoff.training.parallel import make_parallel
+from tuneoff.training.ranks import Ranks
 
 __all__ = ["run_in_process"]
 
@@ -46,14 +48,15 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 def run_in_process(task: RunTask, connection: Connection) -> None:
     """The entry point of a run's process: carries out `task` and sends progress and one `Outcome`.
 
-    Everything printed goes to `log.txt` in the run's folder. A failure of any kind becomes an outcome with a
-    status and the error's last line; its traceback is in the log. Anything that arrives over `connection`, or
+    Everything printed goes to the task's log. A failure of any kind becomes an outcome with a status and the error's
+    last line; its traceback is in the log. On several devices each process does this; all but the first write no
+    other file, and their outcome says no more than `ok`, or why not. Anything that arrives over `connection`, or
     SIGTERM, asks it to stop after the step; if the connection ends, so does the process.
     """
     stopping = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what an interruption means
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    log = os.open(task.run_folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     sys.stdout.flush()
     for stream in (1, 2):
         os.dup2(log, stream)
@@ -98,6 +101,7 @@ def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -
             "error": message,
         },
         stops_study=stops_study,
+        failed_at=time.monotonic(),
     )
 
 
@@ -120,20 +124,23 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
     arm, seed = task.run.arm, task.run.seed
     if device.type == "cpu":
         settle_on_cpu(task.cores)
-    checkpoints = Checkpoints(task.run_folder, task.run.id, task.execution.checkpoint_every)
+    precision = choose_precision(task.training, device)
+    ranks = Ranks.meet(task.place, device)
+    parallel = make_parallel(task.training, ranks, precision)
+    checkpoints = Checkpoints(task.run_folder, task.run.id, task.execution.checkpoint_every, parallel)
     saved = checkpoints.load()
     watch = Stopwatch(device, saved and saved["seconds"])
     peak = peak_memory(device)
-    precision = choose_precision(task.training, device)
     tokens = load_tokens(task.data_folder)
 
     with watch.timing("setup"):
         config = load_config(task.model_folder, task.num_labels, task.pad_token_id)
-        loaded = load_classifier(task.model_folder, config, seed, device, precision if arm.quantised else None)
+        quantised_dtype = precision if arm.quantised else None
+        loaded = load_classifier(task.model_folder, config, seed, parallel.loading_device(device), quantised_dtype)
         torch.manual_seed(seed)
         model = arm.adapt(loaded)
         counts = parameter_counts(model, loaded)
-        engine = make_engine(model, loaded, task.training, device, precision, task.micro_batch)
+        engine = make_engine(model, loaded, task.training, device, precision, task.micro_batch, parallel)
         batches = [
             epoch_batches(tokens["train"].lengths, task.training.batch_size, seed, epoch, engine.bucketed)
             for epoch in range(task.training.epochs)
@@ -158,8 +165,14 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
     peak.reset()
     with watch.timing("eval"):
         logits = engine.logits(tokens["test"])
-    eval_peak = peak.peak_bytes()
-    artefact = save_trained(model, task.run_folder, task.model_folder)
+    peaks = ranks.gather((train_peak, peak.peak_bytes(), reserved))
+    weights = parallel.whole_weights(model)
+    ranks.part()
+    if not ranks.first:
+        return Outcome({**task.identity(), "status": "ok"})
+
+    train_peak, eval_peak, reserved = map(max, zip(*peaks, strict=True))
+    artefact = save_trained(model, task.run_folder, task.model_folder, weights)
     checkpoint_bytes = folder_bytes(artefact)
     if not task.keep_model:
         shutil.rmtree(artefact)
@@ -185,6 +198,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
             "precision": str(precision).removeprefix("torch."),
             "versions": versions(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+            "devices": ranks.count,
             "shared_device": task.shared_device,
             "resumed": saved is not None,
         },
