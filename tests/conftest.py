@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -32,6 +33,19 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vocabulary = save_tokenizer(folder)
     torch.manual_seed(0)
     BertModel(bert_config(vocabulary)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def steady_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model without dropout."""
+    folder = tmp_path_factory.mktemp("steady")
+    for path in tiny_model.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        config[name] = 0.0
+    (folder / "config.json").write_text(json.dumps(config))
     return folder
 
 

@@ -110,6 +110,10 @@ class TrainingSpec(Frozen):
         default=False, description="drop attention weights as the model's configuration says; slower"
     )
     compile: bool = Field(default=False, description="compile the blocks with torch.compile; counted as set-up")
+    parallel: Literal["none", "ddp", "fsdp"] = Field(
+        default="none",
+        description="how a run uses several devices: each has all weights (ddp), or a share of them (fsdp)",
+    )
     auto_batch: bool = Field(
         default=False, description="after running out of memory, try again with gradients accumulated over half-batches"
     )
@@ -119,6 +123,8 @@ class TrainingSpec(Frozen):
         for other in ("gradient_checkpointing", "attention_dropout"):
             if self.compile and getattr(self, other):
                 raise ValueError(f"compile and {other} cannot be used together")
+        if self.compile and self.parallel == "fsdp":
+            raise ValueError("compile and parallel = 'fsdp' cannot be used together; use 'ddp'")
         return self
 
 
@@ -144,6 +150,10 @@ class ExecutionSpec(Frozen):
     cores: int | None = Field(
         default=None, gt=0, description="processor cores of a run; all, shared evenly, if left out"
     )
+    devices_per_run: int | Literal["auto"] = Field(
+        default="auto",
+        description="with training.parallel: GPUs of a run, all that are there if auto; or processes on CPUs",
+    )
     checkpoint_every: Duration | int | Literal["epoch"] = Field(
         default="5m", description="a duration, a number of steps, or epoch; a run that was cut short goes on from there"
     )
@@ -153,11 +163,16 @@ class ExecutionSpec(Frozen):
     )
     fail_fast: bool = Field(default=False, description="stop the study at the first run that fails")
 
-    @field_validator("workers")
+    @property
+    def devices(self) -> int:
+        """Devices of a run, once `auto` has been settled (`tuneoff.study.group.settle_devices`)."""
+        return 1 if self.devices_per_run == "auto" else self.devices_per_run
+
+    @field_validator("workers", "devices_per_run")
     @classmethod
     def _at_least_one(cls, value: int | str) -> int | str:
         if isinstance(value, int) and value < 1:
-            raise ValueError("at least one worker is needed")
+            raise ValueError("at least one is needed")
         return value
 
     @field_validator("checkpoint_every")
@@ -210,6 +225,12 @@ class StudySpec(Frozen):
         if len(set(value)) != len(value) or min(value) < 0:
             raise ValueError("seeds must be distinct and not negative")
         return value
+
+    @model_validator(mode="after")
+    def _several_devices_work_in_parallel(self) -> StudySpec:
+        if self.execution.devices > 1 and self.training.parallel == "none":
+            raise ValueError("execution.devices_per_run above 1 needs training.parallel = 'ddp' or 'fsdp'")
+        return self
 
     @field_validator("arms")
     @classmethod

@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING, Any
 from tuneoff.files import replacing_directory
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
-def save_trained(model: nn.Module, run_folder: Path, source: Path) -> Path:
+def save_trained(
+    model: nn.Module, run_folder: Path, source: Path, weights: dict[str, torch.Tensor] | None = None
+) -> Path:
     """Saves the trained weights as a user of the field would expect them.
 
     A peft model becomes `adapter/`, which `peft.AutoPeftModelForSequenceClassification` loads; a model trained
     whole becomes `model/` with its tokenizer, which transformers' Auto classes load; anything else becomes
     `adapter/trained.safetensors`, the trained tensors by their names in the model.
+
+    Args:
+        model: as trained.
+        run_folder: where to.
+        source: the model folder that it was loaded from.
+        weights: the trained tensors by name, where `model` holds only shares of them.
 
     Returns:
         The folder that was written, atomically.
@@ -29,13 +38,15 @@ def save_trained(model: nn.Module, run_folder: Path, source: Path) -> Path:
     target = run_folder / ("model" if whole else "adapter")
     with replacing_directory(target) as folder:
         if isinstance(model, peft.PeftModel):
-            model.save_pretrained(str(folder), save_embedding_layers=False)
+            model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=weights)
         elif whole:
             trained: Any = model
             assert isinstance(trained, PreTrainedModel)
-            trained.save_pretrained(folder)
+            trained.save_pretrained(folder, state_dict=weights)
             AutoTokenizer.from_pretrained(source).save_pretrained(folder)
         else:
-            tensors = {name: value.detach().cpu() for name, value in model.named_parameters() if value.requires_grad}
+            names = [name for name, value in model.named_parameters() if value.requires_grad]
+            held = weights or dict(model.named_parameters())
+            tensors = {name: held[name].detach().cpu() for name in names}
             save_file(tensors, folder / "trained.safetensors")
     return target

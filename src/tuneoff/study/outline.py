@@ -65,6 +65,8 @@ def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_i
     for arm in spec.arms:
         loaded = outline(load_config(model_folder, num_labels, pad_token_id), model_folder)
         try:
+            if arm.quantised and spec.training.parallel == "fsdp":
+                raise UserError("training.parallel = 'fsdp' cannot share out 4-bit weights; use 'ddp'")
             counts[arm.name] = parameter_counts(arm.adapt(loaded), loaded)
         except UserError as error:
             raise UserError(f"arm '{arm.name}': {error}") from error

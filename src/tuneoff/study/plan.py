@@ -39,11 +39,21 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Which of a run's processes one is: the number `rank` of `ranks`, which find each other through a new file."""
+
+    rank: int = 0
+    ranks: int = 1
+    meeting_file: str = ""
+
+
+@dataclass(frozen=True)
 class RunTask:
     """All that a worker process needs to carry out a run.
 
     `micro_batch` is the number of sequences computed at once (all of a batch when None), `cores` that of processor
-    cores (all when None); `shared_device` says that other runs compute on the same device at the same time.
+    cores (all when None); `shared_device` says that other runs compute on the same device at the same time; `place`
+    tells the processes of a run on several devices apart.
     """
 
     run: Run
@@ -59,6 +69,12 @@ class RunTask:
     micro_batch: int | None = None
     cores: int | None = None
     shared_device: bool = False
+    place: Place = Place()
+
+    @property
+    def log(self) -> Path:
+        """Where the process of this place writes what it prints."""
+        return self.run_folder / (f"log-{self.place.rank}.txt" if self.place.rank else "log.txt")
 
     def identity(self) -> dict[str, Any]:
         """The fields of `result.json` that say which run it is."""
@@ -71,12 +87,14 @@ class Outcome:
     """What a run sends back.
 
     `result` is the content of `result.json`; `logits` those of the test split, of a run that succeeded;
-    `stops_study` says that it failed for a reason that every run would fail for, such as a full disk.
+    `stops_study` says that it failed for a reason that every run would fail for, such as a full disk; `failed_at`
+    (of the machine's monotonic clock) when a process that failed noticed it, 0 where others found it dead.
     """
 
     result: dict[str, Any]
     logits: NDArray[np.float32] | None = None
     stops_study: bool = False
+    failed_at: float = 0.0
 
 
 def plan_runs(spec: StudySpec, prepared: PreparedStudy) -> list[Run]:

@@ -136,7 +136,7 @@ class RunProcess:
             status, error = "interrupted", "stopped on request"
         else:
             crashed = -(self._process.exitcode or 0) in CRASHES
-            error = f"{error}; {_last_lines(self.task.run_folder / 'log.txt', crashed)}"
+            error = f"{error}; {_last_lines(self.task.log, crashed)}"
         peak = {"train": self._peak_bytes or None, "eval": None, "reserved": None}
         kind = "process_rss" if self.task.on_cpu else "cuda_allocated"
         return Outcome(

@@ -36,6 +36,8 @@ from tuneoff.training.engines import make_engine
 from tuneoff.training.loop import Training, TrainingStopped, accuracy
 from tuneoff.training.optimiser import learning_rates
 from tuneoff.training.order import epoch_batches
+from tuneoff.training.parallel import make_parallel
+from tuneoff.training.ranks import Ranks
 
 __all__ = ["run_in_process"]
 
@@ -47,9 +49,10 @@ NO_MAIN_MEMORY = "can't allocate memory"
 def run_in_process(task: RunTask, connection: Connection) -> None:
     """The entry point of a run's process: carries out `task` and sends progress and one `Outcome`.
 
-    Everything printed goes to `log.txt` in the run's folder. A failure of any kind becomes an outcome with a
-    status and the error's last line; its traceback is in the log. Anything that arrives over `connection` asks it to
-    stop after the step; if the connection ends, so does the process.
+    Everything printed goes to the task's log. A failure of any kind becomes an outcome with a status and the error's
+    last line; its traceback is in the log. On several devices each process does this; all but the first write no
+    other file, and their outcome says no more than `ok`, or why not. Anything that arrives over `connection` asks it
+    to stop after the step; if the connection ends, so does the process.
     """
     stopping = threading.Event()
     threading.Thread(target=_obey, args=(connection, stopping), daemon=True).start()
@@ -66,7 +69,7 @@ def _obey(connection: Connection, stopping: threading.Event) -> None:
 
 
 def _print_to_log(task: RunTask) -> None:
-    log = os.open(task.run_folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     sys.stdout.flush()
     for stream in (1, 2):
         os.dup2(log, stream)
@@ -103,6 +106,7 @@ def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -
             "error": message,
         },
         stops_study=stops_study,
+        failed_at=time.monotonic(),
     )
 
 
@@ -118,7 +122,10 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
     arm, seed = task.run.arm, task.run.seed
     if device.type == "cpu":
         settle_on_cpu(task.cores)
-    checkpoints = Checkpoints(task.run_folder, task.run.id, task.execution.checkpoint_every)
+    precision = choose_precision(task.training, device)
+    ranks = Ranks.meet(task.place, device)
+    parallel = make_parallel(task.training, ranks, precision)
+    checkpoints = Checkpoints(task.run_folder, task.run.id, task.execution.checkpoint_every, parallel)
     micro_batch = task.micro_batch or task.training.batch_size
     saved = checkpoints.load(micro_batch)
     # An earlier process's set-up was done in vain, so it is not counted.
@@ -126,18 +133,17 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
     watch = Stopwatch(device, spent)
     peak = peak_memory(device)
     train_peak = PeakSoFar(peak, saved and saved["peak_memory_bytes"])
-    precision = choose_precision(task.training, device)
     tokens = load_tokens(task.data_folder)
 
     with watch.timing("setup"):
         config = load_config(task.model_folder, task.num_labels, task.pad_token_id)
-        loaded = load_classifier(task.model_folder, config, seed, device, precision if arm.quantised else None)
+        quantised_dtype = precision if arm.quantised else None
+        loaded = load_classifier(task.model_folder, config, seed, parallel.loading_device(device), quantised_dtype)
         torch.manual_seed(seed)
         model = arm.adapt(loaded)
         counts = parameter_counts(model, loaded)
-        engine = make_engine(
-            model, loaded, task.training, device, precision, saved["micro_batch"] if saved else micro_batch
-        )
+        micro_batch = saved["micro_batch"] if saved else micro_batch
+        engine = make_engine(model, loaded, task.training, device, precision, micro_batch, parallel)
         batches = [
             epoch_batches(tokens["train"].lengths, task.training.batch_size, seed, epoch, engine.bucketed)
             for epoch in range(task.training.epochs)
@@ -164,8 +170,14 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
     peak.reset()
     with watch.timing("eval"):
         logits = engine.logits(tokens["test"])
-    eval_peak = peak.peak_bytes()
-    artefact = save_trained(model, task.run_folder, task.model_folder)
+    peaks = ranks.gather((most["train"], peak.peak_bytes(), most["reserved"]))
+    weights = parallel.whole_weights(model)
+    ranks.part()
+    if not ranks.first:
+        return Outcome({**task.identity(), "status": "ok"})
+
+    most_in_training, most_in_evaluation, most_reserved = map(max, zip(*peaks, strict=True))
+    artefact = save_trained(model, task.run_folder, task.model_folder, weights)
     checkpoint_bytes = folder_bytes(artefact)
     if not task.keep_model:
         shutil.rmtree(artefact)
@@ -183,7 +195,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
             "checkpoint_seconds": seconds.get("checkpoint", 0.0),
             "wall_seconds": time.perf_counter() - started + sum(spent.values()),
             "train_examples_per_second": len(tokens["train"]) * task.training.epochs / seconds["train"],
-            **_memory(peak, most["train"], eval_peak, most["reserved"]),
+            **_memory(peak, most_in_training, most_in_evaluation, most_reserved),
             "checkpoint_bytes": checkpoint_bytes,
             "steps": curve[-1]["step"],
             "curve": curve,
@@ -191,6 +203,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
             "precision": str(precision).removeprefix("torch."),
             "versions": versions(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+            "devices": ranks.count,
             "shared_device": task.shared_device,
             "resumed": saved is not None,
         },

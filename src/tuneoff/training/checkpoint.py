@@ -12,6 +12,7 @@ import torch
 from tuneoff.files import writing
 from tuneoff.quantities import parse_seconds
 from tuneoff.study.store import CHECKPOINT
+from tuneoff.training.parallel import Alone
 
 if TYPE_CHECKING:
     from tuneoff.training.engine import Engine
@@ -21,17 +22,24 @@ CHECKPOINT_VERSION = 1
 
 
 class Checkpoints:
-    """Writes a run's checkpoint now and then, and finds it again.
+    """Writes a run's checkpoint now and then, and finds it again. The first of the run's processes does so for all.
 
     Args:
         folder: the run's.
         run_id: a checkpoint of another run is not taken.
         every: a duration such as `5m`, a number of steps, or `epoch`.
+        parallel: how the run uses its devices.
     """
 
-    def __init__(self, folder: Path, run_id: str, every: str | int) -> None:
+    def __init__(self, folder: Path, run_id: str, every: str | int, parallel: Alone | None = None) -> None:
+        parallel = parallel or Alone()
         self._path = folder / CHECKPOINT
-        self._run_id = run_id
+        self._ranks = parallel.ranks
+        self._of = {
+            "version": CHECKPOINT_VERSION,
+            "run_id": run_id,
+            "ranks": self._ranks.count if parallel.sharded else None,
+        }
         self._every_epoch = every == "epoch"
         self._steps = every if isinstance(every, int) else None
         self._seconds = parse_seconds(every) if isinstance(every, str) and not self._every_epoch else None
@@ -46,9 +54,15 @@ class Checkpoints:
         Returns:
             None where there is nothing usable. A file that is not usable is removed, and the log says why.
         """
+        saved = self._load(micro_batch) if self._ranks.first else None
+        if any(self._ranks.first_says([saved is not None])) and not self._ranks.first:
+            saved = self._load(micro_batch)
+        return saved
+
+    def _load(self, micro_batch: int) -> dict[str, Any] | None:
         try:
             saved = self._read()
-            why = _why_not(saved, self._run_id, micro_batch)
+            why = _why_not(saved, self._of, micro_batch)
         except FileNotFoundError:
             return None
         except Exception as error:  # there is no saying what zipfile and torch make of a damaged file
@@ -78,24 +92,23 @@ class Checkpoints:
 
     def save(self, engine: Engine, progress: dict[str, Any]) -> None:
         """Writes the engine's state and the run's progress, atomically."""
-        content = {
-            "version": CHECKPOINT_VERSION,
-            "run_id": self._run_id,
-            "micro_batch": engine.micro_batch,
-            "engine": engine.state(),
-            **progress,
-        }
-        with writing(self._path) as writer:
-            torch.save(content, writer)  # type: ignore[arg-type]  # nothing else of a file is used
+        state = engine.state()
+        if self._ranks.first:
+            content = {**self._of, "micro_batch": engine.micro_batch, "engine": state, **progress}
+            with writing(self._path) as writer:
+                torch.save(content, writer)  # type: ignore[arg-type]  # nothing else of a file is used
+        self._ranks.wait()
         self._written = time.monotonic()
 
 
-def _why_not(saved: dict[str, Any], run_id: str, micro_batch: int) -> str | None:
+def _why_not(saved: dict[str, Any], wanted: dict[str, Any], micro_batch: int) -> str | None:
     """Why a run cannot go on from a checkpoint that is whole."""
-    if saved.get("version") != CHECKPOINT_VERSION:
+    if saved.get("version") != wanted["version"]:
         return "it was written by another version of tuneoff"
-    if saved.get("run_id") != run_id:
+    if saved.get("run_id") != wanted["run_id"]:
         return "it belongs to another run"
+    if saved.get("ranks") != wanted["ranks"]:
+        return f"it was written by {saved['ranks']} processes, each with a share of the weights, not {wanted['ranks']}"
     if saved["micro_batch"] > micro_batch:
         return f"it was reached with {saved['micro_batch']} sequences at once, not {micro_batch}"
     return None

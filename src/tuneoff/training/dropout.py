@@ -15,6 +15,8 @@ from torch import nn
 LEVELS = 1 << 16
 STRIDE = 1_000_003
 """Between the salts of two modules, so that neighbouring steps and modules share no stream."""
+RANK_STRIDE = 1 << 28
+"""Between the seeds of two processes of a run: more than steps and salts add, and inside the 32 bits a CPU looks at."""
 
 
 class Dropout(nn.Module):

@@ -9,6 +9,7 @@ import torch
 from tuneoff.training.engine import Engine
 from tuneoff.training.packed import PackedEngine, can_pack
 from tuneoff.training.padded import PaddedEngine
+from tuneoff.training.parallel import Alone
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +25,7 @@ def make_engine(
     device: torch.device,
     precision: torch.dtype,
     micro_batch: int | None = None,
+    parallel: Alone | None = None,
 ) -> Engine:
     """Makes the fastest engine that the architecture and the device allow.
 
@@ -36,16 +38,15 @@ def make_engine(
         device: where to compute; the model is moved there.
         precision: `torch.bfloat16` or `torch.float32`.
         micro_batch: sequences computed at once; the whole batch when None.
+        parallel: how the run uses its devices; one process with one device when None.
     """
-    model.to(device)
-    for parameter in model.parameters():
-        if parameter.is_floating_point():
-            parameter.data = parameter.data.to(precision)
+    parallel = parallel or Alone(precision=precision)
+    parallel.lay_out(model, loaded.model, device)
     packed = can_pack(loaded.model.config, device, precision, training.attention_dropout)
     if training.gradient_checkpointing:
         # Packed, nothing random is left that the step's seed does not decide; padded attention has its own dropout.
         options = {"use_reentrant": False, "preserve_rng_state": not packed}
         loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
     return (PackedEngine if packed else PaddedEngine)(
-        model, loaded, training, device, micro_batch or training.batch_size
+        model, loaded, training, device, micro_batch or training.batch_size, parallel
     )

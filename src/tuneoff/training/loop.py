@@ -107,7 +107,9 @@ class Training:
         }
 
     def _checkpoint_where_due(self, stopping: bool, end_of_epoch: bool = False) -> None:
-        if stopping or self._checkpoints.due(self.done, end_of_epoch):
+        due = self._checkpoints.due(self.done, end_of_epoch)
+        stopping, due = self._engine.ranks.first_says([stopping, due])
+        if stopping or due:
             with self._watch.timing("checkpoint"):
                 progress = {"done": self.done, "curve": self.curve}
                 spent = {"seconds": self._watch.so_far(), "peak_memory_bytes": self._peak.so_far()}

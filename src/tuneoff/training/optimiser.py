@@ -145,8 +145,12 @@ class MasterAdamW:
 
 
 def is_decayed(parameter: torch.Tensor) -> bool:
-    """Whether weight decay applies: to matrices. IA3's vectors have a second dimension of one and stay vectors."""
-    return parameter.numel() > max(parameter.shape, default=1)
+    """Whether weight decay applies: to matrices. IA3's vectors have a second dimension of one and stay vectors.
+
+    A share of a weight has the weight's shape as `whole_shape`.
+    """
+    shape = getattr(parameter, "whole_shape", parameter.shape)
+    return math.prod(shape) > max(shape, default=1)
 
 
 def _in_buckets(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:

@@ -14,6 +14,7 @@ from tuneoff.training.fused import fuse
 from tuneoff.training.graph import GraphMemory, StepGraph, token_sizes
 from tuneoff.training.order import by_length
 from tuneoff.training.packing import ATTENTION, Layout, PackedBatch, WeightDropout, attending
+from tuneoff.training.parallel import transformer_blocks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
+    from tuneoff.training.parallel import Alone
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +66,15 @@ class PackedEngine(Engine):
     bucketed = False
 
     def __init__(
-        self, model: nn.Module, loaded: LoadedModel, training: TrainingSpec, device: torch.device, micro_batch: int
+        self,
+        model: nn.Module,
+        loaded: LoadedModel,
+        training: TrainingSpec,
+        device: torch.device,
+        micro_batch: int,
+        parallel: Alone | None = None,
     ) -> None:
-        super().__init__(model, loaded, training, device, micro_batch)
+        super().__init__(model, loaded, training, device, micro_batch, parallel)
         config = loaded.model.config
         loaded.model.set_attn_implementation(ATTENTION)
         self._last = config.model_type in LAST_TOKEN
@@ -76,10 +84,11 @@ class PackedEngine(Engine):
         self._pooling_module().register_forward_hook(_keep_pooled_tokens)
         self._compiled = training.compile
         if training.compile:
-            for block in _blocks(loaded.model):
+            # One by one they share code, so that a model is compiled once, not 12 times.
+            for block in transformer_blocks(loaded.model):
                 block.compile(dynamic=True)
         self._fused = 0
-        if device.type == "cuda" and not training.compile:
+        if device.type == "cuda" and not training.compile and not self.parallel.sharded:
             self._fused = fuse(model)
         self._graphs: list[StepGraph] = []
         self._no_graph = "the device is not CUDA"
@@ -97,6 +106,10 @@ class PackedEngine(Engine):
 
     def prepare(self, tokens: Tokens, batches: Sequence[Rows]) -> None:
         """Captures a graph of the whole step for a few sizes of batch; falls back to eager steps with a reason."""
+        if self.ranks.count > 1:
+            self._no_graph = "the run is trained on several devices"
+            super().prepare(tokens, batches)
+            return
         if self.device.type != "cuda":
             return
         if self.micro_batch < self._batch_size:
@@ -133,7 +146,7 @@ class PackedEngine(Engine):
                 return
         super()._step(tokens, rows, learning_rate)
 
-    def _accumulate(self, tokens: Tokens, rows: Rows, batch_size: int) -> None:
+    def _accumulate(self, tokens: Tokens, rows: Rows, batch_size: float) -> None:
         self._backward(self._batch(tokens, rows, batch_size))
 
     def _whole_step(self, batch: PackedBatch) -> None:
@@ -178,7 +191,7 @@ class PackedEngine(Engine):
     def _layout(self, tokens: int, sequences: int, spare: int, longest: int) -> Layout:
         return Layout(tokens, sequences, spare, longest, self._last, self._first_position)
 
-    def _batch(self, tokens: Tokens, rows: Rows, batch_size: int) -> PackedBatch:
+    def _batch(self, tokens: Tokens, rows: Rows, batch_size: float) -> PackedBatch:
         lengths = tokens.lengths[rows]
         layout = self._layout(int(lengths.sum()), len(rows), 0, int(lengths.max()))
         buffer = np.empty(layout.size, dtype=np.int32)
@@ -187,12 +200,6 @@ class PackedEngine(Engine):
 
     def _evaluation_batches(self, tokens: Tokens, budget: int) -> list[Rows]:
         return by_length(tokens.lengths, budget)
-
-
-def _blocks(classifier: nn.Module) -> list[nn.Module]:
-    """The transformer's blocks. Compiled one by one they share code, so that a model is compiled once, not 12 times."""
-    lists = [list(module) for module in classifier.modules() if isinstance(module, torch.nn.ModuleList)]
-    return max(lists, key=lambda blocks: sum(p.numel() for block in blocks for p in block.parameters()))
 
 
 def _keep_pooled_tokens(_module: nn.Module, _inputs: Any, output: Any) -> Any:

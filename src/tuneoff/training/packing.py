@@ -98,7 +98,7 @@ class Layout:
         buffer: NDArray[np.int32],
         tokens: Tokens,
         rows: NDArray[np.int64],
-        batch_size: int,
+        batch_size: float,
         learning_rate: float,
     ) -> None:
         """Writes at most `sequences` rows of a batch of `batch_size` into a host buffer of `size` elements."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
+    from tuneoff.training.parallel import Alone
 
 
 class PaddedEngine(Engine):
@@ -28,12 +29,18 @@ class PaddedEngine(Engine):
     bucketed = True
 
     def __init__(
-        self, model: nn.Module, loaded: LoadedModel, training: TrainingSpec, device: torch.device, micro_batch: int
+        self,
+        model: nn.Module,
+        loaded: LoadedModel,
+        training: TrainingSpec,
+        device: torch.device,
+        micro_batch: int,
+        parallel: Alone | None = None,
     ) -> None:
-        super().__init__(model, loaded, training, device, micro_batch)
+        super().__init__(model, loaded, training, device, micro_batch, parallel)
         self._pad_token_id = int(loaded.model.config.pad_token_id)
 
-    def _accumulate(self, tokens: Tokens, rows: Rows, batch_size: int) -> None:
+    def _accumulate(self, tokens: Tokens, rows: Rows, batch_size: float) -> None:
         self.dropout_seed += 1
         labels = torch.from_numpy(tokens.labels[rows]).to(self.device)
         loss = torch.nn.functional.cross_entropy(self._logits(tokens, rows).float(), labels, reduction="sum")

@@ -1,36 +1,38 @@
-"""Runs on this machine: one at a time on a CPU, one a GPU, or as many as asked for."""
+"""Runs on this machine: one at a time on a CPU, one a GPU or group of GPUs, or as many as asked for."""
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
-from tuneoff.measure.environment import usable_cores
+from tuneoff.measure.environment import usable_cores, visible_gpus
 from tuneoff.study.executors.base import Event, Executor
-from tuneoff.study.process import ForkServer, RunProcess
+from tuneoff.study.group import start_run
+from tuneoff.study.process import ForkServer
 
 if TYPE_CHECKING:
     from tuneoff.spec import ExecutionSpec
+    from tuneoff.study.group import RunGroup
     from tuneoff.study.plan import RunTask
+    from tuneoff.study.process import RunProcess
 
 POLL_SECONDS = 0.1
 """How often limits are checked."""
 
 
 class LocalExecutor(Executor):
-    """A slot a worker; on GPUs each slot belongs to one of them."""
+    """A slot a worker; on GPUs each slot belongs to one of them, or to as many as a run takes."""
 
     def __init__(self, execution: ExecutionSpec, on_cpu: bool) -> None:
         super().__init__(execution, on_cpu)
-        gpus: list[str | None] = [None] if on_cpu else list(visible_gpus())
+        gpus: list[str | None] = [None] if on_cpu else list(_in_groups(visible_gpus(), execution.devices))
         workers = len(gpus) if execution.workers == "auto" else execution.workers
         self._shared = workers > len(gpus)
         self._cores = execution.cores or max(1, usable_cores() // workers)
         self._free = deque(gpus[slot % len(gpus)] for slot in range(workers))
-        self._running: dict[str, tuple[RunProcess, str | None]] = {}
+        self._running: dict[str, tuple[RunProcess | RunGroup, str | None]] = {}
         self._server = ForkServer()
         self._server.warm_up()
 
@@ -40,7 +42,7 @@ class LocalExecutor(Executor):
     def start(self, task: RunTask) -> None:
         gpu = self._free.popleft()
         task = replace(task, cores=self._cores, shared_device=self._shared)
-        self._running[task.run.id] = (RunProcess(self._server, task, gpu), gpu)
+        self._running[task.run.id] = (start_run(self._server, task, gpu), gpu)
 
     def events(self, timeout: float) -> list[Event]:
         if not self._running:
@@ -69,9 +71,6 @@ class LocalExecutor(Executor):
         self._running.clear()
 
 
-def visible_gpus() -> list[str]:
-    """The CUDA devices that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
-    import torch
-
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",") if named else [str(index) for index in range(torch.cuda.device_count())]
+def _in_groups(gpus: list[str], size: int) -> list[str]:
+    """GPUs by `size`, each group as `CUDA_VISIBLE_DEVICES` names it; those left over stay idle."""
+    return [",".join(gpus[start : start + size]) for start in range(0, len(gpus) - size + 1, size)]

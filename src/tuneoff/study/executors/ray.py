@@ -61,7 +61,10 @@ class RayExecutor(Executor):
 
     def start(self, task: RunTask) -> None:
         task = replace(task, cores=self._cores, shared_device=self._shares_nodes)
-        needs: dict[str, Any] = {"num_cpus": self._cores if self.on_cpu else 1, "num_gpus": 0 if self.on_cpu else 1}
+        needs: dict[str, Any] = {
+            "num_cpus": self._cores if self.on_cpu else 1,
+            "num_gpus": 0 if self.on_cpu else task.execution.devices,
+        }
         if self.on_cpu and self.execution.max_memory is not None:
             needs["memory"] = parse_bytes(self.execution.max_memory)
         checkpoint = {name: content for name, content in _read(task.run_folder).items() if name == CHECKPOINT}
@@ -152,7 +155,7 @@ def carry_out_on_node(task: RunTask, folders: list[Folder], checkpoint: Files, b
     """A run as a Ray task: unpacks what the node lacks, watches the run's process, returns its outcome and files."""
     import ray
 
-    from tuneoff.study.process import RunProcess
+    from tuneoff.study.group import start_run
 
     cache = Path(tempfile.gettempdir()) / f"tuneoff-{os.getuid()}"
     model_folder, data_folder = (_unpack(folder, cache) for folder in folders)
@@ -160,7 +163,7 @@ def carry_out_on_node(task: RunTask, folders: list[Folder], checkpoint: Files, b
         local = replace(task, model_folder=model_folder, data_folder=data_folder, run_folder=Path(scratch))
         _write(checkpoint, Path(scratch))
         gpus = None if task.on_cpu else os.environ.get("CUDA_VISIBLE_DEVICES")
-        process = RunProcess(_fork_server(), local, gpus)
+        process = start_run(_fork_server(), local, gpus)
         done, stopping = 0, False
         try:
             while True:

@@ -1,0 +1,124 @@
+"""A run on several devices: a process each, watched as one."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import uuid
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuneoff.errors import UserError
+from tuneoff.measure.environment import visible_gpus
+from tuneoff.study.plan import Outcome, Place, RunTask
+from tuneoff.study.process import ForkServer, RunProcess
+
+if TYPE_CHECKING:
+    from tuneoff.spec import ExecutionSpec, StudySpec
+
+GRACE_SECONDS = 3.0
+"""After a process has failed, how long the others have to say that they did, which tells cause from consequence."""
+
+
+def settle_devices(spec: StudySpec, on_cpu: bool) -> ExecutionSpec:
+    """The study's `[execution]` with the number of devices of a run in the place of `auto`.
+
+    Raises:
+        UserError: where a run is to have more GPUs than there are.
+    """
+    wanted = spec.execution.devices_per_run
+    if spec.training.parallel == "none" or (on_cpu and wanted == "auto"):
+        wanted = 1
+    elif not on_cpu:
+        here = len(visible_gpus())
+        if wanted == "auto":
+            wanted = here
+        elif spec.execution.executor == "local" and wanted > here:
+            raise UserError(f"execution.devices_per_run = {wanted}, but there {_are(here)} here")
+    return spec.execution.model_copy(update={"devices_per_run": wanted})
+
+
+def _are(gpus: int) -> str:
+    return "is 1 GPU" if gpus == 1 else f"are {gpus} GPUs"
+
+
+def start_run(server: ForkServer, task: RunTask, visible_gpus: str | None = None) -> RunProcess | RunGroup:
+    """Starts a run in as many processes as it has devices; arguments as for `RunProcess`."""
+    return (RunProcess if task.execution.devices == 1 else RunGroup)(server, task, visible_gpus)
+
+
+class RunGroup:
+    """A run's processes, one a device; from outside like one `RunProcess`. The first reports for all.
+
+    Args:
+        server: they are forked from.
+        task: the run.
+        visible_gpus: of which each process sees one (as in `CUDA_VISIBLE_DEVICES`); None on CPUs.
+    """
+
+    def __init__(self, server: ForkServer, task: RunTask, visible_gpus: str | None = None) -> None:
+        count = task.execution.devices
+        self._meeting_file = Path(tempfile.gettempdir()) / f"tuneoff-{uuid.uuid4().hex}"
+        gpus = [None] * count if visible_gpus is None else visible_gpus.split(",")
+        cores = task.cores and max(1, task.cores // count)
+        self._processes = [
+            RunProcess(server, replace(task, cores=cores, place=Place(rank, count, str(self._meeting_file))), gpu)
+            for rank, gpu in zip(range(count), gpus, strict=True)
+        ]
+        self._outcomes: dict[int, Outcome] = {}
+        self._failed_since: float | None = None
+
+    @property
+    def waits(self) -> list[Connection | int]:
+        """What `multiprocessing.connection.wait` can wait for; then there is something to `poll`."""
+        return [waited for _, process in self._going_on() for waited in process.waits]
+
+    def poll(self) -> tuple[int | None, Outcome | None]:
+        """How it goes, without waiting; the outcome comes once all processes have ended, or one has failed.
+
+        Returns:
+            As `RunProcess.poll` does.
+        """
+        steps = None
+        for rank, process in self._going_on():
+            news, outcome = process.poll()
+            if rank == 0:
+                steps = news
+            if outcome is not None:
+                self._outcomes[rank] = outcome
+        return steps, self._verdict()
+
+    def stop(self) -> None:
+        """Asks it to write a checkpoint after the step under way, and end."""
+        for process in self._processes:
+            process.stop()
+
+    def close(self) -> None:
+        """Ends what still lives of it at once."""
+        for process in self._processes:
+            process.close()
+        self._meeting_file.unlink(missing_ok=True)
+
+    def _going_on(self) -> list[tuple[int, RunProcess]]:
+        return [(rank, process) for rank, process in enumerate(self._processes) if rank not in self._outcomes]
+
+    def _verdict(self) -> Outcome | None:
+        failed = {rank: outcome for rank, outcome in self._outcomes.items() if outcome.result["status"] != "ok"}
+        if failed and self._failed_since is None:
+            self._failed_since = time.monotonic()
+        all_ended = len(self._outcomes) == len(self._processes)
+        if failed and (all_ended or time.monotonic() - (self._failed_since or 0.0) > GRACE_SECONDS):
+            return self._cause(failed)
+        return self._outcomes[0] if all_ended else None
+
+    def _cause(self, failed: dict[int, Outcome]) -> Outcome:
+        """The first failure; where one has failed, the others lose their connection to it and fail as well."""
+        rank = min(failed, key=lambda rank: failed[rank].failed_at)
+        cause = failed[rank]
+        count = len(self._processes)
+        if len(failed) == count and len({outcome.result["error"] for outcome in failed.values()}) == 1:
+            return cause
+        error = f"process {rank + 1} of {count}: {cause.result['error']}"
+        return replace(cause, result={**cause.result, "error": error})

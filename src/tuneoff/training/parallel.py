@@ -1,0 +1,203 @@
+"""How the weights of a run lie on its devices, and how gradients come together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from tuneoff.training.optimiser import MasterAdamW, Optimiser, make_optimiser
+from tuneoff.training.ranks import Ranks
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
+
+    from tuneoff.spec import TrainingSpec
+
+BUCKET_ELEMENTS = 1 << 24
+"""Gradients are summed in buckets of about this size: fewer messages than one each, less memory than all at once."""
+
+
+def transformer_blocks(classifier: nn.Module) -> list[nn.Module]:
+    """The transformer's blocks: the list of modules with the most parameters."""
+    lists = [list(module) for module in classifier.modules() if isinstance(module, nn.ModuleList)]
+    return max(lists, key=lambda blocks: sum(p.numel() for block in blocks for p in block.parameters()))
+
+
+class Alone:
+    """One process with one device, and what every way of using several does unless it says otherwise.
+
+    Args:
+        ranks: the run's processes.
+        precision: in which weights are computed with.
+    """
+
+    name = "none"
+    sharded = False
+    """Whether modules hold whole weights only while they are computed, and the optimiser's state is in parts."""
+
+    def __init__(self, ranks: Ranks | None = None, precision: torch.dtype = torch.float32) -> None:
+        self.ranks = ranks or Ranks()
+        self.precision = precision
+
+    def loading_device(self, device: torch.device) -> torch.device:
+        """Where to load the weights of a model that `lay_out` is then given."""
+        return device
+
+    def lay_out(self, model: nn.Module, classifier: nn.Module, device: torch.device) -> None:
+        """Moves the model's weights to `device` in the run's precision; 4-bit weights stay as they are.
+
+        Args:
+            model: the adapted model.
+            classifier: the classifier inside any wrapper, which holds all weights.
+            device: this process's.
+        """
+        del classifier
+        model.to(device)
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.to(self.precision)
+
+    def make_optimiser(self, model: nn.Module, training: TrainingSpec) -> Optimiser:
+        """The optimiser of what this process has to update."""
+        return make_optimiser(model, training)
+
+    def join_gradients(self) -> None:
+        """Called between the backward passes of a batch and the optimiser's step."""
+
+    def optimiser_state(self, optimiser: Optimiser) -> Any:
+        """The optimiser's state for a checkpoint; of use in the first process alone."""
+        return optimiser.state()
+
+    def restore_optimiser(self, optimiser: Optimiser, state: Any) -> None:
+        """Takes over what `optimiser_state` returned in the first process."""
+        optimiser.restore(state)
+
+    def whole_weights(self, model: nn.Module) -> dict[str, torch.Tensor] | None:
+        """All trained tensors by name, on the CPU, in the first process; None where the model itself holds them."""
+        del model
+        return None
+
+
+class Replicas(Alone):
+    """Every process has all weights, and a share of each batch (distributed data parallel)."""
+
+    name = "ddp"
+
+    def make_optimiser(self, model: nn.Module, training: TrainingSpec) -> Optimiser:
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return make_optimiser(model, training)
+
+    def join_gradients(self) -> None:
+        """Adds up the gradients of all processes, so that each then takes the same step."""
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        for bucket in _buckets(gradients):
+            flat = torch.cat([gradient.flatten() for gradient in bucket])
+            self.ranks.sum(flat)
+            parts = flat.split([gradient.numel() for gradient in bucket])
+            torch._foreach_copy_(
+                bucket, [part.view(gradient.shape) for part, gradient in zip(parts, bucket, strict=True)]
+            )
+
+
+class Shards(Alone):
+    """Every process has a share of each weight and of each batch (fully sharded data parallel, FSDP2).
+
+    A block's weights are brought together in the run's precision while it is computed. The shares of trained weights
+    are kept in float32: they are the optimiser's masters.
+    """
+
+    name = "fsdp"
+    sharded = True
+
+    def loading_device(self, device: torch.device) -> torch.device:
+        """Main memory: no device needs to hold all weights at any time."""
+        del device
+        return torch.device("cpu")
+
+    def lay_out(self, model: nn.Module, classifier: nn.Module, device: torch.device) -> None:
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+        for parameter in model.parameters():
+            if not parameter.requires_grad:
+                parameter.data = parameter.data.to(self.precision)
+        policy = MixedPrecisionPolicy(param_dtype=self.precision, reduce_dtype=torch.float32)
+        mesh = init_device_mesh(device.type, (self.ranks.count,))
+        # The classifier is not sharded as one, since packed batches call its parts, and not itself, one by one.
+        parts = [part for part in classifier.children() if next(part.parameters(), None) is not None]
+        for module in (*transformer_blocks(classifier), *parts):
+            fully_shard(module, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+        for module in classifier.modules():
+            if isinstance(module, FSDPModule):
+                # Losses are weighted by their share of the whole batch, so gradients are added up, not averaged.
+                module.set_gradient_divide_factor(1.0)
+                module.set_force_sum_reduction_for_comms(True)
+
+    def make_optimiser(self, model: nn.Module, training: TrainingSpec) -> Optimiser:
+        """The plain one, on this process's shares as tensors of their own in the same memory."""
+        self._max_norm = training.max_grad_norm
+        self._sharded: list[Any] = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._local = nn.ParameterList(nn.Parameter(parameter.detach().to_local()) for parameter in self._sharded)
+        for sharded, local in zip(self._sharded, self._local, strict=True):
+            local.whole_shape = sharded.shape
+        return MasterAdamW(self._local, training)
+
+    @torch.no_grad()
+    def join_gradients(self) -> None:
+        """Hands this process's share of the gradients to the optimiser, clipped by their norm over all processes.
+
+        The optimiser then finds a smaller norm, and does not clip again.
+        """
+        gradients = []
+        for sharded, local in zip(self._sharded, self._local, strict=True):
+            if sharded.grad is not None:
+                local.grad = sharded.grad.to_local()
+                gradients.append(local.grad)
+                sharded.grad = None
+        squared_norm = torch.nn.utils.get_total_norm(gradients).square()
+        self.ranks.sum(squared_norm)
+        torch._foreach_mul_(gradients, (self._max_norm / (squared_norm.sqrt() + 1e-6)).clamp(max=1.0))
+
+    def optimiser_state(self, optimiser: Optimiser) -> Any:
+        return self.ranks.gather(optimiser.state())
+
+    def restore_optimiser(self, optimiser: Optimiser, state: Any) -> None:
+        optimiser.restore(state[self.ranks.rank])
+
+    def whole_weights(self, model: nn.Module) -> dict[str, torch.Tensor] | None:
+        frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+        weights = {}
+        for name, value in model.state_dict().items():
+            if name not in frozen:
+                whole = _whole(value)
+                if self.ranks.first:
+                    weights[name] = (whole.to(self.precision) if whole.is_floating_point() else whole).cpu()
+        return weights
+
+
+def make_parallel(training: TrainingSpec, ranks: Ranks, precision: torch.dtype) -> Alone:
+    """What the study asks for; with one process alone nothing has to be shared."""
+    kinds = {kind.name: kind for kind in (Alone, Replicas, Shards)}
+    return kinds[training.parallel if ranks.count > 1 else "none"](ranks, precision)
+
+
+def _whole(value: torch.Tensor | DTensor) -> torch.Tensor:
+    from torch.distributed.tensor import DTensor
+
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def _buckets(gradients: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    bucket: list[torch.Tensor] = []
+    filled = 0
+    for gradient in gradients:
+        if bucket and filled + gradient.numel() > BUCKET_ELEMENTS:
+            yield bucket
+            bucket, filled = [], 0
+        bucket.append(gradient)
+        filled += gradient.numel()
+    if bucket:
+        yield bucket

@@ -1,0 +1,100 @@
+"""The processes that train one run together, a device each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tuneoff.study.plan import Place
+
+if TYPE_CHECKING:
+    from tuneoff.data.tokens import Tokens
+
+PATIENCE = timedelta(days=1)
+"""How long one waits for another, which may be writing a large file. The dead are noticed from outside, at once."""
+
+
+class Ranks:
+    """The processes of a run, seen from one of them; of one alone unless told otherwise.
+
+    All of them call the same methods in the same order, apart from `share`.
+
+    Args:
+        place: which of them this one is. Where there are several, they must have met: see `meet`.
+    """
+
+    def __init__(self, place: Place | None = None) -> None:
+        place = place or Place()
+        self.rank, self.count = place.rank, place.ranks
+
+    @classmethod
+    def meet(cls, place: Place, device: torch.device) -> Ranks:
+        """Waits for all the others and connects with them: through gloo, for tensors on GPUs through NCCL."""
+        if place.ranks > 1:
+            from torch import distributed
+
+            for library in ("GLOO", "NCCL"):  # they are all on this machine, which may have no other network
+                os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+            distributed.init_process_group(
+                "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl",
+                store=distributed.FileStore(place.meeting_file, place.ranks),  # type: ignore[attr-defined]
+                rank=place.rank,
+                world_size=place.ranks,
+                timeout=PATIENCE,
+            )
+        return cls(place)
+
+    def part(self) -> None:
+        """Ends the connection; to be left out after a failure, where the others no longer answer."""
+        if self.count > 1:
+            torch.distributed.destroy_process_group()
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes files and reports."""
+        return self.rank == 0
+
+    def share(self, tokens: Tokens, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This process's rows of a batch. No two shares differ by more than one row, nor much in tokens.
+
+        Rows are dealt out longest first, and every other round in the opposite order.
+        """
+        if self.count == 1:
+            return rows
+        longest_first = np.argsort(-tokens.lengths[rows], kind="stable")
+        turn, seat = np.divmod(np.arange(len(rows)), self.count)
+        dealt_to = np.where(turn % 2 == 0, seat, self.count - 1 - seat)
+        share: NDArray[np.int64] = rows[longest_first[dealt_to == self.rank]]
+        return share
+
+    def sum(self, tensor: torch.Tensor) -> None:
+        """Replaces a tensor by its sum over all processes."""
+        if self.count > 1:
+            torch.distributed.all_reduce(tensor)
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes, by rank, in the first one; nothing in the others."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.count if self.first else None
+        torch.distributed.gather_object(value, values)
+        return values or []
+
+    def first_says(self, answers: Sequence[bool]) -> list[bool]:
+        """The answers of the first process, whatever this one's are."""
+        if self.count == 1:
+            return list(answers)
+        told = torch.tensor(answers, dtype=torch.uint8)
+        torch.distributed.broadcast(told, src=0)
+        return [bool(answer) for answer in told]
+
+    def wait(self) -> None:
+        """Waits until all have come here."""
+        self.sum(torch.zeros(()))

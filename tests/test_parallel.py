@@ -1,0 +1,464 @@
+"""One run in several processes: the same result as in one, whole files, and nothing left behind when one dies."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import torch
+
+import tuneoff as api
+from conftest import study_toml
+from test_engines import PACKED, PADDED, TOKENS, classifier
+from tuneoff.data.tokens import Tokens
+from tuneoff.methods import registry
+from tuneoff.models.load import LoadedModel
+from tuneoff.spec import ExecutionSpec, TrainingSpec
+from tuneoff.study import group
+from tuneoff.study.plan import Outcome, Place, Run, RunTask
+from tuneoff.study.process import ForkServer
+from tuneoff.study.run import Silent
+from tuneoff.training.checkpoint import Checkpoints
+from tuneoff.training.dropout import Dropout
+from tuneoff.training.engine import Engine, Step
+from tuneoff.training.engines import make_engine
+from tuneoff.training.parallel import make_parallel
+from tuneoff.training.ranks import Ranks
+
+CPU = torch.device("cpu")
+RANKS = 2
+Weights = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One small training."""
+
+    kind: str
+    method: str
+    parallel: str
+    precision: torch.dtype = torch.float32
+    checkpointing: bool = False
+    micro_batch: int | None = None
+
+    def __str__(self) -> str:
+        extras = [str(self.precision)[6:], "checkpointing" * self.checkpointing, f"micro{self.micro_batch}"]
+        return "-".join([self.kind, self.method, self.parallel, *extras])
+
+
+PLAIN: dict[str, Any] = {}
+TRAININGS: list[tuple[str, str, dict[str, Any]]] = [
+    ("bert", "full", PLAIN),
+    ("bert", "lora", PLAIN),
+    ("bert", "ia3", PLAIN),  # its vectors have one row, so that a shard of them is empty
+    ("llama", "full", PLAIN),
+    ("llama", "lora", PLAIN),
+    ("albert", "full", PLAIN),  # one block, called again and again
+    ("deberta-v2", "full", PLAIN),  # padded
+    ("deberta-v2", "head_only", PLAIN),
+    ("bert", "full", {"checkpointing": True}),
+    ("bert", "lora", {"checkpointing": True}),
+    ("bert", "full", {"micro_batch": 1}),
+    ("bert", "full", {"precision": torch.bfloat16}),
+    ("bert", "lora", {"precision": torch.bfloat16}),
+]
+CASES = [Case(kind, method, parallel, **options) for parallel in ("ddp", "fsdp") for kind, method, options in TRAININGS]
+
+# Batches of 4, 3, 1 and 2 sequences: with an odd one out, and with one process that has none.
+SCHEDULE: list[Step] = [
+    (np.array(rows), 1e-3) for rows in ([0, 2, 4, 5], [1, 3, 6], [7], [8, 9], [2, 1, 0, 3], [5, 2, 8])
+]
+
+
+def make(case: Case, ranks: Ranks, dropout: bool = False) -> Engine:
+    loaded = classifier(case.kind, (PACKED | PADDED)[case.kind])
+    heads = [name for name in ("classifier", "score") if hasattr(loaded.model, name)]
+    loaded = LoadedModel.of(loaded.model, tuple(heads))
+    torch.manual_seed(3)
+    model = registry()[case.method].model_validate({"method": case.method}).adapt(loaded)
+    training = TrainingSpec.model_validate(
+        {
+            "batch_size": 4,
+            "parallel": case.parallel,
+            "gradient_checkpointing": case.checkpointing,
+            "max_grad_norm": 0.5,  # below the norms of most steps
+            "weight_decay": 1.0,  # so that it shows which weights are decayed
+        }
+    )
+    parallel = make_parallel(training, ranks, case.precision)
+    engine = make_engine(model, loaded, training, CPU, case.precision, case.micro_batch, parallel)
+    if not dropout:
+        for module in model.modules():
+            if isinstance(module, Dropout | torch.nn.Dropout):
+                module.p = 0.0
+    return engine
+
+
+def trained_weights(engine: Engine) -> Weights:
+    held = {name: value.detach() for name, value in engine.model.named_parameters() if value.requires_grad}
+    whole = engine.parallel.whole_weights(engine.model)
+    return {name: (held if whole is None else whole)[name] for name in held} if whole != {} else {}
+
+
+def train(case: Case, ranks: Ranks) -> tuple[Weights, Any, float]:
+    """Trained weights (in the first process), logits and mean loss."""
+    engine = make(case, ranks)
+    list(engine.steps(TOKENS, SCHEDULE))
+    loss = engine.mean_loss()
+    return trained_weights(engine), engine.logits(TOKENS), loss
+
+
+def resumes_to_the_bit(parallel: str, ranks: Ranks, folder: Path) -> bool:
+    """Whether training with dropout ends in the same logits where it goes on from a checkpoint."""
+    case = Case("bert", "full", parallel)
+    straight = make(case, ranks, dropout=True)
+    list(straight.steps(TOKENS, SCHEDULE))
+    begun = make(case, ranks, dropout=True)
+    list(begun.steps(TOKENS, SCHEDULE[:2]))
+    checkpoints = Checkpoints(folder, parallel, 1, begun.parallel)
+    checkpoints.save(begun, {"done": 2})
+    resumed = make(case, ranks, dropout=True)
+    saved = checkpoints.load(4)
+    assert saved is not None
+    resumed.restore(saved["engine"])
+    list(resumed.steps(TOKENS, SCHEDULE[saved["done"] :]))
+    same_loss = abs(straight.mean_loss() - resumed.mean_loss()) < 1e-6
+    return same_loss and np.array_equal(straight.logits(TOKENS), resumed.logits(TOKENS))
+
+
+def drops(ranks: Ranks) -> torch.Tensor:
+    """What this process's dropout leaves of ones."""
+    engine = make(Case("bert", "full", "ddp"), ranks, dropout=True)
+    dropout = next(module for module in engine.model.modules() if isinstance(module, Dropout))
+    return dropout.train()(torch.ones(1000))
+
+
+def in_one_of_two(place: Place, folder: Path, connection: Connection) -> None:
+    """Entry point of each of two processes: trains all cases and sends what came out."""
+    torch.set_num_threads(1)
+    ranks = Ranks.meet(place, CPU)
+    results = {str(case): train(case, ranks) for case in CASES}
+    resumed = {parallel: resumes_to_the_bit(parallel, ranks, folder) for parallel in ("ddp", "fsdp")}
+    dropped = ranks.gather(drops(ranks))
+    ranks.part()
+    torch.save({"results": results, "resumed": resumed, "dropped": dropped}, folder / f"rank{place.rank}.pt")
+    connection.send("done")
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of two processes that train together has found."""
+    folder = tmp_path_factory.mktemp("ranks")
+    server = ForkServer()
+    server.warm_up()
+    context = server.context
+    processes = []
+    for rank in range(RANKS):
+        receiver, sender = context.Pipe(duplex=False)
+        place = Place(rank, RANKS, str(folder / "meeting"))
+        process = context.Process(target=in_one_of_two, args=(place, folder, sender), daemon=True)
+        process.start()
+        sender.close()
+        processes.append((process, receiver))
+    for process, receiver in processes:
+        assert receiver.poll(120)
+        assert receiver.recv() == "done"
+        process.join()
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in range(RANKS)]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many as each of the two processes has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_two_processes_train_like_one(case: Case, two_processes: list[dict[str, Any]]) -> None:
+    weights, logits, loss = train(Case(**{**case.__dict__, "parallel": "none"}), Ranks())
+    (first, first_logits, first_loss), (_, second_logits, second_loss) = (
+        found["results"][str(case)] for found in two_processes
+    )
+    exact = case.precision == torch.float32
+    assert {name: value.dtype for name, value in first.items()} == {name: w.dtype for name, w in weights.items()}
+    if exact:
+        torch.testing.assert_close(first, weights, rtol=1e-4, atol=1e-5)
+    ours, alone = (torch.cat([w.flatten().float() for _, w in sorted(found.items())]) for found in (first, weights))
+    assert (ours - alone).norm() / alone.norm() < (1e-5 if exact else 0.01)
+    np.testing.assert_allclose(first_logits, logits, atol=1e-5 if exact else 0.02)
+    assert first_loss == pytest.approx(loss, rel=1e-5 if exact else 2e-3)
+    np.testing.assert_array_equal(first_logits, second_logits)
+    assert first_loss == second_loss
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_resumed_training_ends_in_the_same_bits(parallel: str, two_processes: list[dict[str, Any]]) -> None:
+    assert all(found["resumed"][parallel] for found in two_processes)
+
+
+def test_each_process_drops_other_elements_every_time_the_same(two_processes: list[dict[str, Any]]) -> None:
+    first, second = two_processes[0]["dropped"]
+    assert torch.equal(first, drops(Ranks()))
+    assert not torch.equal(first, second)
+    assert (second == 0).float().mean().item() == pytest.approx(0.1, abs=0.03)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+@pytest.mark.parametrize("size", [1, 2, 7, 16])
+def test_shares_are_even_in_rows_and_in_tokens(count: int, size: int) -> None:
+    lengths = np.random.default_rng(size).integers(1, 500, size=size)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    tokens = Tokens(np.zeros(offsets[-1], np.int32), offsets, np.zeros(size, np.int64))
+    rows = np.random.default_rng(0).permutation(size)
+    shares = [Ranks(Place(rank, count)).share(tokens, rows) for rank in range(count)]
+    assert sorted(np.concatenate(shares)) == list(range(size))
+    sizes = [len(share) for share in shares]
+    assert max(sizes) - min(sizes) <= 1
+    totals = [lengths[share].sum() for share in shares]
+    assert max(totals) - min(totals) <= lengths.max()
+
+
+# Whole studies.
+
+ARMS = ["full", 'method = "lora"\ndropout = 0.0', "head_only"]
+QLORA = 'method = "qlora"\ndropout = 0.0'
+DEVICES = f"execution.devices_per_run={RANKS}"
+ONE_CORE = "execution.cores=1"
+
+
+@pytest.fixture(scope="module")
+def studies(
+    steady_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, api.StudyResults]:
+    """The same study in one process a run, and in two: 144 examples, 13 a step, so that the last batch holds one.
+
+    One of them goes through the command line.
+    """
+    folder = tmp_path_factory.mktemp("studies")
+    found = {}
+    for parallel, arms in {"none": [*ARMS, QLORA], "ddp": [*ARMS, QLORA], "fsdp": ARMS}.items():
+        study = study_toml(
+            steady_model, data_files, arms, seeds=1, batch_size=13, precision='"fp32"', parallel=f'"{parallel}"'
+        )
+        (folder / f"{parallel}.toml").write_text(study)
+        if parallel == "fsdp":
+            command = [sys.executable, "-m", "tuneoff", "run", "fsdp.toml", "--out", "fsdp", "--set", DEVICES]
+            command += ["--set", ONE_CORE]
+            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+            found[parallel] = api.load_results(folder / parallel)
+        else:
+            spec = api.load_study(folder / f"{parallel}.toml", [ONE_CORE, DEVICES][: 1 if parallel == "none" else 2])
+            found[parallel] = api.run_study(spec, folder / parallel)
+        assert found[parallel].failed == []
+    return found
+
+
+def logits_of(results: api.StudyResults, run: dict[str, Any]) -> Any:
+    path = results.folder / "runs" / run["run_id"] / "predictions.parquet"
+    return np.stack(pd.read_parquet(path)["logits"].tolist())
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_study_on_two_devices_finds_what_one_device_finds(
+    parallel: str, studies: dict[str, api.StudyResults]
+) -> None:
+    for run in studies[parallel].runs:
+        alone = studies["none"].of_arm(run["arm"])[0]
+        np.testing.assert_allclose(logits_of(studies[parallel], run), logits_of(studies["none"], alone), atol=2e-4)
+        for score in ("test_accuracy", "validation_accuracy", "parameters", "steps", "checkpoint_bytes"):
+            assert run[score] == alone[score], score
+        for entry, expected in zip(run["curve"], alone["curve"], strict=True):
+            assert entry["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-4)
+        assert (run["devices"], alone["devices"]) == (RANKS, 1)
+        assert run["engine"]["parallel"] == parallel
+        assert "several devices" in run["engine"]["why_no_graph"]
+        assert run["peak_memory_bytes"]["train"] > 0
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_models_from_two_devices_predict_what_was_stored(
+    parallel: str, studies: dict[str, api.StudyResults], data_files: Path
+) -> None:
+    from peft import AutoPeftModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    results = studies[parallel]
+    texts = pd.read_csv(data_files / "test.csv")["text"].tolist()
+    tokenizer = AutoTokenizer.from_pretrained(results.spec.model.id)
+    batch = tokenizer(texts, padding=True, return_tensors="pt", return_token_type_ids=False)
+    loaders: dict[str, Any] = {
+        "full": lambda folder: AutoModelForSequenceClassification.from_pretrained(folder / "model"),
+        "lora": lambda folder: AutoPeftModelForSequenceClassification.from_pretrained(folder / "adapter"),
+    }
+    for arm, load in loaders.items():
+        run = results.of_arm(arm)[0]
+        folder = results.folder / "runs" / run["run_id"]
+        with torch.no_grad():
+            logits = load(folder).eval()(**batch).logits.float()
+        np.testing.assert_allclose(logits.numpy(), logits_of(results, run), atol=1e-3)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"result.json", "predictions.parquet", "log.txt", "log-1.txt", "adapter"}
+    saved = [
+        torch.cat([value.flatten() for _, value in sorted(_read(results_of, "head_only").items())])
+        for results_of in (studies["none"], results)
+    ]
+    torch.testing.assert_close(saved[0], saved[1], rtol=1e-4, atol=1e-5)
+
+
+def _read(results: api.StudyResults, arm: str) -> Weights:
+    from safetensors.torch import load_file
+
+    run = results.of_arm(arm)[0]
+    return load_file(results.folder / "runs" / run["run_id"] / "adapter" / "trained.safetensors")
+
+
+class Killer(Silent):
+    """Kills one of a run's processes once steps are reported."""
+
+    def __init__(self, log: str) -> None:
+        self.log = log
+        self.killed = False
+
+    def step(self, steps: int) -> None:
+        if steps and not self.killed:
+            for process in psutil.Process().children(recursive=True):
+                if any(Path(file.path).name == self.log for file in process.open_files()):
+                    process.kill()
+                    self.killed = True
+
+    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+        del run, result
+        self.left = [process.pid for process in psutil.Process().children(recursive=True) if _has_log(process)]
+
+
+def _has_log(process: psutil.Process) -> bool:
+    try:
+        return any(Path(file.path).suffix == ".txt" for file in process.open_files())
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize(("log", "who"), [("log.txt", "process 1 of 2"), ("log-1.txt", "process 2 of 2")])
+def test_a_run_fails_with_the_process_that_dies(
+    log: str, who: str, steady_model: Path, data_files: Path, tmp_path: Path
+) -> None:
+    study = study_toml(steady_model, data_files, ["head_only"], seeds=1, epochs=2000, parallel='"ddp"')
+    (tmp_path / "study.toml").write_text(study)
+    killer = Killer(log)
+    results = api.run_study(api.load_study(tmp_path / "study.toml", [DEVICES]), tmp_path / "out", killer)
+    assert killer.killed
+    (run,) = results.runs
+    assert run["status"] == "failed"
+    assert run["error"].startswith(f"{who}: the run's process was killed by SIGKILL")
+    assert "its log ends: head_only" in run["error"]
+    assert killer.left == []
+
+
+class Interrupter(Silent):
+    """Presses Ctrl-C after a number of steps."""
+
+    def __init__(self, after: int) -> None:
+        self._left = after
+
+    def step(self, steps: int) -> None:
+        self._left -= steps
+        if self._left <= 0 and steps:
+            self._left = sys.maxsize
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
+    study = study_toml(tiny_model, data_files, ["lora"], seeds=1, epochs=6, parallel='"ddp"')
+    (tmp_path / "study.toml").write_text(study)
+    spec = api.load_study(tmp_path / "study.toml", [DEVICES])
+    with pytest.raises(KeyboardInterrupt):
+        api.run_study(spec, tmp_path / "interrupted", Interrupter(after=10))
+    (stopped,) = api.load_results(tmp_path / "interrupted").failed
+    assert stopped["status"] == "interrupted"
+    resumed, straight = (api.run_study(spec, tmp_path / out) for out in ("interrupted", "straight"))
+    assert [results.runs[0]["resumed"] for results in (resumed, straight)] == [True, False]
+    np.testing.assert_array_equal(logits_of(resumed, resumed.runs[0]), logits_of(straight, straight.runs[0]))
+
+
+class Scripted:
+    """Stands in for `RunProcess`: ends with what the script says."""
+
+    def __init__(self, script: dict[int, Outcome | None], task: Any) -> None:
+        self._outcome = script[task.place.rank]
+
+    def poll(self) -> tuple[int | None, Outcome | None]:
+        return None, self._outcome
+
+
+OK = Outcome({"status": "ok"})
+OOM = Outcome({"status": "oom", "error": "CUDA out of memory"}, failed_at=1.0)
+LOST = Outcome({"status": "failed", "error": "Connection closed by peer"}, failed_at=2.0)
+KILLED = Outcome({"status": "failed", "error": "killed"})
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "error"),
+    [
+        ({0: OK, 1: OK}, "ok", None),
+        ({0: LOST, 1: OOM}, "oom", "process 2 of 2: CUDA out of memory"),
+        ({0: LOST, 1: KILLED}, "failed", "process 2 of 2: killed"),
+        ({0: None, 1: KILLED}, "failed", "process 2 of 2: killed"),
+        ({0: OOM, 1: OOM}, "oom", "CUDA out of memory"),
+    ],
+)
+def test_a_group_tells_cause_from_consequence(
+    script: dict[int, Outcome | None], status: str, error: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "RunProcess", lambda _server, task, _gpu: Scripted(script, task))
+    monkeypatch.setattr(group, "GRACE_SECONDS", 0.0)
+    arm = registry()["full"].model_validate({"method": "full"})
+    execution = ExecutionSpec(devices_per_run=RANKS)
+    here = Path()
+    task = RunTask(Run("run", arm, 0), TrainingSpec(), execution, here, here, here, 2, 0, keep_model=True, on_cpu=True)
+    watched = group.RunGroup(ForkServer(), task)
+    watched.poll()
+    _, outcome = watched.poll()
+    assert outcome is not None
+    assert (outcome.result["status"], outcome.result.get("error")) == (status, error)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["training.parallel=fsdp", DEVICES], "arm 'qlora': training.parallel = 'fsdp' cannot share out 4-bit weights"),
+        ([DEVICES], "execution.devices_per_run above 1 needs training.parallel"),
+        (["training.parallel=fsdp", "training.compile=true"], "compile and parallel = 'fsdp'"),
+        (["training.parallel=zero"], "training.parallel"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    settings: list[str], expected: str, tiny_model: Path, data_files: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, ["full", QLORA]))
+    with pytest.raises(api.UserError, match=re.escape(expected)) as raised:
+        api.run_study(api.load_study(tmp_path / "study.toml", settings), tmp_path / "out")
+    assert len(str(raised.value).splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
+
+
+def test_gpus_are_taken_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tuneoff.study.executors.local import LocalExecutor
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3,4,5,7")
+    executor = LocalExecutor(ExecutionSpec(devices_per_run=2), on_cpu=False)
+    assert list(executor._free) == ["0,3", "4,5"]
