@@ -388,7 +388,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tiny_model: Path, data_file
     spec = api.load_study(tmp_path / "study.toml", [DEVICES])
     with pytest.raises(KeyboardInterrupt):
         api.run_study(spec, tmp_path / "interrupted", Interrupter(after=10))
-    (stopped,) = api.load_results(tmp_path / "interrupted").failed
+    (stopped,) = api.load_results(tmp_path / "interrupted").runs
     assert stopped["status"] == "interrupted"
     resumed, straight = (api.run_study(spec, tmp_path / out) for out in ("interrupted", "straight"))
     assert [results.runs[0]["resumed"] for results in (resumed, straight)] == [True, False]
