@@ -279,3 +279,35 @@ def test_own_attention_in_a_graph_follows_bounds_and_seed() -> None:
         torch.cuda.synchronize()
         for graphed, eager in zip(captured, step(), strict=True):
             assert torch.equal(graphed, eager)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices")
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.1), ("fp32", 0.01)])
+def test_a_study_on_two_gpus_finds_what_one_gpu_finds(
+    precision: str, tolerance: float, steady_model: Any, data_files: Any, tmp_path: Any
+) -> None:
+    import pandas as pd
+
+    import tuneoff
+
+    arms = ['method = "full"\nlearning_rate = 3e-4', 'method = "lora"\ndropout = 0.0', "ia3", "head_only"]
+    found = {}
+    for parallel, devices in (("none", 1), ("ddp", 2), ("fsdp", 2)):
+        chosen = arms if parallel == "fsdp" else [*arms, 'method = "qlora"\ndropout = 0.0']
+        settings = {"batch_size": 13, "device": '"cuda"', "precision": f'"{precision}"', "parallel": f'"{parallel}"'}
+        (tmp_path / "study.toml").write_text(study_toml(steady_model, data_files, chosen, seeds=1, **settings))
+        spec = tuneoff.load_study(tmp_path / "study.toml", [f"execution.devices_per_run={devices}"])
+        results = tuneoff.run_study(spec, tmp_path / parallel)
+        assert results.failed == []
+        for run in results.runs:
+            predictions = pd.read_parquet(results.folder / "runs" / run["run_id"] / "predictions.parquet")
+            found[parallel, run["arm"]] = run, np.stack(predictions["logits"].tolist())
+    for (parallel, arm), (run, logits) in found.items():
+        if parallel == "none":
+            continue
+        alone, expected = found["none", arm]
+        assert run["devices"] == 2
+        assert run["engine"]["step"] == "eager"
+        assert run["memory_kind"] == "cuda_allocated"
+        assert run["curve"][-1]["train_loss"] == pytest.approx(alone["curve"][-1]["train_loss"], rel=tolerance), arm
+        assert np.linalg.norm(logits - expected) / np.linalg.norm(expected) < tolerance, (parallel, arm)
