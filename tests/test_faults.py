@@ -459,6 +459,15 @@ def test_other_files_that_are_damaged_are_written_again(
     assert results.runs == api.load_results(reference).runs
 
 
+@pytest.fixture(scope="module")
+def interrupted(study_file: StudyFile, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A study whose only run was interrupted, and its folder."""
+    study, out = study_file(epochs=4), tmp_path_factory.mktemp("interrupted") / "out"
+    with pytest.raises(KeyboardInterrupt):
+        api.run_study(api.load_study(study), out, Witness({"lora": lambda _: os.kill(os.getpid(), signal.SIGINT)}))
+    return study, out
+
+
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
@@ -470,19 +479,29 @@ def test_other_files_that_are_damaged_are_written_again(
     ids=["truncated", "empty", "flipped bit", "something else"],
 )
 def test_a_damaged_checkpoint_is_left_out(
-    damage: Callable[[Path], Any], why: str, study_file: StudyFile, tmp_path: Path
+    damage: Callable[[Path], Any], why: str, interrupted: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    spec = api.load_study(study_file(epochs=4))
-    with pytest.raises(KeyboardInterrupt):
-        api.run_study(spec, tmp_path, Witness({"lora": lambda _: os.kill(os.getpid(), signal.SIGINT)}))
-    (checkpoint,) = tmp_path.glob("runs/*/checkpoint.pt")
+    study, folder = interrupted
+    shutil.copytree(folder, tmp_path / "out")
+    (checkpoint,) = tmp_path.glob("out/runs/*/checkpoint.pt")
     damage(checkpoint)
-    (run,) = api.run_study(spec, tmp_path).runs
+    (run,) = api.run_study(api.load_study(study), tmp_path / "out").runs
     assert run["status"] == "ok"
     assert not run["resumed"]
     log = (checkpoint.parent / "log.txt").read_text()
     assert f"checkpoint.pt is left out, and the run starts anew: {why}" in log
     assert "goes on after step" not in log
+
+
+@pytest.mark.parametrize("every", ["epoch", "0.2s"])
+def test_checkpoints_come_every_epoch_or_so_often(every: str, study_file: StudyFile, tmp_path: Path) -> None:
+    found: list[bool] = []
+    spec = api.load_study(study_file(epochs=4), [f"execution.checkpoint_every={every}"])
+    witness = Witness({"lora": lambda _: found.append(bool(list(tmp_path.glob("runs/*/checkpoint.pt"))))}, after=30)
+    (run,) = api.run_study(spec, tmp_path, witness).runs
+    assert found == [True]
+    assert run["checkpoint_seconds"] > 0
+    assert not list(tmp_path.glob("runs/*/checkpoint.pt"))
 
 
 @pytest.mark.parametrize("checkpoint_every", ["1", "1000"], ids=["at a checkpoint", "later"])

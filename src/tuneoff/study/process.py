@@ -22,6 +22,8 @@ from tuneoff.quantities import parse_bytes, parse_seconds
 from tuneoff.study.interruption import SIGNALS
 from tuneoff.study.plan import Outcome, RunTask
 
+EXIT_SECONDS = 10.0
+"""How long a process that has no connection to its driver any more may take to end."""
 LOG_LINES = 3
 LOG_BYTES = 1 << 16
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
@@ -94,6 +96,8 @@ class RunProcess:
                     return steps, message
                 steps = message
         except (EOFError, OSError):
+            self._process.join(EXIT_SECONDS)
+            self._process.kill()
             self._process.join()
             alive = False
         if not alive:

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -91,9 +90,9 @@ def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -
     except UserError as error:
         status, message = "failed", str(error)
     except Exception as error:
-        with suppress(OSError):  # the log may be what cannot be written
-            traceback.print_exc()
         stops_study = is_disk_trouble(error)
+        if not stops_study:  # the log may be what cannot be written
+            traceback.print_exc()
         status, message = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
         if isinstance(error, MemoryError) or NO_MAIN_MEMORY in str(error):
             status, message = "oom", "main memory is exhausted"
