@@ -15,7 +15,7 @@ from tuneoff.training.optimiser import BETAS, EPSILON, is_decayed
 if TYPE_CHECKING:
     from tuneoff.spec import TrainingSpec
 
-CHUNK = 2048
+CHUNK = 1024
 """Elements of one tensor that a program of the kernels handles."""
 FOLD = 8192
 
