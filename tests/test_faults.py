@@ -179,7 +179,7 @@ def test_a_run_that_hangs_is_ended_in_time(study_file: StudyFile, tmp_path: Path
     (run,) = api.run_study(spec, tmp_path, Witness({"hangs": send(signal.SIGSTOP)})).runs
     assert run["status"] == "timeout"
     assert run["error"] == "took longer than execution.max_run_time = 6s"
-    assert 6 < time.monotonic() - began < 20
+    assert 6 < time.monotonic() - began < 30
     assert run_processes(os.getpid()) == []
 
 
