@@ -149,17 +149,21 @@ class Shards(Alone):
     def join_gradients(self) -> None:
         """Hands this process's share of the gradients to the optimiser, clipped by their norm over all processes.
 
-        The optimiser then finds a smaller norm, and does not clip again.
+        The optimiser then finds a smaller norm, and does not clip again. Weights with fewer rows than there are
+        processes have no share in some of them, which may have none at all.
         """
         gradients = []
         for sharded, local in zip(self._sharded, self._local, strict=True):
-            if sharded.grad is not None:
+            if sharded.grad is not None and local.numel():
                 local.grad = sharded.grad.to_local()
                 gradients.append(local.grad)
-                sharded.grad = None
-        squared_norm = torch.nn.utils.get_total_norm(gradients).square()
+            sharded.grad = None
+        squared_norm = torch.zeros((), device=self._local[0].device)
+        if gradients:
+            squared_norm += torch.nn.utils.get_total_norm(gradients).square()
         self.ranks.sum(squared_norm)
-        torch._foreach_mul_(gradients, (self._max_norm / (squared_norm.sqrt() + 1e-6)).clamp(max=1.0))
+        if gradients:
+            torch._foreach_mul_(gradients, (self._max_norm / (squared_norm.sqrt() + 1e-6)).clamp(max=1.0))
 
     def optimiser_state(self, optimiser: Optimiser) -> Any:
         return self.ranks.gather(optimiser.state())
