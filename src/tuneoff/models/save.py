@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, Any
 from tuneoff.files import replacing_directory
 
 if TYPE_CHECKING:
+    import peft
     from torch import nn
 
 
-def save_trained(model: nn.Module, run_folder: Path, source: Path) -> Path:
+def save_trained(model: nn.Module, run_folder: Path, source: Path, base_model: str) -> Path:
     """Saves the trained weights as a user of the field would expect them.
 
     A peft model becomes `adapter/`, which `peft.AutoPeftModelForSequenceClassification` loads; a model trained
     whole becomes `model/` with its tokenizer, which transformers' Auto classes load; anything else becomes
     `adapter/trained.safetensors`, the trained tensors by their names in the model.
+
+    Args:
+        model: trained.
+        run_folder: where the folder is made.
+        source: the folder that the pretrained model was loaded from.
+        base_model: what an adapter calls that model; those who load the adapter look there.
 
     Returns:
         The folder that was written, atomically.
@@ -29,6 +36,7 @@ def save_trained(model: nn.Module, run_folder: Path, source: Path) -> Path:
     target = run_folder / ("model" if whole else "adapter")
     with replacing_directory(target) as folder:
         if isinstance(model, peft.PeftModel):
+            _name_base_model(model, base_model)
             model.save_pretrained(str(folder), save_embedding_layers=False)
         elif whole:
             trained: Any = model
@@ -39,3 +47,10 @@ def save_trained(model: nn.Module, run_folder: Path, source: Path) -> Path:
             tensors = {name: value.detach().cpu() for name, value in model.named_parameters() if value.requires_grad}
             save_file(tensors, folder / "trained.safetensors")
     return target
+
+
+def _name_base_model(model: peft.PeftModel, name: str) -> None:
+    base = model.get_base_model()
+    base.name_or_path = base.config.name_or_path = name
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = name

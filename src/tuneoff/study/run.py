@@ -135,6 +135,7 @@ def _task(run: Run, spec: StudySpec, prepared: PreparedStudy, store: Store, on_c
         num_labels=len(prepared.prepared.label_names),
         pad_token_id=prepared.prepared.pad_token_id,
         keep_model=spec.keep_models,
+        base_model=str(prepared.model_folder.resolve()),
         on_cpu=on_cpu,
     )
 

@@ -159,7 +159,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
     with watch.timing("eval"):
         logits = engine.logits(tokens["test"])
     eval_peak = peak.peak_bytes()
-    artefact = save_trained(model, task.run_folder, task.model_folder)
+    artefact = save_trained(model, task.run_folder, task.model_folder, task.base_model)
     checkpoint_bytes = folder_bytes(artefact)
     if not task.keep_model:
         shutil.rmtree(artefact)
