@@ -111,16 +111,14 @@ def _carry_out(
     interruption: Interruption,
 ) -> None:
     from tuneoff.study.executors import EXECUTORS
-    from tuneoff.training.device import choose_device
 
-    on_cpu = choose_device(spec.training).type == "cpu"
-    with EXECUTORS[spec.execution.executor](spec.execution, on_cpu) as executor:
+    with EXECUTORS[spec.execution.executor](spec.execution, spec.training) as executor:
         check_arms(spec, prepared.model_folder, len(prepared.prepared.label_names), prepared.prepared.pad_token_id)
         prepared.save()
         store.write_study(spec, environment(), runs)
         steps = total_steps(prepared.prepared.sizes["train"], spec.training)
         listener.planned(len(runs), len(runs) - len(left), len(left) * steps)
-        tasks = [_task(run, spec, prepared, store, on_cpu) for run in left]
+        tasks = [_task(run, spec, prepared, store, executor.on_cpu) for run in left]
         Driver(executor, store, prepared.data_folder, steps, listener, interruption).carry_out(tasks)
 
 

@@ -13,7 +13,7 @@ from tuneoff.study.executors.base import Event, Executor
 from tuneoff.study.process import ForkServer, RunProcess
 
 if TYPE_CHECKING:
-    from tuneoff.spec import ExecutionSpec
+    from tuneoff.spec import ExecutionSpec, TrainingSpec
     from tuneoff.study.plan import RunTask
 
 POLL_SECONDS = 0.1
@@ -23,9 +23,12 @@ POLL_SECONDS = 0.1
 class LocalExecutor(Executor):
     """A slot a worker; on GPUs each slot belongs to one of them."""
 
-    def __init__(self, execution: ExecutionSpec, on_cpu: bool) -> None:
-        super().__init__(execution, on_cpu)
-        gpus: list[str | None] = [None] if on_cpu else list(visible_gpus())
+    def __init__(self, execution: ExecutionSpec, training: TrainingSpec) -> None:
+        from tuneoff.training.device import choose_device
+
+        super().__init__(execution, training)
+        self.on_cpu = choose_device(training).type == "cpu"
+        gpus: list[str | None] = [None] if self.on_cpu else list(visible_gpus())
         workers = len(gpus) if execution.workers == "auto" else execution.workers
         self._shared = workers > len(gpus)
         self._cores = execution.cores or max(1, usable_cores() // workers)
