@@ -44,7 +44,7 @@ lint: .venv/installed-dev
 	@touch $@
 
 .venv/installed-dev: .venv/torch
-	@$(PIP) --editable ".[quickstart,hub,dev]"
+	@$(PIP) --editable ".[quickstart,hub,cluster,dev]"
 	@touch $@ .venv/installed
 
 clean:

@@ -429,7 +429,19 @@ def test_a_group_tells_cause_from_consequence(
     arm = registry()["full"].model_validate({"method": "full"})
     execution = ExecutionSpec(devices_per_run=RANKS)
     here = Path()
-    task = RunTask(Run("run", arm, 0), TrainingSpec(), execution, here, here, here, 2, 0, keep_model=True, on_cpu=True)
+    task = RunTask(
+        Run("run", arm, 0),
+        TrainingSpec(),
+        execution,
+        here,
+        here,
+        here,
+        2,
+        0,
+        keep_model=True,
+        base_model="",
+        on_cpu=True,
+    )
     watched = group.RunGroup(ForkServer(), task)
     watched.poll()
     _, outcome = watched.poll()
@@ -457,8 +469,8 @@ def test_what_does_not_go_together_is_refused(
 
 
 def test_gpus_are_taken_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tuneoff.study.executors.local import LocalExecutor
+    from tuneoff.measure.environment import visible_gpus
+    from tuneoff.study.executors.local import in_groups
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3,4,5,7")
-    executor = LocalExecutor(ExecutionSpec(devices_per_run=2), on_cpu=False)
-    assert list(executor._free) == ["0,3", "4,5"]
+    assert in_groups(visible_gpus(), 2) == ["0,3", "4,5"]

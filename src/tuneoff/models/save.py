@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from tuneoff.files import replacing_directory
 
 if TYPE_CHECKING:
+    import peft
     import torch
     from torch import nn
 
 
 def save_trained(
-    model: nn.Module, run_folder: Path, source: Path, weights: dict[str, torch.Tensor] | None = None
+    model: nn.Module, run_folder: Path, source: Path, base_model: str, weights: dict[str, torch.Tensor] | None = None
 ) -> Path:
     """Saves the trained weights as a user of the field would expect them.
 
@@ -22,9 +23,10 @@ def save_trained(
     `adapter/trained.safetensors`, the trained tensors by their names in the model.
 
     Args:
-        model: as trained.
-        run_folder: where to.
-        source: the model folder that it was loaded from.
+        model: trained.
+        run_folder: where the folder is made.
+        source: the folder that the pretrained model was loaded from.
+        base_model: what an adapter calls that model; those who load the adapter look there.
         weights: the trained tensors by name, where `model` holds only shares of them.
 
     Returns:
@@ -38,6 +40,7 @@ def save_trained(
     target = run_folder / ("model" if whole else "adapter")
     with replacing_directory(target) as folder:
         if isinstance(model, peft.PeftModel):
+            _name_base_model(model, base_model)
             model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=weights)
         elif whole:
             trained: Any = model
@@ -50,3 +53,10 @@ def save_trained(
             tensors = {name: held[name].detach().cpu() for name in names}
             save_file(tensors, folder / "trained.safetensors")
     return target
+
+
+def _name_base_model(model: peft.PeftModel, name: str) -> None:
+    base = model.get_base_model()
+    base.name_or_path = base.config.name_or_path = name
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = name

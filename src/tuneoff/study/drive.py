@@ -85,6 +85,8 @@ class Driver:
 
     def _handle(self, event: Event) -> None:
         task = self._running[event.run_id]
+        if event.note is not None:
+            self._listener.say(event.note)
         if event.steps is not None:
             self._progress(task, event.steps)
             self._store.write_progress(event.run_id, event.steps, self._steps)

@@ -10,38 +10,31 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuneoff.errors import UserError
-from tuneoff.measure.environment import visible_gpus
 from tuneoff.study.plan import Outcome, Place, RunTask
 from tuneoff.study.process import ForkServer, RunProcess
 
 if TYPE_CHECKING:
-    from tuneoff.spec import ExecutionSpec, StudySpec
+    from tuneoff.spec import ExecutionSpec, TrainingSpec
 
 GRACE_SECONDS = 3.0
 """After a process has failed, how long the others have to say that they did, which tells cause from consequence."""
 
 
-def settle_devices(spec: StudySpec, on_cpu: bool) -> ExecutionSpec:
+def settle_devices(execution: ExecutionSpec, training: TrainingSpec, on_cpu: bool, gpus: int) -> ExecutionSpec:
     """The study's `[execution]` with the number of devices of a run in the place of `auto`.
 
-    Raises:
-        UserError: where a run is to have more GPUs than there are.
+    Args:
+        execution: the study's.
+        training: the study's `[training]`.
+        on_cpu: whether runs compute on a CPU, where each of a run's processes counts as a device.
+        gpus: the most that a run can have.
     """
-    wanted = spec.execution.devices_per_run
-    if spec.training.parallel == "none" or (on_cpu and wanted == "auto"):
+    wanted = execution.devices_per_run
+    if training.parallel == "none":
         wanted = 1
-    elif not on_cpu:
-        here = len(visible_gpus())
-        if wanted == "auto":
-            wanted = here
-        elif spec.execution.executor == "local" and wanted > here:
-            raise UserError(f"execution.devices_per_run = {wanted}, but there {_are(here)} here")
-    return spec.execution.model_copy(update={"devices_per_run": wanted})
-
-
-def _are(gpus: int) -> str:
-    return "is 1 GPU" if gpus == 1 else f"are {gpus} GPUs"
+    elif wanted == "auto":
+        wanted = 1 if on_cpu else gpus
+    return execution.model_copy(update={"devices_per_run": wanted})
 
 
 def start_run(server: ForkServer, task: RunTask, visible_gpus: str | None = None) -> RunProcess | RunGroup:
@@ -61,7 +54,7 @@ class RunGroup:
     def __init__(self, server: ForkServer, task: RunTask, visible_gpus: str | None = None) -> None:
         count = task.execution.devices
         self._meeting_file = Path(tempfile.gettempdir()) / f"tuneoff-{uuid.uuid4().hex}"
-        gpus = [None] * count if visible_gpus is None else visible_gpus.split(",")
+        gpus = visible_gpus.split(",") if visible_gpus else [visible_gpus] * count
         cores = task.cores and max(1, task.cores // count)
         self._processes = [
             RunProcess(server, replace(task, cores=cores, place=Place(rank, count, str(self._meeting_file))), gpu)

@@ -48,7 +48,7 @@ def outline_study(spec: StudySpec) -> dict[str, Any]:
 
 
 def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_id: int) -> dict[str, dict[str, int]]:
-    """Tries every arm on the model's outline, and the device and precision that the study asks for.
+    """Tries every arm on the model's outline, and, where it computes here, the device and precision asked for.
 
     Returns:
         Parameter counts by arm, as in `result.json`.
@@ -58,9 +58,11 @@ def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_i
     """
     from tuneoff.models.count import parameter_counts
     from tuneoff.models.load import load_config, outline
+    from tuneoff.study.executors import EXECUTORS
     from tuneoff.training.device import choose_device, choose_precision
 
-    choose_precision(spec.training, choose_device(spec.training))
+    if EXECUTORS[spec.execution.executor].computes_here:
+        choose_precision(spec.training, choose_device(spec.training))
     counts = {}
     for arm in spec.arms:
         loaded = outline(load_config(model_folder, num_labels, pad_token_id), model_folder)

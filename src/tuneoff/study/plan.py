@@ -51,6 +51,7 @@ class Place:
 class RunTask:
     """All that a worker process needs to carry out a run.
 
+    `base_model` is what a saved adapter calls its model: `model_folder` may be another where the run is carried out.
     `micro_batch` is the number of sequences computed at once (all of a batch when None), `cores` that of processor
     cores (all when None); `shared_device` says that other runs compute on the same device at the same time; `place`
     tells the processes of a run on several devices apart.
@@ -64,6 +65,7 @@ class RunTask:
     run_folder: Path
     num_labels: int
     pad_token_id: int
+    base_model: str
     keep_model: bool
     on_cpu: bool
     micro_batch: int | None = None

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PREPARATION_VERSION = 1
 MANIFEST = "manifest.json"
 """Hashes of the other files of the prepared data; written last, it makes them whole."""
+MODEL_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
 
 
 class Prepared(Frozen):
@@ -141,11 +142,15 @@ def load_tokens(data_folder: Path) -> dict[str, Tokens]:
     return {name: Tokens.load(data_folder / name) for name in SPLITS}
 
 
+def model_files(folder: Path) -> list[Path]:
+    """The files of a model folder that a run reads: configuration, tokenizer, weights."""
+    return sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)})
+
+
 def fingerprint_folder(folder: Path) -> str:
     """A hash of a model folder: small files by content, large ones (weights) by size and three samples of 1 MB."""
     digest = hashlib.sha256()
-    wanted = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
-    for path in sorted({path for pattern in wanted for path in folder.glob(pattern)}):
+    for path in model_files(folder):
         size = path.stat().st_size
         digest.update(f"{path.name}:{size}:".encode())
         with path.open("rb") as handle:

@@ -12,7 +12,6 @@ from tuneoff.errors import UserError
 from tuneoff.files import is_disk_trouble
 from tuneoff.measure.environment import environment
 from tuneoff.study.drive import Driver
-from tuneoff.study.group import settle_devices
 from tuneoff.study.interruption import Interruption
 from tuneoff.study.lock import locked
 from tuneoff.study.outline import check_arms
@@ -23,7 +22,8 @@ from tuneoff.training.loop import total_steps
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
-    from tuneoff.spec import ExecutionSpec, StudySpec
+    from tuneoff.spec import StudySpec
+    from tuneoff.study.executors import Executor
 
 DEFAULT_OUT = Path("studies-out")
 
@@ -133,34 +133,30 @@ def _carry_out(
     interruption: Interruption,
 ) -> None:
     from tuneoff.study.executors import EXECUTORS
-    from tuneoff.training.device import choose_device
 
-    on_cpu = choose_device(spec.training).type == "cpu"
-    execution = settle_devices(spec, on_cpu)
-    with EXECUTORS[execution.executor](execution, on_cpu) as executor:
+    with EXECUTORS[spec.execution.executor](spec.execution, spec.training) as executor:
         check_arms(spec, prepared.model_folder, len(prepared.prepared.label_names), prepared.prepared.pad_token_id)
         prepared.save()
         store.write_study(spec, runs, environment())
         steps = total_steps(prepared.prepared.sizes["train"], spec.training)
         listener.planned(len(runs), len(runs) - len(left), len(left) * steps)
-        tasks = [_task(run, spec, execution, prepared, store, on_cpu) for run in left]
+        tasks = [_task(run, spec, executor, prepared, store) for run in left]
         Driver(executor, store, prepared.data_folder, steps, listener, interruption).carry_out(tasks)
 
 
-def _task(
-    run: Run, spec: StudySpec, execution: ExecutionSpec, prepared: PreparedStudy, store: Store, on_cpu: bool
-) -> RunTask:
+def _task(run: Run, spec: StudySpec, executor: Executor, prepared: PreparedStudy, store: Store) -> RunTask:
     return RunTask(
         run=run,
         training=spec.training,
-        execution=execution,
+        execution=executor.execution,
         model_folder=prepared.model_folder.resolve(),
         data_folder=prepared.data_folder.resolve(),
         run_folder=store.run_folder(run.id).resolve(),
         num_labels=len(prepared.prepared.label_names),
         pad_token_id=prepared.prepared.pad_token_id,
         keep_model=spec.keep_models,
-        on_cpu=on_cpu,
+        base_model=str(prepared.model_folder.resolve()),
+        on_cpu=executor.on_cpu,
     )
 
 

@@ -176,7 +176,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
         return Outcome({**task.identity(), "status": "ok"})
 
     most_in_training, most_in_evaluation, most_reserved = map(max, zip(*peaks, strict=True))
-    artefact = save_trained(model, task.run_folder, task.model_folder, weights)
+    artefact = save_trained(model, task.run_folder, task.model_folder, task.base_model, weights)
     checkpoint_bytes = folder_bytes(artefact)
     if not task.keep_model:
         shutil.rmtree(artefact)

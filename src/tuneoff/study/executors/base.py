@@ -5,20 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
-    from tuneoff.spec import ExecutionSpec
+    from tuneoff.spec import ExecutionSpec, TrainingSpec
     from tuneoff.study.plan import Outcome, RunTask
 
 
 @dataclass(frozen=True)
 class Event:
-    """News of a run: the steps it has done, or its outcome."""
+    """News of a run: the steps it has done, its outcome, or a line for whoever follows the study."""
 
     run_id: str
     steps: int | None = None
     outcome: Outcome | None = None
+    note: str | None = None
 
 
 class Executor(ABC):
@@ -26,12 +27,17 @@ class Executor(ABC):
 
     Args:
         execution: the study's `[execution]`.
-        on_cpu: whether runs compute on a CPU.
+        training: the study's `[training]`.
     """
 
-    def __init__(self, execution: ExecutionSpec, on_cpu: bool) -> None:
+    computes_here: ClassVar[bool] = True
+    """Whether runs compute on this machine, so that it shows here what they can do."""
+    on_cpu: bool
+    """Whether runs compute on a CPU."""
+
+    def __init__(self, execution: ExecutionSpec, training: TrainingSpec) -> None:
         self.execution = execution
-        self.on_cpu = on_cpu
+        self._training = training
 
     def __enter__(self) -> Self:
         return self

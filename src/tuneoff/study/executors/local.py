@@ -7,13 +7,14 @@ from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
+from tuneoff.errors import UserError
 from tuneoff.measure.environment import usable_cores, visible_gpus
 from tuneoff.study.executors.base import Event, Executor
-from tuneoff.study.group import start_run
+from tuneoff.study.group import settle_devices, start_run
 from tuneoff.study.process import ForkServer
 
 if TYPE_CHECKING:
-    from tuneoff.spec import ExecutionSpec
+    from tuneoff.spec import ExecutionSpec, TrainingSpec
     from tuneoff.study.group import RunGroup
     from tuneoff.study.plan import RunTask
     from tuneoff.study.process import RunProcess
@@ -25,9 +26,18 @@ POLL_SECONDS = 0.1
 class LocalExecutor(Executor):
     """A slot a worker; on GPUs each slot belongs to one of them, or to as many as a run takes."""
 
-    def __init__(self, execution: ExecutionSpec, on_cpu: bool) -> None:
-        super().__init__(execution, on_cpu)
-        gpus: list[str | None] = [None] if on_cpu else list(_in_groups(visible_gpus(), execution.devices))
+    def __init__(self, execution: ExecutionSpec, training: TrainingSpec) -> None:
+        from tuneoff.training.device import choose_device
+
+        on_cpu = choose_device(training).type == "cpu"
+        here = [] if on_cpu else visible_gpus()
+        execution = settle_devices(execution, training, on_cpu, len(here))
+        if not on_cpu and execution.devices > len(here):
+            are = "is 1 GPU" if len(here) == 1 else f"are {len(here)} GPUs"
+            raise UserError(f"execution.devices_per_run = {execution.devices}, but there {are} here")
+        super().__init__(execution, training)
+        self.on_cpu = on_cpu
+        gpus: list[str | None] = [None] if on_cpu else list(in_groups(here, execution.devices))
         workers = len(gpus) if execution.workers == "auto" else execution.workers
         self._shared = workers > len(gpus)
         self._cores = execution.cores or max(1, usable_cores() // workers)
@@ -71,6 +81,6 @@ class LocalExecutor(Executor):
         self._running.clear()
 
 
-def _in_groups(gpus: list[str], size: int) -> list[str]:
+def in_groups(gpus: list[str], size: int) -> list[str]:
     """GPUs by `size`, each group as `CUDA_VISIBLE_DEVICES` names it; those left over stay idle."""
     return [",".join(gpus[start : start + size]) for start in range(0, len(gpus) - size + 1, size)]

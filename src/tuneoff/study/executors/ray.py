@@ -2,206 +2,214 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
+import itertools
 import time
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from tuneoff.data.splits import SPLITS
 from tuneoff.errors import UserError
-from tuneoff.files import canonical_hash, replacing, replacing_directory
+from tuneoff.files import replacing
 from tuneoff.quantities import parse_bytes
 from tuneoff.study.executors.base import Event, Executor
+from tuneoff.study.executors.ray_cluster import Cluster, Needs
+from tuneoff.study.executors.ray_files import Files, Folder, read_files, send_folder, write_pieces
+from tuneoff.study.executors.ray_node import REPORT_SECONDS, Board, News, carry_out_on_node
+from tuneoff.study.group import settle_devices
 from tuneoff.study.plan import Outcome, RunTask
+from tuneoff.study.prepare import model_files
 from tuneoff.study.store import CHECKPOINT
 
 if TYPE_CHECKING:
-    from tuneoff.spec import ExecutionSpec
-    from tuneoff.study.process import ForkServer
+    from tuneoff.spec import ExecutionSpec, TrainingSpec
 
-Files = dict[str, bytes]
-BOARD_SECONDS = 0.5
-RETRIES = 3
-"""How often a run is started anew when the node that it was on is lost."""
+LOSSES = 3
+"""How many nodes a run may lose under it before it counts as failed."""
+
+
+@dataclass
+class Attempt:
+    """A run as a Ray task. It is begun anew, from its latest checkpoint, where its node is lost."""
+
+    task: RunTask
+    name: str
+    losses: int
+    begun: bool = False
 
 
 class RayExecutor(Executor):
-    """Every run is a Ray task with a process of its own; data travels through Ray's object store.
+    """Every run is a Ray task with a process of its own; data, results and checkpoints travel through Ray.
 
-    Ray decides how many runs go on at once, by the GPUs or processor cores and the memory that each asks for.
+    The driver alone writes the study's folder.
+
+    Raises:
+        UserError: where Ray is not installed or does not answer, or no node has what a run needs.
     """
 
-    def __init__(self, execution: ExecutionSpec, on_cpu: bool) -> None:
-        super().__init__(execution, on_cpu)
+    computes_here: ClassVar[bool] = False
+
+    def __init__(self, execution: ExecutionSpec, training: TrainingSpec) -> None:
+        super().__init__(execution, training)
+        self._cluster = Cluster()
+        self._ray = self._cluster.ray
         try:
-            import ray
-        except ImportError as error:
-            raise UserError("execution.executor = 'ray' needs Ray: pip install 'tuneoff[cluster]'") from error
-        self._ray = ray
-        self._started_ray = not ray.is_initialized()
-        if self._started_ray:
-            # Without an address Ray takes RAY_ADDRESS, then a cluster on this machine, then starts one.
-            ray.init(log_to_driver=False, logging_level="error", include_dashboard=False)
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self._cores = execution.cores or int(max(node.get("CPU", 1) for node in nodes))
-        self._shares_nodes = on_cpu and any(node.get("CPU", 1) >= 2 * self._cores for node in nodes)
-        self._board = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=self._this_node()).remote()
-        self._carry_out = ray.remote(max_retries=RETRIES)(carry_out_on_node)
+            self._needs = self._decide()
+        except UserError:
+            self._cluster.leave()
+            raise
+        self._board = self._start_board()
+        # Ray would begin a lost run without its checkpoint; so it begins none, and `_lost` does.
+        self._carry_out = self._ray.remote(max_retries=0)(carry_out_on_node)
         self._sent: dict[Path, Folder] = {}
-        self._tasks: dict[Any, RunTask] = {}
+        self._attempts: dict[Any, Attempt] = {}
+        self._names = map(str, itertools.count())
+        self._asking: Any = None
         self._asked = 0.0
-
-    def has_room(self) -> bool:
-        limit = self.execution.workers
-        return limit == "auto" or len(self._tasks) < limit
-
-    def start(self, task: RunTask) -> None:
-        task = replace(task, cores=self._cores, shared_device=self._shares_nodes)
-        needs: dict[str, Any] = {
-            "num_cpus": self._cores if self.on_cpu else 1,
-            "num_gpus": 0 if self.on_cpu else task.execution.devices,
-        }
-        if self.on_cpu and self.execution.max_memory is not None:
-            needs["memory"] = parse_bytes(self.execution.max_memory)
-        checkpoint = {name: content for name, content in _read(task.run_folder).items() if name == CHECKPOINT}
-        folders = [self._send(task.model_folder), self._send(task.data_folder)]
-        self._tasks[self._carry_out.options(**needs).remote(task, folders, checkpoint, self._board)] = task
-
-    def events(self, timeout: float) -> list[Event]:
-        if not self._tasks:
-            return []
-        done, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=min(timeout, BOARD_SECONDS))
-        running = {task.run.id for task in self._tasks.values()}
-        events = []
-        if time.monotonic() - self._asked > BOARD_SECONDS:
-            self._asked = time.monotonic()
-            news = self._ray.get(self._board.read.remote())
-            events = [Event(run_id, steps=steps) for run_id, steps in news.items() if run_id in running]
-        for reference in done:
-            task = self._tasks.pop(reference)
-            events.append(Event(task.run.id, outcome=self._outcome(reference, task)))
-        return events
-
-    def stop(self) -> None:
-        self._ray.get(self._board.stop.remote())
-
-    def close(self) -> None:
-        for reference in self._tasks:
-            self._ray.cancel(reference, force=True)
-        self._tasks.clear()
-        if self._started_ray:
-            self._ray.shutdown()
-
-    def _this_node(self) -> Any:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        return NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
-
-    def _send(self, folder: Path) -> Folder:
-        if folder not in self._sent:
-            files = _read(folder)
-            key = canonical_hash({name: hashlib.sha256(content).hexdigest() for name, content in files.items()})
-            self._sent[folder] = Folder(key, [self._ray.put(files)])
-        return self._sent[folder]
-
-    def _outcome(self, reference: Any, task: RunTask) -> Outcome:
-        try:
-            outcome, files = self._ray.get(reference)
-        except self._ray.exceptions.RayError as error:
-            message = " ".join(str(error).split())
-            return Outcome({**task.identity(), "status": "failed", "error": f"Ray could not carry it out: {message}"})
-        for name, content in files.items():
-            with replacing(task.run_folder / name) as temporary:
-                temporary.write_bytes(content)
-        assert isinstance(outcome, Outcome)
-        return outcome
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A folder in Ray's object store; the reference is in a list so that only nodes that lack it fetch it."""
-
-    key: str
-    reference: list[Any]
-
-
-class Board:
-    """What runs report to while they go on, and where they learn that they should stop. Lives on the driver's node."""
-
-    def __init__(self) -> None:
-        self._news: dict[str, int] = {}
         self._stopping = False
 
-    def report(self, run_id: str, steps: int) -> bool:
-        """Notes how far a run is; says whether it should stop."""
-        self._news[run_id] = steps
-        return self._stopping
+    def has_room(self) -> bool:
+        workers = self.execution.workers
+        return len(self._attempts) < (self._fit() if workers == "auto" else workers)
 
-    def read(self) -> dict[str, int]:
-        """The news since the last call."""
-        news, self._news = self._news, {}
-        return news
+    def start(self, task: RunTask) -> None:
+        self._begin(replace(task, cores=self._needs.cores, shared_device=self._shares_nodes), losses=0)
+
+    def events(self, timeout: float) -> list[Event]:
+        wait = min(timeout, REPORT_SECONDS)
+        if not self._attempts:
+            time.sleep(wait)
+            return []
+        if self._asking is None and time.monotonic() - self._asked >= REPORT_SECONDS:
+            self._asked = time.monotonic()
+            self._asking = self._board.read.remote(self._stopping)
+        asking = [] if self._asking is None else [self._asking]
+        done, _ = self._ray.wait(asking + list(self._attempts), num_returns=1, timeout=wait)
+        if done and done == asking:
+            self._asking = None
+            return self._news(self._ray.get(done[0]))
+        return [self._ended(reference, self._attempts.pop(reference)) for reference in done]
 
     def stop(self) -> None:
-        """Asks all runs to stop."""
-        self._stopping = True
+        self._stopping = True  # those that have begun read it on the board
+        for reference, attempt in self._attempts.items():
+            if not attempt.begun:
+                self._ray.cancel(reference)
 
+    def close(self) -> None:
+        for reference in self._attempts:
+            self._ray.cancel(reference, force=True)
+        self._attempts.clear()
+        self._cluster.leave()
 
-def carry_out_on_node(task: RunTask, folders: list[Folder], checkpoint: Files, board: Any) -> tuple[Outcome, Files]:
-    """A run as a Ray task: unpacks what the node lacks, watches the run's process, returns its outcome and files."""
-    import ray
+    def _decide(self) -> Needs:
+        """Settles where runs compute and what each needs."""
+        nodes, device = self._cluster.nodes(), self._training.device
+        self.on_cpu = device == "cpu" or (device == "auto" and not any(node.get("GPU") for node in nodes))
+        most = max(int(node.get("GPU", 0)) for node in nodes)
+        self.execution = settle_devices(self.execution, self._training, self.on_cpu, most)
+        memory = self.execution.max_memory if self.on_cpu else None
+        gpus = 0 if self.on_cpu else self.execution.devices
+        needs = Needs(self._cores(), gpus, parse_bytes(memory) if memory else 0)
+        fits = [needs.fit(node) for node in nodes]
+        if not any(fits) and (self._cluster.is_local or self.execution.workers == "auto"):
+            raise UserError(f"no node of the Ray cluster offers what a run needs ({needs})")
+        self._shares_nodes = self.on_cpu and self.execution.workers != 1 and any(fit > 1 for fit in fits)
+        return needs
 
-    from tuneoff.study.group import start_run
+    def _cores(self) -> int:
+        """Cores of a run: as many as let the runs asked for go on at a time; where none are, those of a node."""
+        if self.execution.cores is not None or not self.on_cpu:
+            return self.execution.cores or 1
+        cores = [int(node.get("CPU", 0)) for node in self._cluster.nodes()]
+        runs = 1 if self.execution.workers == "auto" else self.execution.workers
+        enough = (share for share in range(max(cores), 0, -1) if sum(offered // share for offered in cores) >= runs)
+        return next(enough, 1)
 
-    cache = Path(tempfile.gettempdir()) / f"tuneoff-{os.getuid()}"
-    model_folder, data_folder = (_unpack(folder, cache) for folder in folders)
-    with tempfile.TemporaryDirectory(prefix="tuneoff-run-") as scratch:
-        local = replace(task, model_folder=model_folder, data_folder=data_folder, run_folder=Path(scratch))
-        _write(checkpoint, Path(scratch))
-        gpus = None if task.on_cpu else os.environ.get("CUDA_VISIBLE_DEVICES")
-        process = start_run(_fork_server(), local, gpus)
-        done, stopping = 0, False
+    def _fit(self) -> int:
+        """How many runs the cluster can carry out at a time."""
+        return sum(self._needs.fit(node) for node in self._cluster.nodes())
+
+    def _start_board(self) -> Any:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
+        options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+        return self._ray.remote(Board).options(**options).remote()
+
+    def _begin(self, task: RunTask, losses: int) -> None:
+        attempt = Attempt(task, next(self._names), losses)
+        tokens = [path for split in SPLITS for path in (task.data_folder / split).glob("*.npy")]
+        folders = (
+            self._send(task.model_folder, model_files(task.model_folder)),
+            self._send(task.data_folder, tokens),
+        )
+        carried = read_files(task.run_folder, [task.run_folder / name for name in (CHECKPOINT, "log.txt")])
+        carry_out = self._carry_out.options(**self._needs.options())
+        self._attempts[carry_out.remote(task, attempt.name, folders, carried, self._board)] = attempt
+
+    def _send(self, folder: Path, paths: list[Path]) -> Folder:
+        if folder not in self._sent:
+            self._sent[folder] = send_folder(self._ray, folder, paths)
+        return self._sent[folder]
+
+    def _news(self, board: dict[str, News]) -> list[Event]:
+        """What runs have reported; checkpoints are stored."""
+        events = []
+        for attempt in self._attempts.values():
+            news = board.get(attempt.name)
+            if news is None:
+                continue
+            attempt.begun = True
+            if news.checkpoint:
+                _store({CHECKPOINT: news.checkpoint}, attempt.task.run_folder)
+            if news.steps is not None:
+                events.append(Event(attempt.task.run.id, steps=news.steps))
+        return events
+
+    def _ended(self, reference: Any, attempt: Attempt) -> Event:
+        run_id, errors = attempt.task.run.id, self._ray.exceptions
         try:
-            while True:
-                steps, outcome = process.poll()
-                if outcome is not None:
-                    return outcome, _read(Path(scratch))
-                done = steps or done
-                if not stopping and ray.get(board.report.remote(task.run.id, done)):
-                    stopping = True
-                    process.stop()
-                wait(process.waits, BOARD_SECONDS)
-        finally:
-            process.close()
+            outcome, files = self._ray.get(reference)
+        except errors.TaskCancelledError:
+            return Event(run_id, outcome=_no_result(attempt.task, "interrupted", "stopped before it began"))
+        except errors.OutOfMemoryError:
+            return Event(run_id, outcome=_no_result(attempt.task, "oom", "Ray ended it: its node ran out of memory"))
+        except errors.RayTaskError as error:
+            unlike = isinstance(error.cause, ImportError | errors.RaySystemError)  # a task that could not be unpickled
+            hint = "; every node needs the tuneoff and the packages of this machine" if unlike else ""
+            raise UserError(f"a node could not carry out run {run_id}: {_first_line(error.cause)}{hint}") from error
+        except errors.RayError as error:
+            return self._lost(attempt, _first_line(error))
+        _store(files, attempt.task.run_folder)
+        return Event(run_id, outcome=outcome)
+
+    def _lost(self, attempt: Attempt, error: str) -> Event:
+        task, losses = attempt.task, attempt.losses + 1
+        if self._stopping:
+            return Event(task.run.id, outcome=_no_result(task, "interrupted", "lost with its node"))
+        if losses > LOSSES:
+            lost = _no_result(task, "failed", f"lost {losses} times with its node or Ray's process there: {error}")
+            return Event(task.run.id, outcome=lost)
+        self._begin(task, losses)
+        saved = (task.run_folder / CHECKPOINT).exists()
+        note = f"{task.run.id}: lost with its node or Ray's process there; it "
+        if saved:
+            return Event(task.run.id, note=f"{note}goes on from its checkpoint")
+        return Event(task.run.id, steps=0, note=f"{note}starts again")
 
 
-@lru_cache(maxsize=1)
-def _fork_server() -> ForkServer:
-    from tuneoff.study.process import ForkServer
-
-    return ForkServer()
-
-
-def _unpack(folder: Folder, cache: Path) -> Path:
-    import ray
-
-    place = cache / folder.key
-    if not place.exists():
-        with replacing_directory(place) as temporary:
-            _write(ray.get(folder.reference[0]), temporary)
-    return place
+def _no_result(task: RunTask, status: str, error: str) -> Outcome:
+    memory = {"peak_memory_bytes": {"train": None, "eval": None, "reserved": None}}
+    kind = "process_rss" if task.on_cpu else "cuda_allocated"
+    return Outcome({**task.identity(), **memory, "memory_kind": kind, "status": status, "error": error})
 
 
-def _read(folder: Path) -> Files:
-    """All files below a folder, by their relative paths."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+def _store(files: Files, run_folder: Path) -> None:
+    for name, pieces in files.items():
+        with replacing(run_folder / name) as temporary:
+            write_pieces(temporary, pieces)
 
 
-def _write(files: Files, folder: Path) -> None:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -1,0 +1,128 @@
+"""What happens on the nodes of a Ray cluster: a task that carries out a run, and the board that it reports to."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuneoff.study.executors.ray_files import Files, Folder, Piece, read_files, read_pieces, unpack, write_pieces
+from tuneoff.study.plan import Outcome, RunTask
+from tuneoff.study.store import CHECKPOINT
+
+if TYPE_CHECKING:
+    from tuneoff.study.process import ForkServer
+
+REPORT_SECONDS = 0.5
+
+
+@dataclass
+class News:
+    """What an attempt at a run has reported: the steps done, None before the first; its latest checkpoint."""
+
+    steps: int | None = None
+    checkpoint: list[Piece] = field(default_factory=list)
+
+
+class Board:
+    """Where attempts report, and learn that they should stop. An actor on the driver's node, so it outlives others."""
+
+    def __init__(self) -> None:
+        self._news: dict[str, News] = {}
+        self._stopping = False
+
+    def report(self, attempt: str, steps: int | None) -> bool:
+        """Notes how far an attempt is; says whether it should stop."""
+        self._news.setdefault(attempt, News()).steps = steps
+        return self._stopping
+
+    def keep(self, attempt: str, checkpoint: list[Piece]) -> None:
+        """Takes a checkpoint, so that it is not lost with the node."""
+        self._news.setdefault(attempt, News()).checkpoint = checkpoint
+
+    def read(self, stopping: bool) -> dict[str, News]:
+        """The news since the last call; from now on attempts are told to stop if `stopping`."""
+        self._stopping = stopping
+        news, self._news = self._news, {}
+        return news
+
+
+def carry_out_on_node(
+    task: RunTask, attempt: str, folders: tuple[Folder, Folder], carried: Files, board: Any
+) -> tuple[Outcome, Files]:
+    """A run as a Ray task, with a process of its own.
+
+    Args:
+        task: the run; its folders are the driver's and mean nothing here.
+        attempt: names this attempt on the board.
+        folders: model and data.
+        carried: files of the run that it goes on from.
+        board: handle of the `Board`.
+
+    Returns:
+        The run's outcome and the files that belong in its folder.
+    """
+    import ray
+
+    from tuneoff.study.group import start_run
+
+    ray.get(board.report.remote(attempt, None))
+    model_folder, data_folder = (unpack(ray, folder) for folder in folders)
+    with tempfile.TemporaryDirectory(prefix="tuneoff-run-") as scratch:
+        run_folder = Path(scratch)
+        for name, pieces in carried.items():
+            write_pieces(run_folder / name, pieces)
+        here = replace(task, model_folder=model_folder, data_folder=data_folder, run_folder=run_folder)
+        process = start_run(_fork_server(), here, "" if task.on_cpu else os.environ.get("CUDA_VISIBLE_DEVICES"))
+        checkpoint = _Checkpoint(run_folder / CHECKPOINT)
+        done: int | None = None
+        stopping = False
+        try:
+            while True:
+                steps, outcome = process.poll()
+                if outcome is not None:
+                    return outcome, _files_to_return(run_folder, outcome)
+                done = done if steps is None else steps
+                if checkpoint.is_new():
+                    ray.get(board.keep.remote(attempt, list(read_pieces(checkpoint.path))))
+                if ray.get(board.report.remote(attempt, done)) and not stopping:
+                    stopping = True
+                    process.stop()
+                wait(process.waits, REPORT_SECONDS)
+        finally:
+            process.close()
+
+
+class _Checkpoint:
+    """Notices that a checkpoint has been written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen = self._written()
+
+    def is_new(self) -> bool:
+        """Whether it has been written since the last call."""
+        before, self._seen = self._seen, self._written()
+        return self._seen != before
+
+    def _written(self) -> int:
+        return self.path.stat().st_mtime_ns if self.path.exists() else 0
+
+
+def _files_to_return(run_folder: Path, outcome: Outcome) -> Files:
+    """All files of the run; its checkpoint only where it is to go on from it."""
+    interrupted = outcome.result["status"] == "interrupted"
+    paths = [path for path in sorted(run_folder.rglob("*")) if interrupted or path.name != CHECKPOINT]
+    return read_files(run_folder, paths)
+
+
+@lru_cache(maxsize=1)
+def _fork_server() -> ForkServer:
+    """One for all runs that this Ray worker carries out."""
+    from tuneoff.study.process import ForkServer
+
+    return ForkServer()
