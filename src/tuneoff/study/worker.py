@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,6 +25,7 @@ from tuneoff.measure.clock import Stopwatch
 from tuneoff.measure.environment import processor, versions
 from tuneoff.measure.memory import PeakMemory, peak_memory
 from tuneoff.models.count import parameter_counts
+from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.models.load import load_classifier, load_config
 from tuneoff.models.save import save_trained
 from tuneoff.quantities import parse_bytes
@@ -131,7 +133,8 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
         config = load_config(task.model_folder, task.num_labels, task.pad_token_id)
         loaded = load_classifier(task.model_folder, config, seed, device, precision if arm.quantised else None)
         torch.manual_seed(seed)
-        model = arm.adapt(loaded)
+        with nullcontext() if arm.quantised else bitsandbytes_hidden():
+            model = arm.adapt(loaded)
         counts = parameter_counts(model, loaded)
         engine = make_engine(model, loaded, task.training, device, precision, task.micro_batch)
         batches = [
