@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tuneoff.measure.environment import environment
 from tuneoff.study.drive import Driver
+from tuneoff.study.executors import EXECUTORS, Executor
 from tuneoff.study.interruption import Interruption
 from tuneoff.study.outline import check_arms
 from tuneoff.study.plan import Run, RunTask, plan_runs
@@ -77,13 +78,15 @@ def run_study(
     listener = listener or Silent()
     folder = Path(out) if out is not None else DEFAULT_OUT / spec.name
     store = Store(folder)
+    executor_class = EXECUTORS[spec.execution.executor]
     interruption = Interruption()
     with interruption.caught(), store.locked():
-        prepared = prepare_study(spec, folder, listener.say)
+        prepared = prepare_study(spec, folder, listener.say, executor_class.warm_up)
         runs = plan_runs(spec, prepared)
         left = [run for run in runs if not _is_done(store, run, retry_failed, listener)]
         if left:
-            _carry_out(spec, prepared, store, runs, left, listener, interruption)
+            executor_class.warm_up()
+            _carry_out(spec, prepared, store, runs, left, executor_class, listener, interruption)
         else:
             listener.planned(len(runs), len(runs), 0)
         return _report(folder)
@@ -107,14 +110,14 @@ def _carry_out(
     store: Store,
     runs: list[Run],
     left: list[Run],
+    executor_class: type[Executor],
     listener: Listener,
     interruption: Interruption,
 ) -> None:
-    from tuneoff.study.executors import EXECUTORS
     from tuneoff.training.device import choose_device
 
     on_cpu = choose_device(spec.training).type == "cpu"
-    with EXECUTORS[spec.execution.executor](spec.execution, on_cpu) as executor:
+    with executor_class(spec.execution, on_cpu) as executor:
         check_arms(spec, prepared.model_folder, len(prepared.prepared.label_names), prepared.prepared.pad_token_id)
         prepared.save()
         store.write_study(spec, environment(), runs)
