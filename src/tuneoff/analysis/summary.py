@@ -10,6 +10,8 @@ import numpy as np
 from tuneoff.analysis.statistics import bootstrap_interval
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tuneoff.analysis.results import StudyResults
 
 MARGIN = 0.01
@@ -19,8 +21,9 @@ COSTS = ("train_seconds", "peak_train_memory_bytes", "trainable_parameters", "ch
 
 def summarise(results: StudyResults) -> dict[str, Any]:
     """The content of `summary.json`, units in the names; every value is plain JSON."""
-    arms = [_arm(results, arm.name) for arm in results.spec.arms]
-    comparisons = _comparisons(results, arms)
+    correct = {arm.name: results.correct(arm.name) for arm in results.spec.arms}
+    arms = [_arm(results, arm.name, correct[arm.name]) for arm in results.spec.arms]
+    comparisons = _comparisons(results, arms, correct)
     test = results.prepared.sizes["test"]
     return {
         "schema_version": 1,
@@ -43,12 +46,12 @@ def summarise(results: StudyResults) -> dict[str, Any]:
         "comparisons": comparisons,
         "pareto": {cost: _front(arms, cost) for cost in COSTS if cost != "train_seconds" or _times_compare(arms)},
         "recommendation": _recommend(arms, comparisons),
-        "breakdown": _breakdown(results),
+        "breakdown": _breakdown(results, correct),
         "audit": list(results.prepared.findings),
     }
 
 
-def _arm(results: StudyResults, name: str) -> dict[str, Any]:
+def _arm(results: StudyResults, name: str, correct: NDArray[np.float64]) -> dict[str, Any]:
     runs = results.of_arm(name)
     method = next(arm for arm in results.spec.arms if arm.name == name)
     failures = [run for run in results.failed if run["arm"] == name]
@@ -65,7 +68,7 @@ def _arm(results: StudyResults, name: str) -> dict[str, Any]:
     # Times on a device that was shared are never mixed with others; they stand alone only where there are no others.
     timed = [run for run in runs if not run["shared_device"]] or runs
     return arm | {
-        "test_accuracy": asdict(bootstrap_interval(results.correct(name))),
+        "test_accuracy": asdict(bootstrap_interval(correct)),
         "test_accuracies": [run["test_accuracy"] for run in runs],
         "test_macro_f1": _mean(run["test_macro_f1"] for run in runs),
         "validation_accuracy": _mean(run["validation_accuracy"] for run in runs),
@@ -88,10 +91,11 @@ def _arm(results: StudyResults, name: str) -> dict[str, Any]:
     }
 
 
-def _comparisons(results: StudyResults, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _comparisons(
+    results: StudyResults, arms: list[dict[str, Any]], correct: dict[str, NDArray[np.float64]]
+) -> list[dict[str, Any]]:
     """Every pair of arms on the same seeds and examples; the first of a pair has the higher mean."""
     scored = sorted((arm for arm in arms if arm["runs"]), key=lambda arm: -arm["test_accuracy"]["mean"])
-    correct = {arm["arm"]: results.correct(arm["arm"]) for arm in scored}
     seeds = {arm["arm"]: [run["seed"] for run in results.of_arm(arm["arm"])] for arm in scored}
     pairs = []
     for index, better in enumerate(scored):
@@ -154,7 +158,7 @@ def _recommend(arms: list[dict[str, Any]], comparisons: list[dict[str, Any]]) ->
     return {"arm": chosen["arm"], "best": best["arm"], "ties_with_best": ties, "margin": MARGIN, "reason": reason}
 
 
-def _breakdown(results: StudyResults) -> dict[str, Any] | None:
+def _breakdown(results: StudyResults, correct: dict[str, NDArray[np.float64]]) -> dict[str, Any] | None:
     """Mean test accuracy by arm for each value of the breakdown column, with the number of examples."""
     if results.spec.data.breakdown is None:
         return None
@@ -162,7 +166,6 @@ def _breakdown(results: StudyResults) -> dict[str, Any] | None:
 
     values = pd.read_parquet(results.folder / "data" / "test.parquet", columns=["breakdown"])["breakdown"]
     groups = values.value_counts()
-    correct = {arm.name: results.correct(arm.name) for arm in results.spec.arms if results.of_arm(arm.name)}
     return {
         "column": results.spec.data.breakdown,
         "groups": [
@@ -170,7 +173,9 @@ def _breakdown(results: StudyResults) -> dict[str, Any] | None:
                 "value": str(value),
                 "test_examples": int(count),
                 "test_accuracy": {
-                    arm: float(rows[:, (values == value).to_numpy()].mean()) for arm, rows in correct.items()
+                    arm: float(rows[:, (values == value).to_numpy()].mean())
+                    for arm, rows in correct.items()
+                    if len(rows)
                 },
             }
             for value, count in groups.items()

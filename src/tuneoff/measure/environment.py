@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tuneoff import __version__
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "numpy", "scikit-learn")
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on; those not installed are left out."""
     found = {"python": platform.python_version(), "tuneoff": __version__}
@@ -24,6 +26,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
 def processor() -> str:
     """The CPU's name."""
     path = Path("/proc/cpuinfo")

@@ -135,26 +135,36 @@ def load_classifier(
     """
     import torch
 
-    head = _head_of_checkpoint(folder, config)
-    options: dict[str, Any] = {"dtype": torch.float32}
-    if quantised_compute_dtype is not None:
-        from transformers import BitsAndBytesConfig
-
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=quantised_compute_dtype,
-            llm_int8_skip_modules=list(head),
-        )
-        options["device_map"] = {"": str(device)}
-    model, _ = _from_pretrained(folder, config, **options)
     if quantised_compute_dtype is None:
+        model, info = _from_pretrained(folder, config, dtype=torch.float32)
+        head = _head(model, info, folder)
         model.to(device)
     else:
-        _keep_differentiable(model)
+        head = _head_of_checkpoint(folder, config)  # the loader has to know beforehand what it must not quantise
+        model = _load_quantised(folder, config, device, quantised_compute_dtype, head)
     _draw_head(model, head, seed)
     return LoadedModel.of(model, head)
+
+
+def _load_quantised(
+    folder: Path, config: Any, device: torch.device, compute_dtype: torch.dtype, head: tuple[str, ...]
+) -> PreTrainedModel:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    quantisation = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute_dtype,
+        llm_int8_skip_modules=list(head),
+    )
+    placed = {"": str(device)}
+    model, _ = _from_pretrained(
+        folder, config, dtype=torch.float32, quantization_config=quantisation, device_map=placed
+    )
+    _keep_differentiable(model)
+    return model
 
 
 def outline(config: Any, folder: Path | None = None) -> LoadedModel:
@@ -174,7 +184,11 @@ def outline(config: Any, folder: Path | None = None) -> LoadedModel:
 
 
 def _head_of_checkpoint(folder: Path, config: Any) -> tuple[str, ...]:
-    model, info = _from_pretrained(folder, config, device_map="meta")
+    return _head(*_from_pretrained(folder, config, device_map="meta"), folder)
+
+
+def _head(model: PreTrainedModel, info: dict[str, Any], folder: Path) -> tuple[str, ...]:
+    """The modules that are not from the checkpoint, by what the loader reports of it."""
     fresh = set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
     fresh &= {name for name, _ in model.named_parameters()}
     backbone = {name for name, _ in model.named_parameters() if name.startswith(model.base_model_prefix + ".")}

@@ -7,19 +7,27 @@ from __future__ import annotations
 
 import importlib
 import signal
-import sys
+from contextlib import nullcontext
 
 import torch
 
+from tuneoff.measure.environment import processor, versions
+from tuneoff.methods import registry
+from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.study.interruption import SIGNALS
 
 MODULES = (
     "scipy.special",
     "sklearn.metrics",
+    "torch.utils.serialization.config",
     "transformers.models.auto.modeling_auto",
     "transformers.models.bert.modeling_bert",
     "transformers.models.roberta.modeling_roberta",
     "peft",
+    "peft.utils.transformers_weight_conversion",
+    "tuneoff.models.families",
+    "tuneoff.spec",
+    "tuneoff.study.process",
     "tuneoff.study.worker",
 )
 
@@ -32,17 +40,22 @@ def outlive_signals() -> None:
 
 
 def preload() -> None:
-    """Imports the modules; bitsandbytes, which initialises CUDA when imported, is left to the runs that use it."""
-    hide = torch.backends.cuda.is_built() and "bitsandbytes" not in sys.modules
-    if hide:
-        sys.modules["bitsandbytes"] = None  # type: ignore[assignment]  # peft.helpers then does without it
-    try:
+    """Imports the modules and fills the caches; bitsandbytes, which initialises CUDA, is left to runs that use it."""
+    with bitsandbytes_hidden() if torch.backends.cuda.is_built() else nullcontext():
         for name in MODULES:
             importlib.import_module(name)
-    finally:
-        if hide:
-            del sys.modules["bitsandbytes"]
+    _fill_caches()
     assert not torch.cuda.is_initialized()
+
+
+def _fill_caches() -> None:
+    """Finds out what is the same for every run and would take each of them a while."""
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    get_checkpoint_conversion_mapping("bert")  # compiles the patterns of all architectures
+    registry()
+    versions()
+    processor()
 
 
 outlive_signals()

@@ -73,10 +73,18 @@ class PreparedStudy:
         write_json(self.data_folder / MANIFEST, _hashes(self.data_folder))
 
 
-def prepare_study(spec: StudySpec, out: Path, say: Callable[[str], None]) -> PreparedStudy:
+def prepare_study(
+    spec: StudySpec, out: Path, say: Callable[[str], None], accepted: Callable[[], None] | None = None
+) -> PreparedStudy:
     """Prepares a study's data, or finds it prepared in `out/data` already. Writes nothing: see `PreparedStudy.save`.
 
     Prepared data that has been changed since is set aside.
+
+    Args:
+        spec: the study.
+        out: the study's folder.
+        say: told what goes on.
+        accepted: called when new data has passed the audit, so that runs will follow; most of the work is ahead then.
 
     Raises:
         UserError: where data or model cannot be used.
@@ -98,6 +106,8 @@ def prepare_study(spec: StudySpec, out: Path, say: Callable[[str], None]) -> Pre
     splits = make_splits(load_source(spec.data), spec.data)
     findings = audit(splits, spec.data.accept)
     stop_on_errors(findings)
+    if accepted is not None:
+        accepted()
     say("Preparing data: tokenising")
     tokens, cut, pad_token_id = _tokenise_all(splits, spec, model_folder)
     say("Scoring the floors: majority class, TF-IDF with logistic regression")

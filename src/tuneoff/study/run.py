@@ -12,6 +12,7 @@ from tuneoff.errors import UserError
 from tuneoff.files import is_disk_trouble
 from tuneoff.measure.environment import environment
 from tuneoff.study.drive import Driver
+from tuneoff.study.executors import EXECUTORS, Executor
 from tuneoff.study.interruption import Interruption
 from tuneoff.study.lock import locked
 from tuneoff.study.outline import check_arms
@@ -84,14 +85,16 @@ def run_study(
     listener = listener or Silent()
     folder = Path(out) if out is not None else DEFAULT_OUT / spec.name
     store = Store(folder)
+    executor_class = EXECUTORS[spec.execution.executor]
     interruption = Interruption()
     with interruption.caught(), locked(folder), _disk_trouble_explained():
         store.remove_leftovers()
-        prepared = prepare_study(spec, folder, listener.say)
+        prepared = prepare_study(spec, folder, listener.say, executor_class.warm_up)
         runs = plan_runs(spec, prepared)
         left = [run for run in runs if not _is_done(store, run, retry_failed, listener)]
         if left:
-            _carry_out(spec, prepared, store, runs, left, listener, interruption)
+            executor_class.warm_up()
+            _carry_out(spec, prepared, store, runs, left, executor_class, listener, interruption)
         else:
             prepared.save()
             store.write_study(spec, runs, environment())
@@ -129,12 +132,11 @@ def _carry_out(
     store: Store,
     runs: list[Run],
     left: list[Run],
+    executor_class: type[Executor],
     listener: Listener,
     interruption: Interruption,
 ) -> None:
-    from tuneoff.study.executors import EXECUTORS
-
-    with EXECUTORS[spec.execution.executor](spec.execution, spec.training) as executor:
+    with executor_class(spec.execution, spec.training) as executor:
         check_arms(spec, prepared.model_folder, len(prepared.prepared.label_names), prepared.prepared.pad_token_id)
         prepared.save()
         store.write_study(spec, runs, environment())

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -23,6 +24,7 @@ from tuneoff.measure.clock import Stopwatch
 from tuneoff.measure.environment import processor, versions
 from tuneoff.measure.memory import PeakMemory, PeakSoFar, peak_memory
 from tuneoff.models.count import parameter_counts
+from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.models.load import load_classifier, load_config
 from tuneoff.models.save import save_trained
 from tuneoff.quantities import parse_bytes
@@ -139,7 +141,8 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
         quantised_dtype = precision if arm.quantised else None
         loaded = load_classifier(task.model_folder, config, seed, parallel.loading_device(device), quantised_dtype)
         torch.manual_seed(seed)
-        model = arm.adapt(loaded)
+        with nullcontext() if arm.quantised else bitsandbytes_hidden():
+            model = arm.adapt(loaded)
         counts = parameter_counts(model, loaded)
         micro_batch = saved["micro_batch"] if saved else micro_batch
         engine = make_engine(model, loaded, task.training, device, precision, micro_batch, parallel)

@@ -47,6 +47,10 @@ class Executor(ABC):
     ) -> None:
         self.close()
 
+    @classmethod  # noqa: B027  # an executor may have nothing of the kind
+    def warm_up(cls) -> None:
+        """Begins what takes long before the first run can start, and does not wait for it."""
+
     @abstractmethod
     def has_room(self) -> bool:
         """Whether another run can be started now."""

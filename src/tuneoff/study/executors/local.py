@@ -44,7 +44,10 @@ class LocalExecutor(Executor):
         self._free = deque(gpus[slot % len(gpus)] for slot in range(workers))
         self._running: dict[str, tuple[RunProcess | RunGroup, str | None]] = {}
         self._server = ForkServer()
-        self._server.warm_up()
+
+    @classmethod
+    def warm_up(cls) -> None:
+        ForkServer().warm_up()
 
     def has_room(self) -> bool:
         return bool(self._free)

@@ -1,0 +1,64 @@
+"""The fork server: what runs find imported, and what it must have left alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+AS_ON_A_GPU_MACHINE = (
+    "import json, sys, torch\ntorch.backends.cuda.is_built = lambda: True\nimport tuneoff.study.preload\n"
+)
+
+
+def answer_of(script: str, *arguments: str | Path) -> Any:
+    """The JSON that a script prints in a fresh interpreter that has preloaded as one with CUDA would."""
+    done = subprocess.run(
+        [sys.executable, "-c", AS_ON_A_GPU_MACHINE + script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_run_finds_everything_of_tuneoff_imported() -> None:
+    script = """
+from importlib import import_module
+before = set(sys.modules)
+from tuneoff.spec import load_study
+study = load_study("quickstart")
+import_module("tuneoff.study.process")
+print(json.dumps(sorted(name for name in set(sys.modules) - before if name.startswith("tuneoff"))))
+"""
+    assert answer_of(script) == []
+
+
+def test_bitsandbytes_is_imported_by_runs_that_quantise_alone(tiny_model: Path, tmp_path: Path) -> None:
+    script = """
+from pathlib import Path
+from tuneoff.methods import registry
+from tuneoff.models.hide import bitsandbytes_hidden
+from tuneoff.models.load import load_classifier, load_config
+from tuneoff.models.save import save_trained
+folder, out = map(Path, sys.argv[1:])
+config = load_config(folder, 2)
+
+def loaded(quantised=None):
+    return load_classifier(folder, config, 0, torch.device("cpu"), quantised)
+
+imported = ["bitsandbytes" in sys.modules]
+for name in ("full", "lora", "ia3"):
+    with bitsandbytes_hidden():
+        model = registry()[name]().adapt(loaded())
+    save_trained(model, out / name, folder)
+    imported.append("bitsandbytes" in sys.modules)
+model = registry()["qlora"]().adapt(loaded(torch.float32))
+layers = {type(module).__module__ + "." + type(module).__name__ for module in model.modules()}
+imported.append("peft.tuners.lora.bnb.Linear4bit" in layers)
+print(json.dumps(imported))
+"""
+    assert answer_of(script, tiny_model, tmp_path) == [False, False, False, False, True]
