@@ -54,7 +54,7 @@ imported = ["bitsandbytes" in sys.modules]
 for name in ("full", "lora", "ia3"):
     with bitsandbytes_hidden():
         model = registry()[name]().adapt(loaded())
-    save_trained(model, out / name, folder)
+    save_trained(model, out / name, folder, "base")
     imported.append("bitsandbytes" in sys.modules)
 model = registry()["qlora"]().adapt(loaded(torch.float32))
 layers = {type(module).__module__ + "." + type(module).__name__ for module in model.modules()}
