@@ -22,7 +22,7 @@ import pytest
 import tuneoff as api
 from conftest import Command, study_toml
 from tuneoff.spec import ExecutionSpec, TrainingSpec
-from tuneoff.study.executors import ray_files
+from tuneoff.study.executors import ray_cluster, ray_files
 from tuneoff.study.executors.ray_cluster import Needs
 from tuneoff.study.run import Silent
 
@@ -187,8 +187,8 @@ def test_ctrl_c_brings_checkpoints_back_and_the_study_goes_on(
 ) -> None:
     out = tmp_path / "out"
     mark = uuid.uuid4().hex
-    command = [sys.executable, "-m", "tuneoff", "run", str(study), "--executor", "ray", "--out", str(out)]
-    command += ["--workers", "3", "--set", "execution.cores=1", "--set", "execution.checkpoint_every=1h"]
+    command = [sys.executable, "-m", "tuneoff", "run", str(study), "--out", str(out), "--set", "execution.cores=1"]
+    three_at_a_time = ["--executor", "ray", "--workers", "3"]  # on two cores one of them waits in Ray
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "RAY_ADDRESS": "", "HOME": str(tmp_path), MARK: mark}
 
     def under_way() -> bool:
@@ -197,7 +197,12 @@ def test_ctrl_c_brings_checkpoints_back_and_the_study_goes_on(
         return sum(step > 5 for step in steps) >= 1
 
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command + three_at_a_time,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         try:
             until(under_way, "a run is under way")
@@ -214,7 +219,8 @@ def test_ctrl_c_brings_checkpoints_back_and_the_study_goes_on(
     assert saved
     assert set(saved) <= set(interrupted)
 
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    here = ["--executor", "local", "--workers", "2"]  # what came back is all that it takes to go on
+    done = subprocess.run(command + here, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert_same(logits_by_run(out), reference)
     results = results_by_run(out)
@@ -233,17 +239,16 @@ def test_ray_missing_is_one_line(study: Path, tuneoff: Command, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("address", "said"),
-    [("127.0.0.1:9", "answers within 15 seconds"), ("ray://127.0.0.1:10001", "cannot be used"), ("auto", "cannot be")],
+    [("127.0.0.1:9", "answers within 4 seconds"), ("ray://127.0.0.1:10001", "cannot be used"), ("auto", "cannot be")],
 )
 def test_a_cluster_that_does_not_answer_is_one_line(address: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from tuneoff.study.executors.ray import RayExecutor
 
     monkeypatch.setenv("RAY_ADDRESS", address)
-    started = time.monotonic()
+    monkeypatch.setattr(ray_cluster, "ANSWER_WITHIN_SECONDS", 4)
     with pytest.raises(api.UserError, match=said) as refused:
         RayExecutor(ExecutionSpec(executor="ray"), TrainingSpec(device="cpu"))
     assert "\n" not in str(refused.value)
-    assert time.monotonic() - started < 20
 
 
 def test_how_many_runs_fit_on_a_node() -> None:
