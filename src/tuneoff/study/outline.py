@@ -57,6 +57,7 @@ def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_i
         UserError: where an arm does not fit the model, or the device or its precision is not there.
     """
     from tuneoff.models.count import parameter_counts
+    from tuneoff.models.hide import bitsandbytes_hidden
     from tuneoff.models.load import load_config, outline
     from tuneoff.study.executors import EXECUTORS
     from tuneoff.training.device import choose_device, choose_precision
@@ -69,7 +70,9 @@ def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_i
         try:
             if arm.quantised and spec.training.parallel == "fsdp":
                 raise UserError("training.parallel = 'fsdp' cannot share out 4-bit weights; use 'ddp'")
-            counts[arm.name] = parameter_counts(arm.adapt(loaded), loaded)
+            with bitsandbytes_hidden():  # nothing is quantised here, and its import would initialise CUDA
+                adapted = arm.adapt(loaded)
+            counts[arm.name] = parameter_counts(adapted, loaded)
         except UserError as error:
             raise UserError(f"arm '{arm.name}': {error}") from error
     return counts
