@@ -110,12 +110,15 @@ def agreement(
     window: int | None,
     dtype: torch.dtype,
     device: str = "cpu",
+    apart: bool = False,
 ) -> list[float]:
-    """Errors of the output and of the three gradients."""
+    """Errors of the output and of the three gradients, for inputs side by side in one tensor or each in its own."""
     from tuneoff.training.attention_cuda import attention
 
     torch.manual_seed(0)
     parts = inputs(lengths, heads, pairs, size, dtype, device)
+    if apart:
+        parts = tuple(part.detach().clone(memory_format=torch.contiguous_format).requires_grad_() for part in parts)
     upstream = torch.randn(size, heads, sum(lengths)).to(device, dtype).permute(2, 1, 0)
     seed = torch.tensor(7, device=device)
     out = attention(*parts, bounds_of(lengths, device), max(lengths) + 3, None, causal, window, 0.0, seed, 3)

@@ -28,8 +28,8 @@ BERT_LIKE = {
 }  # fmt: skip
 LLAMA_LIKE = {**BERT_LIKE, "num_key_value_heads": 2, "max_position_embeddings": 64}
 PACKED: dict[str, dict[str, Any]] = {
-    "bert": BERT_LIKE,
-    "roberta": {**BERT_LIKE, "pad_token_id": 1},
+    "bert": {**BERT_LIKE, "num_attention_heads": 2},  # heads of a size that the attention kernels know
+    "roberta": {**BERT_LIKE, "num_attention_heads": 2, "pad_token_id": 1},
     "xlm-roberta": {**BERT_LIKE, "pad_token_id": 1},
     "camembert": {**BERT_LIKE, "pad_token_id": 1},
     "electra": {**BERT_LIKE, "embedding_size": 64},

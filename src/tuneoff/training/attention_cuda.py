@@ -9,12 +9,15 @@ is added up by atomics: the same input gives the same bits.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
+
+from tuneoff.training.fused_cuda import are_side_by_side
 
 HEAD_SIZES = (32, 64, 128)
 
@@ -267,7 +270,7 @@ def _to_query(  # type: ignore[no-untyped-def]
 @triton.jit  # type: ignore[untyped-decorator]
 def _query_gradient(  # type: ignore[no-untyped-def]
     q, k, v, out, d_out, level, row_terms, d_q, bounds, seed, salt, threshold, share, scale,
-    tokens, blocks, heads, window, q_stride, q_head, k_stride, k_head, v_stride, v_head, d_stride, d_head,
+    tokens, blocks, heads, window, q_stride, q_head, k_stride, k_head, v_stride, v_head, d_stride, d_head, d_q_stride,
     GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,  # noqa: N803
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, DROP: tl.constexpr, SPLIT: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
@@ -282,7 +285,7 @@ def _query_gradient(  # type: ignore[no-untyped-def]
     v += origin * v_stride + head // GROUP * v_head
     d_out += origin * d_stride + head * d_head
     out += (origin * heads + head) * D
-    d_q += (origin * heads + head) * D
+    d_q += origin * d_q_stride + head * D
     drawn = 0
     if DROP:
         drawn = tl.load(seed) + salt
@@ -315,7 +318,7 @@ def _query_gradient(  # type: ignore[no-untyped-def]
             total, queries, gradient, one, taken, k, v, first, key, start, length, head, window, steep, drawn,
             threshold, k_stride, v_stride, M, N, D, CAUSAL, WINDOW, DROP, True,
         )  # fmt: skip
-    _store_rows(d_q, first, length, heads * D, total * (scale * share), M, D)
+    _store_rows(d_q, first, length, d_q_stride, total * (scale * share), M, D)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -349,7 +352,7 @@ def _to_keys(  # type: ignore[no-untyped-def]
 @triton.jit  # type: ignore[untyped-decorator]
 def _key_gradient(  # type: ignore[no-untyped-def]
     q, k, v, d_out, row_terms, d_k, d_v, bounds, seed, salt, threshold, share, scale, tokens, blocks, heads, window,
-    q_stride, q_head, k_stride, k_head, v_stride, v_head, d_stride, d_head,
+    q_stride, q_head, k_stride, k_head, v_stride, v_head, d_stride, d_head, d_k_stride,
     GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,  # noqa: N803
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, DROP: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
@@ -388,10 +391,9 @@ def _key_gradient(  # type: ignore[no-untyped-def]
                     to_keys, to_values, keys, values, q_here, d_here, terms, first, query, start, length, head,
                     window, steep, drawn, threshold, q_stride, d_stride, M, N, D, CAUSAL, WINDOW, DROP, True,
                 )  # fmt: skip
-    place = (origin * (heads // GROUP) + pair) * D
-    width = heads // GROUP * D
-    _store_rows(d_k + place, first, length, width, to_keys * (scale * share), N, D)
-    _store_rows(d_v + place, first, length, width, to_values * share, N, D)
+    place = origin * d_k_stride + pair * D
+    _store_rows(d_k + place, first, length, d_k_stride, to_keys * (scale * share), N, D)
+    _store_rows(d_v + place, first, length, d_k_stride, to_values * share, N, D)
 
 
 @dataclass(frozen=True)
@@ -456,9 +458,7 @@ class _Attention(torch.autograd.Function):
         tokens, heads, size = query.shape
         pairs = key.shape[1]
         row_terms = torch.empty(heads, tokens, 2, device=query.device, dtype=torch.float32)
-        d_query, d_key, d_value = (
-            torch.empty(part.shape, device=part.device, dtype=part.dtype) for part in (query, key, value)
-        )
+        d_query, d_key, d_value = _room_for_gradients(query, key, value)
         strides = (*_strides(query), *_strides(key), *_strides(value), *_strides(d_out))
         shape = options.shape(query, key)
         sequences = len(bounds) - 1
@@ -466,15 +466,26 @@ class _Attention(torch.autograd.Function):
         blocks = triton.cdiv(options.longest, cut.queries)
         _query_gradient[(blocks * heads * sequences,)](
             query, key, value, out, d_out, level, row_terms, d_query, bounds, *options.chance(seed), options.scale,
-            tokens, blocks, heads, options.window or 0, *strides, **shape, **cut.options, SPLIT=cut.split,
+            tokens, blocks, heads, options.window or 0, *strides, d_query.stride(0), **shape, **cut.options,
+            SPLIT=cut.split,
         )  # fmt: skip
         cut = KEY_GRADIENT[size]
         blocks = triton.cdiv(options.longest, cut.keys)
         _key_gradient[(blocks * pairs * sequences,)](
             query, key, value, d_out, row_terms, d_key, d_value, bounds, *options.chance(seed), options.scale,
-            tokens, blocks, heads, options.window or 0, *strides, **shape, **cut.options,
+            tokens, blocks, heads, options.window or 0, *strides, d_key.stride(0), **shape, **cut.options,
         )  # fmt: skip
         return d_query, d_key, d_value, None, None, None
+
+
+def _room_for_gradients(*parts: torch.Tensor) -> Sequence[torch.Tensor]:
+    """Side by side in one array where the parts themselves are, so that a product made at once goes back at once."""
+    heads_adjoin = all(part.stride(1) == part.shape[2] for part in parts)
+    if heads_adjoin and are_side_by_side([part.flatten(1) for part in parts]):
+        tokens, _, size = parts[0].shape
+        heads = [part.shape[1] for part in parts]
+        return torch.empty(tokens, sum(heads), size, device=parts[0].device, dtype=parts[0].dtype).split(heads, dim=1)
+    return [torch.empty(part.shape, device=part.device, dtype=part.dtype) for part in parts]
 
 
 def _strides(part: torch.Tensor) -> tuple[int, int]:

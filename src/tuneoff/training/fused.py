@@ -122,11 +122,13 @@ def _without_bias(dense: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
 
 def _is_trained_self_attention(module: nn.Module) -> bool:
-    """BERT's `SelfAttention`: query, key and value of one input, computed in this order."""
+    """BERT's `SelfAttention`: query, key and value of one input, computed in this order, which vector loads can split."""
     parts = dict(module.named_children())
     return (
         list(parts)[:3] == ["query", "key", "value"]
-        and all(_is_trained_linear(parts[name]) for name in ("query", "key", "value"))
+        and all(
+            _is_trained_linear(parts[name]) and parts[name].out_features % 16 == 0 for name in ("query", "key", "value")
+        )
         and "encoder_hidden_states" not in inspect.signature(module.forward).parameters
     )
 

@@ -273,26 +273,46 @@ class _Linear(torch.autograd.Function):
 
 
 class _SharedLinear(torch.autograd.Function):
-    """Linear layers of one input, whose input gradients are summed by the matrix products themselves."""
+    """Linear layers of one input as one product in each direction.
+
+    Joining the weights costs little beside it. The outputs lie side by side in one array, and so may their gradients.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, *parameters: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        ctx.save_for_backward(x, *parameters[::2])
-        pairs = zip(parameters[::2], parameters[1::2], strict=True)
-        return tuple(torch.nn.functional.linear(x, weight, bias) for weight, bias in pairs)
+        weight, bias = torch.cat(parameters[::2]), torch.cat(parameters[1::2])
+        ctx.save_for_backward(x, weight)
+        ctx.widths = [part.shape[0] for part in parameters[::2]]
+        return torch.nn.functional.linear(x, weight, bias).split(ctx.widths, dim=-1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, *weights = ctx.saved_tensors
-        flat = x.reshape(-1, x.shape[-1])
-        d_x: torch.Tensor | None = None
-        d_parameters: list[torch.Tensor] = []
-        for gradient, weight in zip(gradients, weights, strict=True):
-            gradient = gradient.reshape(-1, weight.shape[0]).contiguous()
-            if ctx.needs_input_grad[0]:
-                d_x = gradient @ weight if d_x is None else d_x.addmm_(gradient, weight)
-            d_parameters += [gradient.t() @ flat, _vector_gradient("sum", gradient)[1]]
-        return None if d_x is None else d_x.view(x.shape), *d_parameters
+        x, weight = ctx.saved_tensors
+        gradient = _joined([part.reshape(-1, part.shape[-1]) for part in gradients])
+        d_x = (gradient @ weight).view(x.shape) if ctx.needs_input_grad[0] else None
+        d_weights = (gradient.t() @ x.reshape(-1, x.shape[-1])).split(ctx.widths)
+        d_biases = _vector_gradient("sum", gradient)[1].split(ctx.widths)
+        return d_x, *(part for pair in zip(d_weights, d_biases, strict=True) for part in pair)
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Arrays of as many rows side by side, shape (rows, sum of widths); without a copy where they already lie so."""
+    rows, width = parts[0].shape[0], sum(part.shape[1] for part in parts)
+    if are_side_by_side(parts):
+        return parts[0].as_strided((rows, width), (width, 1))
+    return torch.cat(parts, dim=1)
+
+
+def are_side_by_side(parts: Sequence[torch.Tensor]) -> bool:
+    """Whether arrays of shape (rows, width) are the columns of one contiguous array, in this order."""
+    first, width = parts[0], sum(part.shape[1] for part in parts)
+    place = first.storage_offset()
+    for part in parts:
+        here = (part.untyped_storage().data_ptr(), part.storage_offset(), part.stride())
+        if here != (first.untyped_storage().data_ptr(), place, (width, 1)):
+            return False
+        place += part.shape[1]
+    return True
 
 
 class _BiasGelu(torch.autograd.Function):
