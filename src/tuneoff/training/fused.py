@@ -122,7 +122,7 @@ def _without_bias(dense: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
 
 def _is_trained_self_attention(module: nn.Module) -> bool:
-    """BERT's `SelfAttention`: query, key and value of one input, computed in this order, which vector loads can split."""
+    """BERT's `SelfAttention`: query, key and value of one input, in this order, of widths that wide loads divide."""
     parts = dict(module.named_children())
     return (
         list(parts)[:3] == ["query", "key", "value"]
