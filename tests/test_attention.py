@@ -118,7 +118,8 @@ def agreement(
     torch.manual_seed(0)
     parts = inputs(lengths, heads, pairs, size, dtype, device)
     if apart:
-        parts = tuple(part.detach().clone(memory_format=torch.contiguous_format).requires_grad_() for part in parts)
+        q, k, v = (part.detach().clone(memory_format=torch.contiguous_format).requires_grad_() for part in parts)
+        parts = q, k, v
     upstream = torch.randn(size, heads, sum(lengths)).to(device, dtype).permute(2, 1, 0)
     seed = torch.tensor(7, device=device)
     out = attention(*parts, bounds_of(lengths, device), max(lengths) + 3, None, causal, window, 0.0, seed, 3)

@@ -123,12 +123,10 @@ def _without_bias(dense: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
 def _is_trained_self_attention(module: nn.Module) -> bool:
     """BERT's `SelfAttention`: query, key and value of one input, in this order, of widths that wide loads divide."""
-    parts = dict(module.named_children())
+    parts: dict[str, Any] = dict(module.named_children())
     return (
         list(parts)[:3] == ["query", "key", "value"]
-        and all(
-            _is_trained_linear(parts[name]) and parts[name].out_features % 16 == 0 for name in ("query", "key", "value")
-        )
+        and all(_is_trained_linear(layer) and len(layer.weight) % 16 == 0 for layer in list(parts.values())[:3])
         and "encoder_hidden_states" not in inspect.signature(module.forward).parameters
     )
 

@@ -76,11 +76,13 @@ def _norm_forward(  # type: ignore[no-untyped-def]
     tl.store(out + base + cd, _scaled(d, mean, rstd, gain, shift, cd, inside), mask=inside)
 
 
-@triton.jit
-def _quarter_gradient(values, gradients, base, column, inside, mean, rstd, weight):  # type: ignore[no-untyped-def]
+@triton.jit  # type: ignore[untyped-decorator]
+def _quarter_gradient(values, gradients, further, base, column, inside, mean, rstd, weight, FURTHER: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
     """Of a quarter of a row: the normalised values, the gradient of the output, and that of the normalised values."""
     normal = (tl.load(values + base + column, mask=inside, other=0.0).to(tl.float32) - mean) * rstd
     gradient = tl.load(gradients + base + column, mask=inside, other=0.0).to(tl.float32)
+    if FURTHER:
+        gradient += tl.load(further + base + column, mask=inside, other=0.0).to(tl.float32)
     return tl.where(inside, normal, 0.0), gradient, gradient * weight
 
 
@@ -95,9 +97,11 @@ def _store_gradients(stream, hidden, place, inside, value, draw, p, scale, DROP:
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _norm_backward(  # type: ignore[no-untyped-def]
-    gradients, kept, moments, gain, d_stream, d_hidden, shares, seed, salt, p, scale, rows,
+    gradients, further, kept, moments, gain, d_stream, d_hidden, shares, seed, salt, p, scale, rows,
     QUARTER: tl.constexpr, BLOCK: tl.constexpr, DROP: tl.constexpr, TRAINED: tl.constexpr,  # noqa: N803
+    FURTHER: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
+    """`further` are gradients that are added to `gradients`."""
     program, programs = tl.program_id(0), tl.num_programs(0)
     lane = tl.arange(0, BLOCK)
     inside = lane < QUARTER
@@ -113,10 +117,10 @@ def _norm_backward(  # type: ignore[no-untyped-def]
     for row in range(program, rows, programs):
         base = row * (4 * QUARTER)
         mean, rstd = tl.load(moments + 2 * row), tl.load(moments + 2 * row + 1)
-        xa, ya, na = _quarter_gradient(kept, gradients, base, ca, inside, mean, rstd, wa)
-        xb, yb, nb = _quarter_gradient(kept, gradients, base, cb, inside, mean, rstd, wb)
-        xc, yc, nc = _quarter_gradient(kept, gradients, base, cc, inside, mean, rstd, wc)
-        xd, yd, nd = _quarter_gradient(kept, gradients, base, cd, inside, mean, rstd, wd)
+        xa, ya, na = _quarter_gradient(kept, gradients, further, base, ca, inside, mean, rstd, wa, FURTHER)
+        xb, yb, nb = _quarter_gradient(kept, gradients, further, base, cb, inside, mean, rstd, wb, FURTHER)
+        xc, yc, nc = _quarter_gradient(kept, gradients, further, base, cc, inside, mean, rstd, wc, FURTHER)
+        xd, yd, nd = _quarter_gradient(kept, gradients, further, base, cd, inside, mean, rstd, wd, FURTHER)
         along = tl.sum(xa * na + xb * nb + xc * nc + xd * nd) / (4 * QUARTER)
         level = tl.sum(na + nb + nc + nd) / (4 * QUARTER)
         da, db, dc, dd = 0.0, 0.0, 0.0, 0.0
@@ -370,7 +374,7 @@ class _ResidualNorm(torch.autograd.Function):
         seed: torch.Tensor,
         salt: int,
         p: float,
-    ) -> torch.Tensor:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         hidden, residual = hidden.contiguous(), residual.contiguous()
         width = hidden.shape[-1]
         rows = hidden.numel() // width
@@ -383,12 +387,13 @@ class _ResidualNorm(torch.autograd.Function):
             BIASED=bias is not None, **ctx.shape, num_warps=NORM_WARPS,
         )  # fmt: skip
         ctx.save_for_backward(kept, moments, gain)
-        return out
+        ctx.set_materialize_grads(False)
+        return out, out.view_as(out)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         kept, moments, gain = ctx.saved_tensors
-        gradient = gradients[0].contiguous()
+        gradient, *further = (part.contiguous() for part in gradients if part is not None)
         rows, width = moments.shape[0], gain.shape[0]
         d_stream = torch.empty_like(kept)
         d_hidden = torch.empty_like(kept) if ctx.shape["DROP"] else d_stream
@@ -396,8 +401,8 @@ class _ResidualNorm(torch.autograd.Function):
         bias_trained, trained = ctx.needs_input_grad[1], ctx.needs_input_grad[3]
         shares = torch.empty(programs if trained or bias_trained else 0, 3 * width, device=kept.device)
         _norm_backward[(programs,)](
-            gradient, kept, moments, gain, d_stream, d_hidden, shares, *ctx.chance, rows,
-            TRAINED=trained or bias_trained, **ctx.shape, num_warps=NORM_WARPS,
+            gradient, further[0] if further else None, kept, moments, gain, d_stream, d_hidden, shares, *ctx.chance,
+            rows, TRAINED=trained or bias_trained, FURTHER=bool(further), **ctx.shape, num_warps=NORM_WARPS,
         )  # fmt: skip
         d_gain = d_shift = d_bias = None
         if trained or bias_trained:
@@ -444,9 +449,14 @@ def residual_norm(
     """Layer normalisation of `residual + dropout(hidden + bias)`; shape (..., width), width a multiple of 4.
 
     The mask is drawn from the dropout module's seed and salt, so that it is the same when a block is recomputed.
+
+    The result goes on in two ways: into a layer, and past it as the next `residual`. That it reaches the next call of
+    this function under another name (its attribute `past`) lets the two gradients be added up where they are read.
     """
     p = dropout.p if dropout.training else 0.0
-    out: torch.Tensor = _ResidualNorm.apply(  # type: ignore[no-untyped-call]
-        hidden, bias, residual, gain, shift, epsilon, dropout.seed, dropout.salt * STRIDE, p
+    out, past = _ResidualNorm.apply(  # type: ignore[no-untyped-call]
+        hidden, bias, getattr(residual, "past", residual), gain, shift, epsilon, dropout.seed, dropout.salt * STRIDE, p
     )
+    out.past = past
+    assert isinstance(out, torch.Tensor)
     return out

@@ -14,15 +14,32 @@ from tuneoff.training.packing import Layout, PackedBatch
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
 
-SIZES = 6
+MOST_SIZES = 12
+STEPS_PER_SIZE = 16
 SLOT = 64
 STAGING_BUFFERS = 8
 
 
 def token_sizes(totals: NDArray[np.int64]) -> list[int]:
-    """A few buffer sizes, each a multiple of 64, that hold batches of the given totals with little to spare."""
-    shares = np.linspace(0, 1, SIZES + 1)[1:]
-    return sorted({int(-(-np.quantile(totals, share, method="higher") // SLOT) * SLOT) for share in shares})
+    """The buffer sizes, each a multiple of 64, that leave least room unused by batches of the given totals.
+
+    There are as many as their capture pays for: one for every `STEPS_PER_SIZE` batches, up to `MOST_SIZES`.
+    """
+    slots, counts = np.unique(-(-totals // SLOT) * SLOT, return_counts=True)
+    batches = np.concatenate([[0], np.cumsum(counts)])
+    # least[j]: the least sum of sizes over the batches of the j smallest slots, with as many sizes as turns taken.
+    least, cuts = np.where(np.arange(len(slots) + 1) == 0, 0.0, np.inf), []
+    for _ in range(min(len(slots), MOST_SIZES, max(1, len(totals) // STEPS_PER_SIZE))):
+        sums = least[:, None] + (batches[None, 1:] - batches[:, None]) * slots[None, :]
+        sums[np.arange(len(slots) + 1)[:, None] > np.arange(len(slots))[None, :]] = np.inf
+        cuts.append(sums.argmin(axis=0))
+        least = np.concatenate([[np.inf], sums.min(axis=0)])
+    sizes, end = [], len(slots)
+    for cut in reversed(cuts):
+        sizes.append(int(slots[end - 1]))
+        end = int(cut[end - 1])
+    assert end == 0
+    return sizes[::-1]
 
 
 class GraphMemory:

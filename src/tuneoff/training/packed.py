@@ -15,6 +15,7 @@ from tuneoff.training.graph import GraphMemory, StepGraph, token_sizes
 from tuneoff.training.order import by_length
 from tuneoff.training.packing import ATTENTION, Layout, PackedBatch, WeightDropout, attending
 from tuneoff.training.parallel import transformer_blocks
+from tuneoff.training.pooling import pool
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,7 +82,9 @@ class PackedEngine(Engine):
         self._first_position = config.pad_token_id + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0
         self._batch_size = training.batch_size
         self._weight_dropout = WeightDropout(self.dropout_seed) if training.attention_dropout else None
-        self._pooling_module().register_forward_hook(_keep_pooled_tokens)
+        pool(
+            loaded.model, only_pooled_in_last_block=not training.compile
+        )  # a block unlike others is compiled by itself
         self._compiled = training.compile
         if training.compile:
             # One by one they share code, so that a model is compiled once, not 12 times.
@@ -183,11 +186,6 @@ class PackedEngine(Engine):
         embeddings = getattr(self.classifier.base_model, "embeddings", None)
         return set() if embeddings is None else {name for name, _ in embeddings.named_children()}
 
-    def _pooling_module(self) -> nn.Module:
-        """The module whose output the model's own head pools: the backbone, or its encoder where that pools itself."""
-        backbone = self.classifier.base_model
-        return backbone.encoder if hasattr(backbone, "pooler") else backbone
-
     def _layout(self, tokens: int, sequences: int, spare: int, longest: int) -> Layout:
         return Layout(tokens, sequences, spare, longest, self._last, self._first_position)
 
@@ -200,12 +198,3 @@ class PackedEngine(Engine):
 
     def _evaluation_batches(self, tokens: Tokens, budget: int) -> list[Rows]:
         return by_length(tokens.lengths, budget)
-
-
-def _keep_pooled_tokens(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-    """Turns token states of shape (1, T, hidden) into those that are pooled, shape (S, 1, hidden)."""
-    from tuneoff.training import packing
-
-    assert packing._active is not None
-    output.last_hidden_state = output.last_hidden_state.squeeze(0).index_select(0, packing._active[0].pooled)[:, None]
-    return output

@@ -183,6 +183,12 @@ def attending(batch: PackedBatch, dropout: WeightDropout | None = None) -> Itera
         _active = None
 
 
+def pooled_tokens() -> torch.Tensor:
+    """Where the tokens that stand for the sequences of the active batch are, shape (S,)."""
+    assert _active is not None
+    return _active[0].pooled
+
+
 def packed_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
