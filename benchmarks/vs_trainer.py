@@ -236,17 +236,30 @@ def _measure(work: Work) -> Measured:
     torch.manual_seed(work.seed)
     model = work.arm.adapt(loaded)
     tokens = load_tokens(work.prepared.data_folder)
-    batches = [
+    all_batches = [
         rows
         for epoch in range(training.epochs)
         for rows in epoch_batches(tokens["train"].lengths, training.batch_size, work.seed, epoch, bucketed=False)
-    ][: work.steps]
+    ]
+    batches = all_batches[: work.steps]
     warm_up = max(1, len(batches) // 4)
 
     clock = StepClock(device, warm_up, len(batches))
     memory = peak_memory(device)
     memory.reset()
-    job = Job(model, loaded, training, device, precision, work.arm.learning_rate, work.seed, tokens, batches, clock)
+    job = Job(
+        model,
+        loaded,
+        training,
+        device,
+        precision,
+        work.arm.learning_rate,
+        work.seed,
+        tokens,
+        all_batches,
+        batches,
+        clock,
+    )
     how, predict = (_with_tuneoff if work.engine.startswith("tuneoff") else _with_trainer)(job)
     peak = memory.peak_bytes()
     began, warm, ended = clock.marks
@@ -269,7 +282,7 @@ def _measure(work: Work) -> Measured:
 
 @dataclass(frozen=True)
 class Job:
-    """What both engines are given; `clock` is created when it starts."""
+    """What both engines are given: all batches of the run, and those that are trained on. `clock` starts with it."""
 
     model: torch.nn.Module
     loaded: LoadedModel
@@ -279,6 +292,7 @@ class Job:
     learning_rate: float
     seed: int
     tokens: dict[str, Tokens]
+    all_batches: list[NDArray[np.int64]]
     batches: list[NDArray[np.int64]]
     clock: StepClock
 
@@ -291,7 +305,7 @@ def _with_tuneoff(job: Job) -> tuple[dict[str, Any], Predict]:
     if job.device.type == "cpu":
         settle_on_cpu()
     engine = make_engine(job.model, job.loaded, job.training, job.device, job.precision)
-    engine.prepare(job.tokens["train"], job.batches)
+    engine.prepare(job.tokens["train"], job.all_batches)  # as in a study, so that buffers are of the same sizes
     rates = learning_rates(job.learning_rate, len(job.batches), job.training.warmup_ratio)
     job.clock.begin()
     for _ in engine.steps(job.tokens["train"], list(zip(job.batches, rates, strict=True))):

@@ -111,8 +111,12 @@ def agreement(
     dtype: torch.dtype,
     device: str = "cpu",
     apart: bool = False,
+    needed: int | None = None,
 ) -> list[float]:
-    """Errors of the output and of the three gradients, for inputs side by side in one tensor or each in its own."""
+    """Errors of the output and of the three gradients.
+
+    The last two say whether the inputs lie side by side or apart, and of how many leading tokens the result is read.
+    """
     from tuneoff.training.attention_cuda import attention
 
     torch.manual_seed(0)
@@ -122,9 +126,13 @@ def agreement(
         parts = q, k, v
     upstream = torch.randn(size, heads, sum(lengths)).to(device, dtype).permute(2, 1, 0)
     seed = torch.tensor(7, device=device)
-    out = attention(*parts, bounds_of(lengths, device), max(lengths) + 3, None, causal, window, 0.0, seed, 3)
+    bounds = bounds_of(lengths, device)
+    out = attention(*parts, bounds, max(lengths) + 3, None, causal, window, 0.0, seed, 3, needed)
     assert out.is_contiguous()
     expected = reference(*parts, lengths, size**-0.5, causal, window)
+    if needed is not None:
+        read = torch.cat([torch.arange(length) < needed for length in lengths]).to(device)[:, None, None]
+        out, expected, upstream = out.where(read, 0.0), expected.where(read, 0.0), upstream.where(read, 0.0)
     ours = torch.autograd.grad(out, parts, upstream)
     theirs = torch.autograd.grad(expected, parts, upstream.float())
     assert all(gradient.dtype == dtype for gradient in ours)
@@ -203,6 +211,17 @@ def test_agrees_with_attention_by_sequence(
 ) -> None:
     errors = interpreted(with_blocks, shape, split, agreement, LENGTHS, 2, 1, 32, causal, window, torch.float32)
     assert max(errors) < 1e-5
+
+
+@interpretable
+@pytest.mark.parametrize("shape", SMALL)
+@pytest.mark.parametrize(("causal", "window"), [(False, None), (True, None), (False, 5), (True, 40)])
+@pytest.mark.parametrize("needed", [1, 20])
+def test_only_leading_tokens_are_needed(
+    interpreted: Interpreted, needed: int, causal: bool, window: int | None, shape: str
+) -> None:
+    call = (agreement, LENGTHS, 2, 1, 32, causal, window, torch.float32, "cpu", False, needed)
+    assert max(interpreted(with_blocks, shape, True, *call)) < 1e-5
 
 
 @interpretable

@@ -236,6 +236,12 @@ def test_own_attention_agrees_with_attention_by_sequence(
     assert max(errors) < 0.01, errors
 
 
+@pytest.mark.parametrize("size", [32, 64, 128])
+def test_own_attention_read_at_first_tokens_only(size: int) -> None:
+    errors = agreement([1, 300, 0, 512, 64], 4, 4, size, False, None, torch.bfloat16, "cuda", needed=1)
+    assert max(errors) < 0.01, errors
+
+
 def test_own_attention_of_short_sequences() -> None:
     assert max(agreement([1], 1, 1, 64, False, None, torch.bfloat16, "cuda")) < 0.01
     assert max(agreement([5, 0, 120, 64], 3, 3, 64, False, None, torch.bfloat16, "cuda", apart=True)) < 0.01

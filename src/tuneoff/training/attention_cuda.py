@@ -64,7 +64,8 @@ QUERY_GRADIENT = {
     128: Blocks(64, 64, 4, 2, split=False),
 }
 KEY_GRADIENT = {32: Blocks(64, 64, 4, 3), 64: Blocks(64, 64, 4, 3), 128: Blocks(32, 64, 4, 2)}
-"""By head size. All sides are multiples of 16."""
+"""By head size. All sides are multiples of 16. A kernel's blocks of queries are no larger than those of the one above,
+whose results it reads."""
 
 
 # Triton reads annotations as types of the kernel's own, so these functions have none.
@@ -98,12 +99,12 @@ def _keys_seen(first, length, window, M: tl.constexpr, N: tl.constexpr, CAUSAL: 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _queries_seeing(  # type: ignore[no-untyped-def]
-    first, length, window,
+    first, length, needed, window,
     M: tl.constexpr, N: tl.constexpr, CAUSAL: tl.constexpr, WINDOW: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
-    """For a block of keys: first query that sees any, first and end of the blocks that see all, end."""
-    begin, end = 0, length
-    whole, whole_end = 0, (length + M - 1) // M * M
+    """For a block of keys, among needed queries: first that sees any, first and end of the blocks that see all, end."""
+    end = (tl.minimum(length, needed) + M - 1) // M * M
+    begin, whole, whole_end = 0, 0, end
     if WINDOW:
         begin = tl.maximum(first - window + 1, 0) // M * M
         whole = (tl.maximum(first + N - window, 0) + M - 1) // M * M
@@ -112,7 +113,7 @@ def _queries_seeing(  # type: ignore[no-untyped-def]
     if CAUSAL:
         begin = first // M * M
         whole = (first + N - 1 + M - 1) // M * M
-    whole = tl.minimum(whole, end)
+    whole = tl.maximum(tl.minimum(whole, end), begin)
     return begin, whole, tl.maximum(whole_end, whole), end
 
 
@@ -351,15 +352,15 @@ def _to_keys(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _key_gradient(  # type: ignore[no-untyped-def]
-    q, k, v, d_out, row_terms, d_k, d_v, bounds, seed, salt, threshold, share, scale, tokens, blocks, heads, window,
-    q_stride, q_head, k_stride, k_head, v_stride, v_head, d_stride, d_head, d_k_stride,
+    q, k, v, d_out, row_terms, d_k, d_v, bounds, seed, salt, threshold, share, scale, tokens, blocks, heads, needed,
+    window, q_stride, q_head, k_stride, k_head, v_stride, v_head, d_stride, d_head, d_k_stride,
     GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,  # noqa: N803
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, DROP: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
     start, length, pair, first = _place(bounds, blocks, heads // GROUP, N)
     if first >= length:
         return
-    begin, whole, whole_end, end = _queries_seeing(first, length, window, M, N, CAUSAL, WINDOW)
+    begin, whole, whole_end, end = _queries_seeing(first, length, needed, window, M, N, CAUSAL, WINDOW)
     origin = start.to(tl.int64)
     keys = _rows(k + origin * k_stride + pair * k_head, first, length, k_stride, N, D, True)
     values = _rows(v + origin * v_stride + pair * v_head, first, length, v_stride, N, D, True)
@@ -401,6 +402,7 @@ class _Options:
     """What the kernels of both directions are told."""
 
     longest: int
+    needed: int
     scale: float
     causal: bool
     window: int | None
@@ -438,7 +440,7 @@ class _Attention(torch.autograd.Function):
         out = torch.empty(tokens, heads, size, device=query.device, dtype=query.dtype)
         level = torch.empty(heads, tokens, device=query.device, dtype=torch.float32)
         cut = FORWARD[size]
-        blocks = triton.cdiv(options.longest, cut.queries)
+        blocks = triton.cdiv(options.needed, cut.queries)
         _forward[(blocks * heads * (len(bounds) - 1),)](
             query, key, value, out, level, bounds, *options.chance(seed), options.scale, tokens, blocks, heads,
             options.window or 0, *_strides(query), *_strides(key), *_strides(value),
@@ -459,11 +461,13 @@ class _Attention(torch.autograd.Function):
         pairs = key.shape[1]
         row_terms = torch.empty(heads, tokens, 2, device=query.device, dtype=torch.float32)
         d_query, d_key, d_value = _room_for_gradients(query, key, value)
+        if options.needed < options.longest:
+            d_query.zero_()
         strides = (*_strides(query), *_strides(key), *_strides(value), *_strides(d_out))
         shape = options.shape(query, key)
         sequences = len(bounds) - 1
         cut = QUERY_GRADIENT[size]
-        blocks = triton.cdiv(options.longest, cut.queries)
+        blocks = triton.cdiv(options.needed, cut.queries)
         _query_gradient[(blocks * heads * sequences,)](
             query, key, value, out, d_out, level, row_terms, d_query, bounds, *options.chance(seed), options.scale,
             tokens, blocks, heads, options.window or 0, *strides, d_query.stride(0), **shape, **cut.options,
@@ -473,7 +477,8 @@ class _Attention(torch.autograd.Function):
         blocks = triton.cdiv(options.longest, cut.keys)
         _key_gradient[(blocks * pairs * sequences,)](
             query, key, value, d_out, row_terms, d_key, d_value, bounds, *options.chance(seed), options.scale,
-            tokens, blocks, heads, options.window or 0, *strides, d_key.stride(0), **shape, **cut.options,
+            tokens, blocks, heads, options.needed, options.window or 0, *strides, d_key.stride(0), **shape,
+            **cut.options,
         )  # fmt: skip
         return d_query, d_key, d_value, None, None, None
 
@@ -504,6 +509,7 @@ def attention(
     dropout_p: float,
     seed: torch.Tensor,
     salt: int,
+    needed: int | None = None,
 ) -> torch.Tensor:
     """Attention among the tokens of each packed sequence.
 
@@ -522,6 +528,7 @@ def attention(
         dropout_p: probability of dropping an attention weight; the others are scaled by 1 / (1 - p).
         seed: shape (), int64, on the same device; read when the kernels run, so that a CUDA graph sees its changes.
         salt: added to the seed.
+        needed: the result is read for so many leading tokens of each sequence, and undefined for others; all when None.
 
     Returns:
         Shape (T, heads, head size), contiguous.
@@ -530,6 +537,6 @@ def attention(
     assert scale > 0
     assert query.shape[1] % key.shape[1] == 0
     query, key, value = (part if part.stride(2) == 1 else part.contiguous() for part in (query, key, value))
-    options = _Options(longest, scale, causal, window, dropout_p, salt)
+    options = _Options(longest, min(needed or longest, longest), scale, causal, window, dropout_p, salt)
     out: torch.Tensor = _Attention.apply(query, key, value, bounds, seed, options)  # type: ignore[no-untyped-call]
     return out

@@ -388,7 +388,9 @@ class _ResidualNorm(torch.autograd.Function):
         )  # fmt: skip
         ctx.save_for_backward(kept, moments, gain)
         ctx.set_materialize_grads(False)
-        return out, out.view_as(out)
+        # Not a view, which would hold `out`, which will hold it.
+        past = torch.empty(0, device=out.device, dtype=out.dtype)
+        return out, past.set_(out.untyped_storage(), 0, out.shape, out.stride())
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:

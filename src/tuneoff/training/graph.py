@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
 
 MOST_SIZES = 12
-STEPS_PER_SIZE = 16
+STEPS_PER_SIZE = 48
 SLOT = 64
 STAGING_BUFFERS = 8
 

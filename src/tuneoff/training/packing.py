@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.attention.varlen import varlen_attn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from tuneoff.training.dropout import STRIDE
@@ -204,7 +204,8 @@ def packed_attention(
     """Attention among the tokens of each sequence of the active batch.
 
     Args:
-        module: the attention layer; says whether it is causal.
+        module: the attention layer; says whether it is causal, and whether all but `needed_tokens` leading tokens of
+            each sequence have results that nothing reads.
         query: shape (1, heads, T, head size).
         key: shape (1, key-value heads, T, head size).
         value: like `key`.
@@ -220,15 +221,16 @@ def packed_attention(
     assert _active is not None
     assert attention_mask is None
     batch, weights = _active
+    needed: int | None = getattr(module, "needed_tokens", None)
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
     if query.is_cuda:
         p, seed, salt = (dropout, weights.seed, weights.salt(module)) if weights else (0.0, batch.bounds, 0)
-        return _on_cuda(query, key, value, batch, scaling, causal, sliding_window, p, seed, salt), None
+        return _on_cuda(query, key, value, batch, scaling, causal, sliding_window, p, seed, salt, needed), None
     assert weights is None
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (part.repeat_interleave(groups, dim=1) for part in (key, value))
-    return _one_by_one(query, key, value, batch, scaling, causal, sliding_window), None
+    return _one_by_one(query, key, value, batch, scaling, causal, sliding_window, needed), None
 
 
 AttentionInterface.register(ATTENTION, packed_attention)
@@ -245,12 +247,13 @@ def _on_cuda(
     p: float,
     seed: torch.Tensor,
     salt: int,
+    needed: int | None,
 ) -> torch.Tensor:
     from tuneoff.training.attention_cuda import HEAD_SIZES, attention
 
     q, k, v = (part.squeeze(0).transpose(0, 1) for part in (query, key, value))
     if q.shape[-1] in HEAD_SIZES and not torch.compiler.is_compiling():  # which cannot look into our kernels
-        return attention(q, k, v, batch.bounds, batch.longest, scaling, causal, window, p, seed, salt)[None]
+        return attention(q, k, v, batch.bounds, batch.longest, scaling, causal, window, p, seed, salt, needed)[None]
     assert p == 0.0
     groups = q.shape[1] // k.shape[1]
     if groups > 1:
@@ -274,6 +277,7 @@ def _one_by_one(
     scaling: float | None,
     causal: bool,
     window: int | None,
+    needed: int | None,
 ) -> torch.Tensor:
     assert batch.lengths is not None
     pieces = []
@@ -284,9 +288,14 @@ def _one_by_one(
         if window is not None and q.shape[2] > window:
             distance = torch.arange(q.shape[2])[:, None] - torch.arange(q.shape[2])
             mask = (distance.abs() < window) & (distance >= 0 if causal else True)
-        pieces.append(
-            scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, scale=scaling, is_causal=causal and mask is None and q.shape[2] > 1
-            )
+        seen = q[:, :, :needed]
+        piece = scaled_dot_product_attention(
+            seen,
+            k,
+            v,
+            attn_mask=None if mask is None else mask[:needed],
+            scale=scaling,
+            is_causal=causal and mask is None and q.shape[2] > 1,
         )
+        pieces.append(pad(piece, (0, 0, 0, q.shape[2] - seen.shape[2])))
     return torch.cat(pieces, dim=2).transpose(1, 2).to(query.dtype)

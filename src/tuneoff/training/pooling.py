@@ -17,27 +17,31 @@ def pool(classifier: nn.Module, only_pooled_in_last_block: bool) -> None:
 
     Args:
         classifier: of transformers.
-        only_pooled_in_last_block: in the last block, what follows attention works token by token, and only for the
-            pooled ones is it needed. Where a block is built like BERT's, the others are dropped there already.
+        only_pooled_in_last_block: in the last block only what the pooled tokens attend to is needed, and what follows
+            works token by token. Where a block is built like BERT's, which pools first tokens, the others are
+            dropped there already.
     """
     backbone: Any = classifier.base_model
     # The module whose output the model's own head pools: the backbone, or its encoder where that pools itself.
     read = backbone.encoder if hasattr(backbone, "pooler") else backbone
-    after_attention = _after_attention(transformer_blocks(classifier)[-1]) if only_pooled_in_last_block else None
-    if after_attention is None:
+    parts = _bert_attention(transformer_blocks(classifier)[-1]) if only_pooled_in_last_block else None
+    if parts is None:
         read.register_forward_hook(_keep_pooled)
     else:
+        attention, after_attention = parts
+        attention.needed_tokens = 1
         after_attention.register_forward_pre_hook(_take_pooled)
         read.register_forward_hook(_each_in_a_row)
 
 
-def _after_attention(block: nn.Module) -> nn.Module | None:
-    """BERT's `SelfOutput`, which takes attention's result and the residual stream; None in blocks of another build."""
-    attention = dict(block.named_children()).get("attention", nn.Module())
-    output = dict(attention.named_children()).get("output")
-    if output is None or list(inspect.signature(output.forward).parameters) != ["hidden_states", "input_tensor"]:
+def _bert_attention(block: nn.Module) -> tuple[Any, nn.Module] | None:
+    """BERT's self-attention, and what takes its result and the residual stream; None in blocks of another build."""
+    parts = dict(dict(block.named_children()).get("attention", nn.Module()).named_children())
+    if parts.keys() != {"self", "output"}:
         return None
-    return output
+    if list(inspect.signature(parts["output"].forward).parameters) != ["hidden_states", "input_tensor"]:
+        return None
+    return parts["self"], parts["output"]
 
 
 def _take_pooled(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
