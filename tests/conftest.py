@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,15 @@ NEGATIVE = ("bad", "awful", "dull", "poor")
 NEUTRAL = ("the", "film", "plot", "was", "a", "very", "scene", "and", "actor", "music", "long", "short")
 REAL_DATA = Path(os.environ.get("TUNEOFF_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
+os.environ["TUNEOFF_CACHE"] = tempfile.mkdtemp(prefix="tuneoff-cache-")
+
 Answer = subprocess.CompletedProcess[str]
 Command = Callable[..., Answer]
+
+
+def pytest_unconfigure() -> None:
+    """Removes what tests have left in the cache."""
+    shutil.rmtree(os.environ["TUNEOFF_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +81,7 @@ def save_tokenizer(folder: Path) -> int:
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

@@ -111,6 +111,26 @@ def test_packed_equals_padded(kind: str) -> None:
         torch.testing.assert_close(gradient, reference[name], rtol=1e-4, atol=float(1e-5 * scale + 1e-8))
 
 
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert"])
+def test_second_texts_are_told_apart_where_the_model_can(kind: str) -> None:
+    seconds = np.maximum(TOKENS.lengths // 2, 1).astype(np.int32)
+    pairs = Tokens(TOKENS.ids, TOKENS.offsets, TOKENS.labels, seconds)
+    options = {**PACKED[kind], **({"type_vocab_size": 1} if kind == "roberta" else {})}
+    logits = []
+    for make in (PackedEngine, PaddedEngine):
+        loaded = classifier(kind, options)
+        engine = make(loaded.model, loaded, TrainingSpec(batch_size=4), CPU, 4)
+        if make is PaddedEngine or kind == "bert":
+            logits.append(engine.logits(pairs))
+            assert (np.abs(logits[-1] - engine.logits(TOKENS)).max() > 1e-4) == (kind == "bert")
+    start, end = TOKENS.offsets[2:4]
+    types = (torch.arange(end - start) >= seconds[2]).long()[None] if kind == "bert" else None
+    inputs = {"input_ids": torch.from_numpy(TOKENS.ids[start:end].astype(np.int64))[None]}
+    expected = loaded.model.eval()(**inputs, **({} if types is None else {"token_type_ids": types})).logits
+    for found in logits:
+        np.testing.assert_allclose(found[2], expected.detach().numpy()[0], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", PADDED)
 def test_own_attention_takes_padded_batches(kind: str) -> None:
     loaded = classifier(kind, PADDED[kind])

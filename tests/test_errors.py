@@ -54,8 +54,13 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "CSV with a header alone": (_with_train(lambda path: path.write_text("text,label\n")), "no rows"),
     "binary in a CSV": (_with_train(lambda path: path.write_bytes(b"\x00\xff\xfe\x81" * 99)), "broken.csv"),
     "absent column": (_replace('source = "files"', 'source = "files"\nlabel = "sentiment"'), "sentiment"),
-    "missing labels": (_with_train(lambda path: path.write_text("text,label\na,1\nb,\nc,0\n")), "1 of 3 rows"),
-    "empty texts": (_with_train(lambda path: path.write_text('text,label\na,1\n" ",0\nc,0\n')), "empty text"),
+    "missing labels": (_with_train(lambda path: path.write_text("text,label\na,1\nb,\nc,0\n")), "row 2 has no label"),
+    "empty texts": (
+        _with_train(
+            lambda path: path.write_text("text,label\n" + "".join(f'a{n},{n % 2}\n" ",{n % 2}\n' for n in range(20)))
+        ),
+        "empty-text",
+    ),
     "labels with one class": (_with_train(_one_class), "label"),
     "a file of another kind": (_replace("train.csv", "train.xlsx"), "train.xlsx"),
     "more rows than there are": (_replace("max_length", "train_size = 5000\nmax_length"), "train_size = 5000"),
@@ -138,7 +143,7 @@ def test_the_first_rows_of_a_sorted_file_are_refused(tuneoff: Command, tiny_mode
     study = study.replace("[data]", '[data]\nsampling = "first"\ntrain_size = 3000\ntest_size = 2000')
     (tmp_path / "study.toml").write_text(study)
     answer = tuneoff("run", "study.toml")
-    _assert_refused(answer, "all 3000 train examples have the label '0'", tmp_path, {"study.toml"})
+    _assert_refused(answer, "all 3,000 train examples have the label '0'", tmp_path, {"study.toml"})
     assert "sorted by label" in answer.stderr
     assert "100%" in answer.stderr
 

@@ -93,6 +93,43 @@ def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = Fal
         print_plan(outlined)
 
 
+@app.command(epilog="Example: tuneoff init tickets.csv --model FacebookAI/roberta-base")
+def init(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            help="A file, a quoted pattern, or a folder that `datasets` saved; or several, named train and test.",
+            metavar="DATA",
+        ),
+    ],
+    model: Annotated[str, typer.Option(help="A Hub id, a local folder, or package:NAME.", metavar="ID")],
+    out: Annotated[
+        Path | None, typer.Option(help="The study file.", show_default="named after the data", metavar="FILE")
+    ] = None,
+) -> None:
+    """Look at data, say what it seems to be, and write a commented study file to start from."""
+    from tuneoff.study.init import init_study
+
+    path = init_study(data, model, out, print)
+    print(f"wrote       {path}; next: tuneoff plan {path}")
+
+
+@app.command(epilog="Example: tuneoff audit study.toml --json")
+def audit(study: Study = "quickstart", overrides: Set = None, as_json: Json = False) -> None:
+    """Check a study's data for what would make its result worthless; exit code 2 where it would be stopped."""
+    from tuneoff.report.audit import print_audit
+    from tuneoff.spec import load_study
+    from tuneoff.study.prepare import audit_study
+
+    findings = [finding.model_dump(mode="json") for finding in audit_study(load_study(study, overrides or []))]
+    if as_json:
+        print(json.dumps(findings))
+    else:
+        print_audit(findings)
+    if any(finding["severity"] == "error" and not finding["accepted"] for finding in findings):
+        raise typer.Exit(2)
+
+
 @app.command(epilog="Example: tuneoff status studies-out/quickstart")
 def status(folder: Folder, as_json: Json = False) -> None:
     """Show which runs of a study are done, running, failed and left, and the time left; also while it runs."""

@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         temporary.replace(path)
     except OSError as error:
         if error.filename in (None, str(temporary), temporary):
@@ -94,7 +94,8 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Writes a file through to the disk."""
     with path.open("rb") as handle:
         os.fsync(handle.fileno())
 
@@ -126,7 +127,7 @@ def replacing_directory(path: Path) -> Iterator[Path]:
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
-                _flush(file)
+                flush(file)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)

@@ -21,13 +21,13 @@ from pydantic import (
     model_validator,
 )
 
+from tuneoff.data.audit.names import AcceptableFinding
 from tuneoff.errors import UserError
 from tuneoff.methods import Method, registry
 from tuneoff.methods.base import Frozen
 from tuneoff.quantities import parse_bytes, parse_seconds
 
 DEFAULT_STUDY = "quickstart"
-FindingName = Literal["one-class-split", "test-in-train"]
 
 
 class ModelSpec(Frozen):
@@ -52,8 +52,13 @@ class DataSpec(Frozen):
     split_seed: int = Field(default=0, ge=0, description="seed of sampling and of the validation split")
     max_length: int = Field(default=512, gt=1, description="tokens a text is cut at")
     deduplicate: bool = Field(default=False, description="drop repeated texts, and test texts that are in training")
-    accept: tuple[FindingName, ...] = Field(default=(), description="audit errors to go on with, by name")
+    accept: tuple[AcceptableFinding, ...] = Field(default=(), description="audit errors to go on with, by name")
+    text: str | None = Field(default=None, description="the column of texts; found by its name when left out")
+    text_pair: str | None = Field(default=None, description="the column of second texts, where an example is a pair")
+    label: str | None = Field(default=None, description="the column of classes; found by its name when left out")
     breakdown: str | None = Field(default=None, description="a column by which test accuracy is also reported")
+    group: str | None = Field(default=None, description="a column; rows with the same value stay in one split")
+    split: str | None = Field(default=None, description="a column that says train, validation or test")
 
 
 class ReviewsData(DataSpec):
@@ -61,18 +66,16 @@ class ReviewsData(DataSpec):
 
     source: Literal["reviews"] = "reviews"
     breakdown: str | None = "kind"
+    split: str | None = "split"
 
 
 class FilesData(DataSpec):
-    """CSV, TSV, JSON Lines or Parquet files."""
+    """CSV, TSV, JSON Lines or Parquet files, or folders that `datasets` saved; each a path or a glob pattern."""
 
     source: Literal["files"]
     train: str = Field(min_length=1)
     test: str | None = None
     validation: str | None = None
-    split: str | None = Field(default=None, description="column of `train` that says train, validation or test")
-    text: str = "text"
-    label: str = "label"
 
     @model_validator(mode="after")
     def _one_way_to_split(self) -> FilesData:
@@ -91,8 +94,6 @@ class HubData(DataSpec):
     train: str = "train"
     test: str = "test"
     validation: str | None = None
-    text: str = "text"
-    label: str = "label"
 
 
 class TrainingSpec(Frozen):

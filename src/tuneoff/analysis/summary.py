@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tuneoff.analysis.statistics import bootstrap_interval
+from tuneoff.data.audit import floor_findings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,8 +48,19 @@ def summarise(results: StudyResults) -> dict[str, Any]:
         "pareto": {cost: _front(arms, cost) for cost in COSTS if cost != "train_seconds" or _times_compare(arms)},
         "recommendation": _recommend(arms, comparisons),
         "breakdown": _breakdown(results, correct),
-        "audit": list(results.prepared.findings),
+        "audit": [*results.prepared.findings, *_floors_near_best(results, arms)],
     }
+
+
+def _floors_near_best(results: StudyResults, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the audit says of floors once there is an arm to compare them with."""
+    scored = [(arm["test_accuracy"]["mean"], arm["arm"]) for arm in arms if arm["runs"]]
+    if not scored:
+        return []
+    accuracy, name = max(scored)
+    floors = [(floor["label"], floor["test_accuracy"]) for floor in results.prepared.floors.values()]
+    found = floor_findings(floors, (name, accuracy))
+    return [finding.model_dump(mode="json") for finding in found if finding.name == "floor-near-best"]
 
 
 def _arm(results: StudyResults, name: str, correct: NDArray[np.float64]) -> dict[str, Any]:

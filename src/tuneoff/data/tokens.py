@@ -1,21 +1,21 @@
-"""Tokenised splits: flat arrays with offsets, stored once a study and memory-mapped by every run."""
+"""Tokenised splits: flat arrays with offsets, written piece by piece, memory-mapped by every run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneoff.files import writing
+from tuneoff.data.encode import Encoded
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-CHUNK = 1000
+HEADER_BYTES = 128
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,14 @@ class Tokens:
         ids: all token ids end to end, int32, shape (tokens,).
         offsets: where each sequence starts, and the end, int64, shape (examples + 1,).
         labels: class indices, int64, shape (examples,).
+        seconds: tokens of each sequence before those of its second text, int32, shape (examples,); its length where
+            it has no second text, or the model does not tell them apart. None stands for that of all.
     """
 
     ids: NDArray[np.int32]
     offsets: NDArray[np.int64]
     labels: NDArray[np.int64]
+    seconds: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,36 +43,90 @@ class Tokens:
         """Tokens of each sequence, shape (examples,)."""
         return np.diff(self.offsets)
 
-    def save(self, folder: Path) -> None:
-        """Writes one .npy file an array, each atomically."""
-        for name, array in vars(self).items():
-            with writing(folder / f"{name}.npy") as writer:
-                np.save(writer, array, allow_pickle=False)
-
     @classmethod
     def load(cls, folder: Path) -> Tokens:
-        """Maps the arrays that `save` wrote into memory, read-only."""
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("ids", "offsets", "labels")))
+        """Maps the arrays that a `TokensWriter` wrote into memory, read-only."""
+        names = ["ids", "offsets", "labels", *(["seconds"] if (folder / "seconds.npy").exists() else [])]
+        return cls(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names})
 
 
-def tokenise(
-    texts: Sequence[str], labels: Sequence[int], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> tuple[Tokens, int]:
-    """Tokenises texts, cut at `max_length` tokens with the model's special tokens.
+class TokensWriter:
+    """Writes the tokens of one split to .npy files as they come.
 
-    Returns:
-        The tokens, and how many texts were cut.
+    Args:
+        folder: is made.
+        pairs: whether examples have second texts that the model is to tell apart.
     """
-    pieces: list[NDArray[np.int32]] = []
-    lengths: list[int] = []
-    cut = 0
-    for start in range(0, len(texts), CHUNK):
-        encoded: Any = tokenizer(
-            list(texts[start : start + CHUNK]), truncation=True, max_length=max_length, return_overflowing_tokens=False
-        )
-        rows = encoded["input_ids"]
-        lengths.extend(len(row) for row in rows)
-        cut += sum(len(row) >= max_length for row in rows)
-        pieces.extend(np.asarray(row, dtype=np.int32) for row in rows)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Tokens(np.concatenate(pieces), offsets, np.asarray(labels, dtype=np.int64)), cut
+
+    def __init__(self, folder: Path, pairs: bool, open_file: ExitStack) -> None:
+        folder.mkdir()
+        self._ids = _Array(open_file.enter_context((folder / "ids.npy").open("wb")), "<i4")
+        self._offsets = _Array(open_file.enter_context((folder / "offsets.npy").open("wb")), "<i8")
+        self._labels = _Array(open_file.enter_context((folder / "labels.npy").open("wb")), "<i8")
+        self._seconds = _Array(open_file.enter_context((folder / "seconds.npy").open("wb")), "<i4") if pairs else None
+        self._offsets.append(np.zeros(1, dtype=np.int64))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens written."""
+        return self._ids.count
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that was written."""
+        arrays = (self._ids, self._offsets, self._labels, self._seconds)
+        return hashlib.sha256(b"".join(array.digest.digest() for array in arrays if array is not None)).hexdigest()
+
+    def append(self, encoded: Encoded, labels: NDArray[np.int32]) -> None:
+        """Writes some more examples."""
+        offsets = self._ids.count + np.cumsum(encoded.lengths, dtype=np.int64)
+        for array, values in (
+            (self._ids, encoded.ids),
+            (self._offsets, offsets),
+            (self._labels, labels.astype(np.int64)),
+            (self._seconds, encoded.seconds),
+        ):
+            if array is not None:
+                array.append(values)
+
+    def finish(self) -> None:
+        """Completes the files' headers."""
+        for array in (self._ids, self._offsets, self._labels, self._seconds):
+            if array is not None:
+                array.finish()
+
+
+@contextmanager
+def writing_tokens(folder: Path, pairs: bool) -> Iterator[TokensWriter]:
+    """A `TokensWriter` whose files are whole after the block."""
+    with ExitStack() as files:
+        writer = TokensWriter(folder, pairs, files)
+        yield writer
+        writer.finish()
+
+
+class _Array:
+    """A one-dimensional .npy file that grows; its header has a fixed size and is written again at the end."""
+
+    def __init__(self, handle: BinaryIO, kind: str) -> None:
+        self._handle = handle
+        self._kind = kind
+        self.count = 0
+        self.digest = hashlib.sha256()
+        handle.write(self._header())
+
+    def append(self, values: NDArray[np.generic]) -> None:
+        content = np.ascontiguousarray(values, dtype=self._kind).tobytes()
+        self._handle.write(content)
+        self.digest.update(content)
+        self.count += len(values)
+
+    def finish(self) -> None:
+        self._handle.seek(0)
+        self._handle.write(self._header())
+
+    def _header(self) -> bytes:
+        """NumPy's format 1.0 (numpy.lib.format), padded to `HEADER_BYTES`."""
+        text = f"{{'descr': '{self._kind}', 'fortran_order': False, 'shape': ({self.count},), }}"
+        room = HEADER_BYTES - 10
+        return b"\x93NUMPY\x01\x00" + struct.pack("<H", room) + text.ljust(room - 1).encode() + b"\n"

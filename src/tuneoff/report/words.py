@@ -8,13 +8,22 @@ HEADINGS = ("arm", "test accuracy", "95% interval", "macro F1", "train time", "p
 
 SHARED = " (shared)"
 """Marks a time that was taken while other runs computed on the same device."""
+MEANINGLESS = " (means nothing)"
+"""Marks an accuracy on data that the audit would have stopped."""
+
+
+def accepted_errors(summary: dict[str, Any]) -> list[str]:
+    """Names of the audit's errors that the study was told to go on with; its accuracies mean nothing then."""
+    return sorted(
+        {finding["name"] for finding in summary["audit"] if finding["accepted"] and finding["severity"] == "error"}
+    )
 
 
 def verdict(summary: dict[str, Any]) -> str:
     """The study's answer in a sentence or two."""
-    meaningless = [finding for finding in summary["audit"] if finding["accepted"]]
+    meaningless = accepted_errors(summary)
     if meaningless:
-        names = ", ".join(sorted({finding["name"] for finding in meaningless}))
+        names = ", ".join(meaningless)
         return f"These accuracies mean nothing: the study was told to go on in spite of what its audit found ({names})."
     recommendation = summary["recommendation"]
     left = summary["runs"]["planned"] - summary["runs"]["done"]
@@ -32,6 +41,7 @@ def verdict(summary: dict[str, Any]) -> str:
 def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     """The result table: one row an arm in the study's order, then the floors, as text in the order of `HEADINGS`."""
     table = []
+    doubt = MEANINGLESS if accepted_errors(summary) else ""
     for arm in summary["arms"]:
         name = arm["arm"] if not arm["failed"] else f"{arm['arm']} ({len(arm['failed'])} failed)"
         if not arm["runs"]:
@@ -42,7 +52,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
         table.append(
             (
                 name,
-                percent(interval["mean"]),
+                percent(interval["mean"]) + doubt,
                 f"{100 * interval['ci_low']:.1f} to {100 * interval['ci_high']:.1f}",
                 f"{100 * arm['test_macro_f1']:.1f}",
                 seconds(arm["train_seconds"]) + (SHARED if arm["times_shared"] else ""),
@@ -52,7 +62,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
             )
         )
     for floor in summary["floors"]:
-        table.append((f"floor: {floor['label']}", percent(floor["test_accuracy"]), *[""] * (len(HEADINGS) - 2)))
+        table.append((f"floor: {floor['label']}", percent(floor["test_accuracy"]) + doubt, *[""] * (len(HEADINGS) - 2)))
     return table
 
 

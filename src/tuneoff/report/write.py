@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.files import write_json, write_text
-from tuneoff.report import words
+from tuneoff.report import audit, words
 from tuneoff.report.charts import draw_charts
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def write_report(results: StudyResults) -> list[Path]:
         "environment": results.environment,
         "command": f"tuneoff run {folder / 'study.toml'} --out {folder}",
         "words": words,
+        "audit": audit,
         "titles": CHART_TITLES,
         "charts": list(charts),
     }

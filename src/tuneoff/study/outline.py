@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.data.audit import audit, stop_on_errors
-from tuneoff.data.sources import load_source
-from tuneoff.data.splits import make_splits
+from tuneoff.data.audit import stop_on_errors
 from tuneoff.errors import UserError
 from tuneoff.models.load import load_tokenizer, resolve_model
+from tuneoff.study.prepare import audited
 from tuneoff.training.loop import total_steps
 
 if TYPE_CHECKING:
@@ -23,11 +22,11 @@ def outline_study(spec: StudySpec) -> dict[str, Any]:
         UserError: where the study could not be carried out.
     """
     model_folder = resolve_model(spec.model.id, spec.model.revision)
-    splits = make_splits(load_source(spec.data), spec.data)
-    stop_on_errors(audit(splits, spec.data.accept))
+    with audited(spec.data, lambda _: None) as (splits, findings):
+        stop_on_errors(findings)
     pad_token_id = int(load_tokenizer(model_folder).pad_token_id)
     counts = check_arms(spec, model_folder, len(splits.label_names), pad_token_id)
-    sizes = {name: len(frame) for name, frame in splits.items()}
+    sizes = splits.sizes
     return {
         "study": spec.name,
         "model": spec.model.id,

@@ -1,9 +1,12 @@
-"""Preparing a study's data once: load, split, audit, tokenise, score the floors, store."""
+"""Preparing a study's data once: read, split, audit, tokenise, score the floors, store."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,23 +14,31 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from tuneoff.analysis.floors import score_floors
-from tuneoff.data.audit import audit, stop_on_errors
-from tuneoff.data.sources import load_source, source_fingerprint
-from tuneoff.data.splits import SPLITS, Splits, make_splits
+from tuneoff.data.audit import AuditError, Finding, audit, floor_findings, in_order, stop_on_errors
+from tuneoff.data.audit.truncation import truncation_findings
+from tuneoff.data.cache import MANIFEST, cached, copy_prepared, damage, preparing
+from tuneoff.data.rows import SPLITS, collect_rows
+from tuneoff.data.sources import open_parts, source_fingerprint
+from tuneoff.data.splits import Splits, make_splits
 from tuneoff.errors import UserError
-from tuneoff.files import canonical_hash, file_hash, read_json, replacing, write_json
+from tuneoff.files import canonical_hash, read_json, write_json
 from tuneoff.methods.base import Frozen
 from tuneoff.models.load import load_config, load_tokenizer, longest_input, resolve_model
 from tuneoff.study.store import set_aside
 
 if TYPE_CHECKING:
-    from tuneoff.data.tokens import Tokens
-    from tuneoff.spec import StudySpec
+    import numpy as np
+    from numpy.typing import NDArray
 
-PREPARATION_VERSION = 1
-MANIFEST = "manifest.json"
-"""Hashes of the other files of the prepared data; written last, it makes them whole."""
+    from tuneoff.data.encode import Texts
+    from tuneoff.data.tokens import Tokens
+    from tuneoff.spec import DataSpec, StudySpec
+
+PREPARATION_VERSION = 2
 MODEL_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
+PROGRESS_SECONDS = 5.0
+
+Say = Callable[[str], None]
 
 
 class Prepared(Frozen):
@@ -55,34 +66,23 @@ class PreparedStudy:
     prepared: Prepared
     model_folder: Path
     data_folder: Path
-    unsaved: tuple[Splits, dict[str, Tokens]] | None = None
-    """Splits and tokens that are not in `data_folder` yet."""
+    unsaved: Path | None = None
+    """Where the data is as long as it is not in `data_folder`."""
 
     def save(self) -> None:
-        """Writes the data where it is new."""
-        if self.unsaved is None:
-            return
-        splits, tokens = self.unsaved
-        (self.data_folder / MANIFEST).unlink(missing_ok=True)
-        for name, frame in splits.items():
-            tokens[name].save(self.data_folder / name)
-            with replacing(self.data_folder / f"{name}.parquet") as temporary:
-                frame.to_parquet(temporary)
-        write_json(self.data_folder / "audit.json", {"findings": list(self.prepared.findings)})
-        write_json(self.data_folder / "prepared.json", self.prepared.model_dump(mode="json"))
-        write_json(self.data_folder / MANIFEST, _hashes(self.data_folder))
+        """Brings the data into the study's folder where it is new."""
+        if self.unsaved is not None:
+            copy_prepared(self.unsaved, self.data_folder)
 
 
-def prepare_study(
-    spec: StudySpec, out: Path, say: Callable[[str], None], accepted: Callable[[], None] | None = None
-) -> PreparedStudy:
-    """Prepares a study's data, or finds it prepared in `out/data` already. Writes nothing: see `PreparedStudy.save`.
+def prepare_study(spec: StudySpec, out: Path, say: Say, accepted: Callable[[], None] | None = None) -> PreparedStudy:
+    """Prepares a study's data in the cache, or finds it there or in `out/data` already. See `PreparedStudy.save`.
 
-    Prepared data that has been changed since is set aside.
+    Prepared data in `out/data` that has been changed since is set aside.
 
     Args:
         spec: the study.
-        out: the study's folder.
+        out: the study's folder; nothing is written there.
         say: told what goes on.
         accepted: called when new data has passed the audit, so that runs will follow; most of the work is ahead then.
 
@@ -95,54 +95,182 @@ def prepare_study(
     key = canonical_hash(
         [PREPARATION_VERSION, spec.data.model_dump(mode="json"), source_fingerprint(spec.data), model_fingerprint]
     )
-    damaged = _damaged(data_folder)
+    damaged = damage(data_folder)
     if damaged is not None:
         say(f"{data_folder}: {damaged}; it is set aside in {set_aside(out, data_folder)} and prepared again")
     stored = _stored(data_folder)
     if stored is not None and stored.key == key:
         return PreparedStudy(stored, model_folder, data_folder)
+    folder = cached(key)
+    if folder is None:
+        with preparing(key) as unfinished:
+            _prepare(spec, unfinished, model_folder, model_fingerprint, key, say, accepted or (lambda: None))
+        folder = cached(key)
+        assert folder is not None
+    else:
+        say("Preparing data: prepared before, for this or another study")
+    found = _stored(folder)
+    assert found is not None
+    return PreparedStudy(found, model_folder, data_folder, unsaved=folder)
 
-    say("Preparing data: loading, splitting, checking")
-    splits = make_splits(load_source(spec.data), spec.data)
-    findings = audit(splits, spec.data.accept)
+
+def audit_study(spec: StudySpec) -> list[Finding]:
+    """All that the audit finds in a study's data, what is known once it is tokenised included where nothing stops it.
+
+    The data that is prepared for that stays in the cache for the study.
+
+    Raises:
+        UserError: where data or model cannot be used; not for what the audit finds.
+    """
+    with tempfile.TemporaryDirectory() as nowhere:
+        try:
+            prepared = prepare_study(spec, Path(nowhere), lambda _: None)
+        except AuditError as stop:
+            return stop.findings
+    return [Finding.model_validate(finding) for finding in prepared.prepared.findings]
+
+
+@contextmanager
+def audited(spec: DataSpec, say: Say) -> Iterator[tuple[Splits, list[Finding]]]:
+    """Reads, splits and audits a study's data; the rows' texts are there inside the block.
+
+    Raises:
+        UserError: where the data cannot be used; not for what the audit finds.
+    """
+    with tempfile.TemporaryDirectory(prefix="tuneoff-") as folder:
+        yield _split_and_audit(spec, Path(folder), say)
+
+
+def _split_and_audit(spec: DataSpec, folder: Path, say: Say) -> tuple[Splits, list[Finding]]:
+    say("Preparing data: reading, splitting, checking")
+    splits = make_splits(collect_rows(open_parts(spec), spec, folder, say), spec)
+    return splits, audit(splits, spec.accept)
+
+
+def _prepare(
+    spec: StudySpec,
+    folder: Path,
+    model_folder: Path,
+    model_fingerprint: str,
+    key: str,
+    say: Say,
+    accepted: Callable[[], None],
+) -> None:
+    """Fills a folder with a study's prepared data."""
+    splits, findings = _split_and_audit(spec.data, folder, say)
     stop_on_errors(findings)
-    if accepted is not None:
-        accepted()
-    say("Preparing data: tokenising")
-    tokens, cut, pad_token_id = _tokenise_all(splits, spec, model_folder)
+    accepted()
+    definition, pad_token_id = _tokenizer(spec, model_folder, len(splits.label_names))
+    written = {name: _write_split(splits, name, folder, definition, say) for name in SPLITS}
     say("Scoring the floors: majority class, TF-IDF with logistic regression")
     floors = score_floors(splits)
-
+    findings = in_order(
+        [
+            *findings,
+            *truncation_findings(
+                splits,
+                {name: split.lost for name, split in written.items()},
+                {name: split.tokens for name, split in written.items()},
+            ),
+            *floor_findings((floor["label"], floor["test_accuracy"]) for floor in floors.values()),
+        ]
+    )
+    splits.rows.file.unlink()
     prepared = Prepared(
         key=key,
-        fingerprint=_fingerprint_tokens(tokens),
+        fingerprint=canonical_hash([split.digest for split in written.values()]),
         model_fingerprint=model_fingerprint,
         label_names=splits.label_names,
-        sizes={name: len(frame) for name, frame in splits.items()},
-        tokens={name: len(split.ids) for name, split in tokens.items()},
-        cut_texts=cut,
+        sizes=splits.sizes,
+        tokens={name: split.tokens for name, split in written.items()},
+        cut_texts={name: int((split.lost > 0).sum()) for name, split in written.items()},
         removed=splits.removed,
         pad_token_id=pad_token_id,
         floors=floors,
         findings=tuple(finding.model_dump(mode="json") for finding in findings),
     )
-    return PreparedStudy(prepared, model_folder, data_folder, unsaved=(splits, tokens))
+    write_json(folder / "audit.json", {"findings": list(prepared.findings)})
+    write_json(folder / "prepared.json", prepared.model_dump(mode="json"))
 
 
-def _tokenise_all(splits: Splits, spec: StudySpec, model_folder: Path) -> tuple[dict[str, Tokens], dict[str, int], int]:
-    from tuneoff.data.tokens import tokenise
-
+def _tokenizer(spec: StudySpec, model_folder: Path, num_labels: int) -> tuple[str, int]:
+    """The model's tokenizer, set to cut at the study's length, as JSON; and the token that pads."""
     tokenizer = load_tokenizer(model_folder)
-    config = load_config(model_folder, len(splits.label_names), tokenizer.pad_token_id)
+    config = load_config(model_folder, num_labels, tokenizer.pad_token_id)
     limit = longest_input(config, tokenizer)
-    if spec.data.max_length > limit:
-        raise UserError(f"data.max_length = {spec.data.max_length}, but this model takes at most {limit} tokens")
-    tokens, cut = {}, {}
-    for name, frame in splits.items():
-        tokens[name], cut[name] = tokenise(
-            frame["text"].tolist(), frame["label"].tolist(), tokenizer, spec.data.max_length
-        )
-    return tokens, cut, int(tokenizer.pad_token_id)
+    length = spec.data.max_length
+    if length > limit:
+        raise UserError(f"data.max_length = {length}, but this model takes at most {limit} tokens")
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise UserError(f"model.id: the tokenizer of '{spec.model.id}' has no fast version (a tokenizer.json)")
+    if length <= backend.num_special_tokens_to_add(spec.data.text_pair is not None):
+        raise UserError(f"data.max_length = {length} leaves no room for text beside the model's special tokens")
+    backend.no_padding()
+    backend.enable_truncation(length, strategy="longest_first", direction=tokenizer.truncation_side)
+    return backend.to_str(), int(tokenizer.pad_token_id)
+
+
+@dataclass(frozen=True)
+class _WrittenSplit:
+    """What is known of a split once it is written: tokens, their hash, and how many each text lost, shape (rows,)."""
+
+    tokens: int
+    digest: str
+    lost: NDArray[np.int32]
+
+
+def _write_split(splits: Splits, name: str, folder: Path, definition: str, say: Say) -> _WrittenSplit:
+    """Writes a split's texts and hashes as Parquet, and its tokens."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from tuneoff.data.encode import encode_all
+    from tuneoff.data.tokens import writing_tokens
+
+    say(f"Preparing data: tokenising {name}")
+    labels = splits.labels(name)
+    # Filled, rather than a list of pieces: those would be kept between larger ones that are freed, and hold their room.
+    lost = np.empty(len(labels), dtype=np.int32)
+    done, began = 0, time.monotonic()
+    said = began
+    pairs = splits.rows.columns.text_pair is not None
+    with writing_tokens(folder / name, pairs) as writer:
+        for encoded in encode_all(_texts(splits, name, folder / f"{name}.parquet"), definition, len(labels)):
+            end = done + len(encoded.lengths)
+            writer.append(encoded, labels[done:end])
+            lost[done:end] = encoded.lost
+            done = end
+            now = time.monotonic()
+            if now - said > PROGRESS_SECONDS:
+                left = (now - began) / done * (len(labels) - done)
+                say(f"Preparing data: tokenised {done:,} of {len(labels):,} {name} texts, {left:.0f} s left")
+                said = now
+    assert pq.read_metadata(folder / f"{name}.parquet").num_rows == done == len(labels)
+    return _WrittenSplit(writer.tokens, writer.digest, lost)
+
+
+def _texts(splits: Splits, name: str, file: Path) -> Iterator[Texts]:
+    """A split's texts, or pairs of them, each batch of which is written to a file first."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = splits.rows
+    writer = None
+    try:
+        for table in splits.tables(name):
+            numbers = table.column("row").to_numpy()
+            table = table.append_column("label", pa.array(rows.labels[numbers]))
+            table = table.append_column("key", pa.array(rows.keys[numbers]))
+            if writer is None:
+                writer = pq.ParquetWriter(file, table.schema, compression="zstd", use_dictionary=["label"])
+            writer.write_table(table)
+            texts = table.column("text").to_pylist()
+            pairs = table.column("text_pair").to_pylist() if "text_pair" in table.column_names else None
+            yield texts if pairs is None else list(zip(texts, pairs, strict=True))
+    finally:
+        if writer is not None:
+            writer.close()
 
 
 def load_tokens(data_folder: Path) -> dict[str, Tokens]:
@@ -170,14 +298,6 @@ def fingerprint_folder(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _fingerprint_tokens(tokens: dict[str, Tokens]) -> str:
-    digest = hashlib.sha256()
-    for name in SPLITS:
-        for array in (tokens[name].ids, tokens[name].offsets, tokens[name].labels):
-            digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
 def _stored(data_folder: Path) -> Prepared | None:
     """What an earlier preparation left, or None where it came to no end, or was that of another version."""
     if not (data_folder / MANIFEST).exists():
@@ -186,24 +306,3 @@ def _stored(data_folder: Path) -> Prepared | None:
         return Prepared.model_validate(read_json(data_folder / "prepared.json"))
     except (FileNotFoundError, ValueError, ValidationError):
         return None
-
-
-def _damaged(data_folder: Path) -> str | None:
-    """What is wrong with the files of a preparation that came to its end, if anything is."""
-    try:
-        expected = read_json(data_folder / MANIFEST)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        return f"{MANIFEST} cannot be read"
-    if not isinstance(expected, dict):
-        return f"{MANIFEST} holds no hashes"
-    found = _hashes(data_folder)
-    changed = sorted(name for name in expected if expected[name] != found.get(name))
-    return f"{changed[0]} is missing or has been changed" if changed else None
-
-
-def _hashes(data_folder: Path) -> dict[str, str]:
-    """SHA-256 of all files of prepared data but the manifest, by their names in its folder."""
-    paths = (path for path in sorted(data_folder.rglob("*")) if path.is_file() and path.name != MANIFEST)
-    return {path.relative_to(data_folder).as_posix(): file_hash(path) for path in paths}

@@ -5,10 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
-import types
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -18,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from tuneoff.errors import UserError
+from tuneoff.processes import without_main_module
 from tuneoff.quantities import parse_bytes, parse_seconds
 from tuneoff.study.interruption import SIGNALS
 from tuneoff.study.plan import Outcome, RunTask
@@ -45,7 +44,7 @@ class ForkServer:
         in_main_thread = threading.current_thread() is threading.main_thread()
         self.context.set_forkserver_preload([f"tuneoff.study.preload{'_tethered' if in_main_thread else ''}"])
         resource_tracker.ensure_running()
-        with _without_main_module(), _signals_held():
+        with without_main_module(), _signals_held():
             forkserver.ensure_running()
 
 
@@ -68,7 +67,7 @@ class RunProcess:
         self._receiver, sender = server.context.Pipe()
         self._process = server.context.Process(target=_enter, args=(task, sender, visible_gpus), daemon=True)
         try:
-            with _without_main_module():
+            with without_main_module():
                 self._process.start()
         except (EOFError, OSError) as error:
             raise UserError(f"no process could be started for run {task.run.id}: {error}") from error
@@ -193,14 +192,3 @@ def _signals_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _without_main_module() -> Iterator[None]:
-    """Keeps multiprocessing from importing the caller's script again in each run's process."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main

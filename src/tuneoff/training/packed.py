@@ -179,7 +179,7 @@ class PackedEngine(Engine):
             states = self.classifier.base_model(**options, use_cache=False).last_hidden_state
             return self.classifier.score(states)[:, 0]
         if "token_type_embeddings" in self._embedding_names():
-            options["token_type_ids"] = torch.zeros_like(batch.ids)
+            options["token_type_ids"] = batch.types
         return self.classifier(**options).logits
 
     def _embedding_names(self) -> set[str]:

@@ -35,6 +35,7 @@ class PackedBatch:
 
     Attributes:
         ids, positions: shape (1, T), int32.
+        types: 1 for tokens of second texts, else 0, shape (1, T), int32.
         bounds: where each sequence starts, and the end, shape (S + spare + 1,), int32.
         pooled: the token that stands for each sequence (its first or last), shape (S,), int32.
         labels: shape (S,), int32.
@@ -46,6 +47,7 @@ class PackedBatch:
 
     ids: torch.Tensor
     positions: torch.Tensor
+    types: torch.Tensor
     bounds: torch.Tensor
     pooled: torch.Tensor
     labels: torch.Tensor
@@ -81,6 +83,7 @@ class Layout:
         return [
             ("ids", self.tokens),
             ("positions", self.tokens),
+            ("types", self.tokens),
             ("bounds", sequences + self.spare + 1),
             ("pooled", sequences),
             ("labels", sequences),
@@ -117,9 +120,11 @@ class Layout:
         unused = self.sequences - len(rows)
         part["bounds"][:] = np.concatenate([[0], ends, np.full(unused, total), spare_ends])
         every_length = np.diff(part["bounds"])
-        part["positions"][:] = (
-            np.arange(self.tokens) - np.repeat(part["bounds"][:-1], every_length) + self.first_position
-        )
+        places = np.arange(self.tokens) - np.repeat(part["bounds"][:-1], every_length)
+        part["positions"][:] = places + self.first_position
+        part["types"][:] = 0
+        if tokens.seconds is not None:
+            part["types"][:total] = places[:total] >= np.repeat(tokens.seconds[rows], lengths)
         for name, values in (
             ("pooled", ends - 1 if self.last else starts),
             ("labels", tokens.labels[rows]),
@@ -137,6 +142,7 @@ class Layout:
         return PackedBatch(
             ids=part["ids"][None],
             positions=part["positions"][None],
+            types=part["types"][None],
             bounds=part["bounds"],
             pooled=part["pooled"],
             labels=part["labels"],

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tuneoff.training.engine import Engine, Rows
 from tuneoff.training.order import by_length
@@ -39,6 +40,7 @@ class PaddedEngine(Engine):
     ) -> None:
         super().__init__(model, loaded, training, device, micro_batch, parallel)
         self._pad_token_id = int(loaded.model.config.pad_token_id)
+        self._knows_types = getattr(loaded.model.config, "type_vocab_size", 0) > 1
 
     def _accumulate(self, tokens: Tokens, rows: Rows, batch_size: float) -> None:
         self.dropout_seed += 1
@@ -52,10 +54,11 @@ class PaddedEngine(Engine):
         ids = np.full((len(rows), int(lengths.max())), self._pad_token_id, dtype=np.int64)
         mask = np.arange(ids.shape[1]) < lengths[:, None]
         ids[mask] = np.concatenate([tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows])
-        logits: torch.Tensor = self.classifier(
-            input_ids=torch.from_numpy(ids).to(self.device),
-            attention_mask=torch.from_numpy(mask.astype(np.int64)).to(self.device),
-        ).logits
+        arrays: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
+        if tokens.seconds is not None and self._knows_types:
+            arrays["token_type_ids"] = mask * (np.arange(ids.shape[1]) >= tokens.seconds[rows][:, None])
+        inputs = {name: torch.from_numpy(array.astype(np.int64)).to(self.device) for name, array in arrays.items()}
+        logits: torch.Tensor = self.classifier(**inputs).logits
         return logits
 
     def _evaluation_batches(self, tokens: Tokens, budget: int) -> list[Rows]:

@@ -1,69 +1,99 @@
-"""Local files: CSV, TSV, JSON Lines and Parquet."""
+"""Local files: CSV, TSV, JSON Lines and Parquet, plain or gzipped, and folders that `datasets` saved."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import glob
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.data.sources import RawData, by_split_column, select_columns
+from tuneoff.data.columns import listed
+from tuneoff.data.sources import Part
+from tuneoff.data.sources.readers import open_file
+from tuneoff.data.sources.saved import own_splits, read_folder, saved_part
 from tuneoff.errors import UserError
 from tuneoff.files import file_hash
 from tuneoff.spec import FilesData
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
+
+WILDCARDS = "*?["
 
 
-def load(spec: FilesData) -> RawData:
-    train = _read(spec.train)
-    columns = _columns(train, spec.train, spec)
+def open_parts(spec: FilesData) -> list[Part]:
     if spec.split is not None:
-        if spec.split not in train.columns:
-            known = ", ".join(str(name) for name in train.columns)
-            raise UserError(f"{spec.train}: there is no column '{spec.split}' (data.split); its columns are {known}")
-        return by_split_column(columns, train[spec.split], spec.train)
-    others = {
-        name: _columns(_read(path), path, spec) if path else None
-        for name, path in (("validation", spec.validation), ("test", spec.test))
-    }
-    return RawData(columns, others["validation"], others["test"])
+        return [open_pattern(None, spec.train, spec.label)]
+    named = {"train": spec.train, "validation": spec.validation, "test": spec.test}
+    if spec.validation is None and spec.test is None:
+        named |= dict.fromkeys(own_splits(existing(spec.train)), spec.train)
+    return [open_pattern(split, pattern, spec.label) for split, pattern in named.items() if pattern]
 
 
 def fingerprint(spec: FilesData) -> Any:
-    paths = [path for path in (spec.train, spec.validation, spec.test) if path]
-    return [file_hash(_existing(path)) for path in paths]
+    patterns = [pattern for pattern in (spec.train, spec.validation, spec.test) if pattern]
+    return [[file_hash(path) for path in _contents(existing(pattern))] for pattern in patterns]
 
 
-def _columns(frame: pd.DataFrame, path: str, spec: FilesData) -> pd.DataFrame:
-    return select_columns(frame, path, spec.text, spec.label, spec.breakdown)
+def open_pattern(split: str | None, pattern: str, label: str | None) -> Part:
+    """The files that a path or glob pattern names, or the folder, as one part.
+
+    Args:
+        split: of which split its rows are; None where a column says so.
+        pattern: as the study has it.
+        label: the column of classes, where the study names it.
+
+    Raises:
+        UserError: where there are none, or they cannot be read.
+    """
+    paths = existing(pattern)
+    if paths[0].is_dir():
+        return saved_part(read_folder(paths[0]), pattern, split, label)
+    return open_files(split, pattern, paths)
 
 
-def _existing(name: str) -> Path:
-    path = Path(name).expanduser()
-    if path.is_dir():
-        raise UserError(f"{name} is a folder, not a data file")
-    if not path.is_file():
-        raise UserError(f"there is no file '{name}' (looked in {Path.cwd()})")
-    return path
+def existing(pattern: str) -> list[Path]:
+    """The files or the folder that a path or a glob pattern names, in alphabetical order.
+
+    Raises:
+        UserError: where there are none.
+    """
+    path = Path(pattern).expanduser()
+    if path.exists() or path.is_symlink():
+        return [path]
+    if any(character in pattern for character in WILDCARDS):
+        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207  (takes absolute ones)
+        files = [name for name in found if not name.is_dir()]
+        if files:
+            return files
+        raise UserError(f"no file is named like '{pattern}' (looked in {Path.cwd()})")
+    raise UserError(f"there is no file '{pattern}' (looked in {Path.cwd()})")
 
 
-def _read(name: str) -> pd.DataFrame:
-    import pandas as pd
-    import pyarrow as pa
+def open_files(split: str | None, where: str, paths: Sequence[Path]) -> Part:
+    """Some files with the same columns as one part.
 
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": lambda path: pd.read_csv(path, encoding="utf-8"),
-        ".tsv": lambda path: pd.read_csv(path, sep="\t", encoding="utf-8"),
-        ".jsonl": lambda path: pd.read_json(path, lines=True, encoding="utf-8"),
-        ".parquet": pd.read_parquet,
-    }
-    path = _existing(name)
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise UserError(f"{name}: files may be {', '.join(readers)}, not '{path.suffix}'")
-    try:
-        return reader(path)
-    except (ValueError, OSError, pa.ArrowInvalid) as error:  # pandas' parser errors are ValueErrors
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{name}: cannot be read as {path.suffix[1:].upper()}: {reason}") from error
+    Raises:
+        UserError: where one cannot be read, or has other columns than the first.
+    """
+    opened = [open_file(path) for path in paths]
+    columns = opened[0].columns
+    for path, file in zip(paths, opened, strict=True):
+        if sorted(file.columns) != sorted(columns):
+            raise UserError(
+                f"{path}: its columns are {listed(file.columns)}, but those of {paths[0]} are {listed(columns)}; "
+                f"the files of '{where}' must have the same"
+            )
+
+    def tables() -> Iterator[pa.Table]:
+        for file in opened:
+            for table in file.tables():
+                yield table if file.columns == columns else table.select(columns)
+
+    return Part(split, where, columns, tables)
+
+
+def _contents(paths: Sequence[Path]) -> list[Path]:
+    return [
+        file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file()
+    ]

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tuneoff import hub
-from tuneoff.data.sources import RawData, select_columns
+from tuneoff.data.sources import BATCH_ROWS, Part
 from tuneoff.errors import UserError
 from tuneoff.spec import HubData
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
 
 
-def load(spec: HubData) -> RawData:
+def open_parts(spec: HubData) -> list[Part]:
     dataset = hub.fetch_dataset(spec.id, spec.config, spec.revision)
-
-    def part(split: str) -> pd.DataFrame:
-        where = f"{spec.id} ({split})"
-        if split not in dataset:
-            raise UserError(f"the dataset '{spec.id}' has no split '{split}'; it has {', '.join(dataset)}")
-        return select_columns(dataset[split].to_pandas(), where, spec.text, spec.label, spec.breakdown)
-
-    return RawData(part(spec.train), part(spec.validation) if spec.validation else None, part(spec.test))
+    if spec.split is not None:
+        return [dataset_part(dataset, spec.id, spec.train, None, spec.label)]
+    asked = {"train": spec.train, "validation": spec.validation, "test": spec.test}
+    return [dataset_part(dataset, spec.id, name, split, spec.label) for split, name in asked.items() if name]
 
 
 def fingerprint(spec: HubData) -> Any:
     return [spec.id, spec.config, spec.revision]
+
+
+def dataset_part(datasets: Any, where: str, name: str, split: str | None, label: str | None) -> Part:
+    """A split of a `datasets.DatasetDict`; its rows are read from disk as they are asked for.
+
+    Raises:
+        UserError: where there is no such split.
+    """
+    if name not in datasets:
+        raise UserError(f"the dataset '{where}' has no split '{name}'; it has {', '.join(datasets)}")
+    dataset = datasets[name]
+
+    def tables() -> Iterator[pa.Table]:
+        yield from dataset.with_format("arrow").iter(BATCH_ROWS)
+
+    names = getattr(dataset.features.get(label or "label"), "names", None)
+    return Part(split, f"{where} ({name})", tuple(dataset.column_names), tables, tuple(names) if names else None)

@@ -6,17 +6,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tuneoff.data.sources import RawData, by_split_column, select_columns
+from tuneoff.data.sources import Part
+from tuneoff.data.sources.files import open_files
 from tuneoff.files import file_hash
 from tuneoff.spec import ReviewsData
 
 
-def load(spec: ReviewsData) -> RawData:
-    import pandas as pd
-
-    frame = pd.read_json(_path(), lines=True)
-    columns = select_columns(frame, "the bundled reviews", "text", "label", spec.breakdown)
-    return by_split_column(columns, frame["split"], "the bundled reviews")
+def open_parts(spec: ReviewsData) -> list[Part]:
+    return [open_files(None, "the bundled reviews", [_path()])]
 
 
 def fingerprint(_spec: ReviewsData) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tuneoff.data.splits import SPLITS
+from tuneoff.data.rows import SPLITS
 from tuneoff.errors import UserError
 from tuneoff.files import replacing
 from tuneoff.quantities import parse_bytes

@@ -1,0 +1,39 @@
+"""The names of all findings; light, because the study file is checked against them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+AcceptableFinding = Literal[
+    "one-class-split",
+    "test-in-train",
+    "empty-text",
+    "leak-length",
+    "leak-first-token",
+    "leak-single-word",
+    "leak-row-order",
+]
+"""Findings that can be errors, which `data.accept` may name."""
+
+FINDINGS: dict[str, str] = {
+    "one-class-split": "all examples of a split have the same label, so that any model scores 0% or 100%",
+    "missing-class": "a class has no example in a split",
+    "class-balance": "how many examples each class has; a warning where one has very few",
+    "length-by-class": "how long the texts of each class are",
+    "test-in-train": "test or validation texts that the model has seen before, to the letter",
+    "near-test-in-train": "test or validation texts that are nearly the same as one seen before",
+    "duplicates": "texts that a split holds more than once",
+    "near-duplicates": "texts of a split that are nearly the same as an earlier one",
+    "conflicting-labels": "the same text with different labels",
+    "empty-text": "texts without a character, or of white space only",
+    "encoding-damage": "texts that were read or saved in a wrong encoding, or hold control characters",
+    "html-remnants": "texts with HTML tags or entities",
+    "leak-length": "the length of a text gives its label away",
+    "leak-first-token": "the first word of a text gives its label away",
+    "leak-single-word": "one word for each class gives the label away",
+    "leak-row-order": "rows are sorted by label; an error where splits were cut out of them in that order",
+    "truncation": "texts that are longer than the model was told to read",
+    "floor-high": "a floor, a model that is trivial or cheap, is nearly always right",
+    "floor-near-best": "a floor is as good as the best arm, or within a point of it",
+}
+"""One line for each finding, errors and what is about the test score first."""

@@ -1,0 +1,72 @@
+"""Checks of the texts themselves: empty ones, damaged encodings, HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tuneoff.data.audit.finding import Finding
+from tuneoff.data.audit.noticed import Example, Noticed, plural, share
+from tuneoff.data.audit.survey import Surveys
+from tuneoff.data.splits import Splits
+
+TOO_MANY_EMPTY = 0.01
+"""Of a split: a few empty texts are slips, more are a wrong column or a reader that lost something."""
+
+
+def text_findings(splits: Splits, surveys: Surveys) -> Iterator[Noticed]:
+    """What is wrong with texts as such, split by split."""
+    for name, size in splits.sizes.items():
+        survey = surveys.of[name]
+        if len(survey.blank):
+            examples = [Example(note=f"row {row + 1} of the source") for row in survey.blank[:3]]
+            yield Noticed(_empty(name, len(survey.blank), size), examples)
+        damaged = survey.matches["encoding-damage"]
+        if damaged.count:
+            yield Noticed(_damaged(name, damaged.count, size), damaged.examples)
+        tagged = survey.matches["html-remnants"]
+        if tagged.count:
+            yield Noticed(_tagged(name, tagged.count, size), tagged.examples)
+
+
+def _empty(name: str, count: int, size: int) -> Finding:
+    many = count > TOO_MANY_EMPTY * size
+    means = (
+        "that many point to a wrong column or a file that was read wrongly, and a model can only guess their labels."
+        if many
+        else "a model can only guess their labels."
+    )
+    are = plural(count, "is", "are")
+    return Finding(
+        name="empty-text",
+        severity="error" if many else "warning",
+        split=name,
+        count=count,
+        message=f"{count:,} of {size:,} {name} texts {are} empty or white space ({share(count, size)}); {means}",
+        advice="Check data.text, or fill in or remove these rows.",
+    )
+
+
+def _damaged(name: str, count: int, size: int) -> Finding:
+    hold = plural(count, "holds", "hold")
+    return Finding(
+        name="encoding-damage",
+        severity="warning",
+        split=name,
+        count=count,
+        message=f"{count:,} of {size:,} {name} texts {hold} signs of a wrong encoding (such as 'Ã©' for 'é', "
+        f"or U+FFFD) or control characters ({share(count, size)}); the tokenizer sees other words than a reader would.",
+        advice="Save the file as UTF-8 from its source again; where the damage is old, ftfy repairs most of it.",
+    )
+
+
+def _tagged(name: str, count: int, size: int) -> Finding:
+    hold = plural(count, "holds", "hold")
+    return Finding(
+        name="html-remnants",
+        severity="info",
+        split=name,
+        count=count,
+        message=f"{count:,} of {size:,} {name} texts {hold} HTML tags or entities ({share(count, size)}); they "
+        "take tokens from the text, for all arms alike.",
+        advice="Strip them from the file if texts are cut at data.max_length.",
+    )

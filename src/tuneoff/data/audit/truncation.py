@@ -1,0 +1,64 @@
+"""What it means that texts were cut at the maximal length; known once they are tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tuneoff.data.audit.finding import Finding
+from tuneoff.data.audit.noticed import MOST_EXAMPLES, named, plural, share
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tuneoff.data.splits import Splits
+
+MANY = 0.05
+"""Share of a split's texts from which cutting is a warning."""
+MOST_LISTED = 4
+
+
+def truncation_findings(
+    splits: Splits, lost: Mapping[str, NDArray[np.integer]], kept: Mapping[str, int]
+) -> list[Finding]:
+    """One finding for each split of which texts were cut.
+
+    Args:
+        splits: the splits.
+        lost: by split, the number of tokens that each text lost, in the order of its rows, shape (rows,).
+        kept: by split, the tokens that are left.
+    """
+    return [_finding(splits, name, tokens, kept[name]) for name, tokens in lost.items() if len(tokens) and tokens.any()]
+
+
+def _finding(splits: Splits, name: str, lost: NDArray[np.integer], kept: int) -> Finding:
+    import numpy as np
+
+    cut = lost > 0
+    classes = len(splits.label_names)
+    cut_of, all_of = (
+        np.bincount(labels, minlength=classes) for labels in (splits.labels(name)[cut], splits.labels(name))
+    )
+    shares = cut_of / np.maximum(all_of, 1)
+    order = np.argsort(-shares, kind="stable")
+    if classes > MOST_LISTED:
+        order = np.concatenate([order[:2], order[-2:]])
+    by_class = ", ".join(f"{named(splits.label_names[index])} {share(shares[index], 1)}" for index in order)
+    count = int(cut.sum())
+    are = plural(count, "is", "are")
+    tokens = int(lost.sum())
+    unread = f"{tokens:,} of {tokens + kept:,} tokens ({share(tokens, tokens + kept)}) go unread"
+    return Finding(
+        name="truncation",
+        severity="warning" if count > MANY * len(lost) else "info",
+        split=name,
+        count=count,
+        message=f"{count:,} of {len(lost):,} {name} texts ({share(count, len(lost))}) {are} longer than "
+        f"data.max_length; {unread}. Cut texts by class: {by_class}. What their ends say, no arm can know.",
+        advice="Raise data.max_length if the model reads more and time allows it.",
+        examples=tuple(
+            f"row {splits.members[name][row] + 1} of the source lost {lost[row]:,} tokens"
+            for row in np.argsort(-lost, kind="stable")[:MOST_EXAMPLES]
+        ),
+    )

@@ -1,0 +1,118 @@
+"""Which columns of a source hold what: as the study names them, or by the names that such columns usually have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tuneoff.errors import UserError
+
+if TYPE_CHECKING:
+    from tuneoff.data.sources import Part
+    from tuneoff.spec import DataSpec
+
+TEXTS = ("text", "sentence", "review", "content", "comment", "document", "tweet", "body", "message", "utterance")
+LABELS = (
+    "label",
+    "labels",
+    "class",
+    "category",
+    "target",
+    "sentiment",
+    "stars",
+    "rating",
+    "intent",
+    "topic",
+    "coarse_label",
+)
+PAIRS = (
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("question", "passage"),
+    ("text1", "text2"),
+)
+"""Names of columns, more usual ones first; compared without regard to case."""
+MOST_LISTED = 20
+"""Names of columns in a message."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the columns that are used; those that are not asked for are None."""
+
+    text: str
+    label: str
+    text_pair: str | None
+    breakdown: str | None
+    group: str | None
+    split: str | None
+
+    @property
+    def used(self) -> list[str]:
+        """All of them, each once."""
+        return list(dict.fromkeys(name for name in vars(self).values() if name is not None))
+
+
+def choose_columns(part: Part, spec: DataSpec) -> Columns:
+    """Finds the columns that `[data]` names, and text and label by convention where it names none.
+
+    Raises:
+        UserError: where a column is not there, is there twice, or none has a usual name.
+    """
+    split = getattr(spec, "split", None)
+    for option in ("text", "text_pair", "label", "breakdown", "group"):
+        _check(part, option, getattr(spec, option))
+    _check(part, "split", split)
+    text, pair = spec.text, spec.text_pair
+    if text is None:
+        text, pair = _usual_texts(part, pair)
+    label = spec.label or _usual(part, LABELS, "label", "holds the classes")
+    columns = Columns(text, label, pair, spec.breakdown, spec.group, split)
+    for name in columns.used:
+        if part.columns.count(name) > 1:
+            raise UserError(f"{part.where}: there are {part.columns.count(name)} columns called '{name}'; rename one")
+    if text in (label, pair):
+        raise UserError(
+            f"{part.where}: the column '{text}' cannot be both text and {'label' if text == label else 'pair'}"
+        )
+    return columns
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a message, on one line; those that would be misread are quoted."""
+    plain = [name if name.isprintable() and name == name.strip() != "" else repr(name) for name in names[:MOST_LISTED]]
+    return ", ".join(plain) + (f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else "")
+
+
+def _check(part: Part, option: str, name: str | None) -> None:
+    if name is not None and name not in part.columns:
+        known = listed(part.columns)
+        raise UserError(f"{part.where}: there is no column '{name}' (data.{option}); its columns are {known}")
+
+
+def _usual_texts(part: Part, pair: str | None) -> tuple[str, str | None]:
+    if pair is None:
+        for first, second in PAIRS:
+            found = [find_named(part.columns, name) for name in (first, second)]
+            if found[0] is not None and found[1] is not None:
+                return found[0], found[1]
+    return _usual(part, TEXTS, "text", "holds the texts"), pair
+
+
+def _usual(part: Part, names: Sequence[str], option: str, purpose: str) -> str:
+    for name in names:
+        found = find_named(part.columns, name)
+        if found is not None:
+            return found
+    known = listed(part.columns)
+    raise UserError(
+        f"{part.where}: none of its columns ({known}) has a usual name; say with data.{option} which {purpose}"
+    )
+
+
+def find_named(columns: Sequence[str], name: str) -> str | None:
+    """The first column of that name, without regard to case."""
+    return next((column for column in columns if column.lower() == name), None)

@@ -1,0 +1,231 @@
+"""The rows of a source as tuneoff keeps them: texts in a file, what is decided by in arrays of a few bytes a row."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneoff.data.columns import Columns, choose_columns
+from tuneoff.data.labels import Labels
+from tuneoff.data.sources import BATCH_ROWS, Part
+from tuneoff.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tuneoff.spec import DataSpec
+
+SPLITS = ("train", "validation", "test")
+SPLIT_WORDS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
+NOT_A_WORD = re.compile(r"[\W_]+")
+PROGRESS_ROWS = 200_000
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows of a source, numbered from 0; a row has text and label.
+
+    Attributes:
+        file: Parquet with the columns `text`, and where there are such, `text_pair` and `breakdown` (strings).
+        label_names: the classes, in order.
+        labels: index into `label_names`, int32, shape (rows,).
+        splits: index into `SPLITS` as the source has it, int8, shape (rows,).
+        keys: hashes of text and pair, without spaces around them: equal keys are the same example. uint64, (rows,).
+        loose_keys: the same without regard to case, punctuation and white space. uint64, shape (rows,).
+        groups: hashes of the group column, uint64, shape (rows,); None where there is no such column.
+        characters: length of text and pair, int32, shape (rows,).
+        columns: what the source calls its columns.
+    """
+
+    file: Path
+    label_names: tuple[str, ...]
+    labels: NDArray[np.int32]
+    splits: NDArray[np.int8]
+    keys: NDArray[np.uint64]
+    loose_keys: NDArray[np.uint64]
+    groups: NDArray[np.uint64] | None
+    characters: NDArray[np.int32]
+    columns: Columns
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def tables(
+        self, chosen: NDArray[np.int64] | None = None, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.Table]:
+        """Reads rows in order, some thousand at a time.
+
+        Args:
+            chosen: numbers of the rows, ascending; all when None.
+            columns: of the file; all when None.
+
+        Yields:
+            Tables that have the rows' numbers as `row` beside those columns.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        first = 0
+        with pq.ParquetFile(self.file) as file:
+            for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+                numbers = np.arange(first, first + len(batch))
+                first += len(batch)
+                if chosen is not None:
+                    numbers = chosen[
+                        np.searchsorted(chosen, numbers[0]) : np.searchsorted(chosen, numbers[-1], "right")
+                    ]
+                    if not len(numbers):
+                        continue
+                table = pa.Table.from_batches([batch]).take(numbers - (first - len(batch)))
+                yield table.append_column("row", pa.array(numbers))
+
+
+def collect_rows(parts: Sequence[Part], spec: DataSpec, folder: Path, say: Callable[[str], None]) -> Rows:
+    """Reads a source from beginning to end and writes its rows into `folder`.
+
+    Raises:
+        UserError: where a column is missing, a part is empty, a row has no text or label, or labels cannot be classes.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [choose_columns(part, spec) for part in parts]
+    for part, names in zip(parts, columns, strict=True):
+        if (names.text_pair is None) != (columns[0].text_pair is None):
+            raise UserError(
+                f"{part.where}: examples are {'single texts' if names.text_pair is None else 'pairs'} here, unlike in "
+                f"{parts[0].where}; name the columns with data.text and data.text_pair"
+            )
+    kept = ["text", *(name for name in ("text_pair", "breakdown") if getattr(columns[0], name) is not None)]
+    schema = pa.schema([(name, pa.large_string()) for name in kept])
+    labels = Labels()
+    arrays: dict[str, list[NDArray[Any]]] = {
+        name: [] for name in ("labels", "splits", "keys", "loose_keys", "groups", "characters")
+    }
+    total = 0
+    file = folder / "rows.parquet"
+    # Without a dictionary, because texts are mostly unlike each other.
+    with pq.ParquetWriter(file, schema, compression="zstd", compression_level=1, use_dictionary=False) as writer:
+        for part, names in zip(parts, columns, strict=True):
+            before = total
+            for table in part.tables():
+                if not len(table):
+                    continue
+                batch = _Batch.of(part, names, table, total - before)
+                arrays["labels"].append(labels.codes(batch.labels, part, total - before))
+                arrays["splits"].append(batch.splits)
+                arrays["characters"].append(batch.characters)
+                if batch.groups is not None:
+                    arrays["groups"].append(_hashes(batch.groups))
+                arrays["keys"].append(_hashes(batch.stripped))
+                arrays["loose_keys"].append(_hashes([loosened(text) for text in batch.stripped]))
+                writer.write_table(batch.kept(schema))
+                if (total + len(table)) // PROGRESS_ROWS > total // PROGRESS_ROWS:
+                    say(f"Preparing data: {total + len(table):,} rows read")
+                total += len(table)
+            if total == before:
+                raise UserError(f"{part.where}: there are no rows")
+    codes, label_names = labels.ordered(np.concatenate(arrays["labels"]), parts[0])
+    return Rows(
+        file=file,
+        label_names=label_names,
+        labels=codes,
+        splits=np.concatenate(arrays["splits"]),
+        keys=np.concatenate(arrays["keys"]),
+        loose_keys=np.concatenate(arrays["loose_keys"]),
+        groups=np.concatenate(arrays["groups"]) if arrays["groups"] else None,
+        characters=np.concatenate(arrays["characters"]),
+        columns=columns[0],
+    )
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some rows of a part, checked."""
+
+    texts: list[str]
+    pairs: list[str] | None
+    labels: list[Any]
+    breakdown: list[str] | None
+    groups: list[str] | None
+    splits: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, part: Part, names: Columns, table: pa.Table, first: int) -> _Batch:
+        values = {name: table.column(name).to_pylist() for name in names.used}
+
+        def filled(column: str, option: str) -> list[Any]:
+            for number, value in enumerate(values[column], start=first + 1):
+                if value is None or value != value:  # not a number
+                    raise UserError(f"{part.where}: row {number} has no {option}; fill it in or remove the row")
+            return values[column]
+
+        texts = _texts(filled(names.text, "text"), part, names.text)
+        pairs = None if names.text_pair is None else _texts(filled(names.text_pair, "pair"), part, names.text_pair)
+        if names.split is None:
+            assert part.split is not None
+            splits = np.full(len(texts), SPLITS.index(part.split), dtype=np.int8)
+        else:
+            splits = _splits(filled(names.split, "split"), part)
+        return cls(
+            texts=texts,
+            pairs=pairs,
+            labels=filled(names.label, "label"),
+            breakdown=None if names.breakdown is None else [str(value) for value in values[names.breakdown]],
+            groups=None if names.group is None else [str(value) for value in filled(names.group, "group")],
+            splits=splits,
+        )
+
+    @property
+    def stripped(self) -> list[str]:
+        """What tells examples apart."""
+        if self.pairs is None:
+            return [text.strip() for text in self.texts]
+        return [f"{text.strip()}\0{pair.strip()}" for text, pair in zip(self.texts, self.pairs, strict=True)]
+
+    @property
+    def characters(self) -> NDArray[np.int32]:
+        lengths = np.array([len(text) for text in self.texts], dtype=np.int32)
+        return lengths if self.pairs is None else lengths + np.array([len(pair) for pair in self.pairs], dtype=np.int32)
+
+    def kept(self, schema: pa.Schema) -> pa.Table:
+        import pyarrow as pa
+
+        values = {"text": self.texts, "text_pair": self.pairs, "breakdown": self.breakdown}
+        return pa.table({name: values[name] for name in schema.names}, schema=schema)
+
+
+def loosened(text: str) -> str:
+    """A text without regard to case, punctuation, white space and ways of writing the same letter."""
+    return NOT_A_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+
+
+def _texts(values: list[Any], part: Part, column: str) -> list[str]:
+    for value in values:
+        if not isinstance(value, str):
+            if isinstance(value, list | dict | bytes):
+                kind = {list: "lists", dict: "tables", bytes: "bytes"}[type(value)]
+                raise UserError(f"{part.where}: the column '{column}' holds {kind}, not texts")
+            return [item if isinstance(item, str) else str(item) for item in values]
+    return values
+
+
+def _splits(values: list[Any], part: Part) -> NDArray[np.int8]:
+    found = [SPLIT_WORDS.get(str(value).strip().lower(), -1) for value in values]
+    if -1 in found:
+        odd = str(values[found.index(-1)])[:60]
+        raise UserError(f"{part.where}: the split column says {odd!r}; it may say train, validation or test")
+    return np.array(found, dtype=np.int8)
+
+
+def _hashes(texts: Sequence[str]) -> NDArray[np.uint64]:
+    digests = b"".join(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)

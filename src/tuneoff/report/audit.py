@@ -1,0 +1,92 @@
+"""What the audit found, as a table for the terminal, as rows for a page, and as Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+HEADINGS = ("severity", "finding", "split", "rows", "what it means", "what to do")
+STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
+SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~-])")
+WIDTH = 160
+"""Where standard output is no terminal."""
+
+
+def rows(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """One row a finding, as text in the order of `HEADINGS`, not escaped.
+
+    Args:
+        findings: as `Finding.model_dump` gives them and `summary.json` has them.
+    """
+    return [
+        (
+            finding["severity"] + (" (accepted)" if finding["accepted"] else ""),
+            finding["name"],
+            finding["split"],
+            f"{finding['count']:,}" if finding["count"] else "",
+            finding["message"],
+            finding["advice"],
+        )
+        for finding in findings
+    ]
+
+
+def print_audit(findings: Sequence[Mapping[str, Any]]) -> None:
+    """The findings with their examples, then how many there are of each severity."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    if findings:
+        table = Table(box=box.SIMPLE_HEAD)
+        for heading in HEADINGS[:3]:
+            table.add_column(heading, no_wrap=True)
+        table.add_column(HEADINGS[3], justify="right", no_wrap=True)
+        table.add_column("what it means and what to do", ratio=1)
+        for finding, row in zip(findings, rows(findings), strict=True):
+            said = Text(f"{row[4]} {row[5]}")
+            for example in finding["examples"]:
+                said.append(f"\n- {example}", style="dim")
+            table.add_row(Text(row[0], STYLES[finding["severity"]]), *row[1:4], said)
+        console.print(table)
+    console.print(counted(findings), markup=False)
+
+
+def counted(findings: Sequence[Mapping[str, Any]]) -> str:
+    """How many findings there are of each severity, and whether a study would go on."""
+    errors = [finding for finding in findings if finding["severity"] == "error"]
+    open_errors = sum(not finding["accepted"] for finding in errors)
+    kinds = [_number(len(errors), "error"), *(_number(_count(findings, kind), kind) for kind in ("warning", "info"))]
+    outcome = "They stop the study." if open_errors > 1 else "It stops the study." if open_errors else ""
+    if errors and len(errors) > open_errors:
+        outcome = f"{outcome} {len(errors) - open_errors:,} accepted by the study file.".strip()
+    return f"{', '.join(kinds)}. {outcome}".strip()
+
+
+def markdown(findings: Sequence[Mapping[str, Any]]) -> str:
+    """A list of the findings and their examples, in which no text of the data acts as Markdown or HTML."""
+    lines = []
+    for finding, row in zip(findings, rows(findings), strict=True):
+        lines.append(f"- **{row[0]}** `{row[1]}` ({row[2]}): {_plain(row[4])} {_plain(row[5])}")
+        lines.extend(f"  - {_plain(example)}" for example in finding["examples"])
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _count(findings: Sequence[Mapping[str, Any]], severity: str) -> int:
+    return sum(finding["severity"] == severity for finding in findings)
+
+
+def _number(count: int, what: str) -> str:
+    if what == "info":
+        return f"{count:,} for information"
+    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"

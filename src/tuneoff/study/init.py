@@ -1,0 +1,169 @@
+"""A first study file for data that nobody has described."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import tomli_w
+
+from tuneoff.data.columns import listed
+from tuneoff.data.describe import Understanding, understand
+from tuneoff.data.rows import SPLIT_WORDS, SPLITS
+from tuneoff.errors import UserError
+from tuneoff.spec import FilesData, load_study
+
+LETTERS = re.compile(r"[^\W\d_]+")
+NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+COMMENT_COLUMN = 34
+LEARNING_RATES = {"full": "2e-5", "lora": "4e-4", "qlora": "4e-4", "ia3": "3e-3"}
+"""For base-sized encoders, as in studies/imdb-roberta.toml."""
+
+
+def init_study(data: Sequence[str], model: str, out: Path | None, say: Callable[[str], None]) -> Path:
+    """Looks at data, says what it understood, and writes a study file that compares four methods on it.
+
+    Args:
+        data: paths, patterns or folders; several are told apart by `train`, `validation` and `test` in their names.
+        model: as `[model] id`.
+        out: the file; named after the data when None.
+        say: is called with each line for people.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        UserError: where the data cannot be read or understood, or the file exists.
+    """
+    named = _told_apart(data)
+    name = _study_name(named["train"])
+    path = out or Path(f"{name}.toml")
+    if path.exists() or path.is_symlink():
+        raise UserError(f"{path} exists already; name another file with --out")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}")
+    found = understand(FilesData(source="files", **named), say)
+    text = _study_file(name, model, data, found)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise UserError(f"{_plain(' '.join(data))}: a name that is not UTF-8 cannot stand in a study file; rename it")
+    with TemporaryDirectory() as folder:
+        draft = Path(folder) / "study.toml"
+        draft.write_text(text, encoding="utf-8")
+        load_study(draft)
+    for line in found.lines():
+        say(line)
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+def _told_apart(data: Sequence[str]) -> dict[str, str]:
+    """Which of several paths is train, validation and test, by their names; one alone is train."""
+    named: dict[str, str] = {}
+    for path in data:
+        split = "train" if len(data) == 1 else _split_in(path)
+        if split is None and "train" not in map(_split_in, data):
+            split = "train"
+        if split is None:
+            raise UserError(
+                f"{path}: its name has none of the words train, validation and test, so its use is not clear"
+            )
+        if split in named:
+            raise UserError(
+                f"'{named[split]}' and '{path}' would both be {split}; give several files of one split as a pattern "
+                "in quotes"
+            )
+        named[split] = path
+    return {split: named[split] for split in SPLITS if split in named}
+
+
+def _split_in(path: str) -> str | None:
+    """The split that the last part of a path speaks of, or else the folder before it."""
+    for part in list(reversed(Path(path).parts))[:2]:
+        words = [SPLIT_WORDS[word] for word in LETTERS.findall(part.lower()) if word in SPLIT_WORDS]
+        if words:
+            return SPLITS[words[0]]
+    return None
+
+
+def _study_name(train: str) -> str:
+    """The name of a file or its folder, without words for splits, as far as a study may be called that."""
+    for part in reversed(Path(train).expanduser().absolute().parts):
+        stem = part.split(".")[0] if part.strip(".") else ""
+        words = [word for word in re.split(r"[_\W]+", NOT_IN_A_NAME.sub("-", stem)) if word.lower() not in SPLIT_WORDS]
+        name = "-".join(word for word in words if word)
+        if name:
+            return name
+    return "study"
+
+
+def _study_file(name: str, model: str, data: Sequence[str], found: Understanding) -> str:
+    spec, guess = found.spec, found.guess
+    extra = "" if found.sizes.get("test") else "; a fifth of the rows becomes the test split"
+    lines = [
+        f"# Written by `tuneoff init` for {_plain(' '.join(data))}; docs/study-file.md explains every field.",
+        "# `tuneoff plan` shows what it would train, `tuneoff run` trains it.",
+        _line("name", name, "names the folder of results, studies-out/NAME"),
+        _line("seeds", 3, "trains each arm three times; fewer cannot show what is noise"),
+        "",
+        "[model]",
+        _line("id", model, "a Hub id, a local folder, or package:NAME"),
+        "",
+        f"[data]{' ' * 28}# {_plain(found.splits)}",
+        _line("source", "files", "CSV, TSV, JSON Lines, Parquet, or what `datasets` saved"),
+        _line("train", spec.train, f"paths start where tuneoff is run{extra}"),
+    ]
+    for option, comment in (
+        ("validation", "a tenth of train when left out"),
+        ("test", "is read once, at the end of each run"),
+    ):
+        path = getattr(spec, option)
+        lines += [_line(option, path, comment)] if path is not None else []
+    if spec.split is not None:
+        lines.append(_line("split", spec.split, "the column that says train, validation or test"))
+    lines.append(_line("text", guess.text, found.text_lengths))
+    if guess.text_pair is not None:
+        lines.append(_line("text_pair", guess.text_pair, "second texts"))
+    others = f"; could also be {listed(guess.other_labels)}" if guess.other_labels else ""
+    lines += [
+        _line("label", guess.label, found.class_counts + others),
+        _line("max_length", spec.max_length, "tokens at which texts are cut; shorter trains faster"),
+        _line("deduplicate", spec.deduplicate, f"{found.repeated:,} rows have the text of an earlier row"),
+        "# train_size = 1000               # examples to train on; all when left out",
+    ]
+    for option, columns, comment in (
+        ("group", guess.groups, "keeps rows with the same value in one split"),
+        ("breakdown", guess.breakdowns, "accuracy for each value"),
+    ):
+        if columns:
+            others = f"; or {listed(columns[1:])}" if columns[1:] else ""
+            lines.append(f"# {_line(option, columns[0], comment + others)}")
+    lines += [
+        "",
+        f"[training]{' ' * 24}# the same for every arm",
+        _line("epochs", 3, "times that all training examples are seen"),
+        _line("batch_size", 16, "examples a step"),
+    ]
+    comments = {
+        "full": "trains all weights",
+        "lora": "trains small updates beside the attention's weights",
+        "qlora": "the same, with the weights in 4 bits: the least memory",
+        "ia3": "trains vectors that scale what layers give: the fewest parameters",
+    }
+    for method, rate in LEARNING_RATES.items():
+        lines += ["", "[[arms]]", _line("method", method, comments[method])]
+        lines.append(
+            f"learning_rate = {rate}".ljust(COMMENT_COLUMN) + "# for base-sized models; smaller ones need more"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _line(key: str, value: str | int, comment: str) -> str:
+    return f"{tomli_w.dumps({key: value}).strip().ljust(COMMENT_COLUMN - 1)} # {_plain(comment)}"
+
+
+def _plain(text: str) -> str:
+    """A text as a comment may hold it."""
+    return "".join(character if character.isprintable() else "?" for character in text)

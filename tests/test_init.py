@@ -1,0 +1,194 @@
+"""`tuneoff init`: what it understands of data, and the study file that it writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pandas as pd
+import pytest
+
+from conftest import Command, reviews
+from tuneoff.errors import UserError
+from tuneoff.spec import FilesData, StudySpec, load_study
+from tuneoff.study.init import init_study
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def tickets(rows: int = 60, **columns: Any) -> pd.DataFrame:
+    """Data without usual names of columns."""
+    frame = pd.DataFrame(
+        {
+            "ticket": [f"T-{row:05}" for row in range(rows)],
+            "subject": [f"The printer number {row} on the second floor is out of paper" for row in range(rows)],
+            "team": [("billing", "hardware", "login")[row % 3] for row in range(rows)],
+            "customer": [f"customer {row // 3}" for row in range(rows)],
+        }
+    )
+    return frame.assign(**columns)
+
+
+def init(*data: str, out: Path | None = None) -> tuple[StudySpec, FilesData, str]:
+    """The study, its data, and what was printed with the file's text."""
+    said: list[str] = []
+    path = init_study(data, "some/model", out, said.append)
+    study = load_study(path)
+    assert isinstance(study.data, FilesData)
+    return study, study.data, "\n".join([*said, path.read_text()])
+
+
+def test_columns_without_usual_names() -> None:
+    tickets().to_csv("tickets.csv", index=False)
+    study, data, said = init("tickets.csv")
+    assert (study.name, study.model.id, data.train) == ("tickets", "some/model", "tickets.csv")
+    assert (data.text, data.label, data.split, data.test) == ("subject", "team", None, None)
+    assert (data.train_size, data.max_length, data.deduplicate) == (None, 32, False)
+    assert [(arm.method, arm.learning_rate) for arm in study.arms] == [
+        ("full", 2e-5),
+        ("lora", 4e-4),
+        ("qlora", 4e-4),
+        ("ia3", 3e-3),
+    ]
+    for expected in (
+        "rows        60; columns ticket, subject, team, customer",
+        "3 classes: billing 20, hardware 20, login 20",
+        "a fifth of all rows is held out for test",
+        '# group = "customer"',
+    ):
+        assert expected in said
+    assert data.group is None
+
+
+@pytest.mark.parametrize("name", ["data.csv", "data.tsv", "data.jsonl", "data.parquet"])
+def test_every_format_is_understood_alike(name: str) -> None:
+    frame = reviews(80, seed=0).assign(part=["train"] * 60 + ["Test"] * 20)
+    {
+        "data.csv": lambda: frame.to_csv(name, index=False),
+        "data.tsv": lambda: frame.to_csv(name, index=False, sep="\t"),
+        "data.jsonl": lambda: frame.to_json(name, orient="records", lines=True),
+        "data.parquet": lambda: frame.to_parquet(name),
+    }[name]()
+    _, data, said = init(name)
+    assert (data.text, data.label, data.split) == ("text", "label", "part")
+    assert "by the column part: train 60, test 20; a tenth of train for validation" in said
+
+
+def test_pairs_of_texts() -> None:
+    frame = tickets().rename(columns={"subject": "Premise", "ticket": "Hypothesis", "team": "class"})
+    frame.to_parquet("pairs.parquet")
+    _, data, _ = init("pairs.parquet")
+    assert (data.text, data.text_pair, data.label) == ("Premise", "Hypothesis", "class")
+
+
+def test_files_are_told_apart_by_their_names() -> None:
+    for name, first in (("mood-train.csv", 0), ("mood-test.csv", 200), ("mood-dev.csv", 300)):
+        reviews(40, seed=first, first_row=first).to_csv(name, index=False)
+    study, data, said = init("mood-test.csv", "mood-dev.csv", "mood-train.csv")
+    assert study.name == "mood"
+    assert (data.train, data.validation, data.test) == ("mood-train.csv", "mood-dev.csv", "mood-test.csv")
+    assert "splits      train 40, validation 40, test 40" in said
+    reviews(40, seed=9).to_csv("all.csv", index=False)
+    _, data, _ = init("all.csv", "mood-test.csv")
+    assert (data.train, data.test) == ("all.csv", "mood-test.csv")
+    for wrong, expected in (
+        (("mood-train.csv", "all.csv"), "all.csv: its name has none of the words"),
+        (("mood-train.csv", "mood-train.csv"), "would both be train"),
+    ):
+        with pytest.raises(UserError, match=expected):
+            init(*wrong, out=Path("other.toml"))
+
+
+def test_patterns_and_folders(tmp_path: Path) -> None:
+    (tmp_path / "news").mkdir()
+    for part in range(3):
+        reviews(30, seed=part, first_row=part * 100).to_csv(f"news/train-{part}.csv", index=False)
+    study, data, said = init("news/train-*.csv")
+    assert (study.name, data.train) == ("news", "news/train-*.csv")
+    assert "rows        90" in said
+    splits = {
+        name: datasets.Dataset.from_pandas(reviews(30, seed=5, first_row=at))
+        for name, at in (("train", 0), ("test", 90))
+    }
+    datasets.DatasetDict(splits).save_to_disk("saved")
+    study, data, said = init("saved")
+    assert (study.name, data.train, data.test) == ("saved", "saved", None)
+    assert "train 30, test 30" in said
+
+
+def test_lengths_decide_max_length() -> None:
+    for words, expected in ((10, 32), (60, 128), (5000, 512)):
+        frame = reviews(40, seed=0)
+        frame.assign(text=[f"{row} " + "words " * words for row in range(40)]).to_csv(f"of{words}.csv", index=False)
+        assert init(f"of{words}.csv")[1].max_length == expected
+
+
+def test_repeated_texts_turn_deduplication_on() -> None:
+    frame = reviews(60, seed=0)
+    pd.concat([frame, frame.head(7)]).to_csv("repeated.csv", index=False)
+    _, data, said = init("repeated.csv")
+    assert data.deduplicate
+    assert "7 rows have the text of an earlier row" in said
+
+
+def test_names_that_would_break_toml() -> None:
+    text, label = 'the "text"\n# = [', "la\tbel = '''"
+    frame = tickets().rename(columns={"subject": text, "team": label}).replace({"billing": "a\nb\x1b[0m"})
+    frame.to_csv("a b'c\".csv", index=False)
+    study, data, said = init("a b'c\".csv")
+    assert (data.text, data.label, data.train) == (text, label, "a b'c\".csv")
+    assert study.name == "a-b-c"
+    assert "\x1b" not in said
+
+
+REFUSED: dict[str, tuple[str, str]] = {
+    "no rows": ("text,label\n", "there are no rows"),
+    "nothing like texts": ("size,label\n" + "3,a\n4,b\n" * 9, "looks like texts; call that column 'text'"),
+    "nothing like classes": (
+        "text,id\n" + "".join(f"a longer text {row},{row}\n" for row in range(40)),
+        "looks like classes; call that column 'label'",
+    ),
+    "one class": ("text,label\n" + "".join(f"text {row},a\n" for row in range(40)), "every label is 'a'"),
+    "a broken row far below": (
+        "text,label\n" + "".join(f"text {row},{row % 2}\n" for row in range(9000)) + "x\n",
+        "9002",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_study_could_not_use_is_refused(name: str, tmp_path: Path) -> None:
+    content, expected = REFUSED[name]
+    Path("data.csv").write_text(content)
+    with pytest.raises(UserError, match=expected) as caught:
+        init("data.csv")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
+
+
+def test_the_command(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
+    tickets().to_csv("tickets.csv", index=False)
+    answer = tuneoff("init", "tickets.csv", "--model", tiny_model)
+    assert answer.returncode == 0, answer
+    assert "wrote       tickets.toml; next: tuneoff plan tickets.toml" in answer.stdout
+    before = (tmp_path / "tickets.toml").read_bytes()
+    planned = tuneoff("plan", "tickets.toml", "--json", "--set", "training.device=cpu")
+    assert planned.returncode == 0, planned
+    assert {"full", "lora", "qlora", "ia3"} <= set(json.dumps(json.loads(planned.stdout)).replace('"', " ").split())
+    for arguments, expected in (
+        (["tickets.csv", "--model", "m"], "tickets.toml exists already; name another file with --out"),
+        (["tickets.csv", "--model", "m", "--out", "no/where.toml"], "there is no folder no"),
+        (["nowhere.csv", "--model", "m"], "there is no file 'nowhere.csv'"),
+        (["tickets.csv"], "--model"),
+    ):
+        answer = tuneoff("init", *arguments)
+        assert answer.returncode == 2, answer
+        assert len(answer.stderr.splitlines()) == 1
+        assert expected in answer.stderr
+    assert (tmp_path / "tickets.toml").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"tickets.csv", "tickets.toml"}
