@@ -69,6 +69,15 @@ def test_samples_are_stratified_disjoint_and_repeatable(tmp_path: Path) -> None:
     assert set(texts(other, "train")) != set(texts(first, "train"))
 
 
+def test_the_first_rows_are_taken_where_that_is_asked_for(tmp_path: Path) -> None:
+    frame = reviews(400, seed=0)
+    sizes = {"train_size": 100, "validation_size": 40, "test_size": 60}
+    splits = split(tmp_path, FilesData(**files(tmp_path, train=frame), sampling="first", **sizes))
+    assert texts(splits, "train") == frame["text"].tolist()[:100]
+    assert texts(splits, "validation") == frame["text"].tolist()[100:140]
+    assert texts(splits, "test") == frame["text"].tolist()[140:200]
+
+
 def test_deduplication_leaves_no_repeats(tmp_path: Path) -> None:
     train, test = reviews(60, seed=0), reviews(40, seed=1, first_row=500)
     train = pd.concat([train, train.head(5)], ignore_index=True)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import tuneoff as api
-from conftest import Command, study_toml
+from conftest import Command, reviews, study_toml
 
 ARMS = ["full", "lora", "qlora", "ia3", "head_only"]
 
@@ -195,3 +195,29 @@ def test_a_second_run_at_once_is_refused(tiny_model: Path, data_files: Path, tun
         answer = tuneoff("run", "study.toml", "--out", "out")
     assert answer.returncode == 2
     assert "another tuneoff" in answer.stderr
+
+
+def test_a_study_that_accepts_an_error_says_so_beside_every_accuracy(
+    tuneoff: Command, tiny_model: Path, tmp_path: Path
+) -> None:
+    sorted_rows = reviews(200, seed=0).sort_values("label", kind="stable")
+    for name in ("train.csv", "test.csv"):
+        sorted_rows.assign(text=name + " " + sorted_rows["text"]).to_csv(tmp_path / name, index=False)
+    study = study_toml(tiny_model, tmp_path, ["head_only"], seeds=1, epochs=1)
+    first_rows = '[data]\nsampling = "first"\ntrain_size = 40\nvalidation_size = 10\ntest_size = 40'
+    (tmp_path / "study.toml").write_text(study.replace("[data]", first_rows))
+    refused = tuneoff("run", "study.toml", "--out", "out")
+    assert refused.returncode == 2
+    assert "100%" in refused.stderr
+    audit = tuneoff("audit", "study.toml", "--json")
+    assert audit.returncode == 2
+    errors = {finding["name"] for finding in json.loads(audit.stdout) if finding["severity"] == "error"}
+    assert "one-class-split" in errors
+    accepted = ", ".join(f'"{name}"' for name in sorted(errors))
+    answer = tuneoff("run", "study.toml", "--out", "out", "--set", f"data.accept=[{accepted}]")
+    assert answer.returncode == 0, answer.stderr
+    assert "100.0% (means nothing)" in answer.stdout
+    for name in ("report.md", "report.html"):
+        report = (tmp_path / "out" / name).read_text()
+        assert "100.0% (means nothing)" in report
+        assert "These accuracies mean nothing" in report

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
 from tuneoff.data.columns import Columns, choose_columns
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 SPLIT_WORDS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
-NOT_A_WORD = re.compile(r"[\W_]+")
+NOT_A_WORD = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
 PROGRESS_ROWS = 200_000
 
 

@@ -89,16 +89,17 @@ def make_splits(rows: Rows, spec: DataSpec) -> Splits:
         raise UserError(f"no row is marked as train (it has {', '.join(parts)})")
     _check_classes(rows, parts)
     removed = _deduplicate(rows, parts) if spec.deduplicate else {}
+    validation = _validation_size(rows, spec) if "validation" not in parts else 0
     if "test" not in parts:
-        parts["train"], parts["test"] = _hold_out(rows, parts["train"], "test", spec.test_size, spec)
+        before = None if spec.train_size is None else spec.train_size + (validation or 0)
+        parts["train"], parts["test"] = _hold_out(rows, parts["train"], "test", spec.test_size, before, spec)
     else:
         parts["test"] = _take(rows, parts["test"], "test", spec)
     if "validation" not in parts:
-        held_out = spec.validation_size
-        if held_out is None and spec.train_size is not None:
-            held_out = max(2, len(rows.label_names), round(spec.train_size / HELD_OUT_OF["validation"]))
-            held_out = min(held_out, max(2, len(parts["train"]) - spec.train_size))
-        parts["train"], parts["validation"] = _hold_out(rows, parts["train"], "validation", held_out, spec)
+        if validation is not None and spec.validation_size is None and spec.train_size is not None:
+            validation = min(validation, max(2, len(parts["train"]) - spec.train_size))
+        numbers = parts["train"]
+        parts["train"], parts["validation"] = _hold_out(rows, numbers, "validation", validation, spec.train_size, spec)
     else:
         parts["validation"] = _take(rows, parts["validation"], "validation", spec)
     parts["train"] = _take(rows, parts["train"], "train", spec)
@@ -136,13 +137,25 @@ def _deduplicate(rows: Rows, parts: dict[str, Numbers]) -> dict[str, int]:
     return removed
 
 
-def _hold_out(rows: Rows, numbers: Numbers, name: str, size: int | None, spec: DataSpec) -> tuple[Numbers, Numbers]:
-    """Parts rows into the rest and those held out (by class and seed, or the last ones with `sampling = "first"`)."""
+def _validation_size(rows: Rows, spec: DataSpec) -> int | None:
+    """Examples for validation where a number is asked for, or follows from that of the training examples."""
+    if spec.validation_size is not None or spec.train_size is None:
+        return spec.validation_size
+    return max(2, len(rows.label_names), round(spec.train_size / HELD_OUT_OF["validation"]))
+
+
+def _hold_out(
+    rows: Rows, numbers: Numbers, name: str, size: int | None, before: int | None, spec: DataSpec
+) -> tuple[Numbers, Numbers]:
+    """Parts rows into the rest and those held out.
+
+    They are chosen by class and seed; with `sampling = "first"` they are those that follow the first `before` ones.
+    """
     if size is not None and size >= len(numbers):
         raise UserError(f"{size} examples for {name} cannot be taken from {len(numbers)} rows of training data")
-    if spec.sampling == "first" and spec.train_size is not None:
+    if spec.sampling == "first" and before is not None:
         size = size or max(2, len(numbers) // HELD_OUT_OF[name])
-        end = min(spec.train_size + size, len(numbers))
+        end = min(before + size, len(numbers))
         return numbers[: end - size], numbers[end - size : end]
     units = _Units.of(rows, numbers)
     if size is None:
