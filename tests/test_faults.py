@@ -550,7 +550,11 @@ def test_status_is_seen_from_another_terminal(study_file: StudyFile, tmp_path: P
     assert status["seconds_left"] > 0
 
 
-def test_an_interruption_before_training_leaves_nothing(study_file: StudyFile, tmp_path: Path) -> None:
+def test_an_interruption_before_training_leaves_nothing(
+    study_file: StudyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEOFF_CACHE", str(tmp_path / "cache"))  # where nothing is prepared yet
+
     class Impatient(Witness):
         def say(self, message: str) -> None:
             if "tokenising" in message:
