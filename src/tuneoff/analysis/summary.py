@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tuneoff.analysis.statistics import bootstrap_interval
-from tuneoff.data.audit import floor_findings
+from tuneoff.data.audit import Finding, floor_findings, in_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,19 +48,20 @@ def summarise(results: StudyResults) -> dict[str, Any]:
         "pareto": {cost: _front(arms, cost) for cost in COSTS if cost != "train_seconds" or _times_compare(arms)},
         "recommendation": _recommend(arms, comparisons),
         "breakdown": _breakdown(results, correct),
-        "audit": [*results.prepared.findings, *_floors_near_best(results, arms)],
+        "audit": [finding.model_dump(mode="json") for finding in _findings(results, arms)],
     }
 
 
-def _floors_near_best(results: StudyResults, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the audit says of floors once there is an arm to compare them with."""
+def _findings(results: StudyResults, arms: list[dict[str, Any]]) -> list[Finding]:
+    """What the audit found before training, and what it says of floors once there is an arm to compare them with."""
+    findings = [Finding.model_validate(finding) for finding in results.prepared.findings]
     scored = [(arm["test_accuracy"]["mean"], arm["arm"]) for arm in arms if arm["runs"]]
-    if not scored:
-        return []
-    accuracy, name = max(scored)
-    floors = [(floor["label"], floor["test_accuracy"]) for floor in results.prepared.floors.values()]
-    found = floor_findings(floors, (name, accuracy))
-    return [finding.model_dump(mode="json") for finding in found if finding.name == "floor-near-best"]
+    if scored:
+        accuracy, name = max(scored)
+        floors = [(floor["label"], floor["test_accuracy"]) for floor in results.prepared.floors.values()]
+        found = floor_findings(floors, (name, accuracy))
+        findings += [finding for finding in found if finding.name == "floor-near-best"]
+    return in_order(findings)
 
 
 def _arm(results: StudyResults, name: str, correct: NDArray[np.float64]) -> dict[str, Any]:
