@@ -160,10 +160,11 @@ def _prepare(
     splits, findings = _split_and_audit(spec.data, folder, say)
     stop_on_errors(findings)
     accepted()
-    definition, pad_token_id = _tokenizer(spec, model_folder, len(splits.label_names))
-    written = {name: _write_split(splits, name, folder, definition, say) for name in SPLITS}
+    # Before the tokenizer, with which torch comes: both at once would take the most memory.
     say("Scoring the floors: majority class, TF-IDF with logistic regression")
     floors = score_floors(splits)
+    definition, pad_token_id = _tokenizer(spec, model_folder, len(splits.label_names))
+    written = {name: _write_split(splits, name, folder, definition, say) for name in SPLITS}
     findings = in_order(
         [
             *findings,
