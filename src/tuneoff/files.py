@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tuneoff.errors import UserError
+
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES)
 """A disk that is full or failing, or that may not be written: other writes would fail as well."""
 TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
@@ -69,6 +71,21 @@ def writing(path: Path) -> Iterator[Writer]:
         yield writer
         if writer.error is not None:
             raise writer.error
+
+
+def expanded(name: str) -> Path:
+    """A path as the user wrote it, with `~` for a home.
+
+    Raises:
+        UserError: where there is no such home, or the name is no text.
+    """
+    try:
+        name.encode()
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"'{name}': there is no such home folder") from error
+    except UnicodeEncodeError as error:
+        raise UserError(f"{name!a} is no valid name: it holds bytes that are not UTF-8") from error
 
 
 def is_disk_trouble(error: BaseException) -> bool:

@@ -190,6 +190,8 @@ def _known_method(value: Any) -> Any:
     if not isinstance(value, dict) or "method" not in value:
         raise ValueError("an arm needs a method")
     methods = registry()
+    if not isinstance(value["method"], str):
+        raise ValueError("a method is named by a word")
     if value["method"] not in methods:
         raise ValueError(f"unknown method '{value['method']}'{_did_you_mean(str(value['method']), methods)}")
     return methods[value["method"]].model_validate(value)
@@ -270,7 +272,7 @@ def load_study(study: str | Path = DEFAULT_STUDY, overrides: Sequence[str] = ())
     path = _study_path(study)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and others
         raise UserError(f"{path}: not valid TOML: {error}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
@@ -306,7 +308,7 @@ def _override(table: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override}: name a field of one arm, for example arms.lora.r=4")
     try:
         place[parts[-1]] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         place[parts[-1]] = text
 
 

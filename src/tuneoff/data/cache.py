@@ -11,10 +11,12 @@ from pathlib import Path
 
 import psutil
 
-from tuneoff.files import file_hash, flush, read_json, write_json
+from tuneoff.files import expanded, file_hash, flush, read_json, write_json
 
 MANIFEST = "manifest.json"
 """Hashes of the other files of prepared data; written last, it makes them whole."""
+PREPARED = "prepared.json"
+"""What is known of prepared data."""
 UNFINISHED = re.compile(r"\.[0-9a-f]+\.(\d+)\.tmp")
 
 
@@ -22,13 +24,15 @@ def cache_folder() -> Path:
     """Where prepared data is kept: `TUNEOFF_CACHE`, or `tuneoff` in the user's cache folder."""
     named = os.environ.get("TUNEOFF_CACHE")
     if named:
-        return Path(named).expanduser()
+        return expanded(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tuneoff"
 
 
 def cached(key: str) -> Path | None:
     """The folder of data that was prepared under this key; one that has been changed since is removed."""
     folder = cache_folder() / "data" / key
+    if folder.is_file():
+        folder.unlink()
     if not folder.exists():
         return None
     if damage(folder) is None and (folder / MANIFEST).exists():
@@ -55,6 +59,9 @@ def preparing(key: str) -> Iterator[Path]:
         if (data / key).exists():  # another study has prepared the same in the meantime
             return
         folder.rename(data / key)
+    except OSError as error:
+        error.filename = error.filename or str(folder)  # pyarrow names none
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -75,7 +82,7 @@ def damage(folder: Path) -> str | None:
         return None
     except (OSError, ValueError):
         return f"{MANIFEST} cannot be read"
-    if not isinstance(expected, dict):
+    if not isinstance(expected, dict) or PREPARED not in expected:
         return f"{MANIFEST} holds no hashes"
     found = hashes(folder)
     changed = sorted(name for name in expected if expected[name] != found.get(name))

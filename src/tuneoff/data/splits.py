@@ -89,6 +89,9 @@ def make_splits(rows: Rows, spec: DataSpec) -> Splits:
         raise UserError(f"no row is marked as train (it has {', '.join(parts)})")
     _check_classes(rows, parts)
     removed = _deduplicate(rows, parts) if spec.deduplicate else {}
+    for name, numbers in parts.items():
+        if not len(numbers):
+            raise UserError(f"every {name} text repeats an earlier one, so that data.deduplicate leaves none")
     validation = _validation_size(rows, spec) if "validation" not in parts else 0
     if "test" not in parts:
         before = None if spec.train_size is None else spec.train_size + (validation or 0)
@@ -164,7 +167,10 @@ def _hold_out(
         held_out = units.lowest(size, spec.split_seed, f"{name}_size")
     chosen = held_out[units.of_row]
     if not 0 < chosen.sum() < len(numbers):
-        raise UserError(f"no {name} examples can be held out of {len(numbers)} rows; give some, or more rows")
+        raise UserError(
+            f"no {name} examples can be held out of {len(numbers)} rows, of which those with the same text or group "
+            "stay together; give some, or more rows"
+        )
     return numbers[~chosen], numbers[chosen]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff import hub
 from tuneoff.errors import UserError
+from tuneoff.files import expanded
 from tuneoff.models.count import logical_size
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def resolve_model(model_id: str, revision: str | None = None) -> Path:
     """
     if model_id.startswith(PACKAGE_PREFIX):
         return _check_folder(_package_folder(model_id.removeprefix(PACKAGE_PREFIX)), model_id)
-    folder = Path(model_id).expanduser()
+    folder = expanded(model_id)
     if folder.is_dir():
         return _check_folder(folder, model_id)
     if folder.exists() or model_id.startswith((".", "/", "~")) or model_id.count("/") > 1:

@@ -13,6 +13,7 @@ from tuneoff.data.columns import listed
 from tuneoff.data.describe import Understanding, understand
 from tuneoff.data.rows import SPLIT_WORDS, SPLITS
 from tuneoff.errors import UserError
+from tuneoff.files import expanded
 from tuneoff.spec import FilesData, load_study
 
 LETTERS = re.compile(r"[^\W\d_]+")
@@ -90,7 +91,7 @@ def _split_in(path: str) -> str | None:
 
 def _study_name(train: str) -> str:
     """The name of a file or its folder, without words for splits, as far as a study may be called that."""
-    for part in reversed(Path(train).expanduser().absolute().parts):
+    for part in reversed(expanded(train).absolute().parts):
         stem = part.split(".")[0] if part.strip(".") else ""
         words = [word for word in re.split(r"[_\W]+", NOT_IN_A_NAME.sub("-", stem)) if word.lower() not in SPLIT_WORDS]
         name = "-".join(word for word in words if word)

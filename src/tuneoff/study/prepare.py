@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from tuneoff.analysis.floors import score_floors
 from tuneoff.data.audit import AuditError, Finding, audit, floor_findings, in_order, stop_on_errors
 from tuneoff.data.audit.truncation import truncation_findings
-from tuneoff.data.cache import MANIFEST, cached, copy_prepared, damage, preparing
+from tuneoff.data.cache import MANIFEST, PREPARED, cached, copy_prepared, damage, preparing
 from tuneoff.data.rows import SPLITS, collect_rows
 from tuneoff.data.sources import open_parts, source_fingerprint
 from tuneoff.data.splits import Splits, make_splits
@@ -191,7 +191,7 @@ def _prepare(
         findings=tuple(finding.model_dump(mode="json") for finding in findings),
     )
     write_json(folder / "audit.json", {"findings": list(prepared.findings)})
-    write_json(folder / "prepared.json", prepared.model_dump(mode="json"))
+    write_json(folder / PREPARED, prepared.model_dump(mode="json"))
 
 
 def _tokenizer(spec: StudySpec, model_folder: Path, num_labels: int) -> tuple[str, int]:
@@ -304,6 +304,6 @@ def _stored(data_folder: Path) -> Prepared | None:
     if not (data_folder / MANIFEST).exists():
         return None
     try:
-        return Prepared.model_validate(read_json(data_folder / "prepared.json"))
+        return Prepared.model_validate(read_json(data_folder / PREPARED))
     except (FileNotFoundError, ValueError, ValidationError):
         return None

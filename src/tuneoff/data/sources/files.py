@@ -12,7 +12,7 @@ from tuneoff.data.sources import Part
 from tuneoff.data.sources.readers import open_file
 from tuneoff.data.sources.saved import own_splits, read_folder, saved_part
 from tuneoff.errors import UserError
-from tuneoff.files import file_hash
+from tuneoff.files import expanded, file_hash
 from tuneoff.spec import FilesData
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def existing(pattern: str) -> list[Path]:
     Raises:
         UserError: where there are none.
     """
-    path = Path(pattern).expanduser()
+    path = expanded(pattern)
     if path.exists() or path.is_symlink():
         return [path]
     if any(character in pattern for character in WILDCARDS):
