@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import types
 from collections.abc import Iterator
@@ -17,3 +18,24 @@ def without_main_module() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Those that ask the driver to stop."""
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Keeps signals that ask the driver to stop from a process that is being started and cannot ignore them yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_signals_to_the_driver() -> None:
+    """In a process that was started with signals held: ignores them from now on."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

@@ -28,6 +28,10 @@ from tuneoff.methods.base import Frozen
 from tuneoff.quantities import parse_bytes, parse_seconds
 
 DEFAULT_STUDY = "quickstart"
+MOST_SEEDS = 10_000
+HIGHEST_SEED = 2**31 - 1
+MOST_AT_A_TIME = 10_000
+"""Of runs, or of a run's devices."""
 
 
 class ModelSpec(Frozen):
@@ -59,6 +63,12 @@ class DataSpec(Frozen):
     breakdown: str | None = Field(default=None, description="a column by which test accuracy is also reported")
     group: str | None = Field(default=None, description="a column; rows with the same value stay in one split")
     split: str | None = Field(default=None, description="a column that says train, validation or test")
+
+    @model_validator(mode="after")
+    def _groups_are_drawn(self) -> DataSpec:
+        if self.group is not None and self.sampling == "first":
+            raise ValueError("sampling = 'first' tears groups apart; leave out group, or take sampling = 'stratified'")
+        return self
 
 
 class ReviewsData(DataSpec):
@@ -99,8 +109,8 @@ class HubData(DataSpec):
 class TrainingSpec(Frozen):
     """`[training]`: the same for every arm."""
 
-    epochs: int = Field(default=3, gt=0)
-    batch_size: int = Field(default=16, gt=0, description="sequences per optimiser step, exactly")
+    epochs: int = Field(default=3, gt=0, le=100_000)
+    batch_size: int = Field(default=16, gt=0, le=1_000_000, description="sequences per optimiser step, exactly")
     precision: Literal["auto", "bf16", "fp32"] = Field(default="auto", description="bf16 where the device has it")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     warmup_ratio: float = Field(default=0.06, ge=0, le=1, description="share of all steps with a rising learning rate")
@@ -149,7 +159,7 @@ class ExecutionSpec(Frozen):
         default="auto", description="runs at a time; auto: one a GPU, or one on a CPU; with ray: as many as fit"
     )
     cores: int | None = Field(
-        default=None, gt=0, description="processor cores of a run; all, shared evenly, if left out"
+        default=None, gt=0, le=10_000, description="processor cores of a run; all, shared evenly, if left out"
     )
     devices_per_run: int | Literal["auto"] = Field(
         default="auto",
@@ -174,6 +184,8 @@ class ExecutionSpec(Frozen):
     def _at_least_one(cls, value: int | str) -> int | str:
         if isinstance(value, int) and value < 1:
             raise ValueError("at least one is needed")
+        if isinstance(value, int) and value > MOST_AT_A_TIME:
+            raise ValueError(f"more than {MOST_AT_A_TIME:,} are not possible")
         return value
 
     @field_validator("checkpoint_every")
@@ -219,6 +231,8 @@ class StudySpec(Frozen):
         if isinstance(value, int) and not isinstance(value, bool):
             if value < 1:
                 raise ValueError("at least one seed is needed")
+            if value > MOST_SEEDS:
+                raise ValueError(f"more than {MOST_SEEDS:,} seeds are not possible")
             return tuple(range(value))
         return value
 
@@ -227,6 +241,8 @@ class StudySpec(Frozen):
     def _distinct_seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(value)) != len(value) or min(value) < 0:
             raise ValueError("seeds must be distinct and not negative")
+        if max(value) > HIGHEST_SEED or len(value) > MOST_SEEDS:
+            raise ValueError(f"seeds go up to {HIGHEST_SEED:,}, and there may be {MOST_SEEDS:,} of them")
         return value
 
     @model_validator(mode="after")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 
 from tuneoff.errors import UserError
 from tuneoff.measure.environment import usable_cores
-from tuneoff.processes import without_main_module
+from tuneoff.processes import leave_signals_to_the_driver, signals_held, without_main_module
+from tuneoff.study.tether import tether
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -104,7 +104,7 @@ def encode_all(batches: Iterator[Texts], definition: str, texts: int) -> Iterato
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_set_up, initargs=(definition,))
     try:
-        with without_main_module():
+        with without_main_module(), signals_held():
             for _ in range(workers):  # each starts a process
                 pool.submit(int)
         yield from _in_order(pool, batches, workers * WAITING_BATCHES)
@@ -129,7 +129,8 @@ _encoder: Callable[[Any], Encoded]
 
 def _set_up(definition: str) -> None:
     global _encoder
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
+    leave_signals_to_the_driver()
+    tether()
     _encoder = Encoder(definition)
 
 

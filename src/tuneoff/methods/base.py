@@ -39,7 +39,7 @@ class Method(Frozen):
         max_length=60,
         description="name of the arm; the method's name when left out",
     )
-    learning_rate: float = Field(gt=0, description="peak learning rate")
+    learning_rate: float = Field(gt=0, le=1000, description="peak learning rate")
 
     def model_post_init(self, _context: Any) -> None:
         if not self.name:

@@ -72,12 +72,13 @@ def markdown(findings: Sequence[Mapping[str, Any]]) -> str:
     """A list of the findings and their examples, in which no text of the data acts as Markdown or HTML."""
     lines = []
     for finding, row in zip(findings, rows(findings), strict=True):
-        lines.append(f"- **{row[0]}** `{row[1]}` ({row[2]}): {_plain(row[4])} {_plain(row[5])}")
-        lines.extend(f"  - {_plain(example)}" for example in finding["examples"])
+        lines.append(f"- **{row[0]}** `{row[1]}` ({row[2]}): {plain(row[4])} {plain(row[5])}")
+        lines.extend(f"  - {plain(example)}" for example in finding["examples"])
     return "\n".join(lines)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A text on one line, in which nothing acts as Markdown or HTML."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return SPECIAL.sub(r"\\\1", " ".join(text.split()))
 

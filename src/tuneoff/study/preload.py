@@ -6,7 +6,6 @@ None of it may touch a device: a process that has initialised CUDA cannot be for
 from __future__ import annotations
 
 import importlib
-import signal
 from contextlib import nullcontext
 
 import torch
@@ -14,7 +13,7 @@ import torch
 from tuneoff.measure.environment import processor, versions
 from tuneoff.methods import registry
 from tuneoff.models.hide import bitsandbytes_hidden
-from tuneoff.study.interruption import SIGNALS
+from tuneoff.processes import leave_signals_to_the_driver
 
 MODULES = (
     "scipy.special",
@@ -30,13 +29,6 @@ MODULES = (
     "tuneoff.study.process",
     "tuneoff.study.worker",
 )
-
-
-def outlive_signals() -> None:
-    """Leaves it to the driver what Ctrl-C and SIGTERM mean, also for the processes that are forked from this one."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # the driver started this process with them held
 
 
 def preload() -> None:
@@ -58,5 +50,5 @@ def _fill_caches() -> None:
     processor()
 
 
-outlive_signals()
+leave_signals_to_the_driver()
 preload()

@@ -92,9 +92,8 @@ def prepare_study(spec: StudySpec, out: Path, say: Say, accepted: Callable[[], N
     model_folder = resolve_model(spec.model.id, spec.model.revision)
     data_folder = out / "data"
     model_fingerprint = fingerprint_folder(model_folder)
-    key = canonical_hash(
-        [PREPARATION_VERSION, spec.data.model_dump(mode="json"), source_fingerprint(spec.data), model_fingerprint]
-    )
+    source = source_fingerprint(spec.data)
+    key = canonical_hash([PREPARATION_VERSION, spec.data.model_dump(mode="json"), source, model_fingerprint])
     damaged = damage(data_folder)
     if damaged is not None:
         say(f"{data_folder}: {damaged}; it is set aside in {set_aside(out, data_folder)} and prepared again")
@@ -105,6 +104,8 @@ def prepare_study(spec: StudySpec, out: Path, say: Say, accepted: Callable[[], N
     if folder is None:
         with preparing(key) as unfinished:
             _prepare(spec, unfinished, model_folder, model_fingerprint, key, say, accepted or (lambda: None))
+            if source_fingerprint(spec.data) != source:
+                raise UserError("the data was changed while it was prepared; run the study again")
         folder = cached(key)
         assert folder is not None
     else:

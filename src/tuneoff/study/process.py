@@ -16,11 +16,11 @@ from pathlib import Path
 import psutil
 
 from tuneoff.errors import UserError
-from tuneoff.processes import without_main_module
+from tuneoff.processes import signals_held, without_main_module
 from tuneoff.quantities import parse_bytes, parse_seconds
-from tuneoff.study.interruption import SIGNALS
 from tuneoff.study.plan import Outcome, RunTask
 
+SPINS = "GOMP_SPINCOUNT"
 EXIT_SECONDS = 10.0
 """How long a process that has no connection to its driver any more may take to end."""
 LOG_LINES = 3
@@ -44,7 +44,7 @@ class ForkServer:
         in_main_thread = threading.current_thread() is threading.main_thread()
         self.context.set_forkserver_preload([f"tuneoff.study.preload{'_tethered' if in_main_thread else ''}"])
         resource_tracker.ensure_running()
-        with without_main_module(), _signals_held():
+        with without_main_module(), signals_held(), _short_spins():
             forkserver.ensure_running()
 
 
@@ -185,10 +185,17 @@ def _last_lines(log: Path, crashed: bool) -> str:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Keeps signals that ask the driver to stop from a process that is being started and cannot ignore them yet."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+def _short_spins() -> Iterator[None]:
+    """Lets threads of processes that are started inside wait asleep, after a moment, unless the user says otherwise.
+
+    GNU OpenMP, with which PyTorch computes on CPUs, has waiting threads spin for long. Where another program needs the
+    cores as well, the one that is waited for gets none: steps took eight times as long.
+    """
+    if SPINS in os.environ:
+        yield
+        return
+    os.environ[SPINS] = "3000"
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        del os.environ[SPINS]
