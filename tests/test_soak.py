@@ -102,7 +102,7 @@ def _driver(study: Path, out: Path) -> Iterator[subprocess.Popen[bytes]]:
         driver = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
     yield driver
     driver.wait()
-    wait_until(lambda: alive_in_session(driver.pid) == [], 10)
+    wait_until(lambda: alive_in_session(driver.pid) == [], 60)  # a server that is importing notices late
     before = _stamps(out)
     time.sleep(0.1)
     assert _stamps(out) == before
