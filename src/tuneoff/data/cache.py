@@ -28,9 +28,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tuneoff"
 
 
+def entry(key: str) -> Path:
+    """Where data prepared under this key is kept."""
+    return cache_folder() / "data" / key
+
+
 def cached(key: str) -> Path | None:
     """The folder of data that was prepared under this key; one that has been changed since is removed."""
-    folder = cache_folder() / "data" / key
+    folder = entry(key)
     if folder.is_file():
         folder.unlink()
     if not folder.exists():

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from tuneoff.analysis.floors import score_floors
 from tuneoff.data.audit import AuditError, Finding, audit, floor_findings, in_order, stop_on_errors
 from tuneoff.data.audit.truncation import truncation_findings
-from tuneoff.data.cache import MANIFEST, PREPARED, cached, copy_prepared, damage, preparing
+from tuneoff.data.cache import MANIFEST, PREPARED, cached, copy_prepared, damage, entry, preparing
 from tuneoff.data.rows import SPLITS, collect_rows
 from tuneoff.data.sources import open_parts, source_fingerprint
 from tuneoff.data.splits import Splits, make_splits
@@ -106,8 +106,7 @@ def prepare_study(spec: StudySpec, out: Path, say: Say, accepted: Callable[[], N
             _prepare(spec, unfinished, model_folder, model_fingerprint, key, say, accepted or (lambda: None))
             if source_fingerprint(spec.data) != source:
                 raise UserError("the data was changed while it was prepared; run the study again")
-        folder = cached(key)
-        assert folder is not None
+        folder = entry(key)
     else:
         say("Preparing data: prepared before, for this or another study")
     found = _stored(folder)

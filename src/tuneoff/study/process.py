@@ -189,7 +189,7 @@ def _short_spins() -> Iterator[None]:
     """Lets threads of processes that are started inside wait asleep, after a moment, unless the user says otherwise.
 
     GNU OpenMP, with which PyTorch computes on CPUs, has waiting threads spin for long. Where another program needs the
-    cores as well, the one that is waited for gets none: steps took eight times as long.
+    cores as well, the one that is waited for gets none: steps took several times as long (docs/performance.md).
     """
     if SPINS in os.environ:
         yield
