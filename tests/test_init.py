@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pandas as pd
 import pytest
 
@@ -14,6 +13,8 @@ from conftest import Command, reviews
 from tuneoff.errors import UserError
 from tuneoff.spec import FilesData, StudySpec, load_study
 from tuneoff.study.init import init_study
+
+datasets = pytest.importorskip("datasets", reason="datasets is not installed (the extra 'hub')")
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +24,8 @@ from tuneoff.data.sources import BATCH_ROWS, open_parts, source_fingerprint
 from tuneoff.data.splits import Splits, make_splits
 from tuneoff.errors import UserError
 from tuneoff.spec import FilesData, ReviewsData
+
+datasets = pytest.importorskip("datasets", reason="datasets is not installed (the extra 'hub')")
 
 Records = list[dict[str, Any]]
 
