@@ -2,6 +2,8 @@
 # make test         installs the same with the test tools and runs the tests
 # make lint         style and types
 # make soak         kills a study 100 times at random moments and compares what comes of it (about 20 minutes)
+# make notebook     notebooks/tuneoff.ipynb anew from its source, notebooks/tuneoff.py
+# make screenshots  pictures of the quickstart's page for the README (needs Chromium)
 # make test-gpu     the tests that need a CUDA device
 
 PYTHON ?= python3
@@ -10,7 +12,7 @@ SOURCES := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: quickstart test soak test-gpu lint clean
+.PHONY: quickstart test soak test-gpu lint notebook screenshots clean
 
 quickstart: .venv/installed
 	$(BIN)/tuneoff run quickstart
@@ -29,6 +31,13 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+notebook: .venv/installed-dev
+	$(BIN)/jupytext --quiet --to ipynb --output notebooks/tuneoff.ipynb notebooks/tuneoff.py
+
+screenshots: .venv/installed-dev
+	$(BIN)/tuneoff run quickstart
+	$(BIN)/python tools/screenshots.py studies-out/quickstart docs/images
+
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tuneoff needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
@@ -44,7 +53,7 @@ lint: .venv/installed-dev
 	@touch $@
 
 .venv/installed-dev: .venv/torch
-	@$(PIP) --editable ".[quickstart,hub,cluster,dev]"
+	@$(PIP) --editable ".[quickstart,hub,cluster,pdf,notebook,optuna,wandb,tensorboard,mlflow,dev]"
 	@touch $@ .venv/installed
 
 clean:

@@ -65,7 +65,7 @@ class Timeline:
     def say(self, message: str) -> None:
         print(message, flush=True)
 
-    def planned(self, runs: int, done: int, steps: int) -> None:
+    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
         self.planned_at = self.now()
         self.say(f"{runs - done} runs, {steps} steps")
 

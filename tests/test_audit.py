@@ -182,6 +182,17 @@ def test_a_rare_class_and_a_missing_one(tmp_path: Path) -> None:
     assert "'rare'" in missing["test"].message
 
 
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_split_of_one_example_is_an_error(split: str, tmp_path: Path) -> None:
+    sizes = {"validation": 40, "test": 40, split: 1}
+    held = [part_of(reviews(sizes[name], at, 500 + at), name) for at, name in VALIDATION_AND_TEST]
+    findings = audit(split_up([part_of(reviews(100, seed=3), "train"), *held], tmp_path))
+    assert errors(findings) == ["one-class-split"]
+    assert f"{split} has a single example, with the label '0'" in by_name(findings, "one-class-split")[split].message
+    assert not by_name(findings, "missing-class")
+    stop_on_errors(audit(split_up([part_of(reviews(100, seed=3), "train"), *held], tmp_path), ["one-class-split"]))
+
+
 # Repeats
 
 
@@ -282,6 +293,21 @@ def test_empty_texts(tmp_path: Path) -> None:
     held = "train" if "train" in findings else "validation"
     assert findings[held].count == 1
     assert findings[held].examples == ("row 8 of the source",)
+
+
+def test_empty_second_texts_are_told_from_first_ones(tmp_path: Path) -> None:
+    frame = reviews(200, seed=0).assign(second=reviews(200, seed=1, first_row=600)["text"])
+    frame.loc[range(0, 40), "second"] = " "
+    options: dict[str, Any] = {"text": "text", "text_pair": "second"}
+    found = [finding for finding in audit(split_frames(tmp_path, frame, **options)) if finding.name == "empty-text"]
+    assert sum(finding.count for finding in found) == 40
+    for finding in found:
+        assert f"second texts of {finding.split}" in finding.message
+        assert "data.text_pair" in finding.advice
+    frame.loc[range(0, 40), ["text", "second"]] = [" ", "there"]
+    found = [finding for finding in audit(split_frames(tmp_path, frame, **options)) if finding.name == "empty-text"]
+    assert sum(finding.count for finding in found) == 40
+    assert all("second" not in finding.message and "data.text," in finding.advice for finding in found)
 
 
 def test_damaged_encodings_and_html(tmp_path: Path) -> None:

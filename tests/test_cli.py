@@ -33,7 +33,7 @@ def test_every_command_shows_an_example(command: str, tuneoff: Command) -> None:
 
 def test_methods_are_listed_with_their_sources(tuneoff: Command) -> None:
     described = json.loads(tuneoff("methods", "--json").stdout)
-    assert list(described) == ["full", "head_only", "ia3", "lora", "qlora"]
+    assert list(described) == ["frozen_features", "full", "head_only", "ia3", "lora", "qlora"]
     answer = tuneoff("methods").stdout
     for name, method in described.items():
         assert name in answer

@@ -119,6 +119,16 @@ def test_a_folder_that_is_no_model(
         (["status", "nowhere"], "holds no study"),
         (["report", "nowhere"], "holds no study"),
         (["bake"], "bake"),
+        (["run", "--out", ""], "'--out': it is empty"),
+        (["run", ""], "study file"),
+        (["status", ""], "it is empty"),
+        (["report", ""], "it is empty"),
+        (["retry", ""], "it is empty"),
+        (["init", "", "--model", "m"], "DATA is empty"),
+        (["init", "a.csv", "--model", ""], "--model is empty"),
+        (["init", "a.csv", "--model", "m", "--out", ""], "'--out': it is empty"),
+        (["run", "quickstart", "--set", "model.id=./a\x1b[2Jb\u202ec"], "'./a\\x1b[2Jb\\u202ec' is not a folder"),
+        (["run", "quickstart", "--set", 'model.id="./a\\u0000b"'], "'./a\\x00b' is not a folder"),
     ],
 )
 def test_a_wrong_command_gets_one_line(arguments: list[str], expected: str, tuneoff: Command, tmp_path: Path) -> None:

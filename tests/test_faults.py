@@ -93,7 +93,7 @@ class Witness:
     def say(self, message: str) -> None:
         self.said.append(message)
 
-    def planned(self, runs: int, done: int, steps: int) -> None:
+    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
         self.planned_runs = (runs, done)
 
     def run_started(self, run: Run) -> None:

@@ -129,6 +129,20 @@ def test_lengths_decide_max_length() -> None:
         assert init(f"of{words}.csv")[1].max_length == expected
 
 
+def test_max_length_fits_the_model(tiny_model: Path) -> None:
+    for words, expected in ((10, 32), (900, 64)):
+        frame = reviews(40, seed=0).assign(text=[f"{row} " + "words " * words for row in range(40)])
+        frame.to_csv(f"of{words}.csv", index=False)
+        said: list[str] = []
+        path = init_study([f"of{words}.csv"], str(tiny_model), None, said.append)
+        assert load_study(path).data.max_length == expected
+        assert any("takes at most 64 tokens" in line for line in said) == (words == 900)
+    assert "model       is not on this machine yet" in init("of10.csv", out=Path("elsewhere.toml"))[2]
+    with pytest.raises(UserError, match=r"'\./nowhere' is not a folder"):
+        init_study(["of10.csv"], "./nowhere", Path("other.toml"), said.append)
+    assert not Path("other.toml").exists()
+
+
 def test_repeated_texts_turn_deduplication_on() -> None:
     frame = reviews(60, seed=0)
     pd.concat([frame, frame.head(7)]).to_csv("repeated.csv", index=False)

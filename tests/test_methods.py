@@ -17,6 +17,8 @@ from tuneoff.models.load import LoadedModel, load_classifier, load_config, outli
 from tuneoff.spec import load_study
 
 CPU = torch.device("cpu")
+TRAINED = [name for name, method in registry().items() if not method.fitted]
+"""Methods whose head is that of the loader, and that train it in gradient steps."""
 ORIGINAL_COUNTS = {"full": 124_647_170, "lora": 1_034_498, "qlora": 739_586, "ia3": 675_074}
 
 
@@ -71,14 +73,14 @@ def test_the_head_is_the_same_for_every_method_and_changes_with_the_seed(tiny_mo
         ]
 
     expected = head("full", seed=3)
-    for method in registry():
+    for method in TRAINED:
         for own, reference in zip(head(method, seed=3), expected, strict=True):
             assert torch.equal(own, reference), method
     assert not torch.equal(head("full", seed=4)[0], expected[0])
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("method", registry())
+@pytest.mark.parametrize("method", TRAINED)
 def test_everything_trainable_gets_a_gradient_also_after_an_evaluation(
     method: str, checkpointing: bool, tiny_model: Path
 ) -> None:
@@ -116,7 +118,7 @@ def test_a_pooler_that_the_checkpoint_lacks_belongs_to_the_head(tmp_path: Path) 
     from conftest import save_tokenizer
 
     BertModel(bert_config(save_tokenizer(tmp_path)), add_pooling_layer=False).save_pretrained(tmp_path)
-    for method in registry():
+    for method in TRAINED:
         model, loaded = _load(tmp_path, _arm(method))
         assert set(loaded.head_modules) == {"bert.pooler", "classifier"}
         trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -141,3 +143,19 @@ def test_default_targets_fit_each_architecture(kind: str, method: str) -> None:
 def test_unknown_layers_are_named(tiny_model: Path) -> None:
     with pytest.raises(UserError, match=r"'qurey' is no linear layer.*dense, key, query, value"):
         _load(tiny_model, _arm("lora", target_modules=["qurey"]))
+
+
+@pytest.mark.parametrize("method", [name for name in registry() if name not in TRAINED])
+@pytest.mark.parametrize("pooler", [False, True])
+def test_a_fitted_method_trains_its_own_head_alone(method: str, pooler: bool, tmp_path: Path) -> None:
+    from transformers import BertModel
+
+    from conftest import save_tokenizer
+
+    bert = BertModel(bert_config(save_tokenizer(tmp_path)), add_pooling_layer=pooler)
+    bert.save_pretrained(tmp_path)
+    model, loaded = _load(tmp_path, _arm(method))
+    counts = parameter_counts(model, loaded)
+    assert counts["backbone"] == sum(parameter.numel() for parameter in bert.parameters())
+    assert counts["trainable"] == counts["head"] == counts["total"] - counts["backbone"] > 0
+    assert counts["adapter"] == 0

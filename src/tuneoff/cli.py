@@ -25,8 +25,19 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130
+
+
+def _path(text: str) -> Path:
+    """A path as given; an empty one would otherwise mean the current folder."""
+    if not text:
+        raise typer.BadParameter("it is empty; name a path")
+    return Path(text)
+
+
 Study = Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped study.", metavar="[STUDY]")]
-Folder = Annotated[Path, typer.Argument(help="A study's folder, as `tuneoff run` wrote it.", metavar="DIR")]
+Folder = Annotated[
+    Path, typer.Argument(help="A study's folder, as `tuneoff run` wrote it.", metavar="DIR", parser=_path)
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a field, such as training.epochs=1 or arms.lora.r=4."),
@@ -38,7 +49,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to r
 def run(
     study: Study = "quickstart",
     out: Annotated[
-        Path | None, typer.Option(help="The study's folder.", show_default="studies-out/<name>", metavar="DIR")
+        Path | None,
+        typer.Option(help="The study's folder.", show_default="studies-out/<name>", metavar="DIR", parser=_path),
     ] = None,
     overrides: Set = None,
     workers: Annotated[
@@ -104,7 +116,8 @@ def init(
     ],
     model: Annotated[str, typer.Option(help="A Hub id, a local folder, or package:NAME.", metavar="ID")],
     out: Annotated[
-        Path | None, typer.Option(help="The study file.", show_default="named after the data", metavar="FILE")
+        Path | None,
+        typer.Option(help="The study file.", show_default="named after the data", metavar="FILE", parser=_path),
     ] = None,
 ) -> None:
     """Look at data, say what it seems to be, and write a commented study file to start from."""
@@ -145,19 +158,91 @@ def status(folder: Folder, as_json: Json = False) -> None:
         print_status(states)
 
 
-@app.command(epilog="Example: tuneoff report studies-out/quickstart")
-def report(folder: Folder, as_json: Json = False) -> None:
-    """Write a study's report again, from its stored results."""
+@app.command(epilog="Example: tuneoff report studies-out/quickstart --format html,pdf")
+def report(
+    folder: Folder,
+    formats: Annotated[
+        str,
+        typer.Option("--format", help="Any of html, md, pdf, notebook, csv and latex, with commas.", metavar="NAMES"),
+    ] = "html,md",
+    as_json: Json = False,
+) -> None:
+    """Write a study's report again, from its stored results, in the formats that are named."""
     from tuneoff.analysis.results import load_results
+    from tuneoff.files import write_json
+    from tuneoff.report.formats import chosen_formats, write_formats
     from tuneoff.report.terminal import print_results
-    from tuneoff.report.write import write_report
 
+    names = chosen_formats(formats)
     results = load_results(folder)
-    write_report(results)
+    write_json(folder / "summary.json", results.summary)
+    written = write_formats(results, names)
     if as_json:
         print(json.dumps(results.summary))
+        return
+    print_results(results)
+    for name in names:
+        if name not in ("html", "md"):  # which are named above
+            print(f"{name:9} {written[name]}")
+
+
+@app.command(epilog="Example: tuneoff recommend studies-out/quickstart --prefer time --max-memory 4GB")
+def recommend(
+    folder: Folder,
+    prefer: Annotated[
+        str | None, typer.Option(help="What is cheap: memory, time, parameters, checkpoint or latency.", metavar="COST")
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Most memory in training, such as 4GB.", metavar="SIZE")
+    ] = None,
+    max_train_time: Annotated[
+        str | None, typer.Option(help="Longest time to train, such as 10m.", metavar="TIME")
+    ] = None,
+    min_accuracy: Annotated[
+        str | None, typer.Option(help="Lowest mean test accuracy, such as 0.9.", metavar="SHARE")
+    ] = None,
+    margin: Annotated[
+        str | None, typer.Option(help="Accuracy that may be lost, such as 0.02.", metavar="SHARE")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which arm of a study to use, from its stored results; what is left out is as the study file says."""
+    from tuneoff.analysis.results import load_results
+    from tuneoff.analysis.summary import recommend_anew
+    from tuneoff.report import words
+    from tuneoff.spec import ask_otherwise
+
+    results = load_results(folder)
+    given = {
+        "prefer": prefer,
+        "max_memory": max_memory,
+        "max_train_time": max_train_time,
+        "min_accuracy": min_accuracy,
+        "margin": margin,
+    }
+    summary = recommend_anew(results, ask_otherwise(results.spec.analysis, given))
+    if as_json:
+        print(json.dumps(summary["recommendation"]))
     else:
-        print_results(results)
+        print("\n".join([words.verdict(summary), *words.excluded(summary)]))
+
+
+@app.command(epilog="Example: tuneoff compare studies-out/imdb-bert studies-out/imdb-roberta")
+def compare(
+    a: Annotated[Path, typer.Argument(help="A study's folder.", metavar="A", parser=_path)],
+    b: Annotated[Path, typer.Argument(help="Another one, on the same data.", metavar="B", parser=_path)],
+    as_json: Json = False,
+) -> None:
+    """Put two studies on the same data side by side; exit code 2 where their results cannot be compared."""
+    from tuneoff.analysis.compare import compare_studies
+    from tuneoff.analysis.results import load_results
+    from tuneoff.report.compare import print_comparison
+
+    compared = compare_studies(load_results(a), load_results(b))
+    if as_json:
+        print(json.dumps(compared))
+    else:
+        print_comparison(compared)
 
 
 @app.command(epilog="Example: tuneoff methods")
@@ -220,5 +305,8 @@ def _exit_code(command: Callable[..., Any]) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    print(f"tuneoff: {' '.join(message.split())}", file=sys.stderr)
+    """Prints an error as one line, in which nothing that a user or a file wrote acts on the terminal."""
+    line = " ".join(message.split())
+    shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
+    print(f"tuneoff: {shown}", file=sys.stderr)
     return code

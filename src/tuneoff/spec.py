@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,6 +29,7 @@ from tuneoff.quantities import parse_bytes, parse_seconds
 
 DEFAULT_STUDY = "quickstart"
 MOST_SEEDS = 10_000
+MOST_FOLDS = 100
 HIGHEST_SEED = 2**31 - 1
 MOST_AT_A_TIME = 10_000
 """Of runs, or of a run's devices."""
@@ -63,6 +64,30 @@ class DataSpec(Frozen):
     breakdown: str | None = Field(default=None, description="a column by which test accuracy is also reported")
     group: str | None = Field(default=None, description="a column; rows with the same value stay in one split")
     split: str | None = Field(default=None, description="a column that says train, validation or test")
+    folds: int | None = Field(
+        default=None, ge=2, le=MOST_FOLDS, description="cross-validation: every example is tested in one of so many"
+    )
+    train_sizes: tuple[Annotated[int, Field(gt=0)], ...] | None = Field(
+        default=None, min_length=1, description="a learning curve: numbers of examples to train on, ascending"
+    )
+
+    @field_validator("train_sizes")
+    @classmethod
+    def _ascending_sizes(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and list(value) != sorted(set(value)):
+            raise ValueError("write sizes in ascending order, each once")
+        return value
+
+    @model_validator(mode="after")
+    def _one_way_to_share_rows_out(self) -> DataSpec:
+        asked = "folds" if self.folds is not None else "train_sizes" if self.train_sizes is not None else None
+        excluded = {"folds": ("train_sizes", "test_size"), "train_sizes": ("train_size",)}
+        for other in excluded.get(asked or "", ()):
+            if getattr(self, other) is not None:
+                raise ValueError(f"{asked} and {other} cannot be used together; leave one out")
+        if self.folds is not None and self.sampling == "first":
+            raise ValueError("folds are drawn by class; leave out sampling = 'first'")
+        return self
 
     @model_validator(mode="after")
     def _groups_are_drawn(self) -> DataSpec:
@@ -102,8 +127,15 @@ class HubData(DataSpec):
     config: str | None = None
     revision: str | None = None
     train: str = "train"
-    test: str = "test"
+    test: str | None = Field(default=None, description="test when left out; none with folds")
     validation: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_test_split(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("folds") is None:
+            return {"test": "test", **value}
+        return value
 
 
 class TrainingSpec(Frozen):
@@ -136,6 +168,23 @@ class TrainingSpec(Frozen):
                 raise ValueError(f"compile and {other} cannot be used together")
         if self.compile and self.parallel == "fsdp":
             raise ValueError("compile and parallel = 'fsdp' cannot be used together; use 'ddp'")
+        return self
+
+
+class TuningSpec(Frozen):
+    """`[tuning]`: how each arm looks for its learning rate, on validation."""
+
+    trials: int = Field(default=1, ge=1, le=1000, description="learning rates tried for each arm; 1: its own, untried")
+    strategy: Literal["grid", "optuna"] = Field(
+        default="grid", description="around the arm's own rate, or Optuna's TPE"
+    )
+    seeds: int = Field(default=1, ge=1, description="trials are run with so many of the study's seeds")
+    extend: bool = Field(default=False, description="try beyond the grid where its best rate is at its edge")
+
+    @model_validator(mode="after")
+    def _a_range_has_no_beyond(self) -> TuningSpec:
+        if self.extend and self.strategy == "optuna":
+            raise ValueError("extend belongs to strategy = 'grid'; give the arm a wider learning_rate_range instead")
         return self
 
 
@@ -196,6 +245,36 @@ class ExecutionSpec(Frozen):
         return value
 
 
+class AnalysisSpec(Frozen):
+    """`[analysis]`: what the results are asked. None of it changes a result, so none of it names a run."""
+
+    margin: float = Field(default=0.01, gt=0, lt=1, description="accuracy that may be lost for a cheaper arm")
+    prefer: Literal["memory", "time", "parameters", "checkpoint", "latency"] = Field(
+        default="memory", description="what makes an arm the cheapest"
+    )
+    max_memory: Size | None = Field(default=None, description="arms that need more in training are not recommended")
+    max_train_time: Duration | None = Field(default=None, description="nor are arms that train longer")
+    min_accuracy: float | None = Field(default=None, ge=0, le=1, description="nor are arms whose mean is lower")
+
+    @property
+    def limits(self) -> dict[str, float | None]:
+        """`max_memory` in bytes, `max_train_time` in seconds, `min_accuracy`; None where there is none."""
+        return {
+            "max_memory": None if self.max_memory is None else parse_bytes(self.max_memory),
+            "max_train_time": None if self.max_train_time is None else parse_seconds(self.max_train_time),
+            "min_accuracy": self.min_accuracy,
+        }
+
+
+class TrackingSpec(Frozen):
+    """`[tracking]`: where results are shown besides the report. None of it changes a result, or names a run."""
+
+    wandb: bool = Field(default=False, description="Weights & Biases, online or offline as it is set up")
+    tensorboard: bool = Field(default=False, description="event files in the study's folder")
+    mlflow: bool = Field(default=False, description="MLFLOW_TRACKING_URI, or a store in the study's folder")
+    wandb_project: str = Field(default="tuneoff", min_length=1, description="W&B's project")
+
+
 def _known_method(value: Any) -> Any:
     if isinstance(value, Method):
         return value
@@ -222,7 +301,10 @@ class StudySpec(Frozen):
     model: ModelSpec
     data: Data
     training: TrainingSpec = TrainingSpec()
+    tuning: TuningSpec = TuningSpec()
     execution: ExecutionSpec = ExecutionSpec()
+    analysis: AnalysisSpec = AnalysisSpec()
+    tracking: TrackingSpec = TrackingSpec()
     arms: tuple[Arm, ...] = Field(min_length=1)
 
     @field_validator("seeds", mode="before")
@@ -249,6 +331,13 @@ class StudySpec(Frozen):
     def _several_devices_work_in_parallel(self) -> StudySpec:
         if self.execution.devices > 1 and self.training.parallel == "none":
             raise ValueError("execution.devices_per_run above 1 needs training.parallel = 'ddp' or 'fsdp'")
+        return self
+
+    @model_validator(mode="after")
+    def _tuning_seeds_are_seeds(self) -> StudySpec:
+        if self.tuning.seeds > len(self.seeds):
+            have = f"{len(self.seeds)} seed{'s' if len(self.seeds) > 1 else ''}"
+            raise ValueError(f"tuning.seeds = {self.tuning.seeds}, but the study has {have}")
         return self
 
     @field_validator("arms")
@@ -298,6 +387,22 @@ def load_study(study: str | Path = DEFAULT_STUDY, overrides: Sequence[str] = ())
         return StudySpec.model_validate(table)
     except ValidationError as error:
         raise UserError(f"{path}: {_explain(error, table)}") from error
+
+
+def ask_otherwise(analysis: AnalysisSpec, options: Mapping[str, str | None]) -> AnalysisSpec:
+    """`[analysis]` with some fields replaced by options of the command line; None leaves a field as it is.
+
+    Raises:
+        UserError: one line that names the option that is wrong.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return AnalysisSpec.model_validate({**analysis.model_dump(), **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"--{option} {first['input']}: {message[0].lower()}{message[1:]}") from error
 
 
 def _study_path(study: str | Path) -> Path:
@@ -368,7 +473,13 @@ def _fields_at(location: tuple[int | str, ...], table: dict[str, Any]) -> list[s
         method = table["arms"][location[1]]["method"]
         return [field for field in registry()[method].model_fields if field != "method"]
     sources: dict[Any, type[BaseModel]] = {"reviews": ReviewsData, "files": FilesData, "hub": HubData}
-    tables: dict[Any, type[BaseModel]] = {"model": ModelSpec, "training": TrainingSpec, "execution": ExecutionSpec}
+    tables: dict[Any, type[BaseModel]] = {
+        "model": ModelSpec,
+        "training": TrainingSpec,
+        "execution": ExecutionSpec,
+        "analysis": AnalysisSpec,
+        "tracking": TrackingSpec,
+    }
     return list((sources[location[1]] if location[0] == "data" else tables[location[0]]).model_fields)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,6 +49,26 @@ def score_floors(splits: Splits) -> dict[str, Any]:
         predictions = [model.predict(_read(table.to_pandas())) for table in splits.tables("test")]
         scored["tfidf"] = _scored("TF-IDF + logistic regression", splits, len(sample), np.concatenate(predictions))
     return scored
+
+
+def pooled_floors(by_fold: Sequence[dict[str, Any]], labels: Sequence[NDArray[np.integer]]) -> dict[str, Any]:
+    """The floors of folds as those of the whole: predictions in the order of folds, accuracy over all of them.
+
+    Args:
+        by_fold: what `score_floors` returned for each; only floors of all folds are kept, `trained_on` is that of the
+            first.
+        labels: of each fold's test split, shape (examples,).
+    """
+    import numpy as np
+
+    pooled = {}
+    truth = np.concatenate(labels)
+    for name, first in by_fold[0].items():
+        if all(name in floors for floors in by_fold):
+            predictions = [label for floors in by_fold for label in floors[name]["predictions"]]
+            accuracy = float((np.array(predictions) == truth).mean())
+            pooled[name] = {**first, "test_accuracy": accuracy, "predictions": predictions}
+    return pooled
 
 
 def _read(frame: Any) -> list[str]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tuneoff.analysis.folds import pooled
+from tuneoff.data.parts import WHOLE, part_names, size_name
 from tuneoff.errors import UserError
 from tuneoff.files import read_json
 from tuneoff.spec import StudySpec, load_study
@@ -29,8 +31,9 @@ class StudyResults:
         spec: the study.
         prepared: sizes, floors and audit findings of its data.
         environment: versions and machine of the last `tuneoff run`.
-        planned: the plan's runs: id, arm, method, seed, learning_rate.
+        planned: the plan's runs: id, arm, method, seed, part, learning_rate; none while the study is being tuned.
         runs: the stored results (see `result.json`), in the plan's order; runs not done yet are absent.
+        trials: likewise of the trials that tune, which are no part of `planned` and `runs`.
     """
 
     folder: Path
@@ -39,6 +42,7 @@ class StudyResults:
     environment: dict[str, Any]
     planned: list[dict[str, Any]]
     runs: list[dict[str, Any]]
+    trials: list[dict[str, Any]]
 
     @property
     def ended(self) -> list[dict[str, Any]]:
@@ -57,18 +61,61 @@ class StudyResults:
 
         return summarise(self)
 
-    def of_arm(self, arm: str) -> list[dict[str, Any]]:
-        """The results of an arm's runs that succeeded, in the order of seeds."""
-        return [run for run in self.runs if run["arm"] == arm and run["status"] == "ok"]
+    def of_arm(self, arm: str, train_size: int | None = None) -> list[dict[str, Any]]:
+        """The results of an arm's runs that succeeded, in the order of seeds.
 
-    def correct(self, arm: str) -> NDArray[np.float64]:
-        """Which test examples each run of an arm got right: 0 or 1, shape (runs, examples)."""
+        The runs of a seed's folds are one result (see `tuneoff.analysis.folds`), and count when all have succeeded.
+
+        Args:
+            arm: its name.
+            train_size: one of the study's `train_sizes`; the largest when left out.
+        """
+        if self.spec.data.folds is not None:
+            assert train_size is None
+            return self._pooled[arm]
+        return [run for (run,) in self._by_seed(arm, train_size)]
+
+    def predictions(self, arm: str, train_size: int | None = None) -> list[pd.DataFrame]:
+        """The test predictions behind each result of `of_arm`, as in `predictions.parquet`.
+
+        Rows are in the order of `data/test.parquet`: with folds in their order, and `example` counts within a fold.
+        """
+        import pandas as pd
+
         store = Store(self.folder)
-        rows = []
-        for run in self.of_arm(arm):
-            frame = store.predictions(run["run_id"])
-            rows.append((frame["prediction"] == frame["label"]).to_numpy(dtype=np.float64))
-        return np.array(rows)
+        return [
+            pd.concat([store.predictions(run["run_id"]) for run in runs], ignore_index=True)
+            for runs in self._by_seed(arm, train_size)
+        ]
+
+    def correct(self, arm: str, train_size: int | None = None) -> NDArray[np.float64]:
+        """Which test examples each result of `of_arm` got right: 0 or 1, shape (seeds, examples)."""
+        frames = self.predictions(arm, train_size)
+        return np.array([(frame["prediction"] == frame["label"]).to_numpy(dtype=np.float64) for frame in frames])
+
+    def _by_seed(self, arm: str, train_size: int | None) -> list[list[dict[str, Any]]]:
+        """For each seed the results that count together, where all are there and succeeded."""
+        names = part_names(self.spec.data)
+        if self.spec.data.train_sizes is not None:
+            names = (size_name(train_size or self.spec.data.train_sizes[-1]),)
+        found = {
+            (run["seed"], run.get("part", WHOLE)): run
+            for run in self.runs
+            if run["arm"] == arm and run["status"] == "ok"
+        }
+        seeds = dict.fromkeys(entry["seed"] for entry in self.planned)
+        complete = [seed for seed in seeds if all((seed, part) in found for part in names)]
+        return [[found[seed, part] for part in names] for seed in complete]
+
+    @cached_property
+    def _pooled(self) -> dict[str, list[dict[str, Any]]]:
+        return {
+            arm.name: [
+                pooled(runs, frame)
+                for runs, frame in zip(self._by_seed(arm.name, None), self.predictions(arm.name), strict=True)
+            ]
+            for arm in self.spec.arms
+        }
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a run, nested fields flattened with a dot (`parameters.trainable`); without the curves."""
@@ -91,12 +138,19 @@ def load_results(folder: str | Path) -> StudyResults:
         environment = read_json(folder / "environment.json")
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} holds a damaged study ({error.__class__.__name__}); run it again") from error
-    found = [store.result(entry["id"]) for entry in planned]
+    tried = [entry for entry in planned if entry.get("trial")]
+    planned = [entry for entry in planned if not entry.get("trial")]
     return StudyResults(
         folder=folder,
         spec=load_study(folder / "study.toml"),
         prepared=prepared,
         environment=environment,
         planned=planned,
-        runs=[result for result in found if result is not None],
+        runs=_stored(store, planned),
+        trials=_stored(store, tried),
     )
+
+
+def _stored(store: Store, planned: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = [store.result(entry["id"]) for entry in planned]
+    return [result for result in found if result is not None]

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
+import filelock
 
-from tuneoff.files import expanded, file_hash, flush, read_json, write_json
+from tuneoff.errors import UserError
+from tuneoff.files import expanded, file_hash, flush, is_disk_trouble, read_json, write_json
 
 MANIFEST = "manifest.json"
 """Hashes of the other files of prepared data; written last, it makes them whole."""
 PREPARED = "prepared.json"
 """What is known of prepared data."""
-UNFINISHED = re.compile(r"\.[0-9a-f]+\.(\d+)\.tmp")
+UNFINISHED = re.compile(r"(\.[0-9a-f]+\.[0-9a-f]+)\.(?:tmp|lock)")
+"""Names of folders in which data is being prepared, and of the locks that their processes hold."""
 
 
 def cache_folder() -> Path:
@@ -36,39 +39,32 @@ def entry(key: str) -> Path:
 def cached(key: str) -> Path | None:
     """The folder of data that was prepared under this key; one that has been changed since is removed."""
     folder = entry(key)
-    if folder.is_file():
-        folder.unlink()
-    if not folder.exists():
-        return None
-    if damage(folder) is None and (folder / MANIFEST).exists():
-        return folder
-    shutil.rmtree(folder)
+    with _cache_trouble_explained():
+        if folder.is_file():
+            folder.unlink()
+        if not folder.exists():
+            return None
+        if damage(folder) is None and (folder / MANIFEST).exists():
+            return folder
+        shutil.rmtree(folder)
     return None
 
 
 @contextmanager
 def preparing(key: str) -> Iterator[Path]:
-    """A folder to prepare data in. What is in it after the block is what `cached` finds; after an error nothing is."""
-    data = cache_folder() / "data"
-    data.mkdir(parents=True, exist_ok=True)
-    _remove_unfinished(data)
-    folder = data / f".{key}.{os.getpid()}.tmp"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
+    """A folder to prepare data in. What is in it after the block is what `cached` finds; after an error nothing is.
+
+    Raises:
+        UserError: where the cache cannot be written.
+    """
+    with _cache_trouble_explained(), _unfinished_folder(key) as folder:
         yield folder
         write_json(folder / MANIFEST, hashes(folder))
         for path in folder.rglob("*"):
             if path.is_file():
                 flush(path)
-        if (data / key).exists():  # another study has prepared the same in the meantime
-            return
-        folder.rename(data / key)
-    except OSError as error:
-        error.filename = error.filename or str(folder)  # pyarrow names none
-        raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not entry(key).exists():  # otherwise another study has prepared the same in the meantime
+            folder.rename(entry(key))
 
 
 def copy_prepared(source: Path, folder: Path) -> None:
@@ -118,9 +114,49 @@ def _link(source: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def _unfinished_folder(key: str) -> Iterator[Path]:
+    """A new folder, with a lock beside it that ends with the process, however it ends; none is left after the block."""
+    data = cache_folder() / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    name = data / f".{key}.{secrets.token_hex(4)}"
+    lock = filelock.FileLock(f"{name}.lock")
+    folder = Path(f"{name}.tmp")
+    with filelock.FileLock(cache_folder() / "data.lock"):  # so that nobody takes a new lock for one that was left
+        _remove_unfinished(data)
+        lock.acquire()
+        folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
 def _remove_unfinished(data: Path) -> None:
-    """Removes what killed processes have left."""
-    for path in data.iterdir():
-        match = UNFINISHED.fullmatch(path.name)
-        if match and not psutil.pid_exists(int(match[1])):
-            shutil.rmtree(path, ignore_errors=True)
+    """Removes what killed processes have left: folders whose lock nobody holds."""
+    for name in {match[1] for path in data.iterdir() if (match := UNFINISHED.fullmatch(path.name))}:
+        lock = filelock.FileLock(data / f"{name}.lock", timeout=0)
+        try:
+            with lock:
+                shutil.rmtree(data / f"{name}.tmp", ignore_errors=True)
+                Path(lock.lock_file).unlink(missing_ok=True)
+        except filelock.Timeout:
+            continue
+
+
+@contextmanager
+def _cache_trouble_explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        folder = cache_folder()
+        inside = error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(folder)
+        if not inside and (error.filename is not None or not is_disk_trouble(error)):  # pyarrow names no file
+            raise
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise UserError(
+            f"{error.filename or folder}: {reason}; prepared data is kept in {folder}, and the environment variable "
+            "TUNEOFF_CACHE can name another folder"
+        ) from error

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.data.rows import SPLITS, Rows
+from tuneoff.data.units import Numbers, Units
 from tuneoff.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 HELD_OUT_OF = {"validation": 10, "test": 5}
 """One unit of so many is held out where no number of examples is asked for."""
-
-Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,22 @@ class Splits:
 
 
 def make_splits(rows: Rows, spec: DataSpec) -> Splits:
-    """Makes the splits that every run of the study uses.
+    """Makes the splits that every run of a study without folds uses; of several training sizes, those of the largest.
 
     De-duplication comes first, so that the sizes asked for are met without repeats. Validation is taken from
     training, never from test. A source without a test split gives a fifth of its rows to it.
 
     Raises:
         UserError: where there is one class only, a label is only in test, or too few rows.
+    """
+    return complete(rows, *given(rows, spec), spec)
+
+
+def given(rows: Rows, spec: DataSpec) -> tuple[dict[str, Numbers], dict[str, int]]:
+    """The rows by split as the source has them, checked, and how many of each split de-duplication took out.
+
+    Raises:
+        UserError: where there is one class only, a label is only in test, or no row is left for a split.
     """
     parts = {name: np.flatnonzero(rows.splits == index) for index, name in enumerate(SPLITS)}
     parts = {name: numbers for name, numbers in parts.items() if len(numbers)}
@@ -92,21 +100,33 @@ def make_splits(rows: Rows, spec: DataSpec) -> Splits:
     for name, numbers in parts.items():
         if not len(numbers):
             raise UserError(f"every {name} text repeats an earlier one, so that data.deduplicate leaves none")
-    validation = _validation_size(rows, spec) if "validation" not in parts else 0
-    if "test" not in parts:
-        before = None if spec.train_size is None else spec.train_size + (validation or 0)
-        parts["train"], parts["test"] = _hold_out(rows, parts["train"], "test", spec.test_size, before, spec)
+    return parts, removed
+
+
+def complete(rows: Rows, members: dict[str, Numbers], removed: dict[str, int], spec: DataSpec) -> Splits:
+    """Takes the splits that are not given out of train, and meets the sizes asked for.
+
+    Raises:
+        UserError: where there are too few rows.
+    """
+    members = dict(members)
+    train_size = spec.train_sizes[-1] if spec.train_sizes else spec.train_size
+    validation = _validation_size(rows, spec, train_size) if "validation" not in members else 0
+    if "test" not in members:
+        before = None if train_size is None else train_size + (validation or 0)
+        members["train"], members["test"] = _hold_out(rows, members["train"], "test", spec.test_size, before, spec)
     else:
-        parts["test"] = _take(rows, parts["test"], "test", spec)
-    if "validation" not in parts:
-        if validation is not None and spec.validation_size is None and spec.train_size is not None:
-            validation = min(validation, max(2, len(parts["train"]) - spec.train_size))
-        numbers = parts["train"]
-        parts["train"], parts["validation"] = _hold_out(rows, numbers, "validation", validation, spec.train_size, spec)
+        members["test"] = take(rows, members["test"], spec.test_size, "test_size", spec)
+    if "validation" not in members:
+        if validation is not None and spec.validation_size is None and train_size is not None:
+            validation = min(validation, max(2, len(members["train"]) - train_size))
+        numbers = members["train"]
+        members["train"], members["validation"] = _hold_out(rows, numbers, "validation", validation, train_size, spec)
     else:
-        parts["validation"] = _take(rows, parts["validation"], "validation", spec)
-    parts["train"] = _take(rows, parts["train"], "train", spec)
-    return Splits(rows, {name: parts[name] for name in SPLITS}, removed)
+        members["validation"] = take(rows, members["validation"], spec.validation_size, "validation_size", spec)
+    option = "train_sizes" if spec.train_sizes else "train_size"
+    members["train"] = take(rows, members["train"], train_size, option, spec)
+    return Splits(rows, {name: members[name] for name in SPLITS}, removed)
 
 
 def _check_classes(rows: Rows, parts: dict[str, Numbers]) -> None:
@@ -140,11 +160,11 @@ def _deduplicate(rows: Rows, parts: dict[str, Numbers]) -> dict[str, int]:
     return removed
 
 
-def _validation_size(rows: Rows, spec: DataSpec) -> int | None:
+def _validation_size(rows: Rows, spec: DataSpec, train_size: int | None) -> int | None:
     """Examples for validation where a number is asked for, or follows from that of the training examples."""
-    if spec.validation_size is not None or spec.train_size is None:
+    if spec.validation_size is not None or train_size is None:
         return spec.validation_size
-    return max(2, len(rows.label_names), round(spec.train_size / HELD_OUT_OF["validation"]))
+    return max(2, len(rows.label_names), round(train_size / HELD_OUT_OF["validation"]))
 
 
 def _hold_out(
@@ -160,7 +180,7 @@ def _hold_out(
         size = size or max(2, len(numbers) // HELD_OUT_OF[name])
         end = min(before + size, len(numbers))
         return numbers[: end - size], numbers[end - size : end]
-    units = _Units.of(rows, numbers)
+    units = Units.of(rows, numbers)
     if size is None:
         held_out = units.one_of(HELD_OUT_OF[name], spec.split_seed)
     else:
@@ -174,105 +194,25 @@ def _hold_out(
     return numbers[~chosen], numbers[chosen]
 
 
-def _take(rows: Rows, numbers: Numbers, name: str, spec: DataSpec) -> Numbers:
-    size: int | None = getattr(spec, f"{name}_size")
+def take(rows: Rows, numbers: Numbers, size: int | None, option: str, spec: DataSpec) -> Numbers:
+    """So many of some rows, by class and seed, or the first ones; all where no size is asked for.
+
+    Args:
+        rows: all rows.
+        numbers: which of them to take from, ascending.
+        size: how many to take; where units of several rows stay together, some more may be needed.
+        option: the field of `[data]` that asks for them.
+        spec: says how to take them.
+
+    Raises:
+        UserError: where there are fewer rows, or more classes.
+    """
     if size is None or size == len(numbers):
         return numbers
     if size > len(numbers):
-        raise UserError(f"data.{name}_size = {size}, but only {len(numbers)} rows are left for {name}")
+        name = option.split("_")[0]
+        raise UserError(f"data.{option} = {size}, but only {len(numbers)} rows are left for {name}")
     if spec.sampling == "first":
         return numbers[:size]
-    units = _Units.of(rows, numbers)
-    return numbers[units.lowest(size, spec.split_seed, f"{name}_size")[units.of_row]]
-
-
-@dataclass(frozen=True)
-class _Units:
-    """What stays together, in the order of first rows.
-
-    Attributes:
-        of_row: the unit of each row, shape (rows,).
-        classes: the class of each unit's first row, shape (units,).
-        hashes: of each unit's group or text, shape (units,).
-        sizes: rows of each unit, shape (units,).
-    """
-
-    of_row: Numbers
-    classes: NDArray[np.int32]
-    hashes: NDArray[np.uint64]
-    sizes: Numbers
-
-    @classmethod
-    def of(cls, rows: Rows, numbers: Numbers) -> _Units:
-        together = (rows.keys if rows.groups is None else rows.groups)[numbers]
-        hashes, first, of_row, sizes = np.unique(together, return_index=True, return_inverse=True, return_counts=True)
-        order = np.argsort(first)
-        place = np.empty(len(order), dtype=np.int64)
-        place[order] = np.arange(len(order))
-        return cls(place[of_row], rows.labels[numbers[first[order]]], hashes[order], sizes[order])
-
-    def one_of(self, many: int, seed: int) -> NDArray[np.bool_]:
-        """One unit of every `many` of a class in a row, never its first; at least one in all where a class has two."""
-        chosen = np.zeros(len(self.classes), dtype=bool)
-        by_class = [np.flatnonzero(self.classes == label) for label in np.unique(self.classes)]
-        for units in by_class:
-            # Draws for later blocks do not change those for earlier ones.
-            draw = np.random.default_rng([seed, int(self.classes[units[0]]), many])
-            places = draw.integers(0, many, size=-(-len(units) // many))
-            places[0] = 1 + places[0] % (many - 1)
-            places += many * np.arange(len(places))
-            chosen[units[places[places < len(units)]]] = True
-        if not chosen.any():
-            chosen[[units[1] for units in by_class if len(units) > 1]] = True
-        return chosen
-
-    def lowest(self, size: int, seed: int, option: str) -> NDArray[np.bool_]:
-        """Units with the lowest hashes, class by class in their shares, until `size` rows are taken.
-
-        Raises:
-            UserError: where there are fewer examples asked for than classes.
-        """
-        mixed = _mix(self.hashes, seed)
-        taken = np.zeros(len(self.classes), dtype=bool)
-        labels, totals = np.unique(np.repeat(self.classes, self.sizes), return_counts=True)
-        if size < len(labels):
-            raise UserError(
-                f"data.{option} = {size}, but there are {len(labels)} classes, each of which needs an example"
-            )
-        for label, quota in zip(labels, _quotas(totals, size), strict=True):
-            units = np.flatnonzero(self.classes == label)
-            units = units[np.argsort(mixed[units], kind="stable")]
-            before = np.cumsum(self.sizes[units]) - self.sizes[units]
-            taken[units[before < quota]] = True
-        return self._trimmed(taken, size, mixed)
-
-    def _trimmed(self, taken: NDArray[np.bool_], size: int, mixed: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Takes single units back that are too many, where larger ones overshot their class's share."""
-        excess = int(self.sizes[taken].sum()) - size
-        for unit in np.flatnonzero(taken)[np.argsort(mixed[taken])[::-1]]:
-            if excess <= 0:
-                break
-            if self.sizes[unit] <= excess:
-                taken[unit] = False
-                excess -= int(self.sizes[unit])
-        return taken
-
-
-def _quotas(totals: Numbers, size: int) -> list[int]:
-    """`size` shared out in proportion to `totals`, at least one each; the largest remainders are rounded up."""
-    exact = totals * (size / totals.sum())
-    quotas = np.maximum(np.floor(exact).astype(int), 1)
-    for index in np.argsort(-(exact - np.floor(exact)), kind="stable"):
-        if quotas.sum() < size and quotas[index] < totals[index]:
-            quotas[index] += 1
-    while quotas.sum() > size:
-        quotas[np.argmax(quotas)] -= 1
-    return quotas.tolist()
-
-
-def _mix(hashes: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """Other hashes for each seed (the finaliser of splitmix64; Steele, Lea and Flood 2014)."""
-    mixed = hashes + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) % (1 << 64))
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return mixed ^ (mixed >> np.uint64(31))
+    units = Units.of(rows, numbers)
+    return numbers[units.lowest(size, spec.split_seed, option)[units.of_row]]

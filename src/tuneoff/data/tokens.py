@@ -43,6 +43,14 @@ class Tokens:
         """Tokens of each sequence, shape (examples,)."""
         return np.diff(self.offsets)
 
+    def take(self, rows: NDArray[np.int64]) -> Tokens:
+        """The tokens of some sequences, in the order of `rows`, copied into memory."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        seconds = None if self.seconds is None else self.seconds[rows]
+        return Tokens(self.ids[places], offsets, self.labels[rows], seconds)
+
     @classmethod
     def load(cls, folder: Path) -> Tokens:
         """Maps the arrays that a `TokensWriter` wrote into memory, read-only."""
@@ -54,12 +62,12 @@ class TokensWriter:
     """Writes the tokens of one split to .npy files as they come.
 
     Args:
-        folder: is made.
+        folder: is made, and those that it is in.
         pairs: whether examples have second texts that the model is to tell apart.
     """
 
     def __init__(self, folder: Path, pairs: bool, open_file: ExitStack) -> None:
-        folder.mkdir()
+        folder.mkdir(parents=True)
         self._ids = _Array(open_file.enter_context((folder / "ids.npy").open("wb")), "<i4")
         self._offsets = _Array(open_file.enter_context((folder / "offsets.npy").open("wb")), "<i8")
         self._labels = _Array(open_file.enter_context((folder / "labels.npy").open("wb")), "<i8")

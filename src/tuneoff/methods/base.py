@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import nn
 
     from tuneoff.models.load import LoadedModel
@@ -31,6 +33,8 @@ class Method(Frozen):
     """Where the method and its default learning rate come from."""
     quantised: ClassVar[bool] = False
     """Whether the backbone is loaded in 4 bits."""
+    fitted: ClassVar[bool] = False
+    """Whether `fit` makes the head from features of the pretrained model, and nothing is trained in gradient steps."""
 
     method: str
     name: str = Field(
@@ -40,6 +44,16 @@ class Method(Frozen):
         description="name of the arm; the method's name when left out",
     )
     learning_rate: float = Field(gt=0, le=1000, description="peak learning rate")
+    learning_rate_range: tuple[float, float] | None = Field(
+        default=None, description="where tuning.strategy = 'optuna' looks; a tenth to ten times the rate if left out"
+    )
+
+    @field_validator("learning_rate_range")
+    @classmethod
+    def _lower_first(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 < value[0] < value[1]:
+            raise ValueError("write two rates above 0, the lower one first")
+        return value
 
     def model_post_init(self, _context: Any) -> None:
         if not self.name:
@@ -69,5 +83,20 @@ class Method(Frozen):
 
         Raises:
             UserError: where an option does not fit this model.
+        """
+        raise NotImplementedError
+
+    def fit(
+        self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of a method that is `fitted`, whose `adapt` returns a `MeanPooledClassifier`: the head's coefficients.
+
+        Args:
+            features: of the training texts, shape (texts, hidden).
+            labels: class indices, shape (texts,).
+            classes: how many there are; not each need have a text.
+
+        Returns:
+            Weights, shape (classes, hidden), and biases, shape (classes,).
         """
         raise NotImplementedError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,15 +15,19 @@ def parameter_counts(adapted: nn.Module, loaded: LoadedModel) -> dict[str, int]:
     """Counts of `total`, `backbone`, `adapter`, `head` and `trainable` parameters of an adapted model.
 
     4-bit weights count with their logical size, and the frozen copy of the head that peft keeps beside the
-    trained one does not count. `trainable` is what the optimiser updates, the head included.
+    trained one does not count. A method that puts a head of its own in the place of the loader's says so by an
+    attribute `own_head` of the model. `trainable` is what is trained, the head included.
     """
     own = [(name, parameter) for name, parameter in adapted.named_parameters() if "original_module" not in name]
     total = logical_size(parameter for _, parameter in own)
+    backbone = loaded.parameters - loaded.head_parameters
+    own_head: Any = getattr(adapted, "own_head", None)
+    head = loaded.head_parameters if own_head is None else logical_size(own_head.parameters())
     return {
         "total": total,
-        "backbone": loaded.parameters - loaded.head_parameters,
-        "adapter": total - loaded.parameters,
-        "head": loaded.head_parameters,
+        "backbone": backbone,
+        "adapter": total - backbone - head,
+        "head": head,
         "trainable": logical_size(parameter for _, parameter in own if parameter.requires_grad),
     }
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from tuneoff.data.parts import WHOLE, is_fold, part_words
 from tuneoff.report import words
 
 if TYPE_CHECKING:
@@ -55,16 +56,16 @@ class Progress:
     def say(self, message: str) -> None:
         self._console.print(escape(message))
 
-    def planned(self, runs: int, done: int, steps: int) -> None:
+    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
         self._runs, self._ended = runs, done
         if done == runs:
-            self.say(f"All {runs} runs are done already; nothing to train.")
+            self.say(f"All {runs} {what} are done already; nothing to train.")
             return
-        self.say(f"{runs - done} of {runs} runs to train, {steps:,} steps")
+        self.say(f"{runs - done} of {runs} {what} to train, {steps:,} steps")
         self._task = self._bars.add_task("", total=steps)
 
     def run_started(self, run: Run) -> None:
-        name = f"{run.arm.name} seed {run.seed}"
+        name = " ".join(run.words)
         if name not in self._going:  # a run that ran out of memory starts again
             self._going.append(name)
         self._describe()
@@ -75,13 +76,14 @@ class Progress:
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:
         self._ended += 1
-        self._going.remove(f"{run.arm.name} seed {run.seed}")
+        self._going.remove(" ".join(run.words))
         self._describe()
-        head = f"[{self._ended}/{self._runs}] {run.arm.name}, seed {run.seed}:"
+        head = f"[{self._ended}/{self._runs}] {', '.join(run.words)}:"
         if result["status"] == "ok":
             peak = words.megabytes(result["peak_memory_bytes"]["train"])
+            split = "validation" if run.trial else "test"
             self.say(
-                f"{head} test accuracy {words.percent(result['test_accuracy'])}, "
+                f"{head} {split} accuracy {words.percent(result[f'{split}_accuracy'])}, "
                 f"trained in {words.seconds(result['train_seconds'])}, peak memory {peak}"
             )
         else:
@@ -144,26 +146,39 @@ def print_plan(outlined: dict[str, Any]) -> None:
             f"{100 * counts['trainable'] / counts['total']:.2f}%",
         )
     console.print(table)
-    sizes = outlined["sizes"]
-    console.print(
-        f"{len(outlined['arms'])} arms x {len(outlined['seeds'])} seeds = {outlined['runs']} runs of "
-        f"{outlined['steps_per_run']:,} steps; {sizes['train']:,} training, {sizes['validation']:,} validation, "
-        f"{sizes['test']:,} test examples"
+    parts = outlined["parts"]
+    shared_out = (
+        f" x {len(parts)} {'folds' if is_fold(parts[0]['part']) else 'training sizes'}"
+        if parts[0]["part"] != WHOLE
+        else ""
     )
+    console.print(
+        f"{len(outlined['arms'])} arms x {len(outlined['seeds'])} seeds{shared_out} = {outlined['runs']} runs, "
+        f"{outlined['steps']:,} steps"
+    )
+    for part in parts:
+        sizes = part["sizes"]
+        name = f"{part_words(part['part'])}: " if part["part"] != WHOLE else ""
+        console.print(
+            f"{name}{sizes['train']:,} training, {sizes['validation']:,} validation, {sizes['test']:,} test examples; "
+            f"{part['steps_per_run']:,} steps a run"
+        )
 
 
 def print_status(states: list[dict[str, Any]]) -> None:
     """A study's runs with their states, and the time left by the pace so far."""
     console = _console()
     table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("arm", "seed", "state", "test accuracy", "train time"):
-        table.add_column(heading, justify="left" if heading in ("arm", "state") else "right", no_wrap=True)
+    parted = any(state.get("part", WHOLE) != WHOLE for state in states)
+    for heading in ("arm", "seed", *(["part"] if parted else []), "state", "test accuracy", "train time"):
+        table.add_column(heading, justify="left" if heading in ("arm", "part", "state") else "right", no_wrap=True)
     for state in states:
         done = state["state"] == "ok"
         running = state["state"] == "running"
         table.add_row(
             escape(state["arm"]),
             str(state["seed"]),
+            *([part_words(state["part"])] if parted else []),
             f"running, step {state['step']:,} of {state['steps']:,}" if running else state["state"],
             words.percent(state["test_accuracy"]) if done else "",
             words.seconds(state["train_seconds"]) if done else "",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tuneoff.data.parts import WHOLE, part_words
+
 HEADINGS = ("arm", "test accuracy", "95% interval", "macro F1", "train time", "peak memory", "trainable", "checkpoint")
 
 SHARED = " (shared)"
@@ -30,11 +32,8 @@ def verdict(summary: dict[str, Any]) -> str:
     unfinished = f" {left} of {summary['runs']['planned']} runs are not done yet." if left else ""
     if recommendation["arm"] is None:
         return f"No recommendation. {recommendation['reason']}{unfinished}"
-    floor = max(summary["floors"], key=lambda entry: entry["test_accuracy"])
-    best = max(arm["test_accuracy"]["mean"] for arm in summary["arms"] if arm["runs"])
-    warning = ""
-    if best <= floor["test_accuracy"]:
-        warning = f" No arm beats the floor of {floor['label']} ({percent(floor['test_accuracy'])})."
+    doubts = [line["sentence"] for line in summary["headlines"] if line["verdict"] != "beaten"]
+    warning = "".join(f" {sentence}" for sentence in doubts)
     return f"Use {recommendation['arm']}. {recommendation['reason']}{warning}{unfinished}"
 
 
@@ -69,23 +68,19 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
 def failures(summary: dict[str, Any]) -> list[str]:
     """One line for each failed run."""
     return [
-        f"{arm['arm']}, seed {failure['seed']}: {failure['status']}: {failure['error']}"
+        f"{arm['arm']}, seed {failure['seed']}{_part(failure['part'])}: {failure['status']}: {failure['error']}"
         for arm in summary["arms"]
         for failure in arm["failed"]
     ]
 
 
-def pair(comparison: dict[str, Any]) -> str:
-    """What a comparison of two arms says."""
-    difference = comparison["difference"]
-    mean, low, high = (100 * difference[key] for key in ("mean", "ci_low", "ci_high"))
-    points = f"{mean:+.1f} points, {low:+.1f} to {high:+.1f}"
-    said = {
-        "better": "{a} is more accurate than {b}",
-        "tie": "{a} and {b} are tied: the difference is inside the noise",
-        "unranked": "{a} and {b} are not ranked: one seed cannot tell them apart",
-    }
-    return f"{said[comparison['verdict']].format(**comparison)} ({points})"
+def _part(part: str) -> str:
+    return f", {part_words(part)}" if part != WHOLE else ""
+
+
+def excluded(summary: dict[str, Any]) -> list[str]:
+    """One line for each arm that the recommendation leaves out."""
+    return [f"{entry['arm']} is left out: {entry['why']}." for entry in summary["recommendation"]["excluded"]]
 
 
 def conditions(summary: dict[str, Any]) -> str:
@@ -98,6 +93,11 @@ def conditions(summary: dict[str, Any]) -> str:
         f"{summary['model']}, {sizes['train']:,} training, {sizes['validation']:,} validation and "
         f"{sizes['test']:,} test examples, {seeds} seed{'s' if seeds > 1 else ''} an arm{where}."
     )
+
+
+def probability(value: float) -> str:
+    """A p-value with two digits, never as 0."""
+    return f"{value:.2g}" if value >= 0.0001 else "below 0.0001"
 
 
 def percent(share: float) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.files import write_json, write_text
-from tuneoff.report import audit, words
+from tuneoff.report import audit, evidence, trials, words
 from tuneoff.report.charts import draw_charts
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def write_report(results: StudyResults) -> list[Path]:
         "command": f"tuneoff run {folder / 'study.toml'} --out {folder}",
         "words": words,
         "audit": audit,
+        "evidence": evidence,
+        "trials": trials,
         "titles": CHART_TITLES,
         "charts": list(charts),
     }

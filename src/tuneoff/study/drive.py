@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneoff.errors import UserError
+from tuneoff.models.fingerprint import Stamp, changed_since
 from tuneoff.study.plan import Outcome, RunTask
 from tuneoff.study.prepare import load_tokens
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tuneoff.study.interruption import Interruption
     from tuneoff.study.run import Listener
     from tuneoff.study.store import Store
+    from tuneoff.tracking import Trackers
 
 WAIT_SECONDS = 0.5
 
@@ -27,27 +28,30 @@ class Driver:
     Args:
         executor: where.
         store: where results go; nobody else writes it.
-        data_folder: of the prepared data.
-        steps: optimiser steps of each run.
+        model: of the model's files as they were when the study was planned.
+        steps: optimiser steps of a run, by its part of the data.
         listener: told about progress.
         interruption: says whether to stop.
+        trackers: are told of each result that is stored.
     """
 
     def __init__(
         self,
         executor: Executor,
         store: Store,
-        data_folder: Path,
-        steps: int,
+        model: Stamp,
+        steps: Mapping[str, int],
         listener: Listener,
         interruption: Interruption,
+        trackers: Trackers,
     ) -> None:
         self._executor = executor
         self._store = store
-        self._labels = load_tokens(data_folder)["test"].labels
+        self._model = model
         self._steps = steps
         self._listener = listener
         self._interruption = interruption
+        self._trackers = trackers
         self._waiting: deque[RunTask] = deque()
         self._running: dict[str, RunTask] = {}
         self._reported: dict[str, int] = {}
@@ -74,10 +78,19 @@ class Driver:
             raise KeyboardInterrupt
 
     def _start(self, task: RunTask) -> None:
+        self._check_model(task)
         self._running[task.run.id] = task
-        self._store.write_progress(task.run.id, 0, self._steps)
+        self._store.write_progress(task.run.id, 0, self._steps[task.run.part])
         self._listener.run_started(task.run)
         self._executor.start(task)
+
+    def _check_model(self, task: RunTask) -> None:
+        changed = changed_since(task.model_folder, self._model)
+        if changed is not None:
+            raise UserError(
+                f"model.id: {task.model_folder / changed} was changed while the study ran; runs that had ended before "
+                "are kept, and the same command runs the study with the model as it is now"
+            )
 
     def _stop(self) -> None:
         self._stopping = True
@@ -89,7 +102,7 @@ class Driver:
             self._listener.say(event.note)
         if event.steps is not None:
             self._progress(task, event.steps)
-            self._store.write_progress(event.run_id, event.steps, self._steps)
+            self._store.write_progress(event.run_id, event.steps, self._steps[task.run.part])
         if event.outcome is not None:
             del self._running[event.run_id]
             self._end(task, event.outcome)
@@ -112,9 +125,15 @@ class Driver:
             self._waiting.appendleft(replace(task, micro_batch=half))
             return
         if result["status"] != "interrupted":
-            self._progress(task, self._steps)
-        self._store.write_result(result, outcome.logits, self._labels)
+            self._progress(task, self._steps[task.run.part])
+        self._check_model(task)
+        labels = None
+        if outcome.logits is not None:
+            labels = load_tokens(task.data_folder, task.run.part, ("test",))["test"].labels
+        self._store.write_result(result, outcome.logits, labels)
         self._listener.run_finished(task.run, result)
-        if task.execution.fail_fast and result["status"] not in ("ok", "interrupted") and not self._stopping:
+        self._trackers.run_ended(result)
+        failed = result["status"] not in ("ok", "interrupted") and not task.run.trial
+        if task.execution.fail_fast and failed and not self._stopping:
             self._listener.say("stopping, since a run has failed (execution.fail_fast)")
             self._stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,7 @@ from tuneoff.data.describe import Understanding, understand
 from tuneoff.data.rows import SPLIT_WORDS, SPLITS
 from tuneoff.errors import UserError
 from tuneoff.files import expanded
+from tuneoff.models.load import PACKAGE_PREFIX, load_config, load_tokenizer, longest_input, resolve_model
 from tuneoff.spec import FilesData, load_study
 
 LETTERS = re.compile(r"[^\W\d_]+")
@@ -36,8 +38,12 @@ def init_study(data: Sequence[str], model: str, out: Path | None, say: Callable[
         The file that was written.
 
     Raises:
-        UserError: where the data cannot be read or understood, or the file exists.
+        UserError: where the data cannot be read or understood, a local model cannot be used, or the file exists.
     """
+    if not model:
+        raise UserError("--model is empty; name a Hub id, a local folder, or package:NAME")
+    if not all(data):
+        raise UserError("DATA is empty; name a file, a pattern, or a folder that `datasets` saved")
     named = _told_apart(data)
     name = _study_name(named["train"])
     path = out or Path(f"{name}.toml")
@@ -45,16 +51,25 @@ def init_study(data: Sequence[str], model: str, out: Path | None, say: Callable[
         raise UserError(f"{path} exists already; name another file with --out")
     if not path.absolute().parent.is_dir():
         raise UserError(f"{path}: there is no folder {path.parent}")
+    folder = _model_folder(model)
     found = understand(FilesData(source="files", **named), say)
+    most = None if folder is None else _longest_input(folder)
+    cut = most is not None and most < found.spec.max_length
+    if cut:
+        found = replace(found, spec=found.spec.model_copy(update={"max_length": most}))
     text = _study_file(name, model, data, found)
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise UserError(f"{_plain(' '.join(data))}: a name that is not UTF-8 cannot stand in a study file; rename it")
-    with TemporaryDirectory() as folder:
-        draft = Path(folder) / "study.toml"
+    with TemporaryDirectory() as temporary:
+        draft = Path(temporary) / "study.toml"
         draft.write_text(text, encoding="utf-8")
         load_study(draft)
     for line in found.lines():
         say(line)
+    if cut:
+        say(f"model       takes at most {most} tokens, so longer texts are cut there")
+    if most is None:
+        say("model       is not on this machine yet; `tuneoff plan` checks that it takes max_length tokens")
     with path.open("x", encoding="utf-8") as file:
         file.write(text)
     return path
@@ -87,6 +102,26 @@ def _split_in(path: str) -> str | None:
         if words:
             return SPLITS[words[0]]
     return None
+
+
+def _model_folder(model: str) -> Path | None:
+    """The folder of a model; None for one of the Hub that is not on this machine yet."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    if model.startswith(PACKAGE_PREFIX) or expanded(model).exists():
+        return resolve_model(model)
+    try:
+        found = [try_to_load_from_cache(model, name) for name in ("config.json", "tokenizer_config.json")]
+    except HFValidationError:
+        return resolve_model(model)  # says what is wrong with it
+    return Path(found[0]).parent if isinstance(found[0], str) and isinstance(found[1], str) else None
+
+
+def _longest_input(folder: Path) -> int:
+    """The most tokens that a model takes, special tokens included."""
+    tokenizer = load_tokenizer(folder)
+    return longest_input(load_config(folder, 2, tokenizer.pad_token_id), tokenizer)
 
 
 def _study_name(train: str) -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.data.audit import stop_on_errors
+from tuneoff.data.parts import overall
 from tuneoff.errors import UserError
-from tuneoff.models.load import load_tokenizer, resolve_model
-from tuneoff.study.prepare import audited
+from tuneoff.models.load import resolve_model
+from tuneoff.study.prepare import audited, cutting_tokenizer
 from tuneoff.training.loop import total_steps
 
 if TYPE_CHECKING:
@@ -16,24 +17,32 @@ if TYPE_CHECKING:
 
 
 def outline_study(spec: StudySpec) -> dict[str, Any]:
-    """The content of `tuneoff plan`: arms with their parameter counts, sizes of the splits, runs, steps a run.
+    """The content of `tuneoff plan`: arms with their parameter counts, sizes of the splits, runs, steps.
+
+    `sizes` are those of the study (see `Prepared`) and `steps_per_run` are the steps of its first part; `parts` has the
+    sizes and steps of each.
 
     Raises:
         UserError: where the study could not be carried out.
     """
     model_folder = resolve_model(spec.model.id, spec.model.revision)
-    with audited(spec.data, lambda _: None) as (splits, findings):
+    with audited(spec.data, lambda _: None) as (parts, findings):
         stop_on_errors(findings)
-    pad_token_id = int(load_tokenizer(model_folder).pad_token_id)
-    counts = check_arms(spec, model_folder, len(splits.label_names), pad_token_id)
-    sizes = splits.sizes
+    num_labels = len(next(iter(parts.values())).label_names)
+    _, pad_token_id = cutting_tokenizer(spec, model_folder, num_labels)
+    counts = check_arms(spec, model_folder, num_labels, pad_token_id)
+    sizes = {part: splits.sizes for part, splits in parts.items()}
+    steps = {part: total_steps(size["train"], spec.training) for part, size in sizes.items()}
+    runs_a_part = len(spec.arms) * len(spec.seeds)
     return {
         "study": spec.name,
         "model": spec.model.id,
-        "sizes": sizes,
+        "sizes": overall(spec.data, sizes),
         "seeds": list(spec.seeds),
-        "runs": len(spec.arms) * len(spec.seeds),
-        "steps_per_run": total_steps(sizes["train"], spec.training),
+        "runs": runs_a_part * len(parts),
+        "steps_per_run": next(iter(steps.values())),
+        "steps": runs_a_part * sum(steps.values()),
+        "parts": [{"part": part, "sizes": sizes[part], "steps_per_run": steps[part]} for part in parts],
         "arms": [
             {
                 "arm": arm.name,

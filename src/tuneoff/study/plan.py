@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuneoff.data.parts import WHOLE, part_names, part_words
 from tuneoff.files import canonical_hash
 from tuneoff.methods import Method
 
@@ -21,11 +23,22 @@ RESULT_SCHEMA_VERSION = 2
 
 @dataclass(frozen=True)
 class Run:
-    """One arm with one seed."""
+    """One arm with one seed on one part of the data (see `tuneoff.data.parts`).
+
+    A trial is a run that tunes: it is scored on validation only, and never opens the test split.
+    """
 
     id: str
     arm: Method
     seed: int
+    part: str = WHOLE
+    trial: bool = False
+
+    @property
+    def words(self) -> list[str]:
+        """What people call it: the arm, the seed, and the part where there are several."""
+        trial = [f"trial of {self.arm.learning_rate:g}"] if self.trial else []
+        return [self.arm.name, *trial, f"seed {self.seed}", *([part_words(self.part)] if self.part != WHOLE else [])]
 
     def entry(self) -> dict[str, Any]:
         """What `plan.json` says of this run."""
@@ -34,7 +47,9 @@ class Run:
             "arm": self.arm.name,
             "method": self.arm.method,
             "seed": self.seed,
+            "part": self.part,
             "learning_rate": self.arm.learning_rate,
+            "trial": self.trial,
         }
 
 
@@ -99,20 +114,31 @@ class Outcome:
     failed_at: float = 0.0
 
 
-def plan_runs(spec: StudySpec, prepared: PreparedStudy) -> list[Run]:
-    """Every arm with every seed, seed by seed, so that a study cut short has still compared all arms.
+def plan_runs(spec: StudySpec, prepared: PreparedStudy, tuned: Callable[[str], Iterable[Method]]) -> list[Run]:
+    """Every arm with every seed on every part, so ordered that a study cut short has still compared all arms.
 
-    A run's id ends in a hash of all that decides its result, so an old result is never taken for another's.
+    Args:
+        spec: the study.
+        prepared: its data.
+        tuned: the study's arms with the learning rates that they run at on a part.
     """
-    shared = [
+    arms = {part: list(tuned(part)) for part in part_names(spec.data)}
+    return [make_run(spec, prepared, arm, seed, part) for seed in spec.seeds for part in arms for arm in arms[part]]
+
+
+def make_run(spec: StudySpec, prepared: PreparedStudy, arm: Method, seed: int, part: str, trial: bool = False) -> Run:
+    """A run; its id ends in a hash of all that decides its result, so an old result is never taken for another's."""
+    named = [] if part == WHOLE else [part]
+    tried = [f"trial{arm.learning_rate:g}"] if trial else []
+    decisive = [
         RESULT_SCHEMA_VERSION,
-        prepared.prepared.fingerprint,
+        prepared.prepared.part(part).fingerprint,
         prepared.prepared.model_fingerprint,
         spec.training.model_dump(mode="json"),
+        arm.model_dump(mode="json", exclude={"learning_rate_range"}),
+        seed,
+        *named,
+        *tried,
     ]
-    runs = []
-    for seed in spec.seeds:
-        for arm in spec.arms:
-            digest = canonical_hash([*shared, arm.model_dump(mode="json"), seed])
-            runs.append(Run(f"{arm.name}-seed{seed}-{digest[:10]}", arm, seed))
-    return runs
+    name = "-".join([arm.name, *tried, f"seed{seed}", *named, canonical_hash(decisive)[:10]])
+    return Run(name, arm, seed, part, trial)

@@ -17,6 +17,7 @@ from tuneoff.processes import leave_signals_to_the_driver
 
 MODULES = (
     "scipy.special",
+    "sklearn.linear_model",
     "sklearn.metrics",
     "torch.utils.serialization.config",
     "transformers.models.auto.modeling_auto",

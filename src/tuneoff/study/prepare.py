@@ -2,52 +2,60 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from tuneoff.analysis.floors import score_floors
+from tuneoff.analysis.floors import pooled_floors, score_floors
 from tuneoff.data.audit import AuditError, Finding, audit, floor_findings, in_order, stop_on_errors
 from tuneoff.data.audit.truncation import truncation_findings
 from tuneoff.data.cache import MANIFEST, PREPARED, cached, copy_prepared, damage, entry, preparing
+from tuneoff.data.parts import WHOLE, make_parts, overall, part_words, place_of
 from tuneoff.data.rows import SPLITS, collect_rows
 from tuneoff.data.sources import open_parts, source_fingerprint
-from tuneoff.data.splits import Splits, make_splits
+from tuneoff.data.splits import Splits
 from tuneoff.errors import UserError
 from tuneoff.files import canonical_hash, read_json, write_json
 from tuneoff.methods.base import Frozen
+from tuneoff.models.fingerprint import Stamp, changed_since, stamp_folder
 from tuneoff.models.load import load_config, load_tokenizer, longest_input, resolve_model
 from tuneoff.study.store import set_aside
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from tuneoff.data.encode import Texts
     from tuneoff.data.tokens import Tokens
+    from tuneoff.data.write import WrittenSplit
     from tuneoff.spec import DataSpec, StudySpec
 
 PREPARATION_VERSION = 2
-MODEL_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
-PROGRESS_SECONDS = 5.0
 
 Say = Callable[[str], None]
 
 
+class PreparedPart(Frozen):
+    """What is known of one part of a study's data: a fold, or a training size."""
+
+    fingerprint: str
+    """Hash of the tokens and labels of its splits."""
+    sizes: dict[str, int]
+    floors: dict[str, Any]
+
+
 class Prepared(Frozen):
-    """What `data/prepared.json` says of a study's data; paths are not part of it, so that the folder can move."""
+    """What `data/prepared.json` says of a study's data; paths are not part of it, so that the folder can move.
+
+    Of several training sizes, `sizes`, `tokens`, `cut_texts` and `floors` are those of the largest. Of folds they are
+    those of fold 0, but what concerns test is over all folds, in their order.
+    """
 
     key: str
     """Hash of all that preparation depends on; equal keys mean that nothing needs to be done again."""
     fingerprint: str
-    """Hash of the tokens and labels of all splits."""
+    """Hash of the tokens and labels of all splits, of all parts."""
     model_fingerprint: str
     label_names: tuple[str, ...]
     sizes: dict[str, int]
@@ -57,6 +65,14 @@ class Prepared(Frozen):
     pad_token_id: int
     floors: dict[str, Any]
     findings: tuple[dict[str, Any], ...]
+    parts: dict[str, PreparedPart] = Field(default_factory=dict)
+    """By name, where the data has more parts than the whole."""
+
+    def part(self, name: str) -> PreparedPart:
+        """One part of the data, or the whole."""
+        if name == WHOLE:
+            return PreparedPart(fingerprint=self.fingerprint, sizes=self.sizes, floors=self.floors)
+        return self.parts[name]
 
 
 @dataclass(frozen=True)
@@ -66,6 +82,8 @@ class PreparedStudy:
     prepared: Prepared
     model_folder: Path
     data_folder: Path
+    model_stamp: Stamp
+    """The model as it was when it was looked at first."""
     unsaved: Path | None = None
     """Where the data is as long as it is not in `data_folder`."""
 
@@ -91,7 +109,8 @@ def prepare_study(spec: StudySpec, out: Path, say: Say, accepted: Callable[[], N
     """
     model_folder = resolve_model(spec.model.id, spec.model.revision)
     data_folder = out / "data"
-    model_fingerprint = fingerprint_folder(model_folder)
+    stamp = stamp_folder(model_folder)
+    model_fingerprint = stamp.fingerprint
     source = source_fingerprint(spec.data)
     key = canonical_hash([PREPARATION_VERSION, spec.data.model_dump(mode="json"), source, model_fingerprint])
     damaged = damage(data_folder)
@@ -99,19 +118,21 @@ def prepare_study(spec: StudySpec, out: Path, say: Say, accepted: Callable[[], N
         say(f"{data_folder}: {damaged}; it is set aside in {set_aside(out, data_folder)} and prepared again")
     stored = _stored(data_folder)
     if stored is not None and stored.key == key:
-        return PreparedStudy(stored, model_folder, data_folder)
+        return PreparedStudy(stored, model_folder, data_folder, stamp)
     folder = cached(key)
     if folder is None:
         with preparing(key) as unfinished:
             _prepare(spec, unfinished, model_folder, model_fingerprint, key, say, accepted or (lambda: None))
             if source_fingerprint(spec.data) != source:
                 raise UserError("the data was changed while it was prepared; run the study again")
+            if changed_since(model_folder, stamp) is not None:
+                raise UserError("the model was changed while the data was prepared; run the study again")
         folder = entry(key)
     else:
         say("Preparing data: prepared before, for this or another study")
     found = _stored(folder)
     assert found is not None
-    return PreparedStudy(found, model_folder, data_folder, unsaved=folder)
+    return PreparedStudy(found, model_folder, data_folder, stamp, unsaved=folder)
 
 
 def audit_study(spec: StudySpec) -> list[Finding]:
@@ -131,8 +152,8 @@ def audit_study(spec: StudySpec) -> list[Finding]:
 
 
 @contextmanager
-def audited(spec: DataSpec, say: Say) -> Iterator[tuple[Splits, list[Finding]]]:
-    """Reads, splits and audits a study's data; the rows' texts are there inside the block.
+def audited(spec: DataSpec, say: Say) -> Iterator[tuple[dict[str, Splits], list[Finding]]]:
+    """Reads, splits and audits a study's data, part by part; the rows' texts are there inside the block.
 
     Raises:
         UserError: where the data cannot be used; not for what the audit finds.
@@ -141,10 +162,26 @@ def audited(spec: DataSpec, say: Say) -> Iterator[tuple[Splits, list[Finding]]]:
         yield _split_and_audit(spec, Path(folder), say)
 
 
-def _split_and_audit(spec: DataSpec, folder: Path, say: Say) -> tuple[Splits, list[Finding]]:
+def _split_and_audit(spec: DataSpec, folder: Path, say: Say) -> tuple[dict[str, Splits], list[Finding]]:
     say("Preparing data: reading, splitting, checking")
-    splits = make_splits(collect_rows(open_parts(spec), spec, folder, say), spec)
-    return splits, audit(splits, spec.accept)
+    parts = make_parts(collect_rows(open_parts(spec), spec, folder, say), spec)
+    return parts, _audit(parts, spec)
+
+
+def _audit(parts: dict[str, Splits], spec: DataSpec) -> list[Finding]:
+    """What the audit finds in the first part, and what is more than information and new in the others."""
+    findings: list[Finding] = []
+    for part, splits in parts.items():
+        found = audit(splits, spec.accept)
+        if findings:
+            known = {(finding.name, finding.split, finding.severity) for finding in findings}
+            found = [
+                finding.model_copy(update={"message": f"{part_words(part)}: {finding.message}"})
+                for finding in found
+                if finding.severity != "info" and (finding.name, finding.split, finding.severity) not in known
+            ]
+        findings += found
+    return in_order(findings)
 
 
 def _prepare(
@@ -157,45 +194,69 @@ def _prepare(
     accepted: Callable[[], None],
 ) -> None:
     """Fills a folder with a study's prepared data."""
-    splits, findings = _split_and_audit(spec.data, folder, say)
+    from tuneoff.data.write import write_parts
+
+    parts, findings = _split_and_audit(spec.data, folder, say)
     stop_on_errors(findings)
     accepted()
+    first = next(iter(parts.values()))
     # Before the tokenizer, with which torch comes: both at once would take the most memory.
     say("Scoring the floors: majority class, TF-IDF with logistic regression")
-    floors = score_floors(splits)
-    definition, pad_token_id = _tokenizer(spec, model_folder, len(splits.label_names))
-    written = {name: _write_split(splits, name, folder, definition, say) for name in SPLITS}
+    floors = {part: score_floors(splits) for part, splits in parts.items()}
+    definition, pad_token_id = cutting_tokenizer(spec, model_folder, len(first.label_names))
+    written = write_parts(parts, folder, definition, say)
+    first.rows.file.unlink()
+    study_floors = next(iter(floors.values()))
+    if spec.data.folds is not None:
+        study_floors = pooled_floors(list(floors.values()), [splits.labels("test") for splits in parts.values()])
+    first_written = next(iter(written.values()))
     findings = in_order(
         [
             *findings,
             *truncation_findings(
-                splits,
-                {name: split.lost for name, split in written.items()},
-                {name: split.tokens for name, split in written.items()},
+                first,
+                {name: split.lost for name, split in first_written.items()},
+                {name: split.tokens for name, split in first_written.items()},
             ),
-            *floor_findings((floor["label"], floor["test_accuracy"]) for floor in floors.values()),
+            *floor_findings((floor["label"], floor["test_accuracy"]) for floor in study_floors.values()),
         ]
     )
-    splits.rows.file.unlink()
+    fingerprints = {
+        part: canonical_hash([split.digest for split in by_split.values()]) for part, by_split in written.items()
+    }
+
+    def numbers(of: Callable[[WrittenSplit], int]) -> dict[str, int]:
+        by_part = {part: {name: of(split) for name, split in splits.items()} for part, splits in written.items()}
+        return overall(spec.data, by_part)
+
     prepared = Prepared(
         key=key,
-        fingerprint=canonical_hash([split.digest for split in written.values()]),
+        fingerprint=fingerprints[WHOLE] if WHOLE in parts else canonical_hash(fingerprints),
         model_fingerprint=model_fingerprint,
-        label_names=splits.label_names,
-        sizes=splits.sizes,
-        tokens={name: split.tokens for name, split in written.items()},
-        cut_texts={name: int((split.lost > 0).sum()) for name, split in written.items()},
-        removed=splits.removed,
+        label_names=first.label_names,
+        sizes=numbers(lambda split: len(split.lost)),
+        tokens=numbers(lambda split: split.tokens),
+        cut_texts=numbers(lambda split: split.cut_texts),
+        removed=first.removed,
         pad_token_id=pad_token_id,
-        floors=floors,
+        floors=study_floors,
         findings=tuple(finding.model_dump(mode="json") for finding in findings),
+        parts={
+            part: PreparedPart(fingerprint=fingerprints[part], sizes=splits.sizes, floors=floors[part])
+            for part, splits in parts.items()
+            if part != WHOLE
+        },
     )
     write_json(folder / "audit.json", {"findings": list(prepared.findings)})
     write_json(folder / PREPARED, prepared.model_dump(mode="json"))
 
 
-def _tokenizer(spec: StudySpec, model_folder: Path, num_labels: int) -> tuple[str, int]:
-    """The model's tokenizer, set to cut at the study's length, as JSON; and the token that pads."""
+def cutting_tokenizer(spec: StudySpec, model_folder: Path, num_labels: int) -> tuple[str, int]:
+    """The model's tokenizer, set to cut at the study's length, as JSON; and the token that pads.
+
+    Raises:
+        UserError: where the model has no tokenizer that works, or `data.max_length` does not fit it.
+    """
     tokenizer = load_tokenizer(model_folder)
     config = load_config(model_folder, num_labels, tokenizer.pad_token_id)
     limit = longest_input(config, tokenizer)
@@ -212,91 +273,11 @@ def _tokenizer(spec: StudySpec, model_folder: Path, num_labels: int) -> tuple[st
     return backend.to_str(), int(tokenizer.pad_token_id)
 
 
-@dataclass(frozen=True)
-class _WrittenSplit:
-    """What is known of a split once it is written: tokens, their hash, and how many each text lost, shape (rows,)."""
-
-    tokens: int
-    digest: str
-    lost: NDArray[np.int32]
-
-
-def _write_split(splits: Splits, name: str, folder: Path, definition: str, say: Say) -> _WrittenSplit:
-    """Writes a split's texts and hashes as Parquet, and its tokens."""
-    import numpy as np
-    import pyarrow.parquet as pq
-
-    from tuneoff.data.encode import encode_all
-    from tuneoff.data.tokens import writing_tokens
-
-    say(f"Preparing data: tokenising {name}")
-    labels = splits.labels(name)
-    # Filled, rather than a list of pieces: those would be kept between larger ones that are freed, and hold their room.
-    lost = np.empty(len(labels), dtype=np.int32)
-    done, began = 0, time.monotonic()
-    said = began
-    pairs = splits.rows.columns.text_pair is not None
-    with writing_tokens(folder / name, pairs) as writer:
-        for encoded in encode_all(_texts(splits, name, folder / f"{name}.parquet"), definition, len(labels)):
-            end = done + len(encoded.lengths)
-            writer.append(encoded, labels[done:end])
-            lost[done:end] = encoded.lost
-            done = end
-            now = time.monotonic()
-            if now - said > PROGRESS_SECONDS:
-                left = (now - began) / done * (len(labels) - done)
-                say(f"Preparing data: tokenised {done:,} of {len(labels):,} {name} texts, {left:.0f} s left")
-                said = now
-    assert pq.read_metadata(folder / f"{name}.parquet").num_rows == done == len(labels)
-    return _WrittenSplit(writer.tokens, writer.digest, lost)
-
-
-def _texts(splits: Splits, name: str, file: Path) -> Iterator[Texts]:
-    """A split's texts, or pairs of them, each batch of which is written to a file first."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = splits.rows
-    writer = None
-    try:
-        for table in splits.tables(name):
-            numbers = table.column("row").to_numpy()
-            table = table.append_column("label", pa.array(rows.labels[numbers]))
-            table = table.append_column("key", pa.array(rows.keys[numbers]))
-            if writer is None:
-                writer = pq.ParquetWriter(file, table.schema, compression="zstd", use_dictionary=["label"])
-            writer.write_table(table)
-            texts = table.column("text").to_pylist()
-            pairs = table.column("text_pair").to_pylist() if "text_pair" in table.column_names else None
-            yield texts if pairs is None else list(zip(texts, pairs, strict=True))
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-def load_tokens(data_folder: Path) -> dict[str, Tokens]:
-    """The stored tokens of all splits, memory-mapped."""
+def load_tokens(data_folder: Path, part: str = WHOLE, splits: Sequence[str] = SPLITS) -> dict[str, Tokens]:
+    """The stored tokens of a part's splits, memory-mapped; those that are not asked for are not opened."""
     from tuneoff.data.tokens import Tokens
 
-    return {name: Tokens.load(data_folder / name) for name in SPLITS}
-
-
-def model_files(folder: Path) -> list[Path]:
-    """The files of a model folder that a run reads: configuration, tokenizer, weights."""
-    return sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)})
-
-
-def fingerprint_folder(folder: Path) -> str:
-    """A hash of a model folder: small files by content, large ones (weights) by size and three samples of 1 MB."""
-    digest = hashlib.sha256()
-    for path in model_files(folder):
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}:".encode())
-        with path.open("rb") as handle:
-            for start in (0,) if size <= 3 << 20 else (0, size // 2, size - (1 << 20)):
-                handle.seek(start)
-                digest.update(handle.read(3 << 20 if size <= 3 << 20 else 1 << 20))
-    return digest.hexdigest()
+    return {name: Tokens.load(data_folder / place_of(part, name)) for name in splits}
 
 
 def _stored(data_folder: Path) -> Prepared | None:

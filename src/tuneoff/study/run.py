@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tuneoff.data.parts import part_names
 from tuneoff.errors import UserError
 from tuneoff.files import is_disk_trouble
 from tuneoff.measure.environment import environment
@@ -19,6 +20,8 @@ from tuneoff.study.outline import check_arms
 from tuneoff.study.plan import Run, RunTask, plan_runs
 from tuneoff.study.prepare import PreparedStudy, prepare_study
 from tuneoff.study.store import Store, set_aside
+from tuneoff.study.tuning import Tuning, check_tuning
+from tuneoff.tracking import Trackers
 from tuneoff.training.loop import total_steps
 
 if TYPE_CHECKING:
@@ -35,8 +38,8 @@ class Listener(Protocol):
     def say(self, message: str) -> None:
         """Something a reader of the log should know, in one line."""
 
-    def planned(self, runs: int, done: int, steps: int) -> None:
-        """The study has `runs` runs, of which `done` are stored already; the rest is `steps` optimiser steps."""
+    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
+        """So many "runs" or "trials" follow, of which `done` are stored; the rest is `steps` optimiser steps."""
 
     def run_started(self, run: Run) -> None:
         """A run begins."""
@@ -53,7 +56,7 @@ class Silent:
 
     def say(self, message: str) -> None: ...
 
-    def planned(self, runs: int, done: int, steps: int) -> None: ...
+    def planned(self, runs: int, done: int, steps: int, what: str) -> None: ...
 
     def run_started(self, run: Run) -> None: ...
 
@@ -87,19 +90,23 @@ def run_study(
     store = Store(folder)
     executor_class = EXECUTORS[spec.execution.executor]
     interruption = Interruption()
+    check_tuning(spec)
     with interruption.caught(), locked(folder), _disk_trouble_explained():
+        trackers = Trackers(spec, folder, listener.say)
         store.remove_leftovers()
         prepared = prepare_study(spec, folder, listener.say, executor_class.warm_up)
-        runs = plan_runs(spec, prepared)
-        left = [run for run in runs if not _is_done(store, run, retry_failed, listener)]
-        if left:
-            executor_class.warm_up()
-            _carry_out(spec, prepared, store, runs, left, executor_class, listener, interruption)
-        else:
-            prepared.save()
-            store.write_study(spec, runs, environment())
-            listener.planned(len(runs), len(runs), 0)
-        return _report(folder)
+        tuning = Tuning(spec, prepared, store)
+        with _Conductor(spec, prepared, store, listener, interruption, retry_failed, trackers) as conductor:
+            while conductor.carry_out(trials := tuning.runs(), trials):
+                pass  # what was found may call for further trials
+            runs = plan_runs(spec, prepared, tuning.tuned)
+            if not conductor.carry_out(runs, [*trials, *runs]):
+                prepared.save()
+                store.write_study(spec, [*trials, *runs], environment())
+                listener.planned(len(runs), len(runs), 0, "runs")
+        results = _report(folder)
+        trackers.study_ended(results)
+        return results
 
 
 @contextmanager
@@ -113,53 +120,100 @@ def _disk_trouble_explained() -> Iterator[None]:
         raise UserError(f"{reason}; finished runs are kept, and the same command goes on from here") from error
 
 
-def _is_done(store: Store, run: Run, retry_failed: bool, listener: Listener) -> bool:
-    """Whether a run has ended and is not to be tried again; a result that cannot be trusted is set aside."""
-    damage = store.damage(run.id)
-    if damage is not None:
-        place = set_aside(store.folder, store.run_folder(run.id))
-        listener.say(f"{run.id}: {damage}; it is set aside in {place} and run again")
-        return False
-    result = store.result(run.id)
-    if result is None or result["status"] == "interrupted":
-        return False
-    return result["status"] == "ok" or not retry_failed
+class _Conductor:
+    """Carries out sets of runs one after another, by one executor that is there once something is left to do."""
 
+    def __init__(
+        self,
+        spec: StudySpec,
+        prepared: PreparedStudy,
+        store: Store,
+        listener: Listener,
+        interruption: Interruption,
+        retry_failed: bool,
+        trackers: Trackers,
+    ) -> None:
+        self._spec = spec
+        self._prepared = prepared
+        self._store = store
+        self._listener = listener
+        self._interruption = interruption
+        self._retry_failed = retry_failed
+        self._trackers = trackers
+        self._tried: set[str] = set()
+        self._opened = ExitStack()
+        self._executor: Executor | None = None
+        self._steps = {
+            part: total_steps(prepared.prepared.part(part).sizes["train"], spec.training)
+            for part in part_names(spec.data)
+        }
 
-def _carry_out(
-    spec: StudySpec,
-    prepared: PreparedStudy,
-    store: Store,
-    runs: list[Run],
-    left: list[Run],
-    executor_class: type[Executor],
-    listener: Listener,
-    interruption: Interruption,
-) -> None:
-    with executor_class(spec.execution, spec.training) as executor:
-        check_arms(spec, prepared.model_folder, len(prepared.prepared.label_names), prepared.prepared.pad_token_id)
-        prepared.save()
-        store.write_study(spec, runs, environment())
-        steps = total_steps(prepared.prepared.sizes["train"], spec.training)
-        listener.planned(len(runs), len(runs) - len(left), len(left) * steps)
-        tasks = [_task(run, spec, executor, prepared, store) for run in left]
-        Driver(executor, store, prepared.data_folder, steps, listener, interruption).carry_out(tasks)
+    def __enter__(self) -> _Conductor:
+        return self
 
+    def __exit__(self, *error: object) -> None:
+        self._opened.close()
 
-def _task(run: Run, spec: StudySpec, executor: Executor, prepared: PreparedStudy, store: Store) -> RunTask:
-    return RunTask(
-        run=run,
-        training=spec.training,
-        execution=executor.execution,
-        model_folder=prepared.model_folder.resolve(),
-        data_folder=prepared.data_folder.resolve(),
-        run_folder=store.run_folder(run.id).resolve(),
-        num_labels=len(prepared.prepared.label_names),
-        pad_token_id=prepared.prepared.pad_token_id,
-        keep_model=spec.keep_models,
-        base_model=str(prepared.model_folder.resolve()),
-        on_cpu=executor.on_cpu,
-    )
+    def carry_out(self, runs: list[Run], plan: list[Run]) -> bool:
+        """Carries out those of `runs` that are left, all of which `plan.json` has; says whether any was."""
+        left = [run for run in runs if not self._is_done(run)]
+        if not left:
+            return False
+        if self._executor is None:
+            self._executor = self._open()
+        self._store.write_study(self._spec, plan, environment())
+        what = "trials" if runs[0].trial else "runs"
+        self._listener.planned(len(runs), len(runs) - len(left), sum(self._steps[run.part] for run in left), what)
+        tasks = [self._task(run, self._executor) for run in left]
+        driver = Driver(
+            self._executor,
+            self._store,
+            self._prepared.model_stamp,
+            self._steps,
+            self._listener,
+            self._interruption,
+            self._trackers,
+        )
+        driver.carry_out(tasks)
+        self._tried.update(run.id for run in left)
+        return True
+
+    def _open(self) -> Executor:
+        executor_class = EXECUTORS[self._spec.execution.executor]
+        executor_class.warm_up()
+        executor = self._opened.enter_context(executor_class(self._spec.execution, self._spec.training))
+        prepared = self._prepared.prepared
+        check_arms(self._spec, self._prepared.model_folder, len(prepared.label_names), prepared.pad_token_id)
+        self._prepared.save()
+        return executor
+
+    def _is_done(self, run: Run) -> bool:
+        """Whether a run has ended and is not to be tried again; a result that cannot be trusted is set aside."""
+        damage = self._store.damage(run.id)
+        if damage is not None:
+            place = set_aside(self._store.folder, self._store.run_folder(run.id))
+            self._listener.say(f"{run.id}: {damage}; it is set aside in {place} and run again")
+            return False
+        result = self._store.result(run.id)
+        if result is None or result["status"] == "interrupted":
+            return False
+        return result["status"] == "ok" or run.id in self._tried or not self._retry_failed
+
+    def _task(self, run: Run, executor: Executor) -> RunTask:
+        prepared, model_folder = self._prepared.prepared, self._prepared.model_folder.resolve()
+        return RunTask(
+            run=run,
+            training=self._spec.training,
+            execution=executor.execution,
+            model_folder=model_folder,
+            data_folder=self._prepared.data_folder.resolve(),
+            run_folder=self._store.run_folder(run.id).resolve(),
+            num_labels=len(prepared.label_names),
+            pad_token_id=prepared.pad_token_id,
+            keep_model=self._spec.keep_models,
+            base_model=str(model_folder),
+            on_cpu=executor.on_cpu,
+        )
 
 
 def _report(folder: Path) -> StudyResults:

@@ -26,7 +26,7 @@ PREDICTIONS = "predictions.parquet"
 PROGRESS = "progress.json"
 CHECKPOINT = "checkpoint.pt"
 PLAN_FIELDS = {"id", "arm", "method", "seed", "learning_rate"}
-SCORES = ("test_accuracy", "train_seconds", "wall_seconds", "error")
+SCORES = ("test_accuracy", "validation_accuracy", "train_seconds", "wall_seconds", "error")
 PROGRESS_SECONDS = 1.0
 
 
@@ -46,7 +46,7 @@ class Store:
         """Removes what killed processes have left behind and nobody needs; only under the folder's lock."""
         data = self.folder / "data"
         runs = [path for path in (self.folder / "runs").glob("*") if path.is_dir()]
-        for folder in (self.folder, self.folder / "charts", data, *data.glob("*"), *runs):
+        for folder in (self.folder, self.folder / "charts", data, *data.rglob("*"), *runs):
             remove_temporaries(folder)
         for folder in runs:
             (folder / PROGRESS).unlink(missing_ok=True)
@@ -107,7 +107,8 @@ class Store:
             return None, "its result.json belongs to another run"
         if result.get("sha256") != _digest(result):
             return None, "its result.json has been changed"
-        if result.get("status") == "ok" and not _has_hash(folder / PREDICTIONS, result.get("predictions_sha256")):
+        predicts = result.get("status") == "ok" and not result.get("trial")
+        if predicts and not _has_hash(folder / PREDICTIONS, result.get("predictions_sha256")):
             return None, "its predictions are missing or have been changed"
         return result, None
 
@@ -151,11 +152,12 @@ class Store:
             return None
 
     def write_result(
-        self, result: dict[str, Any], logits: NDArray[np.float32] | None, labels: NDArray[np.int64]
+        self, result: dict[str, Any], logits: NDArray[np.float32] | None, labels: NDArray[np.int64] | None
     ) -> None:
-        """Writes `predictions.parquet` (for a run that succeeded), then `result.json`, which makes the run done."""
+        """Writes `predictions.parquet` (of a run that was tested), then `result.json`, which makes the run done."""
         folder = self.run_folder(result["run_id"])
         if logits is not None:
+            assert labels is not None
             import pandas as pd
 
             columns: dict[str, Any] = {

@@ -11,7 +11,7 @@ import time
 import traceback
 from contextlib import nullcontext
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from tuneoff.errors import UserError
 from tuneoff.files import folder_bytes, is_disk_trouble
 from tuneoff.measure.clock import Stopwatch
 from tuneoff.measure.environment import processor, versions
+from tuneoff.measure.latency import inference_latency
 from tuneoff.measure.memory import PeakMemory, PeakSoFar, peak_memory
 from tuneoff.models.count import parameter_counts
 from tuneoff.models.hide import bitsandbytes_hidden
@@ -34,11 +35,17 @@ from tuneoff.training.checkpoint import Checkpoints
 from tuneoff.training.cpu import settle_on_cpu
 from tuneoff.training.device import choose_device, choose_precision
 from tuneoff.training.engines import make_engine
-from tuneoff.training.loop import Training, TrainingStopped, accuracy
+from tuneoff.training.loop import Training, TrainingStopped, accuracy, total_steps
 from tuneoff.training.optimiser import learning_rates
 from tuneoff.training.order import epoch_batches
 from tuneoff.training.parallel import make_parallel
 from tuneoff.training.ranks import Ranks
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tuneoff.training.engine import Engine
+    from tuneoff.training.fit import FeatureFit
 
 __all__ = ["run_in_process"]
 
@@ -86,7 +93,8 @@ def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -
         _limit_memory(task, device)
         return _carry_out(task, device, connection, stopping)
     except TrainingStopped:
-        status, message = "interrupted", "stopped on request; it goes on from its checkpoint"
+        goes_on = "starts anew" if task.run.arm.fitted else "goes on from its checkpoint"
+        status, message = "interrupted", f"stopped on request; it {goes_on}"
     except torch.OutOfMemoryError as error:
         status, message = "oom", str(error).splitlines()[0]
     except UserError as error:
@@ -134,7 +142,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
     watch = Stopwatch(device, spent)
     peak = peak_memory(device)
     train_peak = PeakSoFar(peak, saved and saved["peak_memory_bytes"])
-    tokens = load_tokens(task.data_folder)
+    tokens = load_tokens(task.data_folder, task.run.part, ("train", "validation"))
 
     with watch.timing("setup"):
         config = load_config(task.model_folder, task.num_labels, task.pad_token_id)
@@ -144,22 +152,35 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
         with nullcontext() if arm.quantised else bitsandbytes_hidden():
             model = arm.adapt(loaded)
         counts = parameter_counts(model, loaded)
-        micro_batch = saved["micro_batch"] if saved else micro_batch
-        engine = make_engine(model, loaded, task.training, device, precision, micro_batch, parallel)
-        batches = [
-            epoch_batches(tokens["train"].lengths, task.training.batch_size, seed, epoch, engine.bucketed)
-            for epoch in range(task.training.epochs)
-        ]
-        peak.reset()
-        engine.prepare(tokens["train"], [rows for epoch in batches for rows in epoch])
-        steps = sum(map(len, batches))
-        rates = learning_rates(arm.learning_rate, steps, task.training.warmup_ratio)
-        training = Training(engine, tokens, batches, rates, watch, train_peak, checkpoints)
-        if saved is not None:
-            training.resume(saved)
-            if device.type == "cpu":
-                peak.reset()  # what reading the checkpoint took is gone again
-    went_on = f", goes on after step {training.done}" if saved else ""
+        steps = total_steps(len(tokens["train"]), task.training)
+        engine: Engine
+        training: Training | FeatureFit
+        if arm.fitted:
+            from tuneoff.models.mean_pooled import MeanPooledClassifier
+            from tuneoff.training.fit import FeatureEngine, FeatureFit
+
+            assert isinstance(model, MeanPooledClassifier)
+            engine = FeatureEngine(model, loaded, task.training, device, parallel)
+            peak.reset()
+            training = FeatureFit(arm, engine, tokens, watch, steps)
+            examples = len(training.rows)
+        else:
+            micro_batch = saved["micro_batch"] if saved else micro_batch
+            engine = make_engine(model, loaded, task.training, device, precision, micro_batch, parallel)
+            batches = [
+                epoch_batches(tokens["train"].lengths, task.training.batch_size, seed, epoch, engine.bucketed)
+                for epoch in range(task.training.epochs)
+            ]
+            peak.reset()
+            engine.prepare(tokens["train"], [rows for epoch in batches for rows in epoch])
+            rates = learning_rates(arm.learning_rate, steps, task.training.warmup_ratio)
+            training = Training(engine, tokens, batches, rates, watch, train_peak, checkpoints)
+            examples = len(tokens["train"]) * task.training.epochs
+            if saved is not None:
+                training.resume(saved)
+                if device.type == "cpu":
+                    peak.reset()  # what reading the checkpoint took is gone again
+    went_on = f", goes on after step {saved['done']}" if saved else ""
     print(f"{task.run.id}: {device}, {precision}, {engine.describe()}, parameters {counts}{went_on}", flush=True)
 
     curve = training.run(_Reporter(connection, steps).step, stopping.is_set)
@@ -169,9 +190,12 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
     if not np.isfinite(curve[-1]["train_loss"]):
         raise UserError(f"the training loss is {curve[-1]['train_loss']}; a smaller learning rate may help")
 
+    test = None if task.run.trial else load_tokens(task.data_folder, task.run.part, ("test",))["test"]
     peak.reset()
-    with watch.timing("eval"):
-        logits = engine.logits(tokens["test"])
+    logits = None
+    if test is not None:
+        with watch.timing("eval"):
+            logits = engine.logits(test)
     peaks = ranks.gather((most["train"], peak.peak_bytes(), most["reserved"]))
     weights = parallel.whole_weights(model)
     ranks.part()
@@ -179,16 +203,19 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
         return Outcome({**task.identity(), "status": "ok"})
 
     most_in_training, most_in_evaluation, most_reserved = map(max, zip(*peaks, strict=True))
-    artefact = save_trained(model, task.run_folder, task.model_folder, task.base_model, weights)
-    checkpoint_bytes = folder_bytes(artefact)
-    if not task.keep_model:
-        shutil.rmtree(artefact)
+    tested: dict[str, Any] = {}
+    if test is not None and logits is not None:
+        tested = {
+            **_scores(logits, test),
+            "inference_latency_seconds": inference_latency(engine, test),
+            "checkpoint_bytes": _save(model, task, weights),
+        }
     seconds = watch.so_far()
     return Outcome(
         {
             **task.identity(),
             "status": "ok",
-            **_scores(logits, tokens["test"]),
+            **tested,
             "validation_accuracy": curve[-1]["validation_accuracy"],
             "parameters": counts,
             "train_seconds": seconds["train"],
@@ -196,9 +223,8 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
             "eval_seconds": seconds["eval"],
             "checkpoint_seconds": seconds.get("checkpoint", 0.0),
             "wall_seconds": time.perf_counter() - started + sum(spent.values()),
-            "train_examples_per_second": len(tokens["train"]) * task.training.epochs / seconds["train"],
+            "train_examples_per_second": examples / seconds["train"],
             **_memory(peak, most_in_training, most_in_evaluation, most_reserved),
-            "checkpoint_bytes": checkpoint_bytes,
             "steps": curve[-1]["step"],
             "curve": curve,
             "engine": engine.describe(),
@@ -211,6 +237,15 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
         },
         logits,
     )
+
+
+def _save(model: nn.Module, task: RunTask, weights: dict[str, torch.Tensor] | None) -> int:
+    """Saves what was trained, and says how many bytes that takes; it is kept if the study says so."""
+    artefact = save_trained(model, task.run_folder, task.model_folder, task.base_model, weights)
+    size = folder_bytes(artefact)
+    if not task.keep_model:
+        shutil.rmtree(artefact)
+    return size
 
 
 def _scores(logits: NDArray[np.float32], test: Tokens) -> dict[str, float]:

@@ -142,6 +142,14 @@ class Engine(ABC):
         self.ranks.sum(torch.from_numpy(logits))
         return logits
 
+    @torch.no_grad()
+    def classify(self, tokens: Tokens, rows: Rows) -> NDArray[np.float32]:
+        """Logits of some examples as one batch, shape (rows, classes), by this process alone; waits for the device."""
+        if self.model.training:
+            self.model.eval()
+        logits: NDArray[np.float32] = self._logits(tokens, rows).float().cpu().numpy()
+        return logits
+
     def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
         share = self.ranks.share(tokens, rows)
         largest_share = -(-len(rows) // self.ranks.count)

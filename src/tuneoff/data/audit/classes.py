@@ -21,7 +21,9 @@ def class_findings(splits: Splits) -> Iterator[Noticed]:
     """One class in a split, missing classes, balance, and length by class."""
     counts = {name: np.bincount(splits.labels(name), minlength=len(splits.label_names)) for name in splits.members}
     for name, count in counts.items():
-        if (count > 0).sum() == 1 and count.sum() > 1:
+        if count.sum() == 1:
+            yield Noticed(_one_example(name, splits.label_names, count))
+        elif (count > 0).sum() == 1:
             yield Noticed(_one_class(name, splits.label_names, count))
         elif (count == 0).any():
             yield Noticed(_missing(name, splits.label_names, count, counts["train"]))
@@ -40,6 +42,18 @@ def _one_class(name: str, labels: tuple[str, ...], count: NDArray[np.int64]) -> 
         "this happens when rows sorted by label are cut at the front, and a model that has learnt nothing "
         "then scores 100%.",
         advice='Use data.sampling = "stratified" on the whole file, or shuffle its rows first.',
+    )
+
+
+def _one_example(name: str, labels: tuple[str, ...], count: NDArray[np.int64]) -> Finding:
+    means = "nothing can be learnt from it" if name == "train" else "its score is 0% or 100%, and says nothing"
+    return Finding(
+        name="one-class-split",
+        severity="error",
+        split=name,
+        count=1,
+        message=f"{name} has a single example, with the label {named(labels[count.argmax()])}; {means}.",
+        advice=f"Give more rows, or more {name} examples (data.{name}_size).",
     )
 
 

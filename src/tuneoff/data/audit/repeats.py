@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from tuneoff.data.audit.finding import Finding
 from tuneoff.data.audit.noticed import Example, Noticed, listed, named, plural, share
-from tuneoff.data.splits import Numbers, Splits
+from tuneoff.data.splits import Splits
+from tuneoff.data.units import Numbers
 
 DEDUPLICATE = "Set data.deduplicate = true to remove them."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from tuneoff.data.audit.minhash import PERMUTATIONS, signatures
 from tuneoff.data.audit.noticed import LONGEST_EXAMPLE, MOST_EXAMPLES, Example
 from tuneoff.data.audit.single_words import Markers, WordCounts
 from tuneoff.data.audit.words import Words, hashes_of, tokens_of, words_of
-from tuneoff.data.splits import Numbers, Splits
+from tuneoff.data.splits import Splits
+from tuneoff.data.units import Numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,7 +53,7 @@ class Survey:
     """What is known of a split's texts.
 
     Attributes:
-        blank: numbers of the rows without text (in pairs: either of them).
+        blank: numbers of the rows without text, by the column that should hold it.
         matches: by finding of `PATTERNS`.
         first_tokens: hashes, by kind of `FIRST_TOKENS`, uint32, shape (rows,).
         sampled: numbers of the rows that were looked at word by word.
@@ -60,7 +61,7 @@ class Survey:
         ranks: of those, which class's word was met first, by kind of `SPLITTERS`; empty for train.
     """
 
-    blank: Numbers
+    blank: dict[str, Numbers]
     matches: dict[str, Matches]
     first_tokens: dict[str, NDArray[np.uint32]]
     sampled: Numbers
@@ -107,7 +108,7 @@ class _Surveyor:
         sampled = rows
         if len(rows) > MOST_ROWS:
             sampled = rows[np.linspace(0, len(rows) - 1, MOST_ROWS).astype(np.int64)]
-        blank: list[Numbers] = [rows[:0]]
+        blank: dict[str, list[Numbers]] = {column: [rows[:0]] for column in self._columns}
         matches = {finding: Matches(0, []) for finding in PATTERNS}
         tokens: dict[str, list[NDArray[np.uint32]]] = {kind: [] for kind in FIRST_TOKENS}
         signed = [np.empty((0, PERMUTATIONS), dtype=np.uint32)]
@@ -115,7 +116,8 @@ class _Surveyor:
         for table in self._splits.tables(name, self._columns):
             numbers = table.column("row").to_numpy()
             texts = [table.column(column).combine_chunks() for column in self._columns]
-            blank.append(numbers[_blank(texts)])
+            for column, values in zip(self._columns, texts, strict=True):
+                blank[column].append(numbers[_blank(values)])
             for finding, matched in matches.items():
                 _match(texts, PATTERNS[finding], matched)
             for kind, pattern in FIRST_TOKENS.items():
@@ -127,7 +129,7 @@ class _Surveyor:
                 signed.append(signatures(words))
                 self._look_at_words(texts, words, self._splits.rows.labels[numbers[chosen]], name == "train", ranks)
         return Survey(
-            blank=np.concatenate(blank),
+            blank={column: np.concatenate(found) for column, found in blank.items()},
             matches=matches,
             first_tokens={kind: np.concatenate(hashes) for kind, hashes in tokens.items()},
             sampled=sampled,
@@ -169,11 +171,11 @@ def _side_by_side(columns: list[Words]) -> Words:
     )
 
 
-def _blank(texts: list[pa.Array]) -> NDArray[np.bool_]:
+def _blank(texts: pa.Array) -> NDArray[np.bool_]:
     import pyarrow.compute as pc
 
-    blank: Any = [pc.equal(pc.utf8_trim_whitespace(column), "").to_numpy(zero_copy_only=False) for column in texts]
-    return np.logical_or.reduce(blank)
+    blank: NDArray[np.bool_] = pc.equal(pc.utf8_trim_whitespace(texts), "").to_numpy(zero_copy_only=False)
+    return blank
 
 
 def _match(texts: list[pa.Array], pattern: str, matches: Matches) -> None:

@@ -17,9 +17,10 @@ def text_findings(splits: Splits, surveys: Surveys) -> Iterator[Noticed]:
     """What is wrong with texts as such, split by split."""
     for name, size in splits.sizes.items():
         survey = surveys.of[name]
-        if len(survey.blank):
-            examples = [Example(note=f"row {row + 1} of the source") for row in survey.blank[:3]]
-            yield Noticed(_empty(name, len(survey.blank), size), examples)
+        for option, blank in survey.blank.items():
+            if len(blank):
+                examples = [Example(note=f"row {row + 1} of the source") for row in blank[:3]]
+                yield Noticed(_empty(name, option, len(blank), size), examples)
         damaged = survey.matches["encoding-damage"]
         if damaged.count:
             yield Noticed(_damaged(name, damaged.count, size), damaged.examples)
@@ -28,7 +29,7 @@ def text_findings(splits: Splits, surveys: Surveys) -> Iterator[Noticed]:
             yield Noticed(_tagged(name, tagged.count, size), tagged.examples)
 
 
-def _empty(name: str, count: int, size: int) -> Finding:
+def _empty(name: str, option: str, count: int, size: int) -> Finding:
     many = count > TOO_MANY_EMPTY * size
     means = (
         "that many point to a wrong column or a file that was read wrongly, and a model can only guess their labels."
@@ -36,13 +37,14 @@ def _empty(name: str, count: int, size: int) -> Finding:
         else "a model can only guess their labels."
     )
     are = plural(count, "is", "are")
+    which = f"{name} texts" if option == "text" else f"second texts of {name}"
     return Finding(
         name="empty-text",
         severity="error" if many else "warning",
         split=name,
         count=count,
-        message=f"{count:,} of {size:,} {name} texts {are} empty or white space ({share(count, size)}); {means}",
-        advice="Check data.text, or fill in or remove these rows.",
+        message=f"{count:,} of {size:,} {which} {are} empty or white space ({share(count, size)}); {means}",
+        advice=f"Check data.{option}, or fill in or remove these rows.",
     )
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tuneoff.data.parts import WHOLE, place_of
 from tuneoff.data.rows import SPLITS
 from tuneoff.errors import UserError
 from tuneoff.files import replacing
+from tuneoff.models.fingerprint import model_files
 from tuneoff.quantities import parse_bytes
 from tuneoff.study.executors.base import Event, Executor
 from tuneoff.study.executors.ray_cluster import Cluster, Needs
@@ -18,7 +20,6 @@ from tuneoff.study.executors.ray_files import Files, Folder, read_files, send_fo
 from tuneoff.study.executors.ray_node import REPORT_SECONDS, Board, News, carry_out_on_node
 from tuneoff.study.group import settle_devices
 from tuneoff.study.plan import Outcome, RunTask
-from tuneoff.study.prepare import model_files
 from tuneoff.study.store import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class RayExecutor(Executor):
         self._board = self._start_board()
         # Ray would begin a lost run without its checkpoint; so it begins none, and `_lost` does.
         self._carry_out = self._ray.remote(max_retries=0)(carry_out_on_node)
-        self._sent: dict[Path, Folder] = {}
+        self._sent: dict[tuple[Path, str], Folder] = {}
         self._attempts: dict[Any, Attempt] = {}
         self._names = map(str, itertools.count())
         self._asking: Any = None
@@ -139,19 +140,20 @@ class RayExecutor(Executor):
 
     def _begin(self, task: RunTask, losses: int) -> None:
         attempt = Attempt(task, next(self._names), losses)
-        tokens = [path for split in SPLITS for path in (task.data_folder / split).glob("*.npy")]
+        places = [task.data_folder / place_of(task.run.part, split) for split in SPLITS]
+        tokens = [path for place in places for path in place.glob("*.npy")]
         folders = (
-            self._send(task.model_folder, model_files(task.model_folder)),
-            self._send(task.data_folder, tokens),
+            self._send(task.model_folder, WHOLE, model_files(task.model_folder)),
+            self._send(task.data_folder, task.run.part, tokens),
         )
         carried = read_files(task.run_folder, [task.run_folder / name for name in (CHECKPOINT, "log.txt")])
         carry_out = self._carry_out.options(**self._needs.options())
         self._attempts[carry_out.remote(task, attempt.name, folders, carried, self._board)] = attempt
 
-    def _send(self, folder: Path, paths: list[Path]) -> Folder:
-        if folder not in self._sent:
-            self._sent[folder] = send_folder(self._ray, folder, paths)
-        return self._sent[folder]
+    def _send(self, folder: Path, part: str, paths: list[Path]) -> Folder:
+        if (folder, part) not in self._sent:
+            self._sent[folder, part] = send_folder(self._ray, folder, paths)
+        return self._sent[folder, part]
 
     def _news(self, board: dict[str, News]) -> list[Event]:
         """What runs have reported; checkpoints are stored."""

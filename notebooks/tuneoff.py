@@ -1,0 +1,123 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Which fine-tuning method should I use?
+#
+# This notebook compares three ways to fine-tune a small sentence encoder on film reviews, asks which one to use, and
+# tries it on a sentence. It needs no network and no GPU: `pip install 'tuneoff[quickstart,notebook]'` brings the model
+# and the data. `tuneoff.ipynb` is made from `tuneoff.py`.
+
+# %%
+import altair
+
+import tuneoff
+from tuneoff.report.terminal import Progress
+
+_ = altair.renderers.enable("svg")  # charts that need no network; leave this line out for charts that answer the mouse
+
+# %% [markdown]
+# ## A study
+#
+# A study is a model, a dataset, some arms and some seeds. Usually it is a TOML file that `load_study("study.toml")`
+# reads. Here it is the shipped `quickstart`, cut down to a minute or so. Every arm is trained on the same examples in
+# the same order, each run in a process of its own.
+
+# %%
+study = tuneoff.load_study(
+    "quickstart",
+    [
+        "name=notebook",
+        "seeds=2",
+        "data.train_size=320",
+        "data.validation_size=40",
+        "data.test_size=100",
+        "data.max_length=48",
+        "training.device=cpu",
+        """arms=[
+            {method="full", learning_rate=2e-4},
+            {method="lora", learning_rate=5e-3},
+            {method="ia3", learning_rate=5e-2},
+        ]""",
+    ],
+)
+with Progress() as progress:
+    results = tuneoff.run_study(study, listener=progress)
+
+# %% [markdown]
+# Run the cell above again and nothing is trained: what is done is kept in `studies-out/notebook`.
+#
+# ## What came of it
+
+# %%
+results
+
+# %% [markdown]
+# With two seeds and 100 test examples the intervals are wide. That is what so small a study can say.
+
+# %%
+results.plot.accuracy()
+
+# %%
+results.plot.pareto("memory")
+
+# %%
+results.plot.learning_curves()
+
+# %% [markdown]
+# `results.to_pandas()` has one row a run, and `results.summary` everything that the reports show.
+
+# %%
+results.to_pandas()[["arm", "seed", "test_accuracy", "train_seconds", "parameters.trainable"]]
+
+# %% [markdown]
+# ## Which one?
+#
+# The recommendation is the cheapest arm that is shown to be no more than a margin less accurate than the best. What is
+# cheap, and how much accuracy may be lost, is for you to say: in the study file under `[analysis]`, or afterwards.
+
+# %%
+from tuneoff.analysis.summary import recommend_anew
+from tuneoff.spec import AnalysisSpec
+
+for margin in (0.01, 0.05, 0.2):
+    recommendation = recommend_anew(results, AnalysisSpec(margin=margin, prefer="time"))["recommendation"]
+    print(f"margin {margin}: {recommendation['arm']}. {recommendation['reason']}")
+
+# %% [markdown]
+# ## Try it on a sentence
+#
+# Where nothing is recommended, the arm of the highest mean accuracy is tried. Each run has kept its weights: a whole
+# model that transformers loads, or an adapter that peft loads.
+
+# %%
+import torch
+from peft import AutoPeftModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from tuneoff.models.load import resolve_model
+
+winner = recommendation["arm"] or recommendation["best"]
+run = results.of_arm(winner)[0]
+folder = results.folder / "runs" / run["run_id"]
+if (folder / "model").is_dir():
+    model = AutoModelForSequenceClassification.from_pretrained(folder / "model")
+else:
+    model = AutoPeftModelForSequenceClassification.from_pretrained(folder / "adapter")
+tokenizer = AutoTokenizer.from_pretrained(resolve_model(study.model.id))
+
+sentences = ["A warm, funny film that I will watch again.", "Two hours of my life that nobody will give back."]
+batch = tokenizer(sentences, padding=True, return_tensors="pt")
+with torch.inference_mode():
+    shares = model.eval()(**batch).logits.float().softmax(1)
+print(f"{winner}, seed {run['seed']}")
+for sentence, share in zip(sentences, shares, strict=True):
+    label = results.prepared.label_names[share.argmax()]
+    print(f"label {label} ({100 * share.max():.0f}%): {sentence}")

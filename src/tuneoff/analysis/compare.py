@@ -1,0 +1,235 @@
+"""Two studies side by side: what may be compared, and what is found where it may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tuneoff.analysis.comparable import check_same_data, conditions, differing, model_differences, settings
+from tuneoff.analysis.statistics import holm, paired_difference
+from tuneoff.errors import UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tuneoff.analysis.results import StudyResults
+
+TIMES = ("train_seconds", "inference_latency_seconds")
+MEMORY = ("peak_train_memory_bytes",)
+SIZES = ("trainable_parameters", "checkpoint_bytes")
+"""Costs that are the same on every machine."""
+SIGNIFICANT = 0.05
+
+
+def compare_studies(a: StudyResults, b: StudyResults) -> dict[str, Any]:
+    """Compares the arms of two studies on the same data; every value is plain JSON.
+
+    Differences of accuracy are b's less a's, paired by seed and test example, over the seeds that both have; they
+    stand whatever else differs. Times and memory are compared only where they were taken alike.
+
+    Returns:
+        `a` and `b` (`folder`, `study`, `model`); `differences` of model, settings and conditions (`setting`, `a`,
+        `b`); `pairs` of arms; `only_in_a` and `only_in_b`, arms without a partner; `overall`, all pairs together;
+        `best`, each study's most accurate arm, without a verdict, since they were picked by their accuracies;
+        `notes`. Of a pair: `arm_a`, `arm_b`, `differences` of their options, `seeds`, `test_accuracy` (`a`, `b`,
+        `difference`, `p_value`, `p_value_holm` over all pairs, and the `verdict`: a, b, tie or unranked), `costs`
+        (`a`, `b`, `ratio`) and `left_out`, why a cost is not among them. None stands where nothing can be compared.
+
+    Raises:
+        UserError: where classes, splits or examples differ, or a study has no results.
+    """
+    check_same_data(a, b)
+    for results in (a, b):
+        if not any(arm["runs"] for arm in results.summary["arms"]):
+            raise UserError(f"{results.folder} has no results to compare")
+    names, only_in_a, only_in_b = _paired_arms(a, b)
+    pairs = [_pair(a, b, *pair) for pair in names]
+    _judge([pair["test_accuracy"] for pair in pairs if pair["seeds"]])
+    best = _pair(a, b, _best(a), _best(b))
+    return {
+        "a": _study(a),
+        "b": _study(b),
+        "differences": [
+            *model_differences(a, b),
+            *differing(settings(a), settings(b)),
+            *differing(conditions(a, a.runs), conditions(b, b.runs)),
+        ],
+        "pairs": pairs,
+        "only_in_a": only_in_a,
+        "only_in_b": only_in_b,
+        "overall": _overall(a, b, pairs),
+        "best": best if best["seeds"] else None,
+        "notes": _notes(a, b, pairs, best),
+    }
+
+
+def _study(results: StudyResults) -> dict[str, str]:
+    return {"folder": str(results.folder), "study": results.spec.name, "model": results.spec.model.id}
+
+
+def _paired_arms(a: StudyResults, b: StudyResults) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+    """Arms of one name, then arms that are configured alike; and those that are left on either side."""
+    left = {arm.name: arm for arm in b.spec.arms}
+    pairs = {arm.name: arm.name for arm in a.spec.arms if left.pop(arm.name, None) is not None}
+    for arm in a.spec.arms:
+        alike = [name for name, other in left.items() if other.model_copy(update={"name": arm.name}) == arm]
+        if arm.name not in pairs and alike:
+            pairs[arm.name] = alike[0]
+            del left[alike[0]]
+    in_order = [(arm.name, pairs[arm.name]) for arm in a.spec.arms if arm.name in pairs]
+    return in_order, [arm.name for arm in a.spec.arms if arm.name not in pairs], list(left)
+
+
+def _best(results: StudyResults) -> str:
+    scored = [arm for arm in results.summary["arms"] if arm["runs"]]
+    return max(scored, key=lambda arm: arm["test_accuracy"]["mean"])["arm"]
+
+
+def _pair(a: StudyResults, b: StudyResults, arm_a: str, arm_b: str) -> dict[str, Any]:
+    seeds = _shared_seeds(a, b, arm_a, arm_b)
+    pair: dict[str, Any] = {
+        "arm_a": arm_a,
+        "arm_b": arm_b,
+        "differences": differing(*(_options(study, arm) for study, arm in ((a, arm_a), (b, arm_b)))),
+        "seeds": seeds,
+        "test_accuracy": None,
+        **_costs(a, b, arm_a, arm_b),
+    }
+    if seeds:
+        correct = [_correct(study, arm, seeds) for study, arm in ((a, arm_a), (b, arm_b))]
+        means = [float(rows.mean()) for rows in correct]
+        pair["test_accuracy"] = {"a": means[0], "b": means[1], **_difference(*correct)}
+    return pair
+
+
+def _options(results: StudyResults, name: str) -> dict[str, Any]:
+    """An arm's options, with the learning rate that its runs had."""
+    arm = next(arm for arm in results.spec.arms if arm.name == name)
+    rates = sorted({run["learning_rate"] for run in results.of_arm(name)})
+    trained = {"learning_rate": ", ".join(f"{rate:g}" for rate in rates)} if rates else {}
+    return {key: value for key, value in (arm.model_dump(mode="json") | trained).items() if key != "name"}
+
+
+def _shared_seeds(a: StudyResults, b: StudyResults, arm_a: str, arm_b: str) -> list[int]:
+    others = {run["seed"] for run in b.of_arm(arm_b)}
+    return [run["seed"] for run in a.of_arm(arm_a) if run["seed"] in others]
+
+
+def _correct(results: StudyResults, arm: str, seeds: list[int]) -> NDArray[np.float64]:
+    """Which test examples an arm got right with these seeds, shape (seeds, examples)."""
+    all_seeds = [run["seed"] for run in results.of_arm(arm)]
+    return results.correct(arm)[[all_seeds.index(seed) for seed in seeds]]
+
+
+def _difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> dict[str, Any]:
+    """What paired outcomes, both of shape (seeds, examples), show of b less a."""
+    paired = paired_difference(b, a)
+    return {"difference": asdict(paired.difference), "p_value": paired.p_value}
+
+
+def _judge(found: list[dict[str, Any]]) -> None:
+    """Adds verdicts, with one risk of error for all together; one seed never ranks."""
+    for entry, p_value in zip(found, holm([entry["p_value"] for entry in found]), strict=True):
+        entry["p_value_holm"] = p_value
+        entry["verdict"] = "tie"
+        if not entry["difference"]["covers_seeds"]:
+            entry["verdict"] = "unranked"
+        elif p_value < SIGNIFICANT:
+            entry["verdict"] = "b" if entry["difference"]["mean"] > 0 else "a"
+
+
+def _costs(a: StudyResults, b: StudyResults, arm_a: str, arm_b: str) -> dict[str, Any]:
+    """The costs of two arms, and for those that cannot be compared the reason."""
+    arms = [_summary(study, arm) for study, arm in ((a, arm_a), (b, arm_b))]
+    costs: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
+    if all(arm["runs"] for arm in arms):
+        reasons = _reasons(a, b, arm_a, arm_b)
+        for cost in (*TIMES, *MEMORY, *SIZES):
+            values = [arm.get(cost) for arm in arms]
+            if cost in reasons:
+                left_out[cost] = reasons[cost]
+            elif None in values:
+                left_out[cost] = "it was not measured in both studies"
+            else:
+                ratio = values[1] / values[0] if values[0] else None
+                costs[cost] = {"a": values[0], "b": values[1], "ratio": ratio}
+    return {"costs": costs, "left_out": left_out}
+
+
+def _reasons(a: StudyResults, b: StudyResults, arm_a: str, arm_b: str) -> dict[str, str]:
+    """Why costs of two arms cannot be compared, by cost."""
+    runs = [study.of_arm(arm) for study, arm in ((a, arm_a), (b, arm_b))]
+    others = differing(conditions(a, runs[0]), conditions(b, runs[1]))
+    on_cores = [entry for entry in others if entry["setting"] == "cores"]
+    elsewhere = [entry for entry in others if entry["setting"] != "cores"]
+    if elsewhere:
+        return dict.fromkeys((*TIMES, *MEMORY), f"measured differently ({_listed(elsewhere)})")
+    if on_cores:
+        return dict.fromkeys(TIMES, f"measured differently ({_listed(on_cores)})")
+    shared = [_summary(study, arm)["times_shared"] for study, arm in ((a, arm_a), (b, arm_b))]
+    if shared[0] != shared[1]:
+        beside = "A" if shared[0] else "B"
+        return dict.fromkeys(TIMES, f"in {beside} other runs computed on the same device at the same time")
+    return {}
+
+
+def _listed(differences: Iterable[dict[str, Any]]) -> str:
+    return "; ".join(f"{entry['setting']}: {entry['a']} and {entry['b']}" for entry in differences)
+
+
+def _summary(results: StudyResults, name: str) -> dict[str, Any]:
+    return next(arm for arm in results.summary["arms"] if arm["arm"] == name)
+
+
+def _overall(a: StudyResults, b: StudyResults, pairs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The mean difference over all pairs with the same seeds, and the geometric mean of each cost's ratios."""
+    pairs = [pair for pair in pairs if pair["seeds"]]
+    seeds = [seed for seed in a.spec.seeds if all(seed in pair["seeds"] for pair in pairs)]
+    if not pairs or not seeds:
+        return None
+    means = [
+        np.mean([_correct(study, pair[arm], seeds) for pair in pairs], axis=0)
+        for study, arm in ((a, "arm_a"), (b, "arm_b"))
+    ]
+    difference = _difference(*means)
+    _judge([difference])
+    ratios = {
+        cost: [pair["costs"][cost]["ratio"] for pair in pairs if pair["costs"].get(cost, {}).get("ratio")]
+        for cost in (*TIMES, *MEMORY, *SIZES)
+    }
+    return {
+        "arms": len(pairs),
+        "seeds": seeds,
+        **difference,
+        "cost_ratios": {
+            cost: float(np.exp(np.mean(np.log(values)))) for cost, values in ratios.items() if len(values) == len(pairs)
+        },
+    }
+
+
+def _notes(a: StudyResults, b: StudyResults, pairs: list[dict[str, Any]], best: dict[str, Any]) -> list[str]:
+    """What a reader must know, in sentences."""
+    notes = []
+    for name, results in (("A", a), ("B", b)):
+        accepted = sorted({finding["name"] for finding in results.summary["audit"] if _ignored(finding)})
+        if accepted:
+            notes.append(f"{name}'s accuracies mean nothing: it went on in spite of {', '.join(accepted)}.")
+    apart = [pair["arm_a"] for pair in pairs if not pair["seeds"]]
+    if apart:
+        notes.append(f"No seed has results in both studies for {', '.join(apart)}.")
+    if not pairs:
+        notes.append("No arm of one study has the name or the options of one in the other.")
+    if best["seeds"]:
+        notes.append(
+            "Each study's most accurate arm was picked by the test examples on which it is compared, "
+            "which flatters the study with more arms or a closer race."
+        )
+    return notes
+
+
+def _ignored(finding: dict[str, Any]) -> bool:
+    return bool(finding["accepted"] and finding["severity"] == "error")

@@ -1,0 +1,60 @@
+"""What a study cannot show, in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tuneoff.analysis.comparisons import RISK, in_points
+from tuneoff.analysis.costs import comparable
+from tuneoff.analysis.statistics import least_examples, lowest_sign_flip_p_value
+
+FEW_SEEDS = 4
+"""Up to so many, intervals are mostly made wide by how little is known of the spread between seeds."""
+NUMBERS = {2: "Two", 3: "Three", 4: "Four", 5: "Five"}
+
+
+def write_notes(arms: Sequence[Mapping[str, Any]], planned_seeds: int, test_examples: int, margin: float) -> list[str]:
+    """Sentences for the report about what few seeds, few test examples and failed runs leave open.
+
+    Args:
+        arms: of the summary.
+        planned_seeds: of the study.
+        test_examples: of the study.
+        margin: accuracy that may be lost.
+    """
+    scored = [arm for arm in arms if arm["runs"]]
+    if not scored:
+        return []
+    notes = [
+        f"{arm['arm']} has results of {arm['runs']} of {planned_seeds} seeds and is compared on those that the other "
+        "arm of a pair also has."
+        for arm in scored
+        if arm["runs"] < planned_seeds
+    ]
+    seeds = min(arm["runs"] for arm in scored)
+    if seeds == 1:
+        notes.append(
+            "With one seed an interval covers the choice of test examples alone: how far another seed would move an "
+            "accuracy is not known, so arms are not ranked. McNemar's test then speaks of two trained models, not of "
+            "two methods."
+        )
+    elif lowest_sign_flip_p_value(seeds) > RISK:
+        notes.append(
+            f"{NUMBERS[seeds]} seeds cannot go below p = {lowest_sign_flip_p_value(seeds):.2g} by flipping signs "
+            "alone; what is shown here rests on the spread over test examples as well."
+        )
+    if 1 < seeds <= FEW_SEEDS:
+        notes.append(
+            f"{NUMBERS[seeds]} seeds say little about the spread between seeds, and the intervals are wide on purpose; "
+            "each further seed narrows them by more than its share."
+        )
+    least = least_examples(margin)
+    if test_examples < least:
+        notes.append(
+            f"With {test_examples:,} test examples a loss of {in_points(margin)} cannot be excluded, however alike "
+            f"two arms are; that takes at least {least:,}."
+        )
+    if not comparable(scored, "train_seconds"):
+        notes.append("Times are not compared: some arms ran alone on their device and some did not.")
+    return notes

@@ -1,0 +1,55 @@
+"""What accuracy does not say: each class by itself, and whether probabilities mean what they say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax as _softmax
+
+BINS = 15
+
+
+def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Probabilities, shape (examples, classes), from logits of the same shape."""
+    return np.asarray(_softmax(np.asarray(logits, dtype=np.float64), axis=1))
+
+
+def per_class_f1(labels: NDArray[Any], predictions: NDArray[Any], classes: int) -> NDArray[np.float64]:
+    """F1 of each class, shape (classes,); 0 for a class that is neither there nor predicted."""
+    from sklearn.metrics import f1_score
+
+    scores = f1_score(labels, predictions, labels=range(classes), average=None, zero_division=0.0)
+    return np.asarray(scores, dtype=np.float64)
+
+
+def expected_calibration_error(labels: NDArray[Any], probabilities: NDArray[np.float64]) -> float:
+    """The mean distance between confidence and accuracy, over 15 bins of equal width weighted by their examples.
+
+    Confidence is the highest class probability. Bins are open below and closed above.
+
+    Args:
+        labels: shape (examples,), class indices.
+        probabilities: shape (examples, classes).
+
+    Source: Guo et al. 2017, On calibration of modern neural networks, equation 3.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def brier_score(labels: NDArray[Any], probabilities: NDArray[np.float64]) -> float:
+    """The mean squared distance between probabilities and what was true, summed over classes: 0 is best, 2 is worst.
+
+    Args:
+        labels: shape (examples,), class indices.
+        probabilities: shape (examples, classes).
+
+    Source: Brier 1950, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78.
+    """
+    truth = np.eye(probabilities.shape[1])[np.asarray(labels)]
+    return float(np.square(probabilities - truth).sum(axis=1).mean())

@@ -1,0 +1,167 @@
+"""Writing splits: texts and hashes as Parquet, tokens as arrays."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneoff.data.encode import Encoded, Texts, encode_all
+from tuneoff.data.parts import place_of
+from tuneoff.data.rows import SPLITS
+from tuneoff.data.splits import Splits
+from tuneoff.data.tokens import Tokens, writing_tokens
+from tuneoff.data.units import Numbers
+
+PROGRESS_SECONDS = 5.0
+
+Say = Callable[[str], None]
+Encode = Callable[[Iterator[Texts], Numbers], Iterator[Encoded]]
+"""Encodes batches of texts, which are those of the rows with these numbers."""
+
+
+@dataclass(frozen=True)
+class WrittenSplit:
+    """What is known of a split once it is written: tokens, their hash, and how many each text lost, shape (rows,)."""
+
+    tokens: int
+    digest: str
+    lost: NDArray[np.int32]
+
+    @property
+    def cut_texts(self) -> int:
+        """Texts that lost tokens."""
+        return int((self.lost > 0).sum())
+
+
+def write_parts(
+    parts: Mapping[str, Splits], folder: Path, definition: str, say: Say
+) -> dict[str, dict[str, WrittenSplit]]:
+    """Writes the splits of all parts into a folder, at `tuneoff.data.parts.place_of`.
+
+    Each text is tokenised once, and a split that parts share is written once. `test.parquet` holds all test examples
+    that are analysed together, those of folds in the order of folds.
+
+    Args:
+        parts: from `tuneoff.data.parts.make_parts`.
+        folder: is there.
+        definition: of the tokenizer, see `tuneoff.data.encode.Encoder`.
+        say: told what goes on.
+
+    Returns:
+        What was written, by part and split.
+    """
+    written: dict[str, WrittenSplit] = {}
+    several = len(parts) > 1
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        encode = _tokenised_once(parts, Path(scratch), definition, say) if several else _tokenising(definition)
+        for part, splits in parts.items():
+            for name in SPLITS:
+                place = place_of(part, name)
+                if place not in written:
+                    if not several:
+                        say(f"Preparing data: tokenising {place}")
+                    written[place] = _write_split(splits, name, folder / place, encode, say)
+    tests = dict.fromkeys(place_of(part, "test") for part in parts)
+    if len(tests) > 1:
+        _join_files([folder / f"{test}.parquet" for test in tests], folder / "test.parquet")
+    return {part: {name: written[place_of(part, name)] for name in SPLITS} for part in parts}
+
+
+def _tokenised_once(parts: Mapping[str, Splits], folder: Path, definition: str, say: Say) -> Encode:
+    """Tokenises the texts of all parts, for parts to take theirs from."""
+    rows = next(iter(parts.values())).rows
+    numbers = np.unique(np.concatenate([members for splits in parts.values() for members in splits.members.values()]))
+    say("Preparing data: tokenising all texts")
+    every = Splits(rows, {"all": numbers}, {})
+    lost = _write_split(every, "all", folder / "all", _tokenising(definition), say).lost
+    return _looking_up(Tokens.load(folder / "all"), numbers, lost)
+
+
+def _tokenising(definition: str) -> Encode:
+    """Encodes with a tokenizer; see `tuneoff.data.encode.Encoder`."""
+    return lambda batches, numbers: encode_all(batches, definition, len(numbers))
+
+
+def _looking_up(tokens: Tokens, rows: Numbers, lost: NDArray[np.int32]) -> Encode:
+    """Takes tokens out of those that were made before.
+
+    Args:
+        tokens: of `rows`.
+        rows: numbers of rows, ascending; all that will be looked up are among them.
+        lost: how many tokens each of them lost, shape (rows,).
+    """
+
+    def encode(batches: Iterator[Texts], numbers: Numbers) -> Iterator[Encoded]:
+        done = 0
+        for batch in batches:
+            places = np.searchsorted(rows, numbers[done : done + len(batch)])
+            done += len(batch)
+            found = tokens.take(places)
+            lengths = found.lengths.astype(np.int32)
+            yield Encoded(found.ids, lengths, lengths if found.seconds is None else found.seconds, lost[places])
+
+    return encode
+
+
+def _write_split(splits: Splits, name: str, folder: Path, encode: Encode, say: Say) -> WrittenSplit:
+    """Writes a split's tokens into `folder`, and its texts, labels and hashes beside it, as Parquet of that name."""
+    import pyarrow.parquet as pq
+
+    numbers, labels = splits.members[name], splits.labels(name)
+    file = folder.with_name(f"{folder.name}.parquet")
+    # Filled, rather than a list of pieces: those would be kept between larger ones that are freed, and hold their room.
+    lost = np.empty(len(labels), dtype=np.int32)
+    done, began = 0, time.monotonic()
+    said = began
+    pairs = splits.rows.columns.text_pair is not None
+    with writing_tokens(folder, pairs) as writer:
+        for encoded in encode(_texts(splits, name, file), numbers):
+            end = done + len(encoded.lengths)
+            writer.append(encoded, labels[done:end])
+            lost[done:end] = encoded.lost
+            done = end
+            now = time.monotonic()
+            if now - said > PROGRESS_SECONDS:
+                left = (now - began) / done * (len(labels) - done)
+                say(f"Preparing data: tokenised {done:,} of {len(labels):,} {name} texts, {left:.0f} s left")
+                said = now
+    assert pq.read_metadata(file).num_rows == done == len(labels)
+    return WrittenSplit(writer.tokens, writer.digest, lost)
+
+
+def _texts(splits: Splits, name: str, file: Path) -> Iterator[Texts]:
+    """A split's texts, or pairs of them, each batch of which is written to a file first."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = splits.rows
+    writer = None
+    try:
+        for table in splits.tables(name):
+            numbers = table.column("row").to_numpy()
+            table = table.append_column("label", pa.array(rows.labels[numbers]))
+            table = table.append_column("key", pa.array(rows.keys[numbers]))
+            if writer is None:
+                writer = pq.ParquetWriter(file, table.schema, compression="zstd", use_dictionary=["label"])
+            writer.write_table(table)
+            texts = table.column("text").to_pylist()
+            pairs = table.column("text_pair").to_pylist() if "text_pair" in table.column_names else None
+            yield texts if pairs is None else list(zip(texts, pairs, strict=True))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _join_files(files: list[Path], joined: Path) -> None:
+    """Writes the rows of Parquet files with the same columns into one, in order."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(joined, pq.read_schema(files[0]), compression="zstd", use_dictionary=["label"]) as writer:
+        for file in files:
+            writer.write_table(pq.read_table(file))

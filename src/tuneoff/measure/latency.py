@@ -1,0 +1,49 @@
+"""How long a trained model takes to classify one text."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tuneoff.data.tokens import Tokens
+    from tuneoff.training.engine import Engine
+
+MOST_EXAMPLES = 30
+
+
+def inference_latency(engine: Engine, tokens: Tokens) -> float | None:
+    """The median time to classify one text of a split, as a batch of one, from tokens in memory to logits in memory.
+
+    Up to 30 examples are timed, from the shortest to the longest in even steps of rank. Each is classified once
+    before, so that no kernel is compiled or loaded while the clock runs.
+
+    Args:
+        engine: trained; texts go the way that they go when it evaluates, and the device is waited for.
+        tokens: the split.
+
+    Returns:
+        Seconds; None for a run on several devices, none of which works alone.
+    """
+    if engine.ranks.count > 1:
+        return None
+    rows = spread_by_length(tokens.lengths, MOST_EXAMPLES)
+    for row in rows:
+        engine.classify(tokens, row[None])
+    seconds = []
+    for row in rows:
+        started = time.perf_counter()
+        engine.classify(tokens, row[None])
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds))
+
+
+def spread_by_length(lengths: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most `most` different rows, from the shortest to the longest, in even steps of rank."""
+    ranks = np.linspace(0, len(lengths) - 1, min(most, len(lengths))).round().astype(np.int64)
+    rows: NDArray[np.int64] = np.argsort(lengths, kind="stable")[ranks]
+    return rows

@@ -1,0 +1,98 @@
+"""The charts of a study: each defined once, for the page, for files and for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+
+from tuneoff.data.parts import is_fold, part_names
+from tuneoff.files import replacing
+from tuneoff.report.charts_new import arms, curves, differences, memory, tradeoffs
+from tuneoff.report.charts_new.style import FILE_WIDTH, Runs, styled
+
+if TYPE_CHECKING:
+    from tuneoff.analysis.results import StudyResults
+
+Draw = Callable[[dict[str, Any], Runs], alt.LayerChart | None]
+
+
+@dataclass(frozen=True)
+class ChartKind:
+    """A chart that a study may have.
+
+    Attributes:
+        title: above it.
+        draw: makes it from the plain summary and the runs that count; None where there is nothing to show.
+        caption: what a reader must know, where title and axes do not say it.
+    """
+
+    title: str
+    draw: Draw
+    caption: str = ""
+
+
+FRONT = "Filled: no other arm costs as little and is shown to be more accurate. Small marks are runs."
+RANGE = "Mean over an arm's runs, and the range from the lowest to the highest."
+CHARTS: dict[str, ChartKind] = {
+    "accuracy_by_time": ChartKind("Accuracy against training time", tradeoffs.by_time, FRONT),
+    "accuracy_by_memory": ChartKind("Accuracy against memory", tradeoffs.by_memory, FRONT),
+    "accuracy_by_parameters": ChartKind("Accuracy against trainable parameters", tradeoffs.by_parameters, FRONT),
+    "accuracy_by_latency": ChartKind("Accuracy against the time of a prediction", tradeoffs.by_latency, FRONT),
+    "accuracy": ChartKind("Test accuracy", arms.accuracy),
+    "trainable_parameters": ChartKind("Trainable parameters", arms.trainable_parameters),
+    "training_time": ChartKind("Training time", arms.training_time),
+    "peak_memory": ChartKind("Peak training memory", arms.peak_memory),
+    "validation_accuracy_by_epoch": ChartKind(
+        "Validation accuracy by epoch", curves.validation_accuracy_by_epoch, RANGE
+    ),
+    "validation_loss_by_epoch": ChartKind("Validation loss by epoch", curves.validation_loss_by_epoch, RANGE),
+    "train_loss_by_epoch": ChartKind("Training loss by epoch", curves.train_loss_by_epoch, RANGE),
+    "accuracy_by_train_size": ChartKind(
+        "Accuracy by training examples", curves.accuracy_by_train_size, "With 95% intervals; dotted: floors."
+    ),
+    "memory_breakdown": ChartKind("Memory and disk", memory.memory_breakdown),
+    "tuning": ChartKind("Learning rates tried", curves.tuning),
+    "differences": ChartKind("Differences between arms", differences.differences),
+}
+
+
+def draw_charts(results: StudyResults) -> dict[str, alt.LayerChart]:
+    """Every chart that the study has something to show in, by its name in `CHARTS`; without style and width."""
+    runs = counted_runs(results)
+    drawn = {name: kind.draw(results.summary, runs) for name, kind in CHARTS.items()}
+    return {name: chart for name, chart in drawn.items() if chart is not None}
+
+
+def counted_runs(results: StudyResults) -> Runs:
+    """The results of runs that the summary's arms stand on: those that succeeded, of all folds or the largest size."""
+    first = part_names(results.spec.data)[0]
+    return [run for run in results.runs if run["status"] == "ok" and (is_fold(first) or run.get("part", "") == first)]
+
+
+def page_charts(results: StudyResults) -> dict[str, dict[str, Any]]:
+    """The charts as Vega-Lite, as wide as the element that they are put into."""
+    return {name: styled(chart, "container").to_dict(validate=False) for name, chart in draw_charts(results).items()}
+
+
+def save_charts(results: StudyResults, folder: Path) -> dict[str, Path]:
+    """Writes `<name>.svg` and `<name>.png` for each chart into `folder`, titled, on white.
+
+    Returns:
+        The SVG files by chart name; empty where no arm has results.
+    """
+    import vl_convert
+
+    written = {}
+    for name, chart in draw_charts(results).items():
+        titled = styled(chart.properties(title=CHARTS[name].title), FILE_WIDTH).properties(background="white")
+        svg = vl_convert.vegalite_to_svg(titled.to_dict(validate=False))
+        written[name] = folder / f"{name}.svg"
+        with replacing(written[name]) as temporary:
+            temporary.write_text(svg, encoding="utf-8")
+        with replacing(folder / f"{name}.png") as temporary:
+            temporary.write_bytes(vl_convert.svg_to_png(svg, scale=3))
+    return written

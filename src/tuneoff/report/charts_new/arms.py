@@ -1,0 +1,130 @@
+"""The four charts that this project grew from: accuracy, trainable parameters, training time and memory by arm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import altair as alt
+
+from tuneoff.report.charts_new.style import INK, ROW, Rows, Runs, arm_rows, colour, data, done, layers, log_axis
+from tuneoff.report.words import megabytes, percent, seconds
+
+NEAR_FLOOR = 15
+"""A floor is drawn where it is at most so many points below the lowest interval, so that it squeezes nothing."""
+
+
+def accuracy(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """Mean test accuracy with its interval, every seed, and the floors."""
+    arms = done(summary)
+    if not arms:
+        return None
+    names = [arm["arm"] for arm in arms]
+    rows = [
+        {
+            "arm": arm["arm"],
+            "mean": 100 * arm["test_accuracy"]["mean"],
+            "low": 100 * arm["test_accuracy"]["ci_low"],
+            "high": 100 * arm["test_accuracy"]["ci_high"],
+            "text": f"{100 * arm['test_accuracy']['mean']:.1f}",
+        }
+        for arm in arms
+    ]
+    seeds = [{"arm": arm["arm"], "value": 100 * value} for arm in arms for value in arm["test_accuracies"]]
+    lowest = min([*(row["low"] for row in rows), *(row["value"] for row in seeds)])
+    near = [floor for floor in summary["floors"] if 100 * floor["test_accuracy"] > lowest - NEAR_FLOOR]
+    x = alt.X(
+        "mean:Q",
+        title=["test accuracy, %", "mean, 95% interval; ticks: seeds"],
+        scale=alt.Scale(zero=False),
+    )
+    y, tint = arm_rows(names), colour(summary, names, legend=False)
+    base = alt.Chart(data(rows)).encode(y=y)
+    drawn = [
+        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", color=tint),
+        base.mark_point(filled=True, size=90, opacity=1).encode(x=x, color=tint),
+        base.mark_text(dy=-11, fontSize=11, color=INK).encode(x=x, text="text:N"),
+        alt.Chart(data(seeds))
+        .mark_tick(yOffset=9, height=6, thickness=1.5, opacity=0.8)
+        .encode(x="value:Q", y=y, color=tint),
+    ]
+    middle = (lowest + 100) / 2
+    for place, floor in enumerate(near):
+        drawn.extend(_floor(floor, place, left_of_line=100 * floor["test_accuracy"] > middle))
+    return layers((ROW + 8) * len(rows), *drawn)
+
+
+def _floor(floor: dict[str, Any], place: int, left_of_line: bool) -> list[alt.Chart]:
+    """A floor's line, and its name above the chart, each in a line of its own."""
+    value = {"value": 100 * floor["test_accuracy"], "text": f"{floor['label']} {percent(floor['test_accuracy'])}"}
+    base = alt.Chart(data([value])).encode(x=alt.X("value:Q"))
+    align: Literal["left", "right"] = "right" if left_of_line else "left"
+    name = base.mark_text(
+        align=align, baseline="bottom", dx=3 if left_of_line else -3, dy=-3 - 14 * place, fontSize=11, color=INK
+    )
+    line = base.mark_rule(color=INK, strokeDash=[2, 3], strokeWidth=1.2, opacity=0.8)
+    return [line, name.encode(y=alt.value(0), text="text:N")]
+
+
+def trainable_parameters(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """Trainable parameters, head included, on a logarithmic scale."""
+    arms = done(summary)
+    if not arms:
+        return None
+    names = [arm["arm"] for arm in arms]
+    counts = [arm["trainable_parameters"] for arm in arms]
+    rows = [
+        {"arm": name, "value": count, "from": min(counts) / 3, "text": f"{count:,}"}
+        for name, count in zip(names, counts, strict=True)
+    ]
+    axis = log_axis("trainable parameters", min(counts) / 3, max(counts) * 30, "~s")
+    x = alt.X("value:Q", **axis | {"title": [axis["title"], "head included"]})
+    y, tint = arm_rows(names), colour(summary, names, legend=False)
+    base = alt.Chart(data(rows)).encode(y=y)
+    return layers(
+        ROW * len(names),
+        base.mark_rule(strokeWidth=2, opacity=0.5).encode(x=alt.X("from:Q"), x2="value:Q", color=tint),
+        base.mark_point(filled=True, size=90, opacity=1).encode(x=x, color=tint),
+        base.mark_text(align="left", dx=9, fontSize=11, color=INK).encode(x=x, text="text:N"),
+    )
+
+
+def training_time(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """Mean seconds in optimiser steps, and every run's."""
+    each = [{"arm": arm["arm"], "value": value} for arm in done(summary) for value in arm["train_seconds_by_run"]]
+    return _bars(summary, "train_seconds", 1, seconds, ["seconds in optimiser steps", "mean; ticks: runs"], each)
+
+
+def peak_memory(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """The highest peak of memory in training."""
+    return _bars(
+        summary, "peak_train_memory_bytes", 1e6, megabytes, ["peak memory in training, MB", memory_kind(summary)], []
+    )
+
+
+def memory_kind(summary: dict[str, Any]) -> str:
+    """What the memory of this study's runs is."""
+    kinds = {arm["memory_kind"] for arm in done(summary)}
+    return "allocated on the GPU" if kinds == {"cuda_allocated"} else "resident, with libraries"
+
+
+def _bars(
+    summary: dict[str, Any], field: str, unit: float, text: Callable[[float], str], title: list[str], each: Rows
+) -> alt.LayerChart | None:
+    arms = done(summary)
+    if not arms:
+        return None
+    names = [arm["arm"] for arm in arms]
+    rows = [{"arm": arm["arm"], "value": arm[field] / unit, "text": text(arm[field])} for arm in arms]
+    most = max(row["value"] for row in rows + each)
+    x = alt.X("value:Q", title=title, scale=alt.Scale(domain=[0, 1.3 * most], nice=False), axis=alt.Axis(tickCount=5))
+    y = arm_rows(names)
+    base = alt.Chart(data(rows)).encode(y=y)
+    drawn = [
+        base.mark_bar(height=16).encode(x=x, color=colour(summary, names, legend=False)),
+        base.mark_text(align="left", dx=7, fontSize=11, color=INK).encode(x=x, text="text:N"),
+    ]
+    if each:
+        ticks = alt.Chart(data(each)).mark_tick(yOffset=11, height=5, thickness=1.5, color=INK, opacity=0.7)
+        drawn.append(ticks.encode(x="value:Q", y=y))
+    return layers(ROW * len(names), *drawn)

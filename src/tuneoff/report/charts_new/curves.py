@@ -1,0 +1,154 @@
+"""Learning curves: over epochs, over training sizes, and validation accuracy over learning rates."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import altair as alt
+
+from tuneoff.report.charts_new.style import (
+    HEIGHT,
+    INK,
+    Rows,
+    Runs,
+    colour,
+    dash,
+    data,
+    done,
+    fill,
+    layers,
+    log_axis,
+    shape,
+)
+
+
+def validation_accuracy_by_epoch(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """Validation accuracy after each epoch: mean over an arm's runs, and the range from the lowest to the highest."""
+    return _by_epoch(summary, runs, "validation_accuracy", 100, "validation accuracy, %")
+
+
+def validation_loss_by_epoch(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """Validation loss after each epoch, likewise."""
+    return _by_epoch(summary, runs, "validation_loss", 1, "validation loss")
+
+
+def train_loss_by_epoch(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """Mean training loss of each epoch, likewise."""
+    return _by_epoch(summary, runs, "train_loss", 1, "training loss")
+
+
+def accuracy_by_train_size(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """Test accuracy against the number of training examples, with intervals and floors."""
+    curves = summary.get("learning_curves")
+    if curves is None:
+        return None
+    rows = [
+        {
+            "arm": arm,
+            "examples": point["train_size"],
+            "accuracy": 100 * point["test_accuracy"]["mean"],
+            "low": 100 * point["test_accuracy"]["ci_low"],
+            "high": 100 * point["test_accuracy"]["ci_high"],
+            "runs": point["runs"],
+        }
+        for arm, points in curves["arms"].items()
+        for point in points
+        if point["test_accuracy"] is not None
+    ]
+    if not rows:
+        return None
+    labels = {floor["floor"]: floor["label"] for floor in summary["floors"]}
+    floors = [
+        {"floor": labels[floor], "examples": point["train_size"], "accuracy": 100 * point["test_accuracy"]}
+        for floor, points in curves["floors"].items()
+        for point in points
+    ]
+    sizes = curves["train_sizes"]
+    axis = log_axis("training examples", sizes[0] / 1.3, sizes[-1] * 1.3, "~s")
+    x = alt.X("examples:Q", **axis | {"axis": alt.Axis(values=sizes, format="~s", labelOverlap=True)})
+    y = alt.Y("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False))
+    floor_line = alt.Chart(data(floors)).mark_line(color=INK, opacity=0.6, strokeDash=[2, 3], strokeWidth=1.5)
+    tooltip = ["floor:N", "examples:Q", alt.Tooltip("accuracy:Q", format=".1f")]
+    return layers(
+        HEIGHT,
+        floor_line.encode(x=x, y=y, detail="floor:N", tooltip=tooltip),
+        *_lines(summary, rows, x, y, ["arm:N", "examples:Q", "runs:Q"]),
+    )
+
+
+def tuning(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """Validation accuracy of every learning rate that was tried; the chosen ones are filled."""
+    if summary.get("tuning") is None:
+        return None
+    rows = [
+        {
+            "arm": arm["arm"],
+            "part": arm["part"],
+            "rate": trial["learning_rate"],
+            "accuracy": 100 * trial["validation_accuracy"],
+            "chosen": trial["learning_rate"] == arm["chosen"],
+        }
+        for arm in summary["tuning"]["arms"]
+        for trial in arm["trials"]
+        if trial["validation_accuracy"] is not None
+    ]
+    if not rows:
+        return None
+    names = [arm["arm"] for arm in summary["arms"] if any(row["arm"] == arm["arm"] for row in rows)]
+    rates = [row["rate"] for row in rows]
+    x = alt.X("rate:Q", **log_axis("learning rate", min(rates) / 1.6, max(rates) * 1.6, "~e"))
+    y = alt.Y("accuracy:Q", title="validation accuracy, %", scale=alt.Scale(zero=False))
+    tint = colour(summary, names)
+    base = alt.Chart(data(rows)).encode(x=x, y=y, color=tint, detail=["arm:N", "part:N"])
+    return layers(
+        HEIGHT,
+        base.mark_line(strokeWidth=1.5, opacity=0.6).encode(strokeDash=dash(summary, names)),
+        base.mark_point(size=90, strokeWidth=2, opacity=1).encode(
+            shape=shape(summary, names),
+            fill=fill(summary, names),
+            fillOpacity=alt.condition("datum.chosen", alt.value(1), alt.value(0)),
+            tooltip=["arm:N", "part:N", "rate:Q", alt.Tooltip("accuracy:Q", format=".1f"), "chosen:N"],
+        ),
+    )
+
+
+def _by_epoch(summary: dict[str, Any], runs: Runs, field: str, unit: float, title: str) -> alt.LayerChart | None:
+    values: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for run in runs:
+        for point in run["curve"]:
+            values[run["arm"], point["epoch"]].append(unit * point[field])
+    rows: Rows = [
+        {
+            "arm": arm,
+            "epoch": epoch,
+            "accuracy": sum(found) / len(found),
+            "low": min(found),
+            "high": max(found),
+            "runs": len(found),
+        }
+        for (arm, epoch), found in sorted(values.items())
+    ]
+    if not rows:
+        return None
+    last = max(row["epoch"] for row in rows)
+    axis = alt.Axis(format="d", tickMinStep=1, tickCount=min(last, 10))
+    x = alt.X("epoch:Q", title="epoch", scale=alt.Scale(domain=[0.7, last + 0.3], nice=False), axis=axis)
+    y = alt.Y("accuracy:Q", title=title, scale=alt.Scale(zero=False))
+    return layers(HEIGHT, *_lines(summary, rows, x, y, ["arm:N", "epoch:Q", "runs:Q"]))
+
+
+def _lines(summary: dict[str, Any], rows: Rows, x: alt.X, y: alt.Y, tooltip: list[str]) -> list[alt.Chart]:
+    """A line an arm with a point at each of `rows`, and a rule from `low` to `high`."""
+    names = [arm["arm"] for arm in done(summary) if any(row["arm"] == arm["arm"] for row in rows)]
+    tint = colour(summary, names)
+    base = alt.Chart(data(rows)).encode(x=x, color=tint)
+    shown = [alt.Tooltip("accuracy:Q", title="mean", format=".4~g")]
+    shown += [alt.Tooltip(f"{end}:Q", format=".4~g") for end in ("low", "high")]
+    return [
+        base.mark_rule(strokeWidth=1.5, opacity=0.55).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash(summary, names)),
+        base.mark_point(filled=True, size=55, opacity=1).encode(
+            y=y, shape=shape(summary, names), tooltip=[*tooltip, *shown]
+        ),
+    ]

@@ -1,0 +1,48 @@
+"""Differences between pairs of arms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from tuneoff.report.charts_new.style import INK, Runs, data, layers
+
+VERDICTS = {"better": "beyond the noise", "tie": "inside the noise", "unranked": "one seed: not ranked"}
+
+
+def differences(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """The difference in test accuracy of each pair, with its interval; filled where it is beyond the noise."""
+    if not summary["comparisons"]:
+        return None
+    rows = [
+        {
+            "pair": f"{pair['a']} − {pair['b']}",
+            "points": 100 * pair["difference"]["mean"],
+            "low": 100 * pair["difference"]["ci_low"],
+            "high": 100 * pair["difference"]["ci_high"],
+            "seeds": pair["seeds"],
+            "shown": VERDICTS[pair["verdict"]],
+        }
+        for pair in summary["comparisons"]
+    ]
+    y = alt.Y(
+        "pair:N",
+        sort=[row["pair"] for row in rows],
+        title=None,
+        axis=alt.Axis(ticks=False, domain=False, grid=False, labelLimit=170),
+    )
+    x = alt.X("points:Q", title=["difference in test accuracy, points", "with 95% interval"])
+    base = alt.Chart(data(rows)).encode(y=y)
+    zero = alt.Chart(data([{"at": 0}])).mark_rule(color=INK, strokeWidth=1.2).encode(x=alt.X("at:Q"))
+    tooltip = ["pair:N", *(alt.Tooltip(f"{name}:Q", format="+.1f") for name in ("points", "low", "high")), "seeds:Q"]
+    return layers(
+        26 * len(rows),
+        zero,
+        base.mark_rule(strokeWidth=2, color=INK, opacity=0.6).encode(x=alt.X("low:Q"), x2="high:Q"),
+        base.mark_point(size=70, strokeWidth=2, opacity=1, stroke=INK, fill=INK).encode(
+            x=x,
+            fillOpacity=alt.condition("datum.shown == 'beyond the noise'", alt.value(1), alt.value(0)),
+            tooltip=[*tooltip, alt.Tooltip("shown:N", title="verdict")],
+        ),
+    )

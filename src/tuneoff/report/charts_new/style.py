@@ -1,0 +1,153 @@
+"""How every chart looks: one colour and one shape an arm, intervals drawn, text in the colour of its surroundings."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import altair as alt
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#F0E442")
+"""Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), grey for its black: told apart with every common colour
+blindness, on white and on black. With more than eight arms colours return, with other shapes and dashes."""
+SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "triangle-right", "triangle-left")
+DASHES = ([1, 0], [6, 3], [2, 2])
+INK = "currentColor"
+"""SVG's word for the colour of the text around it: black in a file, light on a dark page."""
+FONT = "system-ui, sans-serif"
+FILE_WIDTH = 380
+ROW = 30
+HEIGHT = 260
+MOST_TICKS = 7
+LEGEND_LETTERS = 44
+"""What a line of a legend holds on a phone, a symbol counting as four."""
+
+Rows = list[dict[str, Any]]
+Runs = list[dict[str, Any]]
+
+
+def done(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """The summary's arms that have results, in the study's order."""
+    return [arm for arm in summary["arms"] if arm["runs"]]
+
+
+def arm_colours(summary: dict[str, Any]) -> dict[str, str]:
+    """A colour for each arm, with results or not, so that it stays the same while a study goes on."""
+    return {arm["arm"]: COLOURS[index % len(COLOURS)] for index, arm in enumerate(summary["arms"])}
+
+
+def colour(summary: dict[str, Any], arms: list[str], legend: bool = True) -> alt.Color:
+    """The colour of the field `arm`; the legend names `arms`, those that the chart shows."""
+    colours = arm_colours(summary)
+    scale = alt.Scale(domain=arms, range=[colours[arm] for arm in arms])
+    return alt.Color("arm:N", scale=scale, legend=_legend(arms) if legend else None)
+
+
+def fill(summary: dict[str, Any], arms: list[str]) -> alt.Fill:
+    """The colour inside the field `arm`'s points, where some are to be hollow."""
+    of_lines = colour(summary, arms)
+    return alt.Fill("arm:N", scale=of_lines["scale"], legend=of_lines["legend"])
+
+
+def shape(summary: dict[str, Any], arms: list[str]) -> alt.Shape:
+    """The shape of the field `arm`'s points."""
+    shapes = {
+        arm["arm"]: SHAPES[(index + index // len(COLOURS)) % len(SHAPES)] for index, arm in enumerate(summary["arms"])
+    }
+    scale = alt.Scale(domain=arms, range=[shapes[arm] for arm in arms])
+    return alt.Shape("arm:N", scale=scale, legend=_legend(arms))
+
+
+def dash(summary: dict[str, Any], arms: list[str]) -> alt.StrokeDash:
+    """The dashes of the field `arm`'s lines."""
+    dashes = {arm["arm"]: DASHES[index // len(COLOURS) % len(DASHES)] for index, arm in enumerate(summary["arms"])}
+    scale = alt.Scale(domain=arms, range=[dashes[arm] for arm in arms])
+    return alt.StrokeDash("arm:N", scale=scale, legend=_legend(arms))
+
+
+def arm_rows(arms: list[str]) -> alt.Y:
+    """A row for each arm, named at the left, in the study's order."""
+    return alt.Y("arm:N", sort=arms, title=None, axis=alt.Axis(ticks=False, domain=False, grid=False, labelLimit=150))
+
+
+def data(rows: Rows) -> alt.InlineData:
+    """Rows as a chart's data, numbers cut to six digits; a tuple, since Altair copies lists over and over."""
+    return alt.InlineData(values=tuple({key: _short(value) for key, value in row.items()} for row in rows))
+
+
+def cost_axis(title: str, values: list[float], label_format: str) -> dict[str, Any]:
+    """Title, scale and axis of a cost: logarithmic where positive values span more than a factor of five, which the
+    title says, else linear and not from zero."""
+    if min(values) > 0 and max(values) > 5 * min(values):
+        return log_axis(title, min(values) / 1.6, max(values) * 1.6, label_format)
+    axis = alt.Axis(format=label_format, tickCount=5, labelOverlap=True)
+    return {"title": title, "scale": alt.Scale(zero=False, nice=True, padding=14), "axis": axis}
+
+
+def log_axis(title: str, low: float, high: float, label_format: str) -> dict[str, Any]:
+    """Title, scale and axis of positive values on a logarithmic scale, with at most seven ticks at round numbers."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    steps = [
+        [digit * 10.0**power for power in range(first, last + 1, every) for digit in digits]
+        for digits, every in (((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2), ((1,), 3))
+    ]
+    inside = [[value for value in values if low <= value <= high] for values in steps]
+    ticks = next((values for values in inside if len(values) <= MOST_TICKS), inside[-1])
+    return {
+        "title": f"{title} (log scale)",
+        "scale": alt.Scale(type="log", domain=[low, high], nice=False),
+        "axis": alt.Axis(format=label_format, values=ticks, labelOverlap=True),
+    }
+
+
+def layers(height: int, *charts: alt.Chart) -> alt.LayerChart:
+    """Charts on top of each other."""
+    layered = alt.layer(*charts)
+    assert isinstance(layered, alt.LayerChart)
+    return layered.properties(height=height)
+
+
+def styled(chart: alt.LayerChart, width: int | str) -> alt.LayerChart:
+    """The chart with the common style; `width` in pixels, or `container`."""
+    return (
+        chart.properties(
+            width=width, background="transparent", autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
+        )
+        .configure(font=FONT, padding=4)
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=INK,
+            titleColor=INK,
+            tickColor=INK,
+            domainColor=INK,
+            gridColor=INK,
+            gridOpacity=0.13,
+            tickOpacity=0.4,
+            domainOpacity=0.4,
+            labelFontSize=12,
+            titleFontSize=11.5,
+            titleFontWeight="normal",
+            titlePadding=8,
+            labelFlush=False,
+        )
+        .configure_legend(
+            orient="bottom",
+            labelColor=INK,
+            titleColor=INK,
+            labelFontSize=12,
+            labelLimit=110,
+            symbolSize=70,
+            symbolStrokeWidth=2,
+            title=None,
+        )
+        .configure_title(color=INK, fontSize=14, anchor="start", subtitleColor=INK, offset=10)
+    )
+
+
+def _legend(arms: list[str]) -> alt.Legend:
+    columns = LEGEND_LETTERS // (4 + max(len(arm) for arm in arms))
+    return alt.Legend(title=None, columns=max(1, min(columns, len(arms))), symbolOpacity=1)
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,0 +1,142 @@
+"""Accuracy against what it costs: every arm with its interval, every run, and the arms on the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from tuneoff.report.charts_new.style import HEIGHT, INK, Rows, Runs, colour, cost_axis, data, done, fill, layers, shape
+from tuneoff.report.words import megabytes, percent, seconds
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cost that accuracy is drawn against.
+
+    Attributes:
+        field: of the summary's arms and of `pareto`.
+        title: of the axis, with the unit.
+        unit: what one of the axis is in the field's unit.
+        of_run: its value in `result.json`; None where there is none.
+        format: of the axis.
+    """
+
+    field: str
+    title: str
+    unit: float
+    of_run: Callable[[dict[str, Any]], float | None]
+    format: str = ",~r"
+
+
+TIME = Cost("train_seconds", "training time, s", 1, lambda run: run["train_seconds"])
+MEMORY = Cost(
+    "peak_train_memory_bytes", "peak training memory, MB", 1e6, lambda run: run["peak_memory_bytes"]["train"], ",~r"
+)
+PARAMETERS = Cost("trainable_parameters", "trainable parameters", 1, lambda run: run["parameters"]["trainable"], "~s")
+LATENCY = Cost(
+    "inference_latency_seconds", "time to classify one text, ms", 1e-3, lambda run: run.get("inference_latency_seconds")
+)
+
+
+def by_time(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """Test accuracy against training time."""
+    return _tradeoff(summary, runs, TIME)
+
+
+def by_memory(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """Test accuracy against peak training memory."""
+    return _tradeoff(summary, runs, MEMORY)
+
+
+def by_parameters(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """Test accuracy against trainable parameters."""
+    return _tradeoff(summary, runs, PARAMETERS)
+
+
+def by_latency(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """Test accuracy against the time to classify one text."""
+    return _tradeoff(summary, runs, LATENCY)
+
+
+RUN_TOOLTIP = ("run", "seed", "learning rate", "test accuracy", "train time", "peak memory")
+MEAN_TOOLTIP = ("arm", "runs", "test accuracy", "95% interval", "train time", "peak memory", "Pareto front")
+
+
+def _tradeoff(summary: dict[str, Any], runs: Runs, cost: Cost) -> alt.LayerChart | None:
+    arms = [arm for arm in done(summary) if arm.get(cost.field) is not None]
+    if not arms:
+        return None
+    names = [arm["arm"] for arm in arms]
+    front = summary["pareto"].get(cost.field, [])
+    means = [_mean(arm, cost, front) for arm in arms]
+    points = [
+        _run(run, found / cost.unit) for run in runs if run["arm"] in names and (found := cost.of_run(run)) is not None
+    ]
+    x = alt.X("cost:Q", **cost_axis(cost.title, [row["cost"] for row in means + points], cost.format))
+    y = alt.Y("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False))
+    tint, form = colour(summary, names), shape(summary, names)
+    base = alt.Chart(data(means))
+    line = alt.Chart(data(_best_means(means))).mark_line(color=INK, opacity=0.5, strokeDash=[3, 3], strokeWidth=1)
+    intervals = base.mark_rule(strokeWidth=2).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=tint)
+    each = alt.Chart(data(points)).mark_point(filled=True, size=28, opacity=0.8, stroke=INK, strokeWidth=0.7)
+    middle = base.mark_point(size=120, strokeWidth=2, opacity=1).encode(
+        x=x,
+        y=y,
+        color=tint,
+        shape=form,
+        fill=fill(summary, names),
+        fillOpacity=alt.condition("datum.front", alt.value(1), alt.value(0)),
+        tooltip=[f"{name}:N" for name in MEAN_TOOLTIP],
+    )
+    tooltip = [f"{name}:N" for name in RUN_TOOLTIP]
+    return layers(
+        HEIGHT,
+        line.encode(x=x, y=y, order="cost:Q"),
+        intervals,
+        middle,
+        each.encode(x=x, y=y, fill=fill(summary, names), shape=form, tooltip=tooltip),
+    )
+
+
+def _best_means(means: Rows) -> Rows:
+    """The arms on the front that no cheaper one there reaches in mean accuracy, from the cheapest on."""
+    best: Rows = []
+    for row in sorted((row for row in means if row["front"]), key=lambda row: (row["cost"], -row["accuracy"])):
+        if not best or row["accuracy"] > best[-1]["accuracy"]:
+            best.append(row)
+    return best
+
+
+def _mean(arm: dict[str, Any], cost: Cost, front: list[str]) -> dict[str, Any]:
+    interval = arm["test_accuracy"]
+    return {
+        "arm": arm["arm"],
+        "cost": arm[cost.field] / cost.unit,
+        "accuracy": 100 * interval["mean"],
+        "low": 100 * interval["ci_low"],
+        "high": 100 * interval["ci_high"],
+        "front": arm["arm"] in front,
+        "runs": arm["runs"],
+        "test accuracy": percent(interval["mean"]),
+        "95% interval": f"{100 * interval['ci_low']:.1f} to {100 * interval['ci_high']:.1f}",
+        "train time": seconds(arm["train_seconds"]),
+        "peak memory": megabytes(arm["peak_train_memory_bytes"]),
+        "Pareto front": "on it" if arm["arm"] in front else "not on it",
+    }
+
+
+def _run(run: dict[str, Any], cost: float) -> dict[str, Any]:
+    return {
+        "arm": run["arm"],
+        "cost": cost,
+        "accuracy": 100 * run["test_accuracy"],
+        "run": run["run_id"],
+        "seed": run["seed"],
+        "learning rate": f"{run['learning_rate']:g}",
+        "test accuracy": percent(run["test_accuracy"]),
+        "train time": seconds(run["train_seconds"]),
+        "peak memory": megabytes(run["peak_memory_bytes"]["train"]),
+    }

@@ -1,0 +1,130 @@
+"""What is shown of pairs of arms, of classes and of costs: sentences and table rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tuneoff.analysis.comparisons import in_points
+from tuneoff.report import words
+
+PAIR_HEADINGS = ("a", "b", "a - b, points", "95% interval", "p", "p, Holm", "p, sign flips", "to tell them apart")
+QUALITY_HEADINGS = ("arm", "calibration error", "Brier score", "time a text")
+INTERVALS = "Intervals hold at 95%, over seeds and test examples together (over test examples alone with one seed)."
+MOST_CLASSES = 12
+"""With a column of their own in the table of classes."""
+FRONT_NAMES = {
+    "train_seconds": "time to train",
+    "peak_train_memory_bytes": "memory in training",
+    "trainable_parameters": "trainable parameters",
+    "checkpoint_bytes": "checkpoint",
+    "inference_latency_seconds": "time to classify a text",
+}
+
+
+def pair(comparison: dict[str, Any]) -> str:
+    """What a comparison of two arms says."""
+    difference = comparison["difference"]
+    mean, low, high = (100 * difference[key] for key in ("mean", "ci_low", "ci_high"))
+    points = f"{mean:+.1f} points, {low:+.1f} to {high:+.1f}"
+    said = {
+        "better": "{a} is more accurate than {b}",
+        "tie": "{a} and {b} are tied: the difference is inside the noise",
+        "unranked": "{a} and {b} are not ranked: one seed cannot tell them apart",
+    }
+    return f"{said[comparison['verdict']].format(**comparison)} ({points}){_shown_of_loss(comparison)}"
+
+
+def _shown_of_loss(comparison: dict[str, Any]) -> str:
+    """What is shown of the loss with the arm of lower mean; nothing where it is a loss for sure, or unknown."""
+    claim = comparison["non_inferiority"]
+    if claim is None or comparison["verdict"] == "better":
+        return ""
+    loss = max(0.0, -claim["b"]["lower_bound"])
+    if claim["b"]["shown"]:
+        return f"; {comparison['b']} is shown to lose less than {in_points(claim['margin'])}"
+    return f"; {comparison['b']} may lose up to {100 * loss:.1f} points"
+
+
+def pair_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One row a pair of arms, as text in the order of `PAIR_HEADINGS`."""
+    return [
+        (
+            comparison["a"],
+            comparison["b"],
+            f"{100 * comparison['difference']['mean']:+.1f}",
+            f"{100 * comparison['difference']['ci_low']:+.1f} to {100 * comparison['difference']['ci_high']:+.1f}",
+            words.probability(comparison["p_value"]),
+            words.probability(comparison["p_holm"]),
+            "" if comparison["p_sign_flip"] is None else words.probability(comparison["p_sign_flip"]),
+            _needed(comparison),
+        )
+        for comparison in summary["comparisons"]
+    ]
+
+
+def _needed(comparison: dict[str, Any]) -> str:
+    if comparison["needed"] is None:
+        return "more seeds"
+    needed = comparison["needed"]["difference"]
+    if needed is None:
+        return "shown"
+    if needed["seeds"] is not None:
+        return f"about {needed['seeds']} seeds"
+    if needed["test_examples"] is not None:
+        return f"about {needed['test_examples']:,} test examples"
+    return "out of reach"
+
+
+def quality_headings(summary: dict[str, Any]) -> tuple[str, ...]:
+    """The headings of `quality_rows`; F1 of each class last."""
+    return (*QUALITY_HEADINGS, *(f"F1: {label}" for label in _classes(summary)))
+
+
+def quality_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Calibration, latency and F1 of each class: one row an arm that has results."""
+    return [
+        (
+            arm["arm"],
+            f"{arm['expected_calibration_error']:.3f}",
+            f"{arm['brier_score']:.3f}",
+            _latency(arm),
+            *(f"{100 * arm['per_class_f1'][label]:.1f}" for label in _classes(summary)),
+        )
+        for arm in summary["arms"]
+        if arm["runs"]
+    ]
+
+
+def _latency(arm: dict[str, Any]) -> str:
+    value = arm["inference_latency_seconds"]
+    return "" if value is None else f"{1000 * value:.1f} ms" + (words.SHARED if arm["times_shared"] else "")
+
+
+def _classes(summary: dict[str, Any]) -> list[str]:
+    """Classes with a column of their own: none where there are too many for a page."""
+    labels: list[str] = summary["data"]["label_names"]
+    return labels if len(labels) <= MOST_CLASSES else []
+
+
+def fronts(summary: dict[str, Any]) -> list[str]:
+    """One sentence for each cost: which arms no other arm is shown to beat."""
+    return [f"{FRONT_NAMES[cost]}: {', '.join(names)}" for cost, names in summary["pareto"].items()]
+
+
+def curve_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Test accuracy at each training size: one row an arm, then one a floor."""
+    curves = summary["learning_curves"]
+    rows = [
+        (arm, *("" if point["test_accuracy"] is None else _with_interval(point["test_accuracy"]) for point in points))
+        for arm, points in curves["arms"].items()
+    ]
+    labels = {floor["floor"]: floor["label"] for floor in summary["floors"]}
+    for floor, points in curves["floors"].items():
+        found = {point["train_size"]: words.percent(point["test_accuracy"]) for point in points}
+        rows.append((f"floor: {labels[floor]}", *(found.get(size, "") for size in curves["train_sizes"])))
+    return rows
+
+
+def _with_interval(accuracy: dict[str, float]) -> str:
+    low, high = (100 * accuracy[key] for key in ("ci_low", "ci_high"))
+    return f"{words.percent(accuracy['mean'])} ({low:.1f} to {high:.1f})"

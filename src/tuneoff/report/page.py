@@ -1,0 +1,148 @@
+"""A study's page: one HTML file with its charts, which needs nothing else."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuneoff.analysis.disagreements import find_disagreements
+from tuneoff.data.parts import WHOLE, part_words
+from tuneoff.files import write_text
+from tuneoff.report import audit, evidence, words
+
+if TYPE_CHECKING:
+    from tuneoff.analysis.results import StudyResults
+
+UNITS = {"": 1.0, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "MB": 1e6, "GB": 1e9}
+QUANTITY = re.compile(r"([+-]?[\d,]+(?:\.\d+)?)(?: (ms|s|min|h|MB|GB)\b)?")
+RUN_HEADINGS = ("arm", "seed", "learning rate", "test accuracy", "validation", "train time", "peak memory", "run")
+
+QUIET = 20
+"""So many times as long as the page took to write it is left alone while a study goes on: a twentieth of the time."""
+
+Cell = tuple[str, float | None]
+"""What a cell of a table says, and what it is sorted by; None comes last."""
+
+
+def write_page(results: StudyResults) -> Path:
+    """Writes `report.html` into the study's folder, atomically, whether the study is finished or not.
+
+    Returns:
+        The page.
+    """
+    import jinja2
+
+    from tuneoff.report.charts_new import CHARTS, page_charts
+    from tuneoff.report.charts_new.style import arm_colours
+
+    loader = jinja2.PackageLoader("tuneoff.report")
+    page = jinja2.Environment(
+        loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=True, undefined=jinja2.StrictUndefined
+    ).get_template("page.html")
+    summary = results.summary
+    html = page.render(
+        summary=summary,
+        verdict=words.verdict(summary).partition(". "),
+        chosen=next((arm for arm in summary["arms"] if arm["arm"] == summary["recommendation"]["arm"]), None),
+        table=[[(name, None), *((text, sort_value(text)) for text in row)] for name, *row in words.rows(summary)],
+        arms=[arm for arm in summary["arms"] if arm["runs"]],
+        colours=arm_colours(summary),
+        charts=page_charts(results),
+        kinds=CHARTS,
+        run_headings=RUN_HEADINGS,
+        runs=[_run(run) for run in results.runs],
+        disagreements=find_disagreements(results),
+        environment=results.environment,
+        study_file=(results.folder / "study.toml").read_text(encoding="utf-8"),
+        command=f"tuneoff run {results.folder / 'study.toml'} --out {results.folder}",
+        words=words,
+        evidence=evidence,
+        audit=audit,
+        vega=_vega(),
+        script=_part("page.js"),
+        style=_part("page.css"),
+    )
+    path = results.folder / "report.html"
+    write_text(path, html)
+    return path
+
+
+class Refresher:
+    """Keeps a study's page up to date while its runs go on.
+
+    Args:
+        folder: the study's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._quiet_until = 0.0
+
+    def refresh(self) -> None:
+        """Writes the page from the results stored by now, unless that was done a moment ago.
+
+        To be called between runs, since it takes a second of a processor core.
+        """
+        from tuneoff.analysis.results import load_results
+
+        begun = time.monotonic()
+        if begun < self._quiet_until:
+            return
+        write_page(load_results(self._folder))
+        ended = time.monotonic()
+        self._quiet_until = ended + QUIET * (ended - begun)
+
+
+def sort_value(text: str) -> float | None:
+    """What a table's cell is sorted by: the quantity it begins with (`2 min 05 s` is 125), or None where it has none.
+
+    An interval (`76.7 to 88.5`) is sorted by its lower end.
+    """
+    total, end = None, 0
+    while found := QUANTITY.match(text, end):
+        if total is not None and found[2] is None:
+            break
+        total = (total or 0.0) + float(found[1].replace(",", "")) * UNITS[found[2] or ""]
+        end = found.end() + 1
+        if found[2] is None:
+            break
+    return total
+
+
+def _run(run: dict[str, Any]) -> list[Cell]:
+    arm = run["arm"] if run.get("part", WHOLE) == WHOLE else f"{run['arm']}, {part_words(run['part'])}"
+    rate = run["learning_rate"]
+    begins: list[Cell] = [(arm, None), (str(run["seed"]), run["seed"]), (f"{rate:g}", rate)]
+    if run["status"] != "ok":
+        return [*begins, (run["status"], None), *[("", None)] * 3, (run["run_id"], None)]
+    memory = run["peak_memory_bytes"]["train"]
+    return [
+        *begins,
+        *((words.percent(run[field]), run[field]) for field in ("test_accuracy", "validation_accuracy")),
+        (words.seconds(run["train_seconds"]), run["train_seconds"]),
+        (words.megabytes(memory), memory),
+        (run["run_id"], None),
+    ]
+
+
+@cache
+def _vega() -> Any:
+    """Vega, Vega-Lite and Vega-Embed as one script."""
+    import markupsafe
+    import vl_convert
+
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    assert "</script" not in script
+    assert "<!--" not in script
+    return markupsafe.Markup(script)
+
+
+def _part(name: str) -> Any:
+    """A file that the page contains as it is."""
+    import markupsafe
+
+    return markupsafe.Markup((resources.files("tuneoff.report") / "templates" / name).read_text(encoding="utf-8"))

@@ -1,0 +1,127 @@
+"""The result table for other programs: `report.csv` with raw numbers, `report.tex` for a paper."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuneoff.files import replacing, write_text
+from tuneoff.report import evidence, words
+
+if TYPE_CHECKING:
+    from tuneoff.analysis.results import StudyResults
+
+ARM_FIELDS = (
+    "method", "learning_rate", "runs", "test_macro_f1", "validation_accuracy", "expected_calibration_error",
+    "brier_score", "train_seconds", "times_shared", "train_examples_per_second", "setup_seconds", "eval_seconds",
+    "inference_latency_seconds", "peak_train_memory_bytes", "peak_eval_memory_bytes", "peak_reserved_memory_bytes",
+    "memory_kind", "trainable_parameters", "checkpoint_bytes", "precision", "device",
+)  # fmt: skip
+"""Fields of the summary's arms that `report.csv` has columns of the same name for."""
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    "'": r"\textquotesingle{}",
+    "[": "{[}",  # which would otherwise be an argument of the line break before it
+    "*": "{*}",
+    **{character: f"\\{character}" for character in "{}#$%&_"},
+}
+
+
+def write_csv(results: StudyResults) -> Path:
+    """Writes `report.csv`: one row an arm, then one a floor; shares from 0 to 1, units in the names of columns."""
+    summary = results.summary
+    rows = [*(_arm(summary, arm) for arm in summary["arms"]), *map(_floor, summary["floors"])]
+    path = results.folder / "report.csv"
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, dict.fromkeys(name for row in rows for name in row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def _arm(summary: dict[str, Any], arm: dict[str, Any]) -> dict[str, Any]:
+    interval = arm.get("test_accuracy", {})
+    row = {
+        "kind": "arm",
+        "name": arm["arm"],
+        "failed_runs": len(arm["failed"]),
+        "test_accuracy": interval.get("mean"),
+        "test_accuracy_ci_low": interval.get("ci_low"),
+        "test_accuracy_ci_high": interval.get("ci_high"),
+        **{field: arm.get(field) for field in ARM_FIELDS},
+        **{f"per_class_f1[{label}]": value for label, value in arm.get("per_class_f1", {}).items()},
+    }
+    breakdown = summary["breakdown"]
+    for group in breakdown["groups"] if breakdown else []:
+        row[f"test_accuracy[{breakdown['column']}={group['value']}]"] = group["test_accuracy"].get(arm["arm"])
+    return row
+
+
+def _floor(floor: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "floor", "name": floor["label"], "test_accuracy": floor["test_accuracy"]}
+
+
+def write_latex(results: StudyResults) -> Path:
+    """Writes `report.tex`: tables to be put into a paper with `\\input`, which needs the package booktabs."""
+    summary = results.summary
+    parts = ["% \\usepackage{booktabs} and \\usepackage[T1]{fontenc} are needed.", "% " + _one_line(summary["study"])]
+    parts.append(tabular(words.HEADINGS, words.rows(summary)))
+    if any(arm["runs"] for arm in summary["arms"]):
+        parts.append(tabular(evidence.quality_headings(summary), evidence.quality_rows(summary)))
+    if summary["breakdown"]:
+        parts.append(tabular(breakdown_headings(summary), breakdown_rows(summary)))
+    path = results.folder / "report.tex"
+    write_text(path, "\n\n".join(parts) + "\n")
+    return path
+
+
+def breakdown_headings(summary: dict[str, Any]) -> tuple[str, ...]:
+    """The headings of `breakdown_rows`: the column, the number of examples, the arms that have results."""
+    return (summary["breakdown"]["column"], "examples", *(arm["arm"] for arm in summary["arms"] if arm["runs"]))
+
+
+def breakdown_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Test accuracy of each arm for each value of the breakdown column, as text."""
+    arms = breakdown_headings(summary)[2:]
+    return [
+        (
+            group["value"],
+            f"{group['test_examples']:,}",
+            *(words.percent(group["test_accuracy"][arm]) for arm in arms),
+        )
+        for group in summary["breakdown"]["groups"]
+    ]
+
+
+def tabular(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A LaTeX table with booktabs' rules, the first column to the left and all others to the right.
+
+    Args:
+        headings: of the columns, as plain text.
+        rows: cells as plain text, which is escaped here.
+    """
+    lines = [_line(headings), r"\midrule", *map(_line, rows)]
+    columns = "l" + "r" * (len(headings) - 1)
+    return "\n".join([f"\\begin{{tabular}}{{{columns}}}", r"\toprule", *lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return " & ".join(map(escaped, cells)) + r" \\"
+
+
+def escaped(text: str) -> str:
+    """A text on one line in which nothing acts as LaTeX."""
+    return "".join(LATEX.get(character, character) for character in _one_line(text)).replace("--", "-{}-")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,198 @@
+"""What every tracker does, and what all of them are told: plain names, numbers and words, never a text of the data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+from tuneoff.errors import UserError
+from tuneoff.files import canonical_hash, read_json
+
+if TYPE_CHECKING:
+    from tuneoff.analysis.results import StudyResults
+    from tuneoff.spec import StudySpec
+
+Value = str | int | float | bool
+
+LONGEST_MESSAGE = 300
+CURVES = ("train_loss", "validation_loss", "validation_accuracy")
+"""What a run's curve holds for each epoch, against the optimiser step."""
+UNTOLD = (
+    *("schema_version", "run_id", "arm", "method", "seed", "part", "learning_rate", "trial"),
+    *("curve", "error", "predictions_sha256", "sha256"),
+)
+"""Fields of a result that are no part of its outcome, or could hold words of the data (an error's message)."""
+TABLE = {
+    "arm": "arm",
+    "method": "method",
+    "runs": "runs",
+    "test_accuracy": "test_accuracy.mean",
+    "test_accuracy_ci_low": "test_accuracy.ci_low",
+    "test_accuracy_ci_high": "test_accuracy.ci_high",
+    "train_seconds": "train_seconds",
+    "peak_train_memory_bytes": "peak_train_memory_bytes",
+    "trainable_parameters": "trainable_parameters",
+    "checkpoint_bytes": "checkpoint_bytes",
+}
+"""Columns of the final table, and where `summary.json` has them in an arm's entry."""
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """The study that is tracked.
+
+    Attributes:
+        spec: the study.
+        folder: its folder, absolute.
+        token: drawn once for this folder, so that the same study in another folder is never taken for it.
+    """
+
+    spec: StudySpec
+    folder: Path
+    token: str
+
+    def identity(self, name: str) -> str:
+        """What a tracker knows a run, or the study's own entry, by: 16 hexadecimal digits, always the same."""
+        return canonical_hash([self.token, name])[:16]
+
+
+class Tracker(ABC):
+    """Shows a study's results elsewhere. It works in the process that drives the study, between runs.
+
+    A method may raise what it likes: `tuneoff.tracking.Trackers` then goes on without this tracker. Being told of the
+    same run again replaces what it was told before.
+
+    Args:
+        study: the study that is tracked.
+    """
+
+    def __init__(self, study: Tracked) -> None:
+        self._study = study
+
+    @classmethod
+    @abstractmethod
+    def check(cls, spec: StudySpec) -> bool:
+        """Whether it is to be used; False where the user's environment turns it off. Writes nothing, asks nothing.
+
+        Raises:
+            UserError: where its package is missing, or it would have to ask for something.
+        """
+
+    @abstractmethod
+    def track_run(self, result: Mapping[str, Any]) -> None:
+        """Takes up a run that has ended, from the content of its `result.json`."""
+
+    @abstractmethod
+    def track_study(self, results: StudyResults) -> None:
+        """Takes up the final table, the charts and the recommendation; the report is written by then."""
+
+    @abstractmethod
+    def where(self) -> str:
+        """A command that shows what was tracked, or the place where it is."""
+
+
+def require(field: str, *packages: str) -> None:
+    """Refuses a tracker whose packages are not installed; folders of such names in the current one do not count.
+
+    Raises:
+        UserError: with what to install.
+    """
+    for package in packages:
+        found = find_spec(package)
+        if found is None or found.origin is None:
+            raise UserError(f"tracking.{field} needs {package}, which is not installed: pip install 'tuneoff[{field}]'")
+
+
+def one_line(error: Exception) -> str:
+    """What an exception says, in one line of bearable length."""
+    return shorten(str(error), LONGEST_MESSAGE, placeholder=" ...") or error.__class__.__name__
+
+
+def run_config(study: Tracked, result: Mapping[str, Any]) -> dict[str, Value]:
+    """All that decides a run's result: arm and options, model, data, training; nested names are joined by dots."""
+    from tuneoff.study.prepare import Prepared
+
+    spec = study.spec
+    arm = next(arm for arm in spec.arms if arm.name == result["arm"])
+    prepared = Prepared.model_validate(read_json(study.folder / "data" / "prepared.json"))
+    options = arm.model_dump(mode="json", exclude={"name", "method", "learning_rate"})
+    return flat(
+        {
+            "study": spec.name,
+            "run": result["run_id"],
+            **{name: result[name] for name in ("arm", "method", "seed", "learning_rate")},
+            "part": result.get("part", ""),
+            "trial": result.get("trial", False),
+            "options": options,
+            "model": spec.model.model_dump(mode="json"),
+            "data": {
+                **spec.data.model_dump(mode="json", include={"source", "id", "config", "revision", "max_length"}),
+                "sizes": prepared.part(result.get("part", "")).sizes,
+                "classes": len(prepared.label_names),
+            },
+            "training": spec.training.model_dump(mode="json"),
+        }
+    )
+
+
+def run_outcome(result: Mapping[str, Any]) -> dict[str, Value]:
+    """Scores, costs and circumstances of a run; nested names are joined by dots (`peak_memory_bytes.train`)."""
+    return flat({name: value for name, value in result.items() if name not in UNTOLD})
+
+
+def run_curve(result: Mapping[str, Any]) -> list[tuple[int, dict[str, float]]]:
+    """For each epoch the optimiser step and the values of `CURVES`, as `curve/<name>`; empty of a run that failed."""
+    return [
+        (int(entry["step"]), {f"curve/{name}": float(entry[name]) for name in CURVES})
+        for entry in result.get("curve", [])
+    ]
+
+
+def study_table(summary: Mapping[str, Any]) -> list[dict[str, Value | None]]:
+    """The final table: a row an arm with the columns of `TABLE`, None where an arm has no result."""
+    rows = [flat(arm) for arm in summary["arms"]]
+    return [{column: row.get(field) for column, field in TABLE.items()} for row in rows]
+
+
+def study_outcome(summary: Mapping[str, Any]) -> dict[str, Value]:
+    """The study in numbers: how many runs, each arm's row of the table, the floors, the arm that is recommended."""
+    arms = {
+        row["arm"]: {column: row[column] for column in row if column not in ("arm", "method")}
+        for row in study_table(summary)
+    }
+    floors = {floor["floor"]: {"test_accuracy": floor["test_accuracy"]} for floor in summary["floors"]}
+    recommended = summary["recommendation"]["arm"] or "none"
+    return flat({"runs": summary["runs"], "arms": arms, "floors": floors, "recommended": recommended})
+
+
+def study_charts(results: StudyResults) -> list[Path]:
+    """The charts of the report, as PNG files, by name."""
+    return sorted((results.folder / "charts").glob("*.png"))
+
+
+def numbers(values: Mapping[str, Value]) -> dict[str, float]:
+    """What can be drawn."""
+    return {name: value for name, value in values.items() if not isinstance(value, str | bool)}
+
+
+def words(values: Mapping[str, Value]) -> dict[str, Value]:
+    """The rest: words and truth values."""
+    return {name: value for name, value in values.items() if isinstance(value, str | bool)}
+
+
+def flat(values: Mapping[Any, Any], before: str = "") -> dict[str, Value]:
+    """Nested mappings as one, with names joined by dots; None is left out, and lists become words."""
+    found: dict[str, Value] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{before}{name}.")
+        elif isinstance(value, str | int | float):
+            found[f"{before}{name}"] = value
+        elif value is not None:
+            found[f"{before}{name}"] = ", ".join(map(str, value))
+    return found

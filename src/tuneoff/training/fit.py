@@ -1,0 +1,132 @@
+"""The fit of a head to features of a frozen model: what stands in the place of the training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from tuneoff.data.tokens import Tokens
+from tuneoff.models.mean_pooled import MeanPooledClassifier
+from tuneoff.training.loop import TrainingStopped, accuracy, cross_entropy
+from tuneoff.training.padded import PaddedEngine
+from tuneoff.training.parallel import Alone
+
+if TYPE_CHECKING:
+    from tuneoff.measure.clock import Stopwatch
+    from tuneoff.methods import Method
+    from tuneoff.models.load import LoadedModel
+    from tuneoff.spec import TrainingSpec
+
+MOST_ROWS = 25_000
+"""Training examples that are read; of more, an even sample, as for the other floors."""
+READ_AT_ONCE = 1000
+"""Examples between two looks at whether to stop."""
+
+
+class FeatureEngine(PaddedEngine):
+    """Reads padded texts with a frozen model; takes no steps.
+
+    Args:
+        model: adapted.
+        loaded: what it was made from.
+        training: the study's training settings.
+        device: where it computes; the model is moved there.
+        parallel: how the run uses its devices.
+    """
+
+    model: MeanPooledClassifier
+
+    def __init__(
+        self,
+        model: MeanPooledClassifier,
+        loaded: LoadedModel,
+        training: TrainingSpec,
+        device: torch.device,
+        parallel: Alone,
+    ) -> None:
+        parallel.lay_out(model, loaded.model, device)
+        model.own_head.to(device)  # which is whole on every device
+        classifier: Any = model
+        super().__init__(model, replace(loaded, model=classifier), training, device, 1, Alone(parallel.ranks))
+        self._parallel_name = parallel.name
+
+    def describe(self) -> dict[str, Any]:
+        """How it works, for `result.json`."""
+        return {"batches": self.name, "parallel": self._parallel_name, "step": "none"}
+
+
+class FeatureFit:
+    """Fits a head to the features of the training texts. Nothing in it is random.
+
+    Args:
+        arm: says how.
+        engine: of its model, which has no head yet.
+        tokens: the splits; `test` is not touched.
+        watch: gains `train` (reading the training texts, and the fit) and `eval` seconds.
+        steps: those of a run that trains, of which progress is told as a share.
+    """
+
+    def __init__(
+        self, arm: Method, engine: FeatureEngine, tokens: dict[str, Tokens], watch: Stopwatch, steps: int
+    ) -> None:
+        self._arm = arm
+        self._engine = engine
+        self._tokens = tokens
+        self._watch = watch
+        self._steps = steps
+        examples = len(tokens["train"])
+        self.rows = np.linspace(0, examples - 1, min(examples, MOST_ROWS)).astype(np.int64)
+
+    def run(self, after_step: Callable[[int], None], stopping: Callable[[], bool]) -> list[dict[str, Any]]:
+        """Reads, fits, and evaluates on validation.
+
+        Args:
+            after_step: called with a number of steps that tells the progress.
+            stopping: asked now and then whether to stop there.
+
+        Returns:
+            A curve of one entry, with the fields of `Training.run`; `step` is 0.
+
+        Raises:
+            TrainingStopped: where `stopping` says so; nothing is kept.
+        """
+        labels = self._tokens["train"].labels[self.rows]
+        with self._watch.timing("train"):
+            features = np.concatenate(list(self._read(after_step, stopping)))
+            with threadpool_limits(torch.get_num_threads()):
+                weights, biases = self._arm.fit(features, labels, self._engine.model.own_head.out_features)
+            self._engine.model.set_head(weights, biases)
+        validation = self._tokens["validation"]
+        with self._watch.timing("eval"):
+            logits = self._engine.logits(validation)
+        return [
+            {
+                "epoch": 1,
+                "step": 0,
+                "train_loss": cross_entropy((features @ weights.T + biases).astype(np.float32), labels),
+                "validation_loss": cross_entropy(logits, validation.labels),
+                "validation_accuracy": accuracy(logits, validation.labels),
+                "train_seconds": self._watch.seconds["train"],
+            }
+        ]
+
+    def _read(self, after_step: Callable[[int], None], stopping: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
+        for start in range(0, len(self.rows), READ_AT_ONCE):
+            part = self.rows[start : start + READ_AT_ONCE]
+            yield self._engine.logits(_chosen(self._tokens["train"], part))
+            after_step(self._steps * (start + len(part)) // len(self.rows))
+            if any(self._engine.ranks.first_says([stopping()])):
+                raise TrainingStopped
+
+
+def _chosen(tokens: Tokens, rows: NDArray[np.int64]) -> Tokens:
+    """Some rows of a split."""
+    ids = np.concatenate([tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows])
+    offsets = np.concatenate([[0], np.cumsum(tokens.lengths[rows])])
+    return Tokens(ids, offsets, tokens.labels[rows], None if tokens.seconds is None else tokens.seconds[rows])

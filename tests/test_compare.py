@@ -1,0 +1,246 @@
+"""Two studies side by side through the command line: what is found, what is named, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tuneoff as api
+from conftest import Command, reviews, study_toml
+from tuneoff.files import canonical_hash
+from tuneoff.measure.environment import environment
+from tuneoff.study.plan import plan_runs
+from tuneoff.study.prepare import prepare_study
+from tuneoff.study.store import Store
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def make(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Carries out a small study, or only prepares it, and returns its folder."""
+
+    def call(
+        *overrides: str,
+        model: Path = tiny_model,
+        data: Path = data_files,
+        test_file: bool = True,
+        train: bool = True,
+        **options: Any,
+    ) -> Path:
+        folder = tmp_path_factory.mktemp("study")
+        arms = options.pop("arms", ["head_only", "lora"])
+        text = study_toml(model, data, arms, **{"seeds": 2, "epochs": 1, **options})
+        lines = [line for line in text.splitlines() if test_file or not line.startswith("test = ")]
+        (folder / "study.toml").write_text("\n".join(lines))
+        spec, out = api.load_study(folder / "study.toml", overrides), folder / "out"
+        if train:
+            assert api.run_study(spec, out).failed == []
+        else:
+            prepared = prepare_study(spec, out, lambda _: None)
+            prepared.save()
+            Store(out).write_study(spec, plan_runs(spec, prepared), environment())
+        return out
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def first(make: Make) -> Path:
+    return make()
+
+
+@pytest.fixture(scope="module")
+def second(make: Make, steady_model: Path) -> Path:
+    """Another model on the same data, with other epochs, seeds, and arms of which one only has another name."""
+    renamed = 'method = "head_only"\nname = "probe"'
+    return make(
+        model=steady_model,
+        arms=[renamed, 'method = "lora"\nr = 4\nlearning_rate = 1e-3', "ia3"],
+        seeds="[1, 2]",
+        epochs=2,
+    )
+
+
+def _altered(folder: Path, to: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of a study in which each run's result says something else, as if it had come so."""
+    shutil.copytree(folder, to)
+    for path in to.glob("runs/*/result.json"):
+        result = json.loads(path.read_text())
+        del result["sha256"]
+        change(result)
+        path.write_text(json.dumps({**result, "sha256": canonical_hash(result)}))
+    return to
+
+
+def test_a_study_equals_itself(first: Path, tuneoff: Command) -> None:
+    compared = json.loads(tuneoff("compare", first, first, "--json").stdout)
+    assert compared["differences"] == []
+    assert [(pair["arm_a"], pair["arm_b"]) for pair in compared["pairs"]] == [
+        (arm, arm) for arm in ("head_only", "lora")
+    ]
+    for pair in compared["pairs"]:
+        assert pair["seeds"] == [0, 1]
+        difference = pair["test_accuracy"]["difference"]
+        assert difference["ci_low"] <= difference["mean"] == 0.0 <= difference["ci_high"]
+        assert pair["test_accuracy"]["verdict"] == "tie"
+        assert {cost["ratio"] for cost in pair["costs"].values()} == {1.0}
+        assert "train_seconds" in pair["costs"]
+        assert pair["differences"] == []
+    assert compared["overall"]["arms"] == 2
+
+
+def test_models_and_settings_may_differ_and_are_named(first: Path, second: Path, tuneoff: Command) -> None:
+    compared = json.loads(tuneoff("compare", first, second, "--json").stdout)
+    differences = {entry["setting"]: (entry["a"], entry["b"]) for entry in compared["differences"]}
+    assert differences.pop("training.epochs") == (1, 2)
+    assert "steady" in differences.pop("model.id")[1]
+    assert differences == {}
+    probe, lora = compared["pairs"]
+    assert (probe["arm_a"], probe["arm_b"], probe["differences"]) == ("head_only", "probe", [])
+    assert lora["differences"] == [
+        {"setting": "learning_rate", "a": "0.0005", "b": "0.001"},
+        {"setting": "r", "a": 8, "b": 4},
+    ]
+    assert compared["only_in_b"] == ["ia3"]
+    assert probe["seeds"] == lora["seeds"] == [1]
+    assert probe["test_accuracy"]["verdict"] == "unranked"
+    for pair in (probe, lora):
+        correct = []
+        for folder, arm in ((first, pair["arm_a"]), (second, pair["arm_b"])):
+            (run,) = (run for run in api.load_results(folder).of_arm(arm) if run["seed"] == 1)
+            frame = pd.read_parquet(folder / "runs" / run["run_id"] / "predictions.parquet")
+            correct.append(frame["label"] == frame["prediction"])
+        expected = correct[1].mean() - correct[0].mean()
+        assert pair["test_accuracy"]["difference"]["mean"] == pytest.approx(expected)
+    answer = tuneoff("compare", first, second)
+    assert answer.returncode == 0, answer.stderr
+    for words in ("different: model.id", "head_only / probe", "lora: r is 8 in A, 4 in B", "Only in B: ia3", "points"):
+        assert words in answer.stdout
+
+
+def test_the_other_way_round_has_the_other_sign(first: Path, second: Path, tuneoff: Command) -> None:
+    there, back = (
+        json.loads(tuneoff("compare", *folders, "--json").stdout) for folders in ((first, second), (second, first))
+    )
+    for pair, other in zip(there["pairs"], back["pairs"], strict=True):
+        difference, opposite = (entry["test_accuracy"]["difference"] for entry in (pair, other))
+        assert difference["mean"] == pytest.approx(-opposite["mean"])
+        for cost, found in pair["costs"].items():
+            assert found["ratio"] == pytest.approx(1 / other["costs"][cost]["ratio"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("device", "another device"), ("precision", "bf16-or-so"), ("devices", 2), ("versions", {"torch": "1.0"})],
+)
+def test_costs_that_were_measured_differently_are_left_out(
+    field: str, value: Any, first: Path, tuneoff: Command, tmp_path: Path
+) -> None:
+    other = _altered(first, tmp_path / "other", lambda result: result.update({field: value}))
+    compared = json.loads(tuneoff("compare", first, other, "--json").stdout)
+    assert any(entry["setting"].startswith(field) for entry in compared["differences"])
+    for pair in compared["pairs"]:
+        assert pair["test_accuracy"] is not None
+        assert set(pair["costs"]) == {"trainable_parameters", "checkpoint_bytes"}
+        assert set(pair["left_out"]) == {"train_seconds", "inference_latency_seconds", "peak_train_memory_bytes"}
+        assert all(field in why for why in pair["left_out"].values())
+    assert (
+        "Not compared: train time, latency, peak memory; measured differently"
+        in tuneoff("compare", first, other).stdout
+    )
+
+
+def test_times_on_a_shared_device_are_not_compared_with_others(first: Path, tuneoff: Command, tmp_path: Path) -> None:
+    other = _altered(first, tmp_path / "other", lambda result: result.update(shared_device=True))
+    for pair in json.loads(tuneoff("compare", first, other, "--json").stdout)["pairs"]:
+        assert set(pair["left_out"]) == {"train_seconds", "inference_latency_seconds"}
+        assert "in B other runs" in pair["left_out"]["train_seconds"]
+
+
+def test_results_from_before_latency_was_measured_compare_in_the_rest(
+    first: Path, tuneoff: Command, tmp_path: Path
+) -> None:
+    other = _altered(first, tmp_path / "other", lambda result: result.pop("inference_latency_seconds"))
+    for pair in json.loads(tuneoff("compare", first, other, "--json").stdout)["pairs"]:
+        assert pair["left_out"] == {"inference_latency_seconds": "it was not measured in both studies"}
+
+
+def test_other_data_is_refused(first: Path, make: Make, data_files: Path, tuneoff: Command, tmp_path: Path) -> None:
+    def with_files(
+        name: str, change: Callable[[pd.DataFrame, pd.DataFrame], tuple[pd.DataFrame, pd.DataFrame]]
+    ) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        frames = change(*(pd.read_csv(data_files / f"{split}.csv") for split in ("train", "test")))
+        for split, frame in zip(("train", "test"), frames, strict=True):
+            frame.to_csv(folder / f"{split}.csv", index=False)
+        return make(data=folder, train=False)
+
+    def relabelled(train: pd.DataFrame, test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return train, test.assign(label=np.where(test.index == 5, 1 - test["label"], test["label"]))
+
+    def renamed(train: pd.DataFrame, test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        train, test = (frame.assign(label="is " + frame["label"].astype(str)) for frame in (train, test))
+        return train, test
+
+    folded = make("data.folds=3", arms=["head_only"], seeds=1, test_file=False)
+    others = {
+        "test examples differ: 60 in A, 60 in B, 0 of them in both": with_files(
+            "other-test", lambda train, _test: (train, reviews(60, seed=9, first_row=5000))
+        ),
+        "test examples differ: 1 of 60 have another label": with_files("relabelled", relabelled),
+        "test examples differ: they are the same, but in another order": with_files(
+            "reordered", lambda train, test: (train, test.iloc[::-1])
+        ),
+        "train examples differ: 144 in A": with_files("fewer", lambda train, test: (train.iloc[:100], test)),
+        "their classes differ": with_files("renamed", renamed),
+        "no folds and 3 folds (data.folds)": folded,
+    }
+    for words, other in others.items():
+        answer = tuneoff("compare", first, other)
+        assert answer.returncode == 2, words
+        assert answer.stdout == ""
+        assert words in answer.stderr
+        assert len(answer.stderr.splitlines()) == 1
+        assert str(other) in answer.stderr
+    assert tuneoff("compare", folded, folded).returncode == 0
+
+
+def test_what_is_no_study_or_has_no_results_is_refused(first: Path, tuneoff: Command, tmp_path: Path) -> None:
+    bare = shutil.copytree(first, tmp_path / "bare")
+    shutil.rmtree(bare / "runs")
+    damaged = shutil.copytree(first, tmp_path / "damaged")
+    (damaged / "data" / "test.parquet").write_bytes(b"nothing")
+    for other, words in ((tmp_path, "holds no study"), (bare, "has no results"), (damaged, "damaged")):
+        answer = tuneoff("compare", first, other)
+        assert answer.returncode == 2
+        assert words in answer.stderr
+        assert len(answer.stderr.splitlines()) == 1
+
+
+def test_many_seeds_that_agree_are_told_apart(first: Path, tuneoff: Command, tmp_path: Path) -> None:
+    """Results in which B's arms are right where A's are, and on eleven examples more."""
+    from tuneoff.files import file_hash
+
+    other = shutil.copytree(first, tmp_path / "other")
+    for path in other.glob("runs/*/result.json"):
+        result = json.loads(path.read_text())
+        frame = pd.read_parquet(path.parent / "predictions.parquet")
+        wrong = np.flatnonzero(frame["label"] != frame["prediction"])[:11]
+        frame.loc[wrong, "prediction"] = frame.loc[wrong, "label"]
+        frame.to_parquet(path.parent / "predictions.parquet")
+        del result["sha256"]
+        result["predictions_sha256"] = file_hash(path.parent / "predictions.parquet")
+        path.write_text(json.dumps({**result, "sha256": canonical_hash(result)}))
+    compared = json.loads(tuneoff("compare", first, other, "--json").stdout)
+    assert compared["pairs"][0]["test_accuracy"]["difference"]["mean"] == pytest.approx(11 / 60)
+    assert compared["pairs"][0]["test_accuracy"]["verdict"] == "b"
+    assert compared["overall"]["verdict"] == "b"

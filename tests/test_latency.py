@@ -1,0 +1,64 @@
+"""The time to classify one text: measured for every way of computing, on texts of all lengths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tuneoff as api
+from conftest import study_toml
+from test_engines import CPU, PACKED, PADDED, TOKENS, classifier
+from tuneoff.measure.latency import inference_latency, spread_by_length
+from tuneoff.spec import TrainingSpec
+from tuneoff.training.engines import make_engine
+
+
+def test_every_run_has_a_latency(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, ["full", "qlora"], seeds=1, epochs=1))
+    results = api.run_study(api.load_study(tmp_path / "study.toml"), tmp_path / "out")
+    assert results.failed == []
+    for run in results.runs:
+        latency = run["inference_latency_seconds"]
+        assert latency > 0
+        # Half of the 30 timed texts took at least that long, within the run's wall time and outside the others.
+        others = run["train_seconds"] + run["setup_seconds"] + run["eval_seconds"] + run["checkpoint_seconds"]
+        assert 15 * latency < run["wall_seconds"] - others
+
+
+def test_a_run_on_several_devices_has_none(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
+    study = study_toml(tiny_model, data_files, ["head_only"], seeds=1, epochs=1, parallel='"ddp"')
+    (tmp_path / "study.toml").write_text(study)
+    results = api.run_study(api.load_study(tmp_path / "study.toml", ["execution.devices_per_run=2"]), tmp_path / "out")
+    assert [(run["status"], run["inference_latency_seconds"]) for run in results.runs] == [("ok", None)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [("bert", {}), ("llama", {}), ("deberta-v2", {}), ("bert", {"compile": True}), ("bert", {"precision": "bf16"})],
+    ids=str,
+)
+def test_a_text_alone_goes_the_way_of_evaluation(kind: str, settings: dict[str, Any]) -> None:
+    loaded = classifier(kind, (PACKED | PADDED)[kind])
+    training = TrainingSpec.model_validate({"batch_size": 4, **settings})
+    precision = torch.bfloat16 if training.precision == "bf16" else torch.float32
+    engine = make_engine(loaded.model, loaded, training, CPU, precision)
+    list(engine.steps(TOKENS, [] if training.compile else [(np.arange(4), 1e-3)]))
+    alone = np.concatenate([engine.classify(TOKENS, np.array([row])) for row in range(len(TOKENS))])
+    tolerance = 0.02 if precision == torch.bfloat16 else 1e-5
+    np.testing.assert_allclose(alone, engine.logits(TOKENS), rtol=tolerance, atol=tolerance)
+    latency = inference_latency(engine, TOKENS)
+    assert latency is not None
+    assert latency > 0
+
+
+def test_texts_are_spread_over_all_lengths() -> None:
+    lengths = np.random.default_rng(0).permutation(np.arange(1, 1001))
+    chosen = lengths[spread_by_length(lengths, 30)]
+    assert (chosen[0], chosen[-1], len(set(chosen))) == (1, 1000, 30)
+    assert np.diff(chosen).min() >= 34
+    assert sorted(spread_by_length(np.array([5, 5, 5]), 30)) == [0, 1, 2]
+    assert list(spread_by_length(np.array([7]), 30)) == [0]

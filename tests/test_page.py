@@ -1,0 +1,319 @@
+"""The page in a real browser: drawn without a network, readable on a phone, sorted, copied, safe, accessible."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, ViewportSize, sync_playwright
+
+import tuneoff as api
+from conftest import reviews, study_toml
+from tuneoff.analysis.disagreements import find_disagreements
+from tuneoff.report.charts_new import CHARTS, draw_charts, save_charts
+from tuneoff.report.charts_new.style import arm_colours, styled
+from tuneoff.report.page import Refresher, sort_value, write_page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt-get install chromium)")
+
+SCRIPT = "<script>alert(1)</script>"
+CLASSES = {0: 'bad "quoted" & <b>', 1: "good & fine"}
+ARMS = ['method = "full"\nlearning_rate = 2e-3', 'method = "lora"\nlearning_rate = 2e-2', 'method = "head_only"']
+DESKTOP = ViewportSize(width=1280, height=900)
+PHONE = ViewportSize(width=390, height=844)
+
+
+@pytest.fixture(scope="module")
+def study_folder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study of three arms, two seeds and two training sizes, with HTML in texts and names of classes."""
+    folder = tmp_path_factory.mktemp("page")
+    for name, rows in (("train", reviews(280, seed=1)), ("test", reviews(60, seed=2, first_row=1000))):
+        rows["label"] = rows["label"].map(CLASSES)
+        rows.loc[:1, "text"] = [f"{SCRIPT} the {name} film was bad", f'a "good" {name} film & {SCRIPT}']
+        rows.to_csv(folder / f"{name}.csv", index=False)
+    text = study_toml(tiny_model, folder, ARMS, epochs=3).replace("[training]", "train_sizes = [60, 240]\n[training]")
+    (folder / "study.toml").write_text(text)
+    results = api.run_study(api.load_study(folder / "study.toml"), folder / "out")
+    assert results.failed == []
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def page_file(study_folder: Path) -> Path:
+    return write_page(api.load_results(study_folder))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def opened(context: BrowserContext, file: Path) -> tuple[Page, list[str], list[str]]:
+    """The page once its charts are drawn, what the console said, and what was requested or asked beside the page."""
+
+    def refuse(dialog: Dialog) -> None:
+        asked.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    page = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", refuse)
+    page.goto(file.as_uri())
+    page.wait_for_selector("html[data-charts=drawn]")
+    return page, said, [url for url in asked if url != file.as_uri()]
+
+
+@pytest.fixture
+def desktop(browser: Browser, page_file: Path) -> Iterator[Page]:
+    context = browser.new_context(viewport=DESKTOP, permissions=["clipboard-read", "clipboard-write"])
+    yield opened(context, page_file)[0]
+    context.close()
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_page_draws_all_charts_and_asks_for_nothing(
+    browser: Browser, page_file: Path, study_folder: Path, size: ViewportSize, scheme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(viewport=size, color_scheme=scheme)
+    page, said, asked = opened(context, page_file)
+    assert said == []
+    assert asked == []
+
+    drawn = page.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll(".chart")].map((chart) => {
+            const box = chart.querySelector("svg").getBoundingClientRect();
+            return [chart.id, [chart.querySelectorAll("svg .mark-symbol path, svg .mark-rect path").length, box.width]];
+        }))"""
+    )
+    expected = draw_charts(api.load_results(study_folder))
+    assert set(drawn) == {f"chart-{name}" for name in expected}
+    assert set(CHARTS) - set(expected) == {"tuning"}
+    for marks, width in drawn.values():
+        assert marks > 0
+        assert 200 < width <= size["width"]
+
+    assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
+    paper, ink, in_charts = page.evaluate(
+        """() => [
+            getComputedStyle(document.body).backgroundColor,
+            getComputedStyle(document.body).color,
+            getComputedStyle(document.querySelector(".chart svg .role-axis-label text")).fill,
+        ]"""
+    )
+    assert (brightness(paper) > 200) == (scheme == "light")
+    assert (brightness(ink) < 60) == (scheme == "light")
+    assert in_charts == ink
+
+    violations = Axe().run(page).response["violations"]
+    assert [found["id"] for found in violations if found["impact"] in ("serious", "critical")] == []
+    context.close()
+
+
+def brightness(colour: str) -> float:
+    """Of `rgb(r, g, b)`, from 0 to 255."""
+    return float(np.mean([int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]))
+
+
+@needs_chromium
+def test_every_section_comes_in_order_with_the_verdict_first(desktop: Page) -> None:
+    headings = desktop.locator("h1, h2").all_text_contents()
+    assert headings[0].endswith(".")
+    assert headings[1:] == [
+        "Results", "Accuracy against its cost", "Arm by arm", "Learning curves", "Memory and disk", "Pairs of arms",
+        "The data's audit", "Test examples on which arms disagree", "How to repeat it",
+    ]  # fmt: skip
+
+
+@needs_chromium
+def test_tables_are_sorted_by_mouse_and_keyboard(desktop: Page, study_folder: Path) -> None:
+    summary = json.loads((study_folder / "summary.json").read_text())
+    times = {arm["arm"]: arm["train_seconds"] for arm in summary["arms"]}
+    table = desktop.locator("#results-table")
+    heading = table.get_by_role("columnheader", name="train time")
+    names = table.locator("tbody th")
+
+    def order() -> list[str]:
+        return [name.removesuffix("recommended") for name in names.all_text_contents()]
+
+    before = order()
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    shown = [sort_value(text) for text in table.locator("tbody tr td:nth-child(5)").all_text_contents()]
+    known = [value for value in shown if value is not None]
+    assert known == sorted(known)
+    assert len(known) == len(times)
+    assert all(name.startswith("floor: ") for name in order()[len(times) :])  # what has no time comes last
+
+    heading.get_by_role("button").focus()
+    desktop.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert max(times, key=lambda arm: times[arm]) == order()[0]
+    assert all(name.startswith("floor: ") for name in order()[len(times) :])
+
+    by_name = table.get_by_role("columnheader", name="arm", exact=True)
+    by_name.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "none"
+    assert order() == sorted(before, key=str.casefold)
+
+
+@needs_chromium
+def test_the_table_is_copied_in_three_formats(desktop: Page) -> None:
+    table = desktop.locator("#results-table")
+    cells = [
+        [cell.removesuffix("recommended").strip() for cell in row.locator("th, td").all_text_contents()]
+        for row in table.locator("tbody tr").all()
+    ]
+    copied = {}
+    for name in ("CSV", "Markdown", "LaTeX"):
+        desktop.get_by_role("button", name=name).click()
+        desktop.get_by_role("status").get_by_text(f"Copied as {name}.").wait_for()
+        copied[name] = desktop.evaluate("navigator.clipboard.readText()")
+
+    headings, *rows = list(csv.reader(io.StringIO(copied["CSV"])))
+    assert headings[:3] == ["arm", "test accuracy", "95% interval"]
+    assert rows == cells
+    assert any("," in cell for row in rows for cell in row)  # so that quoting has been tried
+    lines = copied["Markdown"].splitlines()
+    assert lines[1].startswith("| --- | ---: |")
+    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]] == cells
+    assert copied["LaTeX"].startswith("\\begin{tabular}{lr")
+    assert f"full & {cells[0][1].replace('%', chr(92) + '%')} & " in copied["LaTeX"]
+    assert "head\\_only & " in copied["LaTeX"]
+
+
+@needs_chromium
+def test_texts_and_names_of_the_data_stay_text(desktop: Page) -> None:
+    examples = desktop.locator("section", has=desktop.locator("#audit")).locator("details li").all_text_contents()
+    assert any(SCRIPT in text for text in examples)
+    headings = desktop.get_by_role("columnheader").all_text_contents()
+    assert {f"F1: {name}" for name in CLASSES.values()} <= set(headings)
+    assert desktop.locator("script").count() == 3
+    assert desktop.locator("main b").count() == 0
+
+
+@needs_chromium
+def test_hovering_over_a_mark_shows_the_run(desktop: Page, study_folder: Path) -> None:
+    chart = desktop.locator("#chart-accuracy_by_parameters")
+    chart.scroll_into_view_if_needed()
+    mark = chart.locator("svg g.mark-symbol.role-mark").last.locator("path").last
+    mark.hover()
+    tooltip = desktop.locator("#vg-tooltip-element")
+    tooltip.wait_for()
+    arm = next(run for run in api.load_results(study_folder).runs if run["run_id"] in tooltip.inner_text())
+    assert arm["part"] == "train-240"
+    assert f"{100 * arm['test_accuracy']:.1f}%" in tooltip.inner_text()
+
+
+@needs_chromium
+@pytest.mark.parametrize("done", [0, 1, 3])
+def test_the_page_is_whole_while_the_study_goes_on(
+    browser: Browser, study_folder: Path, tmp_path: Path, done: int
+) -> None:
+    folder = tmp_path / "going-on"
+    shutil.copytree(study_folder, folder)
+    planned = json.loads((folder / "plan.json").read_text())
+    for run in planned[done:]:
+        shutil.rmtree(folder / "runs" / run["id"])
+    (folder / "report.html").unlink()
+    Refresher(folder).refresh()
+    context = browser.new_context(viewport=PHONE)
+    page, said, asked = opened(context, folder / "report.html")
+    assert said == asked == []
+    assert f"{len(planned) - done} of {len(planned)} runs are not done yet" in page.locator("header").inner_text()
+    assert (page.locator(".chart svg").count() > 0) == (done > 0)
+    context.close()
+
+
+def test_the_page_is_one_file_of_moderate_size(page_file: Path, study_folder: Path) -> None:
+    html = page_file.read_text()
+    assert len(html.encode()) < 2_000_000
+    assert page_file == study_folder / "report.html"
+    environment = json.loads((study_folder / "environment.json").read_text())
+    for text in (f"tuneoff run {study_folder / 'study.toml'}", *environment["versions"].values()):
+        assert text in html
+
+
+def test_charts_are_valid_and_become_svg_and_png(study_folder: Path, tmp_path: Path) -> None:
+    results = api.load_results(study_folder)
+    for chart in draw_charts(results).values():
+        styled(chart, "container").to_dict(validate=True)
+    written = save_charts(results, tmp_path)
+    assert set(written) == set(CHARTS) - {"tuning"}
+    colours = arm_colours(results.summary)
+    assert len(set(colours.values())) == len(ARMS)
+    for name, path in written.items():
+        svg = path.read_text()
+        ET.fromstring(svg)
+        assert CHARTS[name].title in svg
+        if name != "differences":
+            for arm, colour in colours.items():
+                assert colour in svg, (name, arm)
+        assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_tuned_study_shows_its_trials(study_folder: Path) -> None:
+    summary = api.load_results(study_folder).summary
+    trials = [{"learning_rate": rate, "validation_accuracy": score} for rate, score in ((1e-4, 0.6), (1e-3, None))]
+    tuning = {"arms": [{"arm": "lora", "part": "", "chosen": 1e-4, "trials": trials}]}
+    chart = CHARTS["tuning"].draw({**summary, "tuning": tuning}, [])
+    assert chart is not None
+    spec = styled(chart, "container").to_dict()
+    (rows,) = spec["datasets"].values() if "datasets" in spec else [spec["data"]["values"]]
+    assert [(row["rate"], row["accuracy"], row["chosen"]) for row in rows] == [(1e-4, 60.0, True)]
+
+
+def test_disagreements_are_those_with_the_most_spread_between_arms(study_folder: Path) -> None:
+    results = api.load_results(study_folder)
+    right = pd.DataFrame({arm.name: results.correct(arm.name).mean(axis=0) for arm in results.spec.arms})
+    found = find_disagreements(results)
+    assert 0 < len(found) <= 10
+    spread = right.var(axis=1)
+    assert spread[[entry["example"] for entry in found]].tolist() == spread.nlargest(len(found)).tolist()
+    test = pd.read_parquet(study_folder / "data" / "test.parquet")
+    names = results.prepared.label_names
+    for entry in found:
+        row = test.loc[entry["example"]]
+        assert entry["text"] == row["text"][:300]
+        assert entry["label"] == names[row["label"]]
+        for arm, answer in entry["arms"].items():
+            assert answer["right"] == right.loc[entry["example"], arm]
+            assert (answer["answer"] == entry["label"]) or answer["right"] <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12.3 s", 12.3),
+        ("2 min 05 s", 125.0),
+        ("8.1 ms", 0.0081),
+        ("1,676 MB", 1.676e9),
+        ("22,713,986", 22_713_986.0),
+        ("76.7 to 88.5", 76.7),
+        ("82.9% (means nothing)", 82.9),
+        ("61.0 s (shared)", 61.0),
+        ("oom", None),
+        ("", None),
+    ],
+)
+def test_cells_are_sorted_by_what_they_mean(text: str, value: float | None) -> None:
+    assert sort_value(text) == pytest.approx(value)

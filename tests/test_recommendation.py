@@ -1,0 +1,276 @@
+"""The recommendation, the Pareto front and the headlines: on made-up studies of known truth, and on a real tiny one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+import tuneoff as api
+from conftest import Command, study_toml
+from simulated import Setting, studies
+from tuneoff.analysis.comparisons import compare_pairs, pair_arms
+from tuneoff.analysis.pareto import pareto_fronts
+from tuneoff.analysis.recommendation import recommend
+from tuneoff.analysis.statistics import mean_interval, paired_difference
+
+NO_LIMITS: dict[str, float | None] = {"max_memory": None, "max_train_time": None, "min_accuracy": None}
+
+
+def _arms(correct: Sequence[NDArray[Any]], names: str, **costs: Sequence[Any]) -> list[dict[str, Any]]:
+    """Entries as in the summary; an arm's costs rise with its place unless given."""
+    arms = []
+    for place, (name, rows) in enumerate(zip(names, correct, strict=True)):
+        seconds = costs.get("seconds", [[10.0 + place] * len(rows) for rows in correct])[place]
+        arms.append(
+            {
+                "arm": name,
+                "runs": len(rows),
+                "seeds": list(range(len(rows))),
+                "test_accuracy": asdict(mean_interval(rows)),
+                "peak_train_memory_bytes": costs.get("memory", range(1, 9))[place] * 10**9,
+                "trainable_parameters": 1000 * (place + 1),
+                "checkpoint_bytes": 1000 * (place + 1),
+                "train_seconds": float(np.mean(seconds)),
+                "train_seconds_by_run": seconds,
+                "inference_latency_seconds": costs.get("latency", [None] * 9)[place],
+                "inference_latency_seconds_by_run": [],
+                "times_shared": costs.get("shared", [False] * 9)[place],
+            }
+        )
+    return arms
+
+
+def _study(seeds: int, wrong: Sequence[int], examples: int = 2000) -> list[NDArray[np.float64]]:
+    """Arms that are right everywhere, but for so many examples of their own, the same with every seed."""
+    found = []
+    for place, count in enumerate(wrong):
+        rows = np.ones((seeds, examples))
+        rows[:, 100 * place : 100 * place + count] = 0
+        found.append(rows)
+    return found
+
+
+def _ask(correct: Sequence[NDArray[Any]], prefer: str = "memory", margin: float = 0.01, **given: Any) -> dict[str, Any]:
+    limits = {name: given.pop(name, None) for name in NO_LIMITS}
+    names = "abcdefgh"[: len(correct)]
+    return recommend(_arms(correct, names, **given), dict(zip(names, correct, strict=True)), margin, prefer, limits)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        # Three cheap arms lose exactly the margin; any of them is a wrong choice. A dear one is the best.
+        Setting(3, 2000, (0.89, 0.89, 0.89, 0.9), arm_spread=0.1, seed_spread=0.01, noise=0.2),
+        Setting(5, 1500, (0.94, 0.94, 0.95, 0.95), arm_spread=0.2, seed_spread=0.02, noise=0.3),
+    ],
+)
+def test_a_recommended_arm_seldom_loses_the_margin_against_the_true_best(setting: Setting) -> None:
+    count = 1000
+    best = max(setting.accuracies)
+    wrong = claims = 0
+    for correct in studies(setting, count, generator_seed=7):
+        chosen = _ask(correct)["arm"]
+        claims += chosen is not None
+        wrong += chosen is not None and setting.accuracies["abcd".index(chosen)] <= best - 0.01 + 1e-9
+    assert 100 * wrong / count <= 5.5
+    assert claims > count / 20  # it does recommend
+
+
+def test_the_cheapest_of_those_that_are_close_is_recommended() -> None:
+    correct = _study(3, [40, 2, 1, 0])
+    answer = _ask(correct)
+    assert (answer["arm"], answer["best"], answer["shown"]) == ("b", "d", ["b", "c", "d"])
+    assert answer["ties_with_best"] == ["c", "b"]
+    assert "least memory" in answer["reason"]
+    assert "1 point " in answer["reason"]
+    assert _ask(correct, memory=[1, 4, 3, 2])["arm"] == "d"
+    assert _ask(correct, "time", seconds=[[9], [8, 8, 8], [7, 7, 7], [6, 6, 6]])["arm"] == "d"
+    assert _ask(correct, "latency", latency=[1.0, 3.0, 2.0, None])["arm"] == "c"
+    assert _ask(correct, margin=0.05)["arm"] == "a"
+
+
+def test_limits_leave_arms_out_and_the_claim_is_about_the_others() -> None:
+    correct = _study(3, [40, 2, 1, 0])
+    answer = _ask(correct, max_memory=1e9)
+    assert answer["arm"] == "a"
+    assert "only arm within the limits" in answer["reason"]
+    assert {entry["arm"] for entry in answer["excluded"]} == {"b", "c", "d"}
+    assert _ask(correct, max_memory=1e8)["arm"] is None
+    some = _ask(correct, max_train_time=12)
+    assert some["arm"] == "b"
+    assert "within the limits" in some["reason"]
+    assert "d" in {entry["arm"] for entry in some["excluded"]}
+    high = _ask(correct, min_accuracy=0.9995, memory=[1, 2, 3, 4])
+    assert high["arm"] == "c"
+    assert "interval begins below" in high["reason"]
+    assert _ask(_study(3, [40, 20]), min_accuracy=0.999)["reason"] == "No arm reaches an accuracy of 99.9%."
+
+
+def test_nothing_is_claimed_where_nothing_is_known() -> None:
+    one_seed = _ask(_study(1, [40, 2, 0]))
+    assert one_seed["arm"] is None
+    assert "One seed never ranks" in one_seed["reason"]
+    assert "nothing to compare" in _ask(_study(3, [2]))["reason"]
+    some = _study(3, [40, 2, 0])
+    some[0] = some[0][:1]
+    mixed = _ask(some)
+    assert mixed["arm"] == "b"
+    assert "with several seeds" in mixed["reason"]
+    assert {"arm": "a", "why": "it has one seed, which never ranks methods"} in mixed["excluded"]
+    shared = _ask(_study(3, [2, 1, 0]), "time", shared=[True, False, False])
+    assert shared["arm"] is None
+    assert "cannot be compared" in shared["reason"]
+
+
+def test_no_clear_winner_says_what_it_would_take() -> None:
+    noisy = Setting(3, 4000, (0.9, 0.9), arm_spread=0.1, seed_spread=0.1)
+    answer = _ask(next(studies(noisy, 1, generator_seed=8)))
+    assert answer["arm"] is None
+    assert answer["more_seeds"] > 0
+    assert "No clear winner: no arm is shown to lose less than 1 point" in answer["reason"]
+    assert f"about {answer['more_seeds']} more seed" in answer["reason"]
+    small = _ask(_study(4, [1, 1], examples=200))
+    assert (small["arm"], small["more_seeds"]) == (None, None)
+    assert small["test_examples"] > 298
+    assert "test examples would be needed" in small["reason"]
+
+
+def _fronts(correct: Sequence[NDArray[np.float64]], **costs: Any) -> dict[str, list[str]]:
+    names = "abcdefgh"[: len(correct)]
+    arms = _arms(correct, names, **costs)
+    pairs = pair_arms(arms, dict(zip(names, correct, strict=True)))
+    return pareto_fronts(arms, compare_pairs(pairs, margin=0.01))
+
+
+def test_an_arm_is_off_the_front_only_where_it_is_shown_to_be_beaten() -> None:
+    tied_and_dear = _fronts(_study(3, [0, 1, 60]))
+    assert tied_and_dear["peak_train_memory_bytes"] == ["a", "b"]
+    assert "inference_latency_seconds" not in tied_and_dear
+    assert _fronts(_study(1, [0, 1, 60]))["trainable_parameters"] == ["a", "b", "c"]
+    assert _fronts(_study(3, [0, 60]), memory=[2, 2])["peak_train_memory_bytes"] == ["a"]
+    overlapping = {"seconds": [[9.0, 10, 11], [10.5, 12, 13]]}
+    assert _fronts(_study(3, [0, 60]), **overlapping)["train_seconds"] == ["a", "b"]
+    apart = {"seconds": [[9.0, 10, 10.5], [10.5, 12, 13]]}
+    assert _fronts(_study(3, [0, 60]), **apart)["train_seconds"] == ["a"]
+    assert "train_seconds" not in _fronts(_study(3, [0, 60]), shared=[True, False])
+
+
+def test_pairs_are_compared_on_the_seeds_that_both_have() -> None:
+    a, b = next(studies(Setting(4, 300, (0.9, 0.8)), 1, generator_seed=9))
+    arms = _arms([a[:3], b[1:]], "ab")
+    arms[1]["seeds"] = [1, 2, 3]
+    (found,) = compare_pairs(pair_arms(arms, {"a": a[:3], "b": b[1:]}), margin=0.02)  # type: ignore[dict-item]
+    expected = paired_difference(a[1:3], b[1:3])
+    assert (found["seeds"], found["test_examples"]) == (2, 300)
+    assert found["difference"] == asdict(expected.difference)
+    assert found["p_sign_flip"] == expected.sign_flip_p_value
+    assert found["lowest_p_sign_flip"] == 0.5
+    assert found["non_inferiority"]["margin"] == 0.02
+
+
+@pytest.fixture(scope="module")
+def study_folder(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study of three arms, three seeds; one arm learns nothing."""
+    folder = tmp_path_factory.mktemp("study")
+    lazy = 'method = "head_only"\nname = "lazy"\nlearning_rate = 1e-9'
+    (folder / "study.toml").write_text(study_toml(tiny_model, data_files, ["full", "lora", lazy], seeds=3))
+    assert api.run_study(api.load_study(folder / "study.toml"), folder / "out").failed == []
+    return folder / "out"
+
+
+def test_every_number_of_the_summary_comes_from_the_stored_predictions(study_folder: Path) -> None:
+    summary = json.loads((study_folder / "summary.json").read_text())
+    results = api.load_results(study_folder)
+    for arm in summary["arms"]:
+        correct = results.correct(arm["arm"])
+        assert arm["test_accuracy"] == asdict(mean_interval(correct))
+        assert arm["test_accuracy"]["covers_seeds"]
+        assert set(arm["per_class_f1"]) == set(summary["data"]["label_names"])
+        assert np.mean(list(arm["per_class_f1"].values())) == pytest.approx(arm["test_macro_f1"])
+        assert 0 <= arm["expected_calibration_error"] <= 1
+        assert 0 <= arm["brier_score"] <= 2
+    full, lazy = results.correct("full"), results.correct("lazy")
+    against = next(pair for pair in summary["comparisons"] if {pair["a"], pair["b"]} == {"full", "lazy"})
+    sign = 1 if against["a"] == "full" else -1
+    assert sign * against["difference"]["mean"] == pytest.approx((full - lazy).mean())
+    assert against["p_value"] == pytest.approx(paired_difference(full, lazy).p_value)
+    assert against["p_holm"] >= against["p_value"]
+    labels = pd.read_parquet(study_folder / "data" / "test.parquet")["label"].to_numpy()
+    for line in summary["headlines"]:
+        floor = (np.array(results.prepared.floors[line["floor"]]["predictions"]) == labels).mean()
+        best = max(arm["test_accuracy"]["mean"] for arm in summary["arms"])
+        assert line["difference"]["mean"] == pytest.approx(best - floor)
+        assert (line["verdict"] == "not beaten") == (best <= floor)
+    assert any("60 test examples" in note for note in summary["notes"])
+    assert any("Three seeds cannot go below p = 0.25" in note for note in summary["notes"])
+
+
+def test_the_reports_show_what_the_summary_says(study_folder: Path) -> None:
+    summary = json.loads((study_folder / "summary.json").read_text())
+    page, text = ((study_folder / name).read_text() for name in ("report.html", "report.md"))
+    for shown in (page, text):
+        for sentence in [*summary["notes"], *(line["sentence"] for line in summary["headlines"])]:
+            assert sentence.replace("+", "&#43;") in shown or sentence in shown
+        assert summary["recommendation"]["reason"] in shown
+        assert "What this study cannot show" in shown
+    for pair in summary["comparisons"]:
+        assert f"| {pair['a']} | {pair['b']} | {100 * pair['difference']['mean']:+.1f} |" in text
+
+
+def test_recommend_from_stored_results_alone(study_folder: Path, tuneoff: Command) -> None:
+    stored = json.loads((study_folder / "summary.json").read_text())["recommendation"]
+    assert json.loads(tuneoff("recommend", study_folder, "--json").stdout) == stored
+    before = {path: path.stat().st_mtime_ns for path in study_folder.rglob("*") if path.is_file()}
+    options = ("--prefer", "time", "--max-memory", "4GB", "--max-train-time", "10m", "--min-accuracy", "0.4")
+    answer = json.loads(tuneoff("recommend", study_folder, *options, "--margin", "0.4", "--json").stdout)
+    assert (answer["prefer"], answer["margin"]) == ("time", 0.4)
+    assert answer["limits"] == {"max_memory": 4 * 10**9, "max_train_time": 600.0, "min_accuracy": 0.4}
+    shown = tuneoff("recommend", study_folder, "--max-memory", "1MB")
+    assert shown.returncode == 0, shown.stderr
+    assert "No arm is within the limits." in shown.stdout
+    assert "full is left out: training takes" in shown.stdout
+    assert {path: path.stat().st_mtime_ns for path in study_folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--prefer", "beauty"),
+        ("--max-memory", "4"),
+        ("--max-train-time", "soon"),
+        ("--min-accuracy", "2"),
+        ("--margin", "0"),
+        ("--margin", "much"),
+    ],
+)
+def test_an_option_that_is_wrong_is_named_in_one_line(
+    option: str, value: str, study_folder: Path, tuneoff: Command
+) -> None:
+    answer = tuneoff("recommend", study_folder, option, value)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"tuneoff: {option} {value}: ")
+    assert answer.stderr.count("\n") == 1
+
+
+def test_analysis_settings_do_not_name_a_run(study_folder: Path, tuneoff: Command, tmp_path: Path) -> None:
+    settings = ("analysis.margin=0.3", 'analysis.prefer="checkpoint"', 'analysis.max_memory="8GB"')
+    sets = [word for setting in settings for word in ("--set", setting)]
+    shutil.copytree(study_folder, tmp_path / "copy")
+    answer = tuneoff("run", tmp_path / "copy" / "study.toml", "--out", tmp_path / "copy", *sets)
+    assert answer.returncode == 0, answer.stderr
+    assert "nothing to train" in answer.stdout
+    recommendation = json.loads((tmp_path / "copy" / "summary.json").read_text())["recommendation"]
+    assert (recommendation["margin"], recommendation["prefer"]) == (0.3, "checkpoint")
+    assert recommendation["limits"]["max_memory"] == 8 * 10**9
+    wrong = tuneoff("run", tmp_path / "copy" / "study.toml", "--set", "analysis.margn=0.3")
+    assert wrong.returncode == 2
+    assert "did you mean 'margin'?" in wrong.stderr

@@ -1,0 +1,397 @@
+"""Trackers: what W&B, TensorBoard and MLflow hold of a real study, read back from disk, once and without texts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tuneoff as api
+from conftest import NEGATIVE, POSITIVE, Command, study_toml
+from tuneoff.errors import UserError
+from tuneoff.study.plan import Run
+from tuneoff.study.run import Silent
+from tuneoff.tracking import TRACKERS, Trackers
+
+CURVES = ("train_loss", "validation_loss", "validation_accuracy")
+EVERY = tuple(f"tracking.{name}=true" for name in TRACKERS)
+
+
+class Notes(Silent):
+    """Keeps how much of a plan was done already, and results as the driver has them."""
+
+    def __init__(self) -> None:
+        self.plan: tuple[int, int] = (0, 0)
+        self.results: list[dict[str, Any]] = []
+
+    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
+        self.plan = (runs, done)
+
+    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+        self.results.append(result)
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[dict[str, Any]]]:
+    """A study of two arms with one seed, tuned and carried out without trackers: its folder, and what a driver saw."""
+    folder = tmp_path_factory.mktemp("tracked")
+    toml = study_toml(tiny_model, data_files, ["full", "lora"], seeds=1)
+    (folder / "study.toml").write_text(toml + "\n[tuning]\ntrials = 2\n")
+    notes = Notes()
+    assert api.run_study(api.load_study(folder / "study.toml"), folder / "out", notes).failed == []
+    return folder / "out", notes.results
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A person who has no W&B account, no MLflow server and no network."""
+    import wandb
+
+    for name in ("WANDB_API_KEY", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_RUN_GROUP", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    yield
+    wandb.teardown()  # W&B reads its environment once
+
+
+@pytest.fixture
+def study(finished: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> Path:
+    """A copy of the finished study's folder."""
+    shutil.copytree(finished[0], tmp_path / "out", symlinks=True)
+    return tmp_path / "out"
+
+
+@pytest.fixture(scope="module")
+def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's own file without an experiment, which takes it seconds to make."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def study_with_store(study: Path, mlflow_store: Path) -> Path:
+    """The copy, with MLflow's empty store in it."""
+    (study / "mlflow").mkdir()
+    shutil.copy(mlflow_store, study / "mlflow")
+    return study
+
+
+def spec_of(study: Path, *overrides: str) -> api.StudySpec:
+    return api.load_study(study / "study.toml", overrides)
+
+
+def track(study: Path, *overrides: str) -> list[str]:
+    """Tracks what a study's folder holds, as the end of `tuneoff run` does; returns what was said."""
+    said: list[str] = []
+    Trackers(spec_of(study, *overrides), study, said.append).study_ended(api.load_results(study))
+    return said
+
+
+def names_of(study: Path) -> set[str]:
+    """What every tracker has an entry for."""
+    results = api.load_results(study)
+    return {run["run_id"] for run in [*results.trials, *results.runs]} | {"study"}
+
+
+def curve_of(result: dict[str, Any]) -> dict[str, list[tuple[int, float]]]:
+    return {f"curve/{name}": [(entry["step"], entry[name]) for entry in result["curve"]] for name in CURVES}
+
+
+def wandb_runs(study: Path) -> dict[str, dict[str, Any]]:
+    """W&B's offline runs by name: `id`, `group`, `project`, `config`, `summary`, `history`, `kinds` of its records."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    runs = {}
+    for path in study.glob("wandb/offline-run-*/*.wandb"):
+        run: dict[str, Any] = {"config": {}, "summary": {}, "history": [], "kinds": set()}
+        for content in wandb_records(path):
+            record = Record()
+            record.ParseFromString(content)
+            kind = record.WhichOneof("record_type")
+            run["kinds"].add(kind)
+            if kind == "run":
+                fields = ("run_id", "display_name", "run_group", "project", "job_type")
+                run |= {field: getattr(record.run, field) for field in fields}
+                run["config"] |= items(record.run.config.update)
+            elif kind == "summary":
+                run["summary"] |= items(record.summary.update)
+            elif kind == "history":
+                run["history"].append(items(record.history.item))
+        assert run["display_name"] not in runs
+        runs[run["display_name"]] = run
+    return runs
+
+
+def items(entries: Any) -> dict[str, Any]:
+    return {entry.key or ".".join(entry.nested_key): json.loads(entry.value_json) for entry in entries}
+
+
+def wandb_records(path: Path) -> Iterator[bytes]:
+    """The records of a W&B file: LevelDB's log format in blocks of 32 KiB, after seven bytes of W&B's own."""
+    content, at, parts = path.read_bytes(), 7, b""
+    while at < len(content):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        _, length, kind = struct.unpack_from("<IHB", content, at)
+        parts += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield parts
+            parts = b""
+
+
+def tensorboard_numbers(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    events = EventAccumulator(str(folder)).Reload()
+    tensors = {tag: events.Tensors(tag) for tag in events.Tags()["tensors"]}
+    return {
+        tag: [(event.step, make_ndarray(event.tensor_proto).item()) for event in found]
+        for tag, found in tensors.items()
+        if tag.startswith(("curve/", "summary/"))
+    }
+
+
+def mlflow_runs(study: Path, uri: str | None = None) -> tuple[Any, dict[str, Any]]:
+    """MLflow's client and its runs that are not deleted, by name."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri or f"sqlite:///{study / 'mlflow' / 'mlflow.db'}")
+    found = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    runs = {run.info.run_name: run for run in found}
+    assert len(runs) == len(found)
+    return client, runs
+
+
+def test_wandb_holds_curves_summary_table_and_charts_and_nothing_else(study: Path) -> None:
+    said = track(study, "tracking.wandb=true", "tracking.wandb_project=mine")
+    results = api.load_results(study)
+    runs = wandb_runs(study)
+    assert runs.keys() == names_of(study)
+    for result in results.runs:
+        run = runs[result["run_id"]]
+        assert (run["run_group"], run["project"], run["job_type"]) == ("tiny", "mine", "run")
+        for tag, points in curve_of(result).items():
+            assert [(entry["_step"], entry[tag]) for entry in run["history"]] == points
+        for name in ("test_accuracy", "train_seconds", "status", "device"):
+            assert run["summary"][name] == result[name]
+        assert run["summary"]["peak_memory_bytes.train"] == result["peak_memory_bytes"]["train"]
+        for name in ("arm", "method", "seed", "learning_rate"):
+            assert run["config"][name] == result[name]
+        assert run["config"]["training.batch_size"] == 8
+        assert run["config"]["data.sizes.test"] == 60
+        assert not run["kinds"] & {"stats", "output", "output_raw"}
+    for trial in results.trials:
+        run = runs[trial["run_id"]]
+        assert (run["job_type"], run["config"]["learning_rate"]) == ("trial", trial["learning_rate"])
+        assert "test_accuracy" not in run["summary"]
+    assert runs[results.of_arm("lora")[0]["run_id"]]["config"]["options.r"] == 8
+    shown = {key.split(".")[0] for key in runs["study"]["history"][0]}
+    assert shown >= {"arms", "charts/accuracy", "charts/peak_memory"}
+    for arm in results.summary["arms"]:
+        name = f"arms.{arm['arm']}.test_accuracy"
+        assert runs["study"]["summary"][name] == arm["test_accuracy"]["mean"]
+    table = json.loads(next(study.glob("wandb/*/files/media/table/*.json")).read_text())
+    assert [row[0] for row in table["data"]] == ["full", "lora"]
+    assert not list(study.glob("wandb/*/files/*.txt")) + list(study.glob("wandb/*/files/*.json"))
+    assert said == [f"wandb: wandb sync {study}/wandb/offline-run-*"]
+
+
+def test_tensorboard_holds_curves_summary_table_and_charts(study: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    track(study, "tracking.tensorboard=true")
+    results = api.load_results(study)
+    assert {path.name for path in (study / "tensorboard").iterdir()} == names_of(study)
+    for result in results.runs:
+        numbers = tensorboard_numbers(study / "tensorboard" / result["run_id"])
+        for tag, points in curve_of(result).items():
+            np.testing.assert_allclose(numbers[tag], points, rtol=1e-6)
+        accuracy = [(result["steps"], result["test_accuracy"])]
+        np.testing.assert_allclose(numbers["summary/test_accuracy"], accuracy, rtol=1e-6)
+    events = EventAccumulator(str(study / "tensorboard" / "study")).Reload()
+    assert {"charts/accuracy", "charts/training_time"} <= set(events.Tags()["images"])
+    assert b"| full | full | 1 |" in events.Tensors("arms")[0].tensor_proto.string_val[0]
+    drawing = events.Images("charts/accuracy")[0].encoded_image_string
+    assert drawing == (study / "charts" / "accuracy.png").read_bytes()
+
+
+def test_mlflow_holds_curves_summary_table_and_charts(study: Path) -> None:
+    track(study, "tracking.mlflow=true")
+    results = api.load_results(study)
+    client, runs = mlflow_runs(study)
+    assert runs.keys() == names_of(study)
+    for result in results.runs:
+        run = runs[result["run_id"]]
+        assert run.info.status == "FINISHED"
+        for tag, points in curve_of(result).items():
+            assert [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, tag)] == points
+        assert run.data.metrics["test_accuracy"] == result["test_accuracy"]
+        assert run.data.metrics["parameters.trainable"] == result["parameters"]["trainable"]
+        assert run.data.params["learning_rate"] == str(result["learning_rate"])
+        assert run.data.tags["status"] == "ok"
+    kept = {path.name for path in study.glob("mlflow/artifacts/*/artifacts/**/*.*")}
+    assert {"arms.csv", "accuracy.png", "peak_memory.png"} <= kept
+
+
+def test_going_on_tracks_each_run_once(study_with_store: Path, finished: tuple[Path, list[dict[str, Any]]]) -> None:
+    """Run by run as they end, again, after a crash before it was remembered, and when a run was tried again."""
+    study = study_with_store
+    first, second = [result for result in finished[1] if not result["trial"]]
+    trackers = Trackers(spec_of(study, *EVERY), study, print)
+    failed = {**second, "status": "failed", "error": "ValueError: superb"}
+    del failed["curve"]
+    trackers.run_ended({**first, "status": "interrupted"})
+    assert not (study / "tracked.json").exists()
+    trackers.run_ended(first)
+    trackers.run_ended(failed)
+    name = failed["run_id"]
+    tracked_once = {path: path.stat().st_mtime_ns for path in study.glob(f"tensorboard/{first['run_id']}/*")}
+    assert wandb_runs(study)[name]["summary"]["status"] == "failed"
+    assert mlflow_runs(study)[1][name].info.status == "FAILED"
+    before = wandb_runs(study)
+    identities = {name: run["run_id"] for name, run in before.items()}
+
+    track(study, *EVERY)  # the failed run has succeeded in the meantime
+    assert tracked_once == {path: path.stat().st_mtime_ns for path in study.glob(f"tensorboard/{first['run_id']}/*")}
+    assert wandb_runs(study)[name]["summary"]["status"] == "ok"
+    assert mlflow_runs(study)[1][name].info.status == "FINISHED"
+    remembered = json.loads((study / "tracked.json").read_text())
+    files = {path: path.stat().st_mtime_ns for path in study.rglob("*") if path.is_file()}
+
+    track(study, *EVERY)
+    assert files == {path: path.stat().st_mtime_ns for path in study.rglob("*") if path.is_file()}
+
+    for tracker in TRACKERS:
+        del remembered[tracker][name]
+    (study / "tracked.json").write_text(json.dumps(remembered))
+    track(study, *EVERY)
+    after = wandb_runs(study)
+    assert after.keys() == mlflow_runs(study)[1].keys() == names_of(study)
+    assert {name: after[name]["run_id"] for name in before} == identities
+    assert len(list(study.glob("tensorboard/*/events*"))) == len(names_of(study))
+
+    everything = b"".join(
+        path.read_bytes() for place in TRACKERS for path in (study / place).rglob("*") if path.is_file()
+    )
+    assert not [word for word in (*POSITIVE[2:], *NEGATIVE[1:2]) if word.encode() in everything]
+
+
+def test_the_same_study_in_another_folder_is_another_in_a_shared_store(
+    study: Path, mlflow_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{shutil.copy(mlflow_store, tmp_path / 'shared.db')}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(study, tmp_path / "second", symlinks=True)
+    for folder in (study, tmp_path / "second"):
+        assert track(folder, "tracking.mlflow=true") == ["mlflow: experiment tiny at MLFLOW_TRACKING_URI"]
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    assert len(client.search_runs([client.get_experiment_by_name("tiny").experiment_id])) == 2 * len(names_of(study))
+    assert not (study / "mlflow").exists()
+
+
+def test_a_tracker_that_fails_is_left_alone_and_the_others_go_on(
+    study_with_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = study_with_store
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    (study / "tensorboard").write_text("in the way")
+    said = track(study, *EVERY)
+    first = api.load_results(study).trials[0]["run_id"]
+    assert len(said) == 3
+    assert said[0].startswith(f"tensorboard: {first} was not tracked: ")
+    assert said[1].startswith(f"mlflow: {first} was not tracked: ")
+    assert all("results are not affected" in line and "\n" not in line and len(line) < 500 for line in said[:2])
+    assert wandb_runs(study).keys() == names_of(study)
+    (study / "tensorboard").unlink()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    track(study, *EVERY)
+    assert {path.name for path in (study / "tensorboard").iterdir()} == names_of(study)
+    assert mlflow_runs(study)[1].keys() == names_of(study)
+
+
+def test_wandb_never_asks_for_a_key(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_MODE")
+    with pytest.raises(UserError, match=r"needs an API key.*WANDB_MODE=offline"):
+        track(study, "tracking.wandb=true")
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    with pytest.raises(UserError, match=r"^tracking\.wandb: WANDB_API_KEY invalid"):
+        track(study, "tracking.wandb=true")
+    assert not (study / "tracked.json").exists()
+
+
+def test_wandb_may_be_turned_off_from_outside(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert track(study, "tracking.wandb=true") == []
+    assert not (study / "tracked.json").exists()
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_a_missing_package_is_named_before_anything_is_done(
+    study: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)  # as Python marks what cannot be imported
+    with pytest.raises(UserError, match=rf"^tracking\.{name} needs .*tuneoff\[{name}\]'$"):
+        track(study, f"tracking.{name}=true")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"wandb": {}}', '{"token": "a", "wandb": []}'])
+def test_a_damaged_memory_is_refused(study: Path, content: str) -> None:
+    (study / "tracked.json").write_text(content)
+    with pytest.raises(UserError, match=r"tracked\.json is damaged; remove it"):
+        track(study, "tracking.wandb=true")
+
+
+def test_tracking_is_off_by_default_and_names_no_run(study: Path) -> None:
+    assert track(study) == []
+    assert not (study / "tracked.json").exists()
+    notes = Notes()
+    api.run_study(spec_of(study, "tracking.tensorboard=true"), study, notes)
+    assert notes.plan == (2, 2)
+    with pytest.raises(UserError, match="neptune"):
+        spec_of(study, "tracking.neptune=true")
+
+
+def test_a_study_that_cannot_reach_its_tracker_is_refused_before_anything_is_written(
+    tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
+) -> None:
+    (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, ["full"], seeds=1))
+    answer = tuneoff("run", "study.toml", "--set", "tracking.wandb=true", WANDB_MODE="online")
+    assert answer.returncode == 2, answer.stdout
+    assert "WANDB_API_KEY" in answer.stderr
+    assert answer.stderr.count("\n") == 1
+    assert not (tmp_path / "studies-out").exists()
+
+
+def test_a_study_tells_its_trackers_as_it_goes(
+    tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
+) -> None:
+    (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, ["full", "lora"], seeds=1))
+    for _ in range(2):
+        answer = tuneoff("run", "study.toml", "--set", "tracking.tensorboard=true")
+        assert answer.returncode == 0, answer.stderr
+    out = tmp_path / "studies-out" / "tiny"
+    told = json.loads((out / "tracked.json").read_text())
+    runs = sorted(path.name for path in (out / "runs").iterdir())
+    assert sorted(path.name for path in (out / "tensorboard").iterdir() if path.name in runs) == runs
+    assert "tensorboard" in json.dumps(told)
