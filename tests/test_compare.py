@@ -46,7 +46,7 @@ def make(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFa
         else:
             prepared = prepare_study(spec, out, lambda _: None)
             prepared.save()
-            Store(out).write_study(spec, plan_runs(spec, prepared), environment())
+            Store(out).write_study(spec, plan_runs(spec, prepared, lambda _: spec.arms), environment())
         return out
 
     return call
