@@ -36,9 +36,9 @@ study = tuneoff.load_study(
     [
         "name=notebook",
         "seeds=2",
-        "data.train_size=320",
+        "data.train_size=240",
         "data.validation_size=40",
-        "data.test_size=100",
+        "data.test_size=80",
         "data.max_length=48",
         "training.device=cpu",
         """arms=[
@@ -60,7 +60,7 @@ with Progress() as progress:
 results
 
 # %% [markdown]
-# With two seeds and 100 test examples the intervals are wide. That is what so small a study can say.
+# With two seeds and 80 test examples the intervals are wide. That is what so small a study can say.
 
 # %%
 results.plot.accuracy()

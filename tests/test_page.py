@@ -20,8 +20,8 @@ from playwright.sync_api import Browser, BrowserContext, Dialog, Page, ViewportS
 import tuneoff as api
 from conftest import reviews, study_toml
 from tuneoff.analysis.disagreements import find_disagreements
-from tuneoff.report.charts_new import CHARTS, draw_charts, save_charts
-from tuneoff.report.charts_new.style import arm_colours, styled
+from tuneoff.report.charts import CHARTS, draw_charts, save_charts
+from tuneoff.report.charts.style import arm_colours, styled
 from tuneoff.report.page import Refresher, sort_value, write_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tuneoff.analysis.statistics import bootstrap_interval
+from tuneoff.analysis.statistics import mean_interval
 from tuneoff.training.optimiser import learning_rates
 from tuneoff.training.order import by_length, epoch_batches
 
@@ -48,10 +48,10 @@ def test_the_learning_rate_rises_then_falls_to_zero() -> None:
 def test_the_interval_covers_both_seeds_and_examples() -> None:
     draw = np.random.default_rng(0)
     examples_alone = np.tile(draw.random(400) < 0.8, (3, 1)).astype(float)
-    interval = bootstrap_interval(examples_alone)
+    interval = mean_interval(examples_alone)
     spread = np.sqrt(interval.mean * (1 - interval.mean) / 400)
     assert interval.ci_high - interval.ci_low == pytest.approx(2 * 1.96 * spread, rel=0.15)
     seeds_alone = np.repeat([[0.7], [0.8], [0.9]], 400, axis=1)
-    interval = bootstrap_interval(seeds_alone)
+    interval = mean_interval(seeds_alone)
     assert interval.mean == pytest.approx(0.8)
     assert interval.ci_low < 0.75 < 0.85 < interval.ci_high

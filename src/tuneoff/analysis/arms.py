@@ -36,7 +36,7 @@ def describe_arm(results: StudyResults, name: str, correct: NDArray[np.float64])
     arm: dict[str, Any] = {
         "arm": name,
         "method": spec.method,
-        "learning_rate": spec.learning_rate,
+        "learning_rate": _only({run["learning_rate"] for run in runs} or {spec.learning_rate}),
         "runs": len(runs),
         "seeds": [run["seed"] for run in runs],
         "failed": [
@@ -47,6 +47,11 @@ def describe_arm(results: StudyResults, name: str, correct: NDArray[np.float64])
     if not runs:
         return arm
     return arm | _scores(results, name, runs, correct) | _costs(runs)
+
+
+def _only(rates: set[float]) -> float | None:
+    """The learning rate of an arm's runs; None where parts of the data were tuned to several."""
+    return rates.pop() if len(rates) == 1 else None
 
 
 def _scores(

@@ -52,9 +52,10 @@ def find_disagreements(results: StudyResults) -> list[dict[str, Any]]:
 
 
 def _texts(results: StudyResults, rows: list[int]) -> list[str]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = results.folder / "data" / "test.parquet"
     columns = [name for name in ("text", "text_pair") if name in pq.read_schema(path).names]
-    table = pq.read_table(path, columns=columns).take(rows)
+    table = pq.read_table(path, columns=columns).take(pa.array(rows, pa.int64()))
     return [" / ".join(text[:LETTERS] for text in texts) for texts in zip(*table.to_pydict().values(), strict=True)]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from tuneoff.report.display import Plots
+
 
 @dataclass(frozen=True)
 class StudyResults:
@@ -116,6 +118,18 @@ class StudyResults:
             ]
             for arm in self.spec.arms
         }
+
+    @property
+    def plot(self) -> Plots:
+        """Charts: `plot.accuracy()`, `plot.pareto("memory")` and so on, which a notebook shows."""
+        from tuneoff.report.display import Plots
+
+        return Plots(self)
+
+    def _repr_html_(self) -> str:
+        from tuneoff.report.display import results_html
+
+        return results_html(self.summary)
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a run, nested fields flattened with a dot (`parameters.trainable`); without the curves."""

@@ -84,8 +84,8 @@ class Plots:
         Raises:
             UserError: where there is no such chart, or the study has nothing to show in it.
         """
-        from tuneoff.report.charts_new import CHARTS, draw_charts
-        from tuneoff.report.charts_new.style import FILE_WIDTH, styled
+        from tuneoff.report.charts import CHARTS, draw_charts
+        from tuneoff.report.charts.style import FILE_WIDTH, styled
 
         drawn = draw_charts(self._results)
         if name not in drawn:

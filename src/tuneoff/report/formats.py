@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tuneoff.errors import UserError
 from tuneoff.report.notebook import write_notebook
+from tuneoff.report.page import write_page
 from tuneoff.report.pdf import write_pdf
 from tuneoff.report.tables import write_csv, write_latex
 from tuneoff.report.write import write_report
@@ -31,18 +32,13 @@ class Format:
     needs: str | None = None
 
 
-def _page(results: StudyResults) -> Path:
-    write_report(results)
-    return results.folder / "report.html"
-
-
 def _markdown(results: StudyResults) -> Path:
     write_report(results)
     return results.folder / "report.md"
 
 
 FORMATS = {
-    "html": Format(_page),
+    "html": Format(write_page),
     "md": Format(_markdown),
     "pdf": Format(write_pdf, needs="typst"),
     "notebook": Format(write_notebook, needs="nbformat"),

@@ -38,7 +38,7 @@ def write_notebook(results: StudyResults) -> Path:
     """Writes `report.ipynb` without outputs; it finds the study wherever the folder is moved to."""
     from nbformat import v4, validate, writes
 
-    from tuneoff.report.charts_new import draw_charts
+    from tuneoff.report.charts import draw_charts
 
     drawn = draw_charts(results)
     cells = [

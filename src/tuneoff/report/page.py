@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tuneoff.analysis.disagreements import find_disagreements
 from tuneoff.data.parts import WHOLE, part_words
 from tuneoff.files import write_text
-from tuneoff.report import audit, evidence, words
+from tuneoff.report import audit, evidence, trials, words
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -36,8 +36,8 @@ def write_page(results: StudyResults) -> Path:
     """
     import jinja2
 
-    from tuneoff.report.charts_new import CHARTS, page_charts
-    from tuneoff.report.charts_new.style import arm_colours
+    from tuneoff.report.charts import CHARTS, page_charts
+    from tuneoff.report.charts.style import arm_colours
 
     loader = jinja2.PackageLoader("tuneoff.report")
     page = jinja2.Environment(
@@ -61,6 +61,7 @@ def write_page(results: StudyResults) -> Path:
         command=f"tuneoff run {results.folder / 'study.toml'} --out {results.folder}",
         words=words,
         evidence=evidence,
+        trials=trials,
         audit=audit,
         vega=_vega(),
         script=_part("page.js"),

@@ -91,8 +91,8 @@ def report_content(results: StudyResults) -> dict[str, Any]:
 def _charts(results: StudyResults) -> list[dict[str, str]]:
     import vl_convert
 
-    from tuneoff.report.charts_new import CHARTS, draw_charts
-    from tuneoff.report.charts_new.style import FILE_WIDTH, styled
+    from tuneoff.report.charts import CHARTS, draw_charts
+    from tuneoff.report.charts.style import FILE_WIDTH, styled
 
     drawn = draw_charts(results)
     return [

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuneoff.files import write_json, write_text
 from tuneoff.report import audit, evidence, trials, words
-from tuneoff.report.charts import draw_charts
+from tuneoff.report.page import write_page
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
-
-CHART_TITLES = {
-    "accuracy": "Test accuracy",
-    "trainable_parameters": "Trainable parameters",
-    "training_time": "Training time",
-    "peak_memory": "Peak training memory",
-}
 
 
 def write_report(results: StudyResults) -> list[Path]:
@@ -27,32 +20,24 @@ def write_report(results: StudyResults) -> list[Path]:
         What was written: the page, the Markdown, the summary, the charts' folder.
     """
     import jinja2
-    import markupsafe
+
+    from tuneoff.report.charts import CHARTS, save_charts
 
     folder = results.folder
-    summary = results.summary
-    write_json(folder / "summary.json", summary)
-    charts = draw_charts(summary, folder / "charts")
-    shared: dict[str, Any] = {
-        "summary": summary,
-        "environment": results.environment,
-        "command": f"tuneoff run {folder / 'study.toml'} --out {folder}",
-        "words": words,
-        "audit": audit,
-        "evidence": evidence,
-        "trials": trials,
-        "titles": CHART_TITLES,
-        "charts": list(charts),
-    }
+    write_json(folder / "summary.json", results.summary)
+    charts = save_charts(results, folder / "charts")
     loader = jinja2.PackageLoader("tuneoff.report")
     plain = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    escaping = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=True)
-    drawings = {name: markupsafe.Markup(_inline(path.read_text(encoding="utf-8"))) for name, path in charts.items()}
-    write_text(folder / "report.md", plain.get_template("report.md").render(**shared))
-    write_text(folder / "report.html", escaping.get_template("report.html").render(**shared, drawings=drawings))
-    return [folder / "report.html", folder / "report.md", folder / "summary.json", folder / "charts"]
-
-
-def _inline(svg: str) -> str:
-    """The SVG element alone, without the XML prologue, which has no place inside HTML."""
-    return svg[svg.index("<svg") :]
+    text = plain.get_template("report.md").render(
+        summary=results.summary,
+        environment=results.environment,
+        command=f"tuneoff run {folder / 'study.toml'} --out {folder}",
+        words=words,
+        audit=audit,
+        evidence=evidence,
+        trials=trials,
+        titles={name: kind.title for name, kind in CHARTS.items()},
+        charts=list(charts),
+    )
+    write_text(folder / "report.md", text)
+    return [write_page(results), folder / "report.md", folder / "summary.json", folder / "charts"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tuneoff.errors import UserError
 from tuneoff.models.fingerprint import Stamp, changed_since
+from tuneoff.report.page import Refresher
 from tuneoff.study.plan import Outcome, RunTask
 from tuneoff.study.prepare import load_tokens
 
@@ -52,6 +53,7 @@ class Driver:
         self._listener = listener
         self._interruption = interruption
         self._trackers = trackers
+        self._page = Refresher(store.folder)
         self._waiting: deque[RunTask] = deque()
         self._running: dict[str, RunTask] = {}
         self._reported: dict[str, int] = {}
@@ -133,6 +135,8 @@ class Driver:
         self._store.write_result(result, outcome.logits, labels)
         self._listener.run_finished(task.run, result)
         self._trackers.run_ended(result)
+        if not task.run.trial:
+            self._page.refresh()
         failed = result["status"] not in ("ok", "interrupted") and not task.run.trial
         if task.execution.fail_fast and failed and not self._stopping:
             self._listener.say("stopping, since a run has failed (execution.fail_fast)")

@@ -15,14 +15,11 @@ from tuneoff.analysis.statistics.pairs import (
 )
 from tuneoff.analysis.statistics.power import Needed, needed
 
-bootstrap_interval = mean_interval  # under its former name
-
 __all__ = [
     "CrossedMean",
     "Interval",
     "Needed",
     "PairedDifference",
-    "bootstrap_interval",
     "brier_score",
     "close_to_best",
     "expected_calibration_error",

@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from tuneoff.report.charts_new.style import INK, Runs, data, layers
+from tuneoff.report.charts.style import INK, Runs, data, layers
 
 VERDICTS = {"better": "beyond the noise", "tie": "inside the noise", "unranked": "one seed: not ranked"}
 

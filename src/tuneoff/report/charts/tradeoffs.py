@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from tuneoff.report.charts_new.style import HEIGHT, INK, Rows, Runs, colour, cost_axis, data, done, fill, layers, shape
+from tuneoff.report.charts.style import HEIGHT, INK, Rows, Runs, colour, cost_axis, data, done, fill, layers, shape
 from tuneoff.report.words import megabytes, percent, seconds
 
 

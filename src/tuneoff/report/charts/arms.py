@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-from tuneoff.report.charts_new.style import INK, ROW, Rows, Runs, arm_rows, colour, data, done, layers, log_axis
+from tuneoff.report.charts.style import INK, ROW, Rows, Runs, arm_rows, colour, data, done, layers, log_axis
 from tuneoff.report.words import megabytes, percent, seconds
 
 NEAR_FLOOR = 15

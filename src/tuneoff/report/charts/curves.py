@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from tuneoff.report.charts_new.style import (
+from tuneoff.report.charts.style import (
     HEIGHT,
     INK,
     Rows,

@@ -6,8 +6,8 @@ from typing import Any
 
 import altair as alt
 
-from tuneoff.report.charts_new.arms import memory_kind
-from tuneoff.report.charts_new.style import INK, ROW, Runs, arm_rows, colour, data, done, layers, log_axis
+from tuneoff.report.charts.arms import memory_kind
+from tuneoff.report.charts.style import INK, ROW, Runs, arm_rows, colour, data, done, layers, log_axis
 from tuneoff.report.words import megabytes
 
 KINDS = {

@@ -11,8 +11,8 @@ import altair as alt
 
 from tuneoff.data.parts import is_fold, part_names
 from tuneoff.files import replacing
-from tuneoff.report.charts_new import arms, curves, differences, memory, tradeoffs
-from tuneoff.report.charts_new.style import FILE_WIDTH, Runs, styled
+from tuneoff.report.charts import arms, curves, differences, memory, tradeoffs
+from tuneoff.report.charts.style import FILE_WIDTH, Runs, styled
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
