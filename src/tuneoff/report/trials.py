@@ -6,7 +6,7 @@ from typing import Any
 
 from tuneoff.report.words import percent, seconds
 
-HEADINGS = ("arm", "learning rate", "validation accuracy", "validation loss", "")
+HEADINGS = ("arm", "learning rate", "validation accuracy", "validation loss", "note")
 FAILED = "failed"
 
 

@@ -31,7 +31,9 @@ def verdict(summary: dict[str, Any]) -> str:
     left = summary["runs"]["planned"] - summary["runs"]["done"]
     unfinished = f" {left} of {summary['runs']['planned']} runs are not done yet." if left else ""
     if recommendation["arm"] is None:
-        return f"No recommendation. {recommendation['reason']}{unfinished}"
+        reason = recommendation["reason"]
+        head = "" if reason.startswith("No clear winner") else "No recommendation. "
+        return f"{head}{reason}{unfinished}"
     doubts = [line["sentence"] for line in summary["headlines"] if line["verdict"] != "beaten"]
     warning = "".join(f" {sentence}" for sentence in doubts)
     return f"Use {recommendation['arm']}. {recommendation['reason']}{warning}{unfinished}"
