@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from tuneoff.study.plan import Run
+    from tuneoff.study.progress import RunProgress
 
 ARMS = ("full", "lora", "ia3")
 TARGET_SECONDS = 2.0
@@ -72,7 +73,7 @@ class Timeline:
     def run_started(self, run: Run) -> None:
         self.started.append(self.now())
 
-    def step(self, steps: int) -> None: ...
+    def progressed(self, run: Run, progress: RunProgress, total: int) -> None: ...
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:
         self.finished.append(self.now())

@@ -34,6 +34,7 @@ from processes import (
     wait_until,
 )
 from tuneoff.study.plan import Run
+from tuneoff.study.progress import RunProgress
 
 SHORT, LONG = 1, 12
 """Epochs of 18 steps each."""
@@ -87,8 +88,6 @@ class Witness:
         self.planned_runs = (0, 0)
         self._faults = dict(faults or {})
         self._after = after
-        self._run: Run | None = None
-        self._steps = 0
 
     def say(self, message: str) -> None:
         self.said.append(message)
@@ -97,18 +96,15 @@ class Witness:
         self.planned_runs = (runs, done)
 
     def run_started(self, run: Run) -> None:
-        self._run, self._steps = run, 0
         self.starts(run)
 
     def starts(self, run: Run) -> None:
         """For a subclass to do something when a run starts."""
 
-    def step(self, steps: int) -> None:
-        self._steps += steps
-        assert self._run is not None
-        if self._steps >= self._after and self._run.arm.name in self._faults:
-            fault = self._faults.pop(self._run.arm.name)
-            fault(run_process(os.getpid(), self._run.id))
+    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
+        if progress.steps >= self._after and run.arm.name in self._faults:
+            fault = self._faults.pop(run.arm.name)
+            fault(run_process(os.getpid(), run.id))
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:
         pass

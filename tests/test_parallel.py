@@ -28,6 +28,7 @@ from tuneoff.spec import ExecutionSpec, TrainingSpec
 from tuneoff.study import group
 from tuneoff.study.plan import Outcome, Place, Run, RunTask
 from tuneoff.study.process import ForkServer
+from tuneoff.study.progress import RunProgress
 from tuneoff.study.run import Silent
 from tuneoff.training.checkpoint import Checkpoints
 from tuneoff.training.dropout import Dropout
@@ -334,8 +335,8 @@ class Killer(Silent):
         self.log = log
         self.killed = False
 
-    def step(self, steps: int) -> None:
-        if steps and not self.killed:
+    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
+        if progress.steps and not self.killed:
             for process in psutil.Process().children(recursive=True):
                 if any(Path(file.path).name == self.log for file in process.open_files()):
                     process.kill()
@@ -373,12 +374,11 @@ class Interrupter(Silent):
     """Presses Ctrl-C after a number of steps."""
 
     def __init__(self, after: int) -> None:
-        self._left = after
+        self._after = after
 
-    def step(self, steps: int) -> None:
-        self._left -= steps
-        if self._left <= 0 and steps:
-            self._left = sys.maxsize
+    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
+        if progress.steps >= self._after:
+            self._after = sys.maxsize
             signal.raise_signal(signal.SIGINT)
 
 
@@ -401,7 +401,7 @@ class Scripted:
     def __init__(self, script: dict[int, Outcome | None], task: Any) -> None:
         self._outcome = script[task.place.rank]
 
-    def poll(self) -> tuple[int | None, Outcome | None]:
+    def poll(self) -> tuple[RunProgress | None, Outcome | None]:
         return None, self._outcome
 
 

@@ -24,6 +24,7 @@ from conftest import Command, study_toml
 from tuneoff.spec import ExecutionSpec, TrainingSpec
 from tuneoff.study.executors import ray_cluster, ray_files
 from tuneoff.study.executors.ray_cluster import Needs
+from tuneoff.study.progress import RunProgress
 from tuneoff.study.run import Silent
 
 pytest.importorskip("ray", reason="Ray is not installed (the extra 'cluster')")
@@ -131,7 +132,6 @@ class LosesANode(Silent):
         self._steps: dict[str, int] = {}
         self.lost: list[psutil.Process] = []
         self.notes: list[str] = []
-        self.steps = 0
         self.started: list[str] = []
         self.finished: list[str] = []
 
@@ -140,12 +140,18 @@ class LosesANode(Silent):
 
     def run_finished(self, run: Any, result: dict[str, Any]) -> None:
         self.finished.append(run.id)
+        self._steps[run.id] = result["steps"]
 
     def say(self, message: str) -> None:
         self.notes.append(message)
 
-    def step(self, steps: int) -> None:
-        self.steps += steps
+    @property
+    def steps(self) -> int:
+        return sum(self._steps.values())
+
+    def progressed(self, run: Any, progress: RunProgress, total: int) -> None:
+        assert progress.steps <= total == STEPS
+        self._steps[run.id] = progress.steps
         if not self.lost and self.steps > 60 and not self.finished and self._busy_nodes() == 2:
             node = next(iter(self._cluster.worker_nodes))
             self.lost = _descendants(node)

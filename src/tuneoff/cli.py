@@ -43,6 +43,7 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a field, such as training.epochs=1 or arms.lora.r=4."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors; the exit code says it all.")]
 
 
 @app.command(epilog="Example: tuneoff run imdb-roberta --out results --set seeds=3")
@@ -58,34 +59,40 @@ def run(
     ] = None,
     executor: Annotated[str | None, typer.Option(help="local or ray; sets execution.executor.")] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Carry out a study, or what is left of it, and write its report."""
     options = {"workers": workers, "executor": executor, "fail_fast": "true" if fail_fast else None}
     given = [f"execution.{name}={value}" for name, value in options.items() if value is not None]
-    _run(study, out, [*(overrides or []), *given], as_json)
+    _run(study, out, [*(overrides or []), *given], quiet, as_json)
 
 
 @app.command(epilog="Example: tuneoff retry studies-out/quickstart --set execution.max_run_time=2h")
-def retry(folder: Folder, overrides: Set = None, as_json: Json = False) -> None:
+def retry(folder: Folder, overrides: Set = None, quiet: Quiet = False, as_json: Json = False) -> None:
     """Try the runs of a study again that failed, ran out of memory or took too long."""
     study = folder / "study.toml"
     if not study.is_file():
         raise UserError(f"{folder} holds no study (it has no study.toml)")
-    _run(str(study), folder, overrides or [], as_json, retry_failed=True)
+    _run(str(study), folder, overrides or [], quiet, as_json, retry_failed=True)
 
 
-def _run(study: str, out: Path | None, overrides: list[str], as_json: bool, retry_failed: bool = False) -> None:
+def _run(
+    study: str, out: Path | None, overrides: list[str], quiet: bool, as_json: bool, retry_failed: bool = False
+) -> None:
     from tuneoff.report.terminal import Progress, print_results
     from tuneoff.spec import load_study
     from tuneoff.study.run import run_study
 
     spec = load_study(study, overrides)
-    with Progress(quiet=as_json) as progress:
-        results = run_study(spec, out, progress, retry_failed)
+    if quiet or as_json:
+        results = run_study(spec, out, retry_failed=retry_failed)
+    else:
+        with Progress() as progress:
+            results = run_study(spec, out, progress, retry_failed)
     if as_json:
         print(json.dumps({"folder": str(results.folder), "summary": results.summary}))
-    else:
+    elif not quiet:
         print_results(results)
     if results.failed:
         raise typer.Exit(1)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tuneoff.report.display import Plots
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StudyResults:
     """What a study's folder holds.
 
@@ -125,6 +125,9 @@ class StudyResults:
         from tuneoff.report.display import Plots
 
         return Plots(self)
+
+    def __repr__(self) -> str:
+        return f"StudyResults({str(self.folder)!r}, {len(self.ended)} of {len(self.planned)} runs done)"
 
     def _repr_html_(self) -> str:
         from tuneoff.report.display import results_html

@@ -37,6 +37,7 @@ def summarise(results: StudyResults) -> dict[str, Any]:
         "data": {
             "source": results.spec.data.source,
             "sizes": results.prepared.sizes,
+            "folds": results.spec.data.folds,
             "label_names": list(results.prepared.label_names),
             "cut_texts": results.prepared.cut_texts,
             "removed": results.prepared.removed,

@@ -13,7 +13,7 @@ from tuneoff.report.notebook import write_notebook
 from tuneoff.report.page import write_page
 from tuneoff.report.pdf import write_pdf
 from tuneoff.report.tables import write_csv, write_latex
-from tuneoff.report.write import write_report
+from tuneoff.report.write import write_markdown
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -32,14 +32,9 @@ class Format:
     needs: str | None = None
 
 
-def _markdown(results: StudyResults) -> Path:
-    write_report(results)
-    return results.folder / "report.md"
-
-
 FORMATS = {
     "html": Format(write_page),
-    "md": Format(_markdown),
+    "md": Format(write_markdown),
     "pdf": Format(write_pdf, needs="typst"),
     "notebook": Format(write_notebook, needs="nbformat"),
     "csv": Format(write_csv),

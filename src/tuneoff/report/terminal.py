@@ -2,59 +2,52 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 from rich.table import Table
 
 from tuneoff.data.parts import WHOLE, is_fold, part_words
 from tuneoff.report import words
+from tuneoff.report.live import VERY_WIDE, WIDE, LiveView, run_name, running_table, study_line
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
     from tuneoff.study.plan import Run
+    from tuneoff.study.progress import RunProgress
 
 TERMINAL_COLUMNS = ("arm", "test accuracy", "95% interval", "train time", "peak memory", "trainable")
+"""Of the result table; a narrow terminal gets the first four or five."""
 
 
 class Progress:
-    """Listens to a study: a bar with the time left in a terminal, a line a run elsewhere, nothing when quiet."""
+    """Listens to a study: a line for each run that has ended, and in a terminal a live view of those that go on."""
 
-    def __init__(self, quiet: bool = False) -> None:
-        self._console = Console(quiet=quiet, highlight=False, soft_wrap=True)
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("steps, left"),
-            TimeRemainingColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            disable=quiet or not self._console.is_terminal,
-            transient=True,
-            speed_estimate_period=60,
-        )
-        self._task: Any = None
+    def __init__(self) -> None:
+        self._console = Console(markup=False, highlight=False, emoji=False)
+        # Where colours are forced upon what is no terminal, rich takes it for one.
+        self._in_terminal = self._console.is_interactive and sys.stdout.isatty()
+        self._console.soft_wrap = not self._in_terminal
+        self._live = Live(console=self._console, transient=True, redirect_stderr=sys.stderr.isatty())
+        self._view = LiveView("runs", 0, 0)
         self._runs = 0
         self._ended = 0
-        self._going: list[str] = []
 
     def __enter__(self) -> Progress:
-        self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        self._live.stop()
 
     def say(self, message: str) -> None:
-        self._console.print(escape(message))
+        self._console.print(message)
 
     def planned(self, runs: int, done: int, steps: int, what: str) -> None:
         self._runs, self._ended = runs, done
@@ -62,23 +55,20 @@ class Progress:
             self.say(f"All {runs} {what} are done already; nothing to train.")
             return
         self.say(f"{runs - done} of {runs} {what} to train, {steps:,} steps")
-        self._task = self._bars.add_task("", total=steps)
+        self._view = LiveView(what, runs, done)
+        if self._in_terminal:
+            self._live.update(self._view)
+            self._live.start()
 
-    def run_started(self, run: Run) -> None:
-        name = " ".join(run.words)
-        if name not in self._going:  # a run that ran out of memory starts again
-            self._going.append(name)
-        self._describe()
+    def run_started(self, run: Run) -> None: ...
 
-    def step(self, steps: int) -> None:
-        if self._task is not None:
-            self._bars.advance(self._task, steps)
+    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
+        self._view.progressed(run, progress, total)
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:
         self._ended += 1
-        self._going.remove(" ".join(run.words))
-        self._describe()
-        head = f"[{self._ended}/{self._runs}] {', '.join(run.words)}:"
+        self._view.ended(run, result)
+        head = f"[{self._ended}/{self._runs}] {run_name(run.entry())}:"
         if result["status"] == "ok":
             peak = words.megabytes(result["peak_memory_bytes"]["train"])
             split = "validation" if run.trial else "test"
@@ -88,10 +78,6 @@ class Progress:
             )
         else:
             self.say(f"{head} {result['status']}: {result['error']}")
-
-    def _describe(self) -> None:
-        if self._task is not None:
-            self._bars.update(self._task, description=escape(f"{self._ended}/{self._runs} " + ", ".join(self._going)))
 
 
 def _console() -> Console:
@@ -107,9 +93,10 @@ def print_results(results: StudyResults) -> None:
     console = _console()
     summary = results.summary
     table = Table(box=box.SIMPLE_HEAD, title=None)
-    indices = [words.HEADINGS.index(name) for name in TERMINAL_COLUMNS]
+    shown = 4 if console.width < WIDE else 5 if console.width < VERY_WIDE else len(TERMINAL_COLUMNS)
+    indices = [words.HEADINGS.index(name) for name in TERMINAL_COLUMNS[:shown]]
     for index in indices:
-        table.add_column(words.HEADINGS[index], justify="left" if index == 0 else "right", no_wrap=True)
+        table.add_column(words.HEADINGS[index], justify="left" if index == 0 else "right")
     for row in words.rows(summary):
         table.add_row(*(escape(row[index]) for index in indices))
     console.print(table)
@@ -125,7 +112,8 @@ def print_results(results: StudyResults) -> None:
         ("charts", folder / "charts"),
         ("runs", folder / "runs"),
     ):
-        console.print(escape(f"{label:9} {path}"))
+        if path.exists():
+            console.print(escape(f"{label:9} {path}"))
 
 
 def print_plan(outlined: dict[str, Any]) -> None:
@@ -133,7 +121,7 @@ def print_plan(outlined: dict[str, Any]) -> None:
     console = _console()
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("arm", "method", "learning rate", "trainable", "adapter", "head", "of all"):
-        table.add_column(heading, justify="left" if heading in ("arm", "method") else "right", no_wrap=True)
+        table.add_column(heading, justify="left" if heading in ("arm", "method") else "right")
     for arm in outlined["arms"]:
         counts = arm["parameters"]
         table.add_row(
@@ -166,30 +154,28 @@ def print_plan(outlined: dict[str, Any]) -> None:
 
 
 def print_status(states: list[dict[str, Any]]) -> None:
-    """A study's runs with their states, and the time left by the pace so far."""
+    """A study's runs with their states, how far those under way are, and the time left by the pace so far."""
     console = _console()
     table = Table(box=box.SIMPLE_HEAD)
     parted = any(state.get("part", WHOLE) != WHOLE for state in states)
     for heading in ("arm", "seed", *(["part"] if parted else []), "state", "test accuracy", "train time"):
-        table.add_column(heading, justify="left" if heading in ("arm", "part", "state") else "right", no_wrap=True)
+        table.add_column(heading, justify="left" if heading in ("arm", "part", "state") else "right")
     for state in states:
         done = state["state"] == "ok"
-        running = state["state"] == "running"
         table.add_row(
             escape(state["arm"]),
             str(state["seed"]),
             *([part_words(state["part"])] if parted else []),
-            f"running, step {state['step']:,} of {state['steps']:,}" if running else state["state"],
+            state["state"],
             words.percent(state["test_accuracy"]) if done else "",
             words.seconds(state["train_seconds"]) if done else "",
         )
     console.print(table)
-    kinds = ("ok", "running", "left", "interrupted")
-    done, running, left, interrupted = (sum(state["state"] == kind for state in states) for kind in kinds)
-    failed = len(states) - done - running - left - interrupted
-    line = f"{len(states)} runs: {done} done, {running} running, {failed} failed, {left + interrupted} left"
-    seconds = words.seconds_left(states)
-    console.print(line if seconds is None else f"{line}; about {words.seconds(seconds)} left")
+    running = [state for state in states if state["state"] == "running"]
+    if running:
+        console.print(running_table(running, console.width))
+        console.print()
+    console.print(study_line(states))
 
 
 def print_methods(described: list[dict[str, Any]]) -> None:

@@ -90,10 +90,11 @@ def conditions(summary: dict[str, Any]) -> str:
     sizes = summary["data"]["sizes"]
     seeds = len(summary["seeds"])
     done = [arm for arm in summary["arms"] if arm["runs"]]
+    folds = f", each example tested in one of {summary['data']['folds']} folds" if summary["data"]["folds"] else ""
     where = f" on {done[0]['device']}, {done[0]['precision']}, {done[0]['engine']['batches']} batches" if done else ""
     return (
         f"{summary['model']}, {sizes['train']:,} training, {sizes['validation']:,} validation and "
-        f"{sizes['test']:,} test examples, {seeds} seed{'s' if seeds > 1 else ''} an arm{where}."
+        f"{sizes['test']:,} test examples{folds}, {seeds} seed{'s' if seeds > 1 else ''} an arm{where}."
     )
 
 

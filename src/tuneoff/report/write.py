@@ -14,17 +14,23 @@ if TYPE_CHECKING:
 
 
 def write_report(results: StudyResults) -> list[Path]:
-    """Writes all report files into the study's folder, each atomically.
+    """Writes the usual report files into the study's folder, each atomically.
 
     Returns:
         What was written: the page, the Markdown, the summary, the charts' folder.
     """
+    folder = results.folder
+    write_json(folder / "summary.json", results.summary)
+    return [write_page(results), write_markdown(results), folder / "summary.json", folder / "charts"]
+
+
+def write_markdown(results: StudyResults) -> Path:
+    """Writes `report.md` and the charts that it shows."""
     import jinja2
 
     from tuneoff.report.charts import CHARTS, save_charts
 
     folder = results.folder
-    write_json(folder / "summary.json", results.summary)
     charts = save_charts(results, folder / "charts")
     loader = jinja2.PackageLoader("tuneoff.report")
     plain = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=False)
@@ -40,4 +46,4 @@ def write_report(results: StudyResults) -> list[Path]:
         charts=list(charts),
     )
     write_text(folder / "report.md", text)
-    return [write_page(results), folder / "report.md", folder / "summary.json", folder / "charts"]
+    return folder / "report.md"

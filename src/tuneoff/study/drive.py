@@ -12,6 +12,7 @@ from tuneoff.models.fingerprint import Stamp, changed_since
 from tuneoff.report.page import Refresher
 from tuneoff.study.plan import Outcome, RunTask
 from tuneoff.study.prepare import load_tokens
+from tuneoff.study.progress import RunProgress
 
 if TYPE_CHECKING:
     from tuneoff.study.executors import Event, Executor
@@ -56,7 +57,6 @@ class Driver:
         self._page = Refresher(store.folder)
         self._waiting: deque[RunTask] = deque()
         self._running: dict[str, RunTask] = {}
-        self._reported: dict[str, int] = {}
         self._stopping = False
 
     def carry_out(self, tasks: Sequence[RunTask]) -> None:
@@ -82,8 +82,8 @@ class Driver:
     def _start(self, task: RunTask) -> None:
         self._check_model(task)
         self._running[task.run.id] = task
-        self._store.write_progress(task.run.id, 0, self._steps[task.run.part])
         self._listener.run_started(task.run)
+        self._progress(task, RunProgress(0))
         self._executor.start(task)
 
     def _check_model(self, task: RunTask) -> None:
@@ -102,16 +102,16 @@ class Driver:
         task = self._running[event.run_id]
         if event.note is not None:
             self._listener.say(event.note)
-        if event.steps is not None:
-            self._progress(task, event.steps)
-            self._store.write_progress(event.run_id, event.steps, self._steps[task.run.part])
+        if event.progress is not None:
+            self._progress(task, event.progress)
         if event.outcome is not None:
             del self._running[event.run_id]
             self._end(task, event.outcome)
 
-    def _progress(self, task: RunTask, steps: int) -> None:
-        self._listener.step(steps - self._reported.get(task.run.id, 0))
-        self._reported[task.run.id] = steps
+    def _progress(self, task: RunTask, progress: RunProgress) -> None:
+        total = self._steps[task.run.part]
+        self._store.write_progress(task.run.id, progress, total)
+        self._listener.progressed(task.run, progress, total)
 
     def _end(self, task: RunTask, outcome: Outcome) -> None:
         result = outcome.result
@@ -126,8 +126,6 @@ class Driver:
             self._listener.say(f"{task.run.id}: {result['error']}; trying again with {half} sequences at once")
             self._waiting.appendleft(replace(task, micro_batch=half))
             return
-        if result["status"] != "interrupted":
-            self._progress(task, self._steps[task.run.part])
         self._check_model(task)
         labels = None
         if outcome.logits is not None:

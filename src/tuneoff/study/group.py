@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tuneoff.study.plan import Outcome, Place, RunTask
 from tuneoff.study.process import ForkServer, RunProcess
+from tuneoff.study.progress import RunProgress
 
 if TYPE_CHECKING:
     from tuneoff.spec import ExecutionSpec, TrainingSpec
@@ -68,20 +69,20 @@ class RunGroup:
         """What `multiprocessing.connection.wait` can wait for; then there is something to `poll`."""
         return [waited for _, process in self._going_on() for waited in process.waits]
 
-    def poll(self) -> tuple[int | None, Outcome | None]:
+    def poll(self) -> tuple[RunProgress | None, Outcome | None]:
         """How it goes, without waiting; the outcome comes once all processes have ended, or one has failed.
 
         Returns:
             As `RunProcess.poll` does.
         """
-        steps = None
+        progress: RunProgress | None = None
         for rank, process in self._going_on():
             news, outcome = process.poll()
             if rank == 0:
-                steps = news
+                progress = news
             if outcome is not None:
                 self._outcomes[rank] = outcome
-        return steps, self._verdict()
+        return progress, self._verdict()
 
     def stop(self) -> None:
         """Asks it to write a checkpoint after the step under way, and end."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.data.parts import WHOLE, part_names, part_words
+from tuneoff.data.parts import WHOLE, part_names
 from tuneoff.files import canonical_hash
 from tuneoff.methods import Method
 
@@ -33,12 +33,6 @@ class Run:
     seed: int
     part: str = WHOLE
     trial: bool = False
-
-    @property
-    def words(self) -> list[str]:
-        """What people call it: the arm, the seed, and the part where there are several."""
-        trial = [f"trial of {self.arm.learning_rate:g}"] if self.trial else []
-        return [self.arm.name, *trial, f"seed {self.seed}", *([part_words(self.part)] if self.part != WHOLE else [])]
 
     def entry(self) -> dict[str, Any]:
         """What `plan.json` says of this run."""

@@ -19,6 +19,7 @@ from tuneoff.errors import UserError
 from tuneoff.processes import signals_held, without_main_module
 from tuneoff.quantities import parse_bytes, parse_seconds
 from tuneoff.study.plan import Outcome, RunTask
+from tuneoff.study.progress import RunProgress
 
 SPINS = "GOMP_SPINCOUNT"
 EXIT_SECONDS = 10.0
@@ -79,30 +80,30 @@ class RunProcess:
         """What `multiprocessing.connection.wait` can wait for; then there is something to `poll`."""
         return [self._receiver, self._process.sentinel]
 
-    def poll(self) -> tuple[int | None, Outcome | None]:
+    def poll(self) -> tuple[RunProgress | None, Outcome | None]:
         """How it goes, without waiting.
 
         Returns:
-            The number of steps done, where there is news of it; and the outcome, once the run has ended. A process
+            How far the run is, where there is news of it; and the outcome, once it has ended. A process
             that dies without one, takes too long or uses too much memory has one with a status that says so.
         """
-        steps = None
+        progress: RunProgress | None = None
         alive = self._process.is_alive()  # asked first, so that the last words of one that has just ended are heard
         try:
             while self._receiver.poll():
                 message = self._receiver.recv()
                 if isinstance(message, Outcome):
-                    return steps, message
-                steps = message
+                    return progress, message
+                progress = message
         except (EOFError, OSError):
             self._process.join(EXIT_SECONDS)
             self._process.kill()
             self._process.join()
             alive = False
         if not alive:
-            return steps, self._obituary()
+            return progress, self._obituary()
         self._enforce_limits()
-        return steps, None
+        return progress, None
 
     def stop(self) -> None:
         """Asks it to write a checkpoint after the step under way, and end."""

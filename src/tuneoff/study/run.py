@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
     from tuneoff.spec import StudySpec
     from tuneoff.study.executors import Executor
+    from tuneoff.study.progress import RunProgress
 
 DEFAULT_OUT = Path("studies-out")
 
@@ -44,8 +45,8 @@ class Listener(Protocol):
     def run_started(self, run: Run) -> None:
         """A run begins."""
 
-    def step(self, steps: int) -> None:
-        """So many further optimiser steps are done."""
+    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
+        """A run has come so far, of `total` optimiser steps; it may fall back where it starts again."""
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:
         """A run has ended and its result is stored."""
@@ -60,7 +61,7 @@ class Silent:
 
     def run_started(self, run: Run) -> None: ...
 
-    def step(self, steps: int) -> None: ...
+    def progressed(self, run: Run, progress: RunProgress, total: int) -> None: ...
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None: ...
 

@@ -11,6 +11,7 @@ from tuneoff.errors import UserError
 from tuneoff.files import canonical_hash, file_hash, read_json, remove_temporaries, replacing, write_json, write_text
 from tuneoff.study.lock import running_driver
 from tuneoff.study.plan import RESULT_SCHEMA_VERSION
+from tuneoff.study.progress import RunProgress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,6 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._progress_written: dict[str, float] = {}
-        self._first_progress: dict[str, tuple[int, float]] = {}
 
     def remove_leftovers(self) -> None:
         """Removes what killed processes have left behind and nobody needs; only under the folder's lock."""
@@ -112,24 +112,18 @@ class Store:
             return None, "its predictions are missing or have been changed"
         return result, None
 
-    def write_progress(self, run_id: str, step: int, steps: int) -> None:
-        """Says in a run's folder how far it is, for `states`; at most once a second."""
-        now = time.time()
-        if step == 0:
-            self._first_progress.pop(run_id, None)
-        else:  # the first step that is reported may come after a checkpoint's many
-            first_step, first_time = self._first_progress.setdefault(run_id, (step, now))
-            if now - self._progress_written.get(run_id, 0.0) < PROGRESS_SECONDS:
-                return
+    def write_progress(self, run_id: str, progress: RunProgress, total: int) -> None:
+        """Says in a run's folder how far it is, of `total` steps, for `states`; at most once a second."""
+        now = time.monotonic()
+        if progress.steps and now - self._progress_written.get(run_id, 0.0) < PROGRESS_SECONDS:
+            return
         self._progress_written[run_id] = now
-        pace = (now - first_time) / (step - first_step) if step and step > first_step else None
-        write_json(self.run_folder(run_id) / PROGRESS, {"step": step, "steps": steps, "seconds_per_step": pace})
+        write_json(self.run_folder(run_id) / PROGRESS, progress.entry(total))
 
     def states(self) -> list[dict[str, Any]]:
         """Each planned run with its `state` (ok, failed, oom, timeout, interrupted, running or left).
 
-        Runs that have ended carry their scores; those that run, `step`, `steps` and `seconds_per_step` (None where it
-        is not known yet).
+        Runs that have ended carry their scores; those that run, what `RunProgress.entry` says.
         """
         running = running_driver(self.folder) is not None
         states = []
@@ -147,7 +141,7 @@ class Store:
     def _read_progress(self, run_id: str) -> dict[str, Any] | None:
         try:
             progress = read_json(self.run_folder(run_id) / PROGRESS)
-            return {key: progress[key] for key in ("step", "steps", "seconds_per_step")}
+            return {key: progress[key] for key in RunProgress(0).entry(0)}
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

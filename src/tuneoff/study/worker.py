@@ -31,6 +31,7 @@ from tuneoff.models.save import save_trained
 from tuneoff.quantities import parse_bytes
 from tuneoff.study.plan import Outcome, RunTask
 from tuneoff.study.prepare import load_tokens
+from tuneoff.study.reporter import Reporter
 from tuneoff.training.checkpoint import Checkpoints
 from tuneoff.training.cpu import settle_on_cpu
 from tuneoff.training.device import choose_device, choose_precision
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_in_process"]
 
-REPORT_EVERY_SECONDS = 0.25
 NO_MAIN_MEMORY = "can't allocate memory"
 """PyTorch's words for it, in a RuntimeError."""
 
@@ -183,7 +183,8 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
     went_on = f", goes on after step {saved['done']}" if saved else ""
     print(f"{task.run.id}: {device}, {precision}, {engine.describe()}, parameters {counts}{went_on}", flush=True)
 
-    curve = training.run(_Reporter(connection, steps).step, stopping.is_set)
+    reporter = Reporter(connection, steps, examples, engine, train_peak)
+    curve = training.run(reporter.step, stopping.is_set)
     most = train_peak.so_far()
     for entry in curve:
         print(entry, flush=True)
@@ -263,18 +264,3 @@ def _memory(peak: PeakMemory, train: int, evaluation: int | None, reserved: int)
         "peak_memory_bytes": {"train": train, "eval": evaluation, "reserved": reserved},
         "memory_kind": peak.kind,
     }
-
-
-class _Reporter:
-    """Tells the driver how many steps are done, a few times a second at most."""
-
-    def __init__(self, connection: Connection, total: int) -> None:
-        self._connection = connection
-        self._total = total
-        self._last = 0.0
-
-    def step(self, done: int) -> None:
-        now = time.monotonic()
-        if done == self._total or now - self._last >= REPORT_EVERY_SECONDS:
-            self._connection.send(done)
-            self._last = now

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, ClassVar, Self
 if TYPE_CHECKING:
     from tuneoff.spec import ExecutionSpec, TrainingSpec
     from tuneoff.study.plan import Outcome, RunTask
+    from tuneoff.study.progress import RunProgress
 
 
 @dataclass(frozen=True)
 class Event:
-    """News of a run: the steps it has done, its outcome, or a line for whoever follows the study."""
+    """News of a run: how far it is, its outcome, or a line for whoever follows the study."""
 
     run_id: str
-    steps: int | None = None
+    progress: RunProgress | None = None
     outcome: Outcome | None = None
     note: str | None = None
 

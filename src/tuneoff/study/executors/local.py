@@ -64,9 +64,9 @@ class LocalExecutor(Executor):
         wait([waited for process in processes for waited in process.waits], min(timeout, POLL_SECONDS))
         events = []
         for run_id, (process, gpu) in list(self._running.items()):
-            steps, outcome = process.poll()
-            if steps is not None:
-                events.append(Event(run_id, steps=steps))
+            progress, outcome = process.poll()
+            if progress is not None:
+                events.append(Event(run_id, progress=progress))
             if outcome is not None:
                 process.close()
                 del self._running[run_id]

@@ -20,6 +20,7 @@ from tuneoff.study.executors.ray_files import Files, Folder, read_files, send_fo
 from tuneoff.study.executors.ray_node import REPORT_SECONDS, Board, News, carry_out_on_node
 from tuneoff.study.group import settle_devices
 from tuneoff.study.plan import Outcome, RunTask
+from tuneoff.study.progress import RunProgress
 from tuneoff.study.store import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -165,8 +166,8 @@ class RayExecutor(Executor):
             attempt.begun = True
             if news.checkpoint:
                 _store({CHECKPOINT: news.checkpoint}, attempt.task.run_folder)
-            if news.steps is not None:
-                events.append(Event(attempt.task.run.id, steps=news.steps))
+            if news.progress is not None:
+                events.append(Event(attempt.task.run.id, progress=news.progress))
         return events
 
     def _ended(self, reference: Any, attempt: Attempt) -> Event:
@@ -198,7 +199,7 @@ class RayExecutor(Executor):
         note = f"{task.run.id}: lost with its node or Ray's process there; it "
         if saved:
             return Event(task.run.id, note=f"{note}goes on from its checkpoint")
-        return Event(task.run.id, steps=0, note=f"{note}starts again")
+        return Event(task.run.id, progress=RunProgress(0), note=f"{note}starts again")
 
 
 def _no_result(task: RunTask, status: str, error: str) -> Outcome:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff.study.executors.ray_files import Files, Folder, Piece, read_files, read_pieces, unpack, write_pieces
 from tuneoff.study.plan import Outcome, RunTask
+from tuneoff.study.progress import RunProgress
 from tuneoff.study.store import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ REPORT_SECONDS = 0.5
 
 @dataclass
 class News:
-    """What an attempt at a run has reported: the steps done, None before the first; its latest checkpoint."""
+    """What an attempt at a run has reported: how far it is, None before the first step; its latest checkpoint."""
 
-    steps: int | None = None
+    progress: RunProgress | None = None
     checkpoint: list[Piece] = field(default_factory=list)
 
 
@@ -35,9 +36,9 @@ class Board:
         self._news: dict[str, News] = {}
         self._stopping = False
 
-    def report(self, attempt: str, steps: int | None) -> bool:
+    def report(self, attempt: str, progress: RunProgress | None) -> bool:
         """Notes how far an attempt is; says whether it should stop."""
-        self._news.setdefault(attempt, News()).steps = steps
+        self._news.setdefault(attempt, News()).progress = progress
         return self._stopping
 
     def keep(self, attempt: str, checkpoint: list[Piece]) -> None:
@@ -79,17 +80,17 @@ def carry_out_on_node(
         here = replace(task, model_folder=model_folder, data_folder=data_folder, run_folder=run_folder)
         process = start_run(_fork_server(), here, "" if task.on_cpu else os.environ.get("CUDA_VISIBLE_DEVICES"))
         checkpoint = _Checkpoint(run_folder / CHECKPOINT)
-        done: int | None = None
+        latest: RunProgress | None = None
         stopping = False
         try:
             while True:
-                steps, outcome = process.poll()
+                progress, outcome = process.poll()
                 if outcome is not None:
                     return outcome, _files_to_return(run_folder, outcome)
-                done = done if steps is None else steps
+                latest = progress or latest
                 if checkpoint.is_new():
                     ray.get(board.keep.remote(attempt, list(read_pieces(checkpoint.path))))
-                if ray.get(board.report.remote(attempt, done)) and not stopping:
+                if ray.get(board.report.remote(attempt, latest)) and not stopping:
                     stopping = True
                     process.stop()
                 wait(process.waits, REPORT_SECONDS)
