@@ -18,7 +18,7 @@ quickstart: .venv/installed
 	$(BIN)/tuneoff run quickstart
 
 test: .venv/installed-dev
-	$(PYTEST) -m "not gpu and not soak"
+	$(PYTEST) -m "not gpu and not soak" -n 2 --dist loadfile
 
 soak: .venv/installed-dev
 	$(PYTEST) -m soak -s

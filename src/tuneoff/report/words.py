@@ -115,7 +115,8 @@ def seconds(value: float) -> str:
 
 def megabytes(value: float) -> str:
     """Bytes as megabytes (10^6)."""
-    return f"{value / 1e6:,.0f} MB" if value >= 1e7 else f"{value / 1e6:,.2f} MB"
+    digits = 0 if value >= 1e7 else 2 if value >= 1e4 else 4
+    return f"{value / 1e6:,.{digits}f} MB"
 
 
 def seconds_left(states: list[dict[str, Any]]) -> float | None:

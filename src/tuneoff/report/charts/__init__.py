@@ -70,7 +70,9 @@ def draw_charts(results: StudyResults) -> dict[str, alt.LayerChart]:
 def counted_runs(results: StudyResults) -> Runs:
     """The results of runs that the summary's arms stand on: those that succeeded, of all folds or the largest size."""
     first = part_names(results.spec.data)[0]
-    return [run for run in results.runs if run["status"] == "ok" and (is_fold(first) or run.get("part", "") == first)]
+    scored = {arm["arm"] for arm in results.summary["arms"] if arm["runs"]}
+    done = [run for run in results.runs if run["status"] == "ok" and run["arm"] in scored]
+    return [run for run in done if is_fold(first) or run.get("part", "") == first]
 
 
 def page_charts(results: StudyResults) -> dict[str, dict[str, Any]]:
