@@ -135,7 +135,7 @@ def from_csv(folder: Path) -> Table:
                         f"{float(row['train_seconds']):.1f} s",
                         f"{float(row['peak_train_memory_bytes']) / 1e6:,.0f} MB",
                         f"{int(row['trainable_parameters']):,}",
-                        f"{float(row['checkpoint_bytes']) / 1e6:.2f} MB",
+                        f"{float(row['checkpoint_bytes']) / 1e6:.{4 if float(row['checkpoint_bytes']) < 1e4 else 2}f} MB",
                     ]
                 )
     return table

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import sys
 import termios
@@ -32,10 +33,13 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self.screens: list[str] = []
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TERM": "xterm-256color"}
+        for name in ("COLUMNS", "LINES"):  # which would hide the terminal's size
+            environment.pop(name, None)
         command = [sys.executable, "-m", "tuneoff", *map(str, arguments)]
         self._pid, self._end = pty.fork()
         if self._pid == 0:
             try:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background
                 fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
                 os.execve(command[0], command, environment)
             finally:
