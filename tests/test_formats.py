@@ -115,6 +115,10 @@ def from_tex(cell: str) -> str:
     return "".join(shown).strip()
 
 
+def megabytes(size: float) -> str:
+    return f"{size / 1e6:.{4 if size < 1e4 else 2}f} MB"
+
+
 def from_csv(folder: Path) -> Table:
     """The raw numbers in the words of the other formats."""
     table = []
@@ -135,7 +139,7 @@ def from_csv(folder: Path) -> Table:
                         f"{float(row['train_seconds']):.1f} s",
                         f"{float(row['peak_train_memory_bytes']) / 1e6:,.0f} MB",
                         f"{int(row['trainable_parameters']):,}",
-                        f"{float(row['checkpoint_bytes']) / 1e6:.{4 if float(row['checkpoint_bytes']) < 1e4 else 2}f} MB",
+                        megabytes(float(row["checkpoint_bytes"])),
                     ]
                 )
     return table
