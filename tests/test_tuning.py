@@ -178,3 +178,22 @@ def test_what_cannot_be_tuned_is_said_in_one_line(
     assert message in answer.stderr
     assert answer.stderr.count("\n") == 1
     assert not (tmp_path / "studies-out").exists()
+
+
+def test_a_decoder_starts_from_the_rates_published_for_decoders(
+    data_files: Path, tmp_path: Path, tuneoff: Command
+) -> None:
+    from transformers import GPT2Config, GPT2Model
+
+    from conftest import save_tokenizer
+
+    words = save_tokenizer(tmp_path / "gpt2")
+    GPT2Model(GPT2Config(vocab_size=words, n_embd=32, n_layer=1, n_head=2, n_positions=64)).save_pretrained(
+        tmp_path / "gpt2"
+    )
+    arms = ["full", "lora", "ia3", 'method = "lora"\nname = "own"\nlearning_rate = 5e-4']
+    (tmp_path / "study.toml").write_text(study_toml(tmp_path / "gpt2", data_files, arms))
+    answer = tuneoff("plan", "study.toml", "--json")
+    assert answer.returncode == 0, answer.stderr
+    rates = [arm["learning_rate"] for arm in json.loads(answer.stdout)["arms"]]
+    assert rates == [2e-5, 2e-4, 3e-3, 5e-4]

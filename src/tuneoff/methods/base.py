@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -31,6 +32,8 @@ class Method(Frozen):
     """One line for `tuneoff methods`."""
     reference: ClassVar[str]
     """Where the method and its default learning rate come from."""
+    rates: ClassVar[Mapping[str, float]] = {}
+    """Published learning rates for kinds of models (`tuneoff.models.families.kind_of`) that want one of their own."""
     quantised: ClassVar[bool] = False
     """Whether the backbone is loaded in 4 bits."""
     fitted: ClassVar[bool] = False
@@ -72,7 +75,19 @@ class Method(Frozen):
             if name not in ("method", "name")
         ]
         method = cls.model_fields["method"].default
-        return {"method": method, "summary": cls.summary, "reference": cls.reference, "options": options}
+        return {
+            "method": method,
+            "summary": cls.summary,
+            "reference": cls.reference,
+            "rates": dict(cls.rates),
+            "options": options,
+        }
+
+    def at_published_rate(self, kind: str) -> Self:
+        """The same arm at the learning rate that is published for this kind of model, where the study names none."""
+        if "learning_rate" in self.model_fields_set or kind not in self.rates:
+            return self
+        return self.model_copy(update={"learning_rate": self.rates[kind]})
 
     def adapt(self, loaded: LoadedModel) -> nn.Module:
         """Returns the model to train, with `requires_grad` set on exactly what this method trains.

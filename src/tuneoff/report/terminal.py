@@ -185,6 +185,8 @@ def print_methods(described: list[dict[str, Any]]) -> None:
         console.print(f"[bold]{method['method']}[/bold]: {escape(method['summary'])}")
         for option in method["options"]:
             console.print(escape(f"    {option['name']} = {option['default']}    {option['description']}".rstrip()))
+        for kind, rate in method["rates"].items():
+            console.print(escape(f"    learning_rate = {rate:g} for a {kind}, unless the study names one"))
         console.print(escape(f"    source: {method['reference']}\n"))
 
 

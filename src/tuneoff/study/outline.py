@@ -10,6 +10,7 @@ from tuneoff.data.parts import overall
 from tuneoff.errors import UserError
 from tuneoff.models.load import resolve_model
 from tuneoff.study.prepare import audited, cutting_tokenizer
+from tuneoff.study.rates import at_published_rates
 from tuneoff.training.loop import total_steps
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def outline_study(spec: StudySpec) -> dict[str, Any]:
         stop_on_errors(findings)
     num_labels = len(next(iter(parts.values())).label_names)
     _, pad_token_id = cutting_tokenizer(spec, model_folder, num_labels)
+    spec = at_published_rates(spec, model_folder)
     counts = check_arms(spec, model_folder, num_labels, pad_token_id)
     sizes = {part: splits.sizes for part, splits in parts.items()}
     steps = {part: total_steps(size["train"], spec.training) for part, size in sizes.items()}

@@ -19,6 +19,7 @@ from tuneoff.study.lock import locked
 from tuneoff.study.outline import check_arms
 from tuneoff.study.plan import Run, RunTask, plan_runs
 from tuneoff.study.prepare import PreparedStudy, prepare_study
+from tuneoff.study.rates import at_published_rates
 from tuneoff.study.store import Store, set_aside
 from tuneoff.study.tuning import Tuning, check_tuning
 from tuneoff.tracking import Trackers
@@ -96,6 +97,7 @@ def run_study(
         trackers = Trackers(spec, folder, listener.say)
         store.remove_leftovers()
         prepared = prepare_study(spec, folder, listener.say, executor_class.warm_up)
+        spec = at_published_rates(spec, prepared.model_folder)
         tuning = Tuning(spec, prepared, store)
         with _Conductor(spec, prepared, store, listener, interruption, retry_failed, trackers) as conductor:
             while conductor.carry_out(trials := tuning.runs(), trials):
