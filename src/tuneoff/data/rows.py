@@ -74,7 +74,7 @@ class Rows:
         import pyarrow.parquet as pq
 
         first = 0
-        with pq.ParquetFile(self.file) as file:
+        with pq.ParquetFile(self.file, pre_buffer=False) as file:  # which would keep all that has been read
             for batch in file.iter_batches(BATCH_ROWS, columns=columns):
                 numbers = np.arange(first, first + len(batch))
                 first += len(batch)
