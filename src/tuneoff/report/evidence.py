@@ -30,8 +30,11 @@ def pair(comparison: dict[str, Any]) -> str:
         "better": "{a} is more accurate than {b}",
         "tie": "{a} and {b} are tied: the difference is inside the noise",
         "unranked": "{a} and {b} are not ranked: one seed cannot tell them apart",
-    }
-    return f"{said[comparison['verdict']].format(**comparison)} ({points}){_shown_of_loss(comparison)}"
+    }[comparison["verdict"]]
+    if comparison["verdict"] == "tie" and (low > 0 or high < 0):
+        said = "{a} and {b} are tied: of so many pairs, one may differ as much as this by chance"
+        points += f"; p = {words.probability(comparison['p_holm'])} after Holm's correction"
+    return f"{said.format(**comparison)} ({points}){_shown_of_loss(comparison)}"
 
 
 def _shown_of_loss(comparison: dict[str, Any]) -> str:

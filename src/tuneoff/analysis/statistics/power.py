@@ -20,7 +20,7 @@ class Needed:
 
     Attributes:
         seeds: in all, with the same test examples; None where more seeds alone do not help, or not within 100.
-        test_examples: in all, with the same seeds; None where more examples alone do not help.
+        test_examples: in all, with the same seeds, rounded up to two digits; None where more examples alone do not help.
     """
 
     seeds: int | None
@@ -51,7 +51,13 @@ def needed(crossed: CrossedMean, distance: float, tail: float, least_examples: i
     lowest_seeds = max(2, crossed.seeds)
     seeds = _first(lowest_seeds, MOST_SEEDS, lambda count: shows(count, crossed.examples))
     examples = _first(crossed.examples, MOST_EXAMPLES, lambda count: shows(lowest_seeds, count))
-    return Needed(seeds, examples)
+    return Needed(seeds, None if examples is None else _two_digits(examples))
+
+
+def _two_digits(count: int) -> int:
+    """A count rounded up to two significant digits."""
+    unit = 10 ** max(0, len(str(count)) - 2)
+    return -(-count // unit) * unit
 
 
 def _first(low: int, high: int, holds: Callable[[int], bool]) -> int | None:
