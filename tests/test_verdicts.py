@@ -1,0 +1,57 @@
+"""What whole studies conclude where there is nothing to conclude: twins, failures, one seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from conftest import Command, study_toml
+from tuneoff import StudyResults, load_study, run_study
+
+TOO_HIGH = "learning_rate = 1e38"
+
+
+def _study(folder: Path, model: Path, data: Path, arms: list[str], **settings: Any) -> StudyResults:
+    (folder / "study.toml").write_text(study_toml(model, data, arms, **settings))
+    return run_study(load_study(folder / "study.toml"), folder / "out")
+
+
+def test_the_same_method_under_two_names_ends_in_a_tie(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
+    arms = ['name = "first"\nmethod = "lora"', 'name = "second"\nmethod = "lora"', "head_only"]
+    results = _study(tmp_path, tiny_model, data_files, arms, seeds=3)
+    twins = next(pair for pair in results.summary["comparisons"] if {pair["a"], pair["b"]} == {"first", "second"})
+    assert twins["verdict"] == "tie"
+    assert twins["difference"]["mean"] == 0
+    assert twins["difference"]["ci_low"] < 0 < twins["difference"]["ci_high"]
+    assert twins["p_holm"] == 1
+    for front in results.summary["pareto"].values():
+        assert ("first" in front) == ("second" in front)
+    assert "first and second are tied" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_the_only_arm_that_did_not_fail_is_not_crowned(
+    tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
+) -> None:
+    arms = ["full", f'method = "lora"\n{TOO_HIGH}', f'method = "ia3"\n{TOO_HIGH}']
+    results = _study(tmp_path, tiny_model, data_files, arms)
+    assert sorted({failure["arm"] for failure in results.failed}) == ["ia3", "lora"]
+    answer = results.summary["recommendation"]
+    assert answer["arm"] is None
+    assert "full" in answer["reason"]
+    assert "nothing to compare" in answer["reason"]
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "Use full" not in page
+    assert "lora (2 failed)" in page
+    again = tuneoff("recommend", tmp_path / "out")
+    assert "nothing to compare" in again.stdout
+    assert "Use full" not in again.stdout
+
+
+def test_one_seed_gives_no_ranking(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
+    results = _study(tmp_path, tiny_model, data_files, ["full", "head_only"], seeds=1)
+    summary = results.summary
+    assert [pair["verdict"] for pair in summary["comparisons"]] == ["unranked"]
+    assert summary["recommendation"]["arm"] is None
+    assert "One seed never ranks" in summary["recommendation"]["reason"]
+    assert all(sorted(front) == ["full", "head_only"] for front in summary["pareto"].values())
+    assert "not ranked: one seed cannot tell them apart" in (tmp_path / "out" / "report.md").read_text()
