@@ -136,7 +136,7 @@ def test_no_clear_winner_says_what_it_would_take() -> None:
     answer = _ask(next(studies(noisy, 1, generator_seed=8)))
     assert answer["arm"] is None
     assert answer["more_seeds"] > 0
-    assert "No clear winner: no arm is shown to lose less than 1 point" in answer["reason"]
+    assert "No clear winner. No arm is shown to lose less than 1 point" in answer["reason"]
     assert f"about {answer['more_seeds']} more seed" in answer["reason"]
     small = _ask(_study(4, [1, 1], examples=200))
     assert (small["arm"], small["more_seeds"]) == (None, None)

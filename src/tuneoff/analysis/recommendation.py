@@ -42,8 +42,8 @@ def recommend(
 
     Returns:
         `arm` (None where there is no recommendation), `best` (the highest mean), `ties_with_best`, `margin`, `prefer`,
-        `limits`, `reason`, `more_seeds` and `test_examples` (what would be needed; None where it would not help or
-        nothing is needed), `shown` (arms that pass, cheapest first), `excluded` (`arm` and `why`).
+        `limits`, `reason`, `more_seeds`, `test_examples`, `times` (what would be needed; None where it would not help
+        or nothing is needed), `shown` (arms that pass, cheapest first), `excluded` (`arm` and `why`).
 
     Sources: Berger 1982, Multiparameter hypothesis testing and acceptance sampling, Technometrics 24
     (intersection-union tests); Hsu 1981 (comparisons with the best).
@@ -59,6 +59,7 @@ def recommend(
         "reason": "",
         "more_seeds": None,
         "test_examples": None,
+        "times": None,
         "shown": [],
         "excluded": excluded,
     }
@@ -155,19 +156,28 @@ class _Field:
         wanted = [self._needed(arm) for arm in candidates]
         seeds = min((found.seeds for found in wanted if found.seeds is not None), default=None)
         examples = min((found.test_examples for found in wanted if found.test_examples is not None), default=None)
+        times = min((found.times for found in wanted if found.times is not None), default=None)
         now = min(pair.difference.seeds for pair in self.pairs)
         more = None if seeds is None else max(1, seeds - now)
         if more is not None:
             what = f"about {more} more {'seed' if more == 1 else 'seeds'} an arm would be needed"
         elif examples is not None:
             what = f"more seeds alone would not show it; about {examples:,} test examples would be needed"
+        elif times is not None:
+            what = f"about {times} times as many seeds and as many test examples would be needed"
         else:
-            what = "by the differences seen, neither more seeds nor more test examples are likely to show it"
+            what = "by the differences seen, no amount of seeds and test examples is likely to show it"
         reason = (
-            f"No clear winner: no arm is shown to lose less than {in_points(self.margin)} of accuracy against every "
+            f"No clear winner. No arm is shown to lose less than {in_points(self.margin)} of accuracy against every "
             f"other arm{against}; {what}."
         )
-        return {"reason": reason, "more_seeds": more, "test_examples": examples if more is None else None}
+        alone = more is not None or examples is not None
+        return {
+            "reason": reason,
+            "more_seeds": more,
+            "test_examples": examples if more is None else None,
+            "times": None if alone else times,
+        }
 
     def _needed(self, arm: str) -> Needed:
         tail = RISK / (len(self.arms) - 1)
@@ -177,8 +187,12 @@ class _Field:
             if arm in (pair.first, pair.second)
         ]
         if len(of_pairs) < len(self.arms) - 1:
-            return Needed(None, None)
-        return Needed(_all_of([one.seeds for one in of_pairs]), _all_of([one.test_examples for one in of_pairs]))
+            return Needed(None, None, None)
+        return Needed(
+            _all_of([one.seeds for one in of_pairs]),
+            _all_of([one.test_examples for one in of_pairs]),
+            _all_of([one.times for one in of_pairs]),
+        )
 
 
 def _alone(arm: Mapping[str, Any], limits: Mapping[str, float | None], only_results: bool) -> dict[str, Any]:

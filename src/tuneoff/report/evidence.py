@@ -75,6 +75,8 @@ def _needed(comparison: dict[str, Any]) -> str:
         return f"about {needed['seeds']} seeds"
     if needed["test_examples"] is not None:
         return f"about {needed['test_examples']:,} test examples"
+    if needed["times"] is not None:
+        return f"about {needed['times']} times the seeds and test examples"
     return "out of reach"
 
 

@@ -30,13 +30,14 @@ def verdict(summary: dict[str, Any]) -> str:
     recommendation = summary["recommendation"]
     left = summary["runs"]["planned"] - summary["runs"]["done"]
     unfinished = f" {left} of {summary['runs']['planned']} runs are not done yet." if left else ""
-    if recommendation["arm"] is None:
-        reason = recommendation["reason"]
-        head = "" if reason.startswith("No clear winner") else "No recommendation. "
-        return f"{head}{reason}{unfinished}"
     doubts = [line["sentence"] for line in summary["headlines"] if line["verdict"] != "beaten"]
     warning = "".join(f" {sentence}" for sentence in doubts)
-    return f"Use {recommendation['arm']}. {recommendation['reason']}{warning}{unfinished}"
+    reason = recommendation["reason"]
+    if recommendation["arm"] is not None:
+        head = f"Use {recommendation['arm']}. "
+    else:
+        head = "" if reason.startswith("No clear winner") else "No recommendation. "
+    return f"{head}{reason}{warning}{unfinished}"
 
 
 def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:

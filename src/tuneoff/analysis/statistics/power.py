@@ -12,6 +12,7 @@ from tuneoff.analysis.statistics.crossed import CrossedMean
 POWER = 0.8
 MOST_SEEDS = 100
 MOST_EXAMPLES = 10_000_000
+MOST_TIMES = 100
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,16 @@ class Needed:
     Attributes:
         seeds: in all, with the same test examples; None where more seeds alone do not help, or not within 100.
         test_examples: in all, with the same seeds, rounded up to two digits; None where more examples alone do not help.
+        times: so many times the seeds and the test examples, both; None where that does not help, or not 100 times.
     """
 
     seeds: int | None
     test_examples: int | None
+    times: int | None
 
 
 def needed(crossed: CrossedMean, distance: float, tail: float, least_examples: int = 0) -> Needed:
-    """How many seeds, or else how many test examples, would show a distance.
+    """How many seeds, or how many test examples, or how much more of both, would show a distance.
 
     A study is taken to show it where the distance is at least the half-width plus 0.84 standard errors, both as
     expected from the variances of seeds, examples and the rest that were seen. Since these are estimates, so is this.
@@ -40,7 +43,7 @@ def needed(crossed: CrossedMean, distance: float, tail: float, least_examples: i
         least_examples: fewer test examples cannot show it, whatever they say.
     """
     if distance <= 0:
-        return Needed(None, None)
+        return Needed(None, None, None)
 
     def shows(seeds: int, examples: int) -> bool:
         if examples < least_examples:
@@ -51,7 +54,8 @@ def needed(crossed: CrossedMean, distance: float, tail: float, least_examples: i
     lowest_seeds = max(2, crossed.seeds)
     seeds = _first(lowest_seeds, MOST_SEEDS, lambda count: shows(count, crossed.examples))
     examples = _first(crossed.examples, MOST_EXAMPLES, lambda count: shows(lowest_seeds, count))
-    return Needed(seeds, None if examples is None else _two_digits(examples))
+    times = _first(1, MOST_TIMES, lambda count: shows(max(2, count * crossed.seeds), count * crossed.examples))
+    return Needed(seeds, None if examples is None else _two_digits(examples), times)
 
 
 def _two_digits(count: int) -> int:
