@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
@@ -22,6 +24,7 @@ def test_the_notebook_agrees_with_its_source() -> None:
     assert cells(NOTEBOOKS / "tuneoff.ipynb") == cells(NOTEBOOKS / "tuneoff.py")  # else: make notebook
 
 
+@pytest.mark.long
 def test_the_notebook_runs(tmp_path: Path) -> None:
     import nbformat
 

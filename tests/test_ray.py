@@ -27,6 +27,7 @@ from tuneoff.study.executors.ray_cluster import Needs
 from tuneoff.study.progress import RunProgress
 from tuneoff.study.run import Silent
 
+pytestmark = pytest.mark.long
 pytest.importorskip("ray", reason="Ray is not installed (the extra 'cluster')")
 
 ARMS = ["full", "lora", "ia3"]

@@ -32,7 +32,7 @@ Stamps = dict[Path, tuple[int, int]]
 
 @pytest.mark.parametrize(
     ("kills", "methods", "seeds"),
-    [(10, FEW_ARMS, 1), pytest.param(100, ALL_ARMS, 6, marks=pytest.mark.soak)],
+    [pytest.param(10, FEW_ARMS, 1, marks=pytest.mark.long), pytest.param(100, ALL_ARMS, 6, marks=pytest.mark.soak)],
     ids=["10 kills", "100 kills"],
 )
 def test_a_study_that_is_killed_again_and_again(

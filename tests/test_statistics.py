@@ -231,6 +231,13 @@ def test_what_is_needed_would_show_it() -> None:
     enough = Setting(found.seeds, 2000, setting.accuracies, arm_spread=0.2, seed_spread=0.15, noise=0.2)
     shown = np.mean([paired_difference(a, b).p_value < 0.05 for a, b in studies(enough, 100, generator_seed=6)])
     assert 0.6 <= shown <= 0.95
+    assert found.times is not None
+    sizes = (10 * found.times, 2000 * found.times)
+    more = Setting(*sizes, setting.accuracies, arm_spread=0.2, seed_spread=0.15, noise=0.2)
+    shown = np.mean([paired_difference(a, b).p_value < 0.05 for a, b in studies(more, 40, generator_seed=7)])
+    assert shown >= 0.6
+    assert needed(crossed, 0.008, 0.025).seeds is None
+    assert (needed(crossed, 0.008, 0.025).times or 0) > found.times
     beyond_seeds = needed(crossed, 0.001, 0.025)
     assert beyond_seeds.seeds is None
     assert needed(crossed, -0.001, 0.025).test_examples is None

@@ -197,6 +197,7 @@ def test_the_plan_and_the_lines_of_a_study_name_sizes(
     assert "16 examples" in tuneoff("status", "out").stdout
 
 
+@pytest.mark.long
 def test_ray_ships_each_size(finished: Path, tuneoff: Command, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (the extra 'cluster')")
     options = ["--set", "seeds=1", "--set", "execution.cores=1"]

@@ -48,7 +48,8 @@ def accuracy(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
         .mark_tick(yOffset=9, height=6, thickness=1.5, opacity=0.8)
         .encode(x="value:Q", y=y, color=tint),
     ]
-    middle = (lowest + 100) / 2
+    highest = max([*(row["high"] for row in rows), *(row["value"] for row in seeds)])
+    middle = (min([lowest, *(100 * floor["test_accuracy"] for floor in near)]) + highest) / 2
     for place, floor in enumerate(near):
         drawn.extend(_floor(floor, place, left_of_line=100 * floor["test_accuracy"] > middle))
     return layers((ROW + 8) * len(rows), *drawn)
