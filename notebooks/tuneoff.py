@@ -27,7 +27,7 @@ _ = altair.renderers.enable("svg")  # charts that need no network; leave this li
 # ## A study
 #
 # A study is a model, a dataset, some arms and some seeds. Usually it is a TOML file that `load_study("study.toml")`
-# reads. Here it is the shipped `quickstart`, cut down to a minute or so. Every arm is trained on the same examples in
+# reads. Here it is the shipped `quickstart`, cut down to two minutes or so. Every arm is trained on the same examples in
 # the same order, each run in a process of its own.
 
 # %%
@@ -35,11 +35,12 @@ study = tuneoff.load_study(
     "quickstart",
     [
         "name=notebook",
-        "seeds=2",
-        "data.train_size=240",
-        "data.validation_size=40",
-        "data.test_size=80",
-        "data.max_length=48",
+        "seeds=3",
+        "data.train_size=600",
+        "data.validation_size=60",
+        "data.test_size=200",
+        "data.max_length=64",
+        "training.batch_size=8",
         "training.device=cpu",
         """arms=[
             {method="full", learning_rate=2e-4},
@@ -60,7 +61,7 @@ with Progress() as progress:
 results
 
 # %% [markdown]
-# With two seeds and 80 test examples the intervals are wide. That is what so small a study can say.
+# With three seeds and 200 test examples the intervals are wide. That is what so small a study can say.
 
 # %%
 results.plot.accuracy()
@@ -89,7 +90,8 @@ from tuneoff.spec import AnalysisSpec
 
 for margin in (0.01, 0.05, 0.2):
     recommendation = recommend_anew(results, AnalysisSpec(margin=margin, prefer="time"))["recommendation"]
-    print(f"margin {margin}: {recommendation['arm']}. {recommendation['reason']}")
+    use = f"Use {recommendation['arm']}. " if recommendation["arm"] else ""
+    print(f"margin {margin}: {use}{recommendation['reason']}")
 
 # %% [markdown]
 # ## Try it on a sentence
@@ -113,7 +115,7 @@ else:
     model = AutoPeftModelForSequenceClassification.from_pretrained(folder / "adapter")
 tokenizer = AutoTokenizer.from_pretrained(resolve_model(study.model.id))
 
-sentences = ["A warm, funny film that I will watch again.", "Two hours of my life that nobody will give back."]
+sentences = ["A warm, funny film that I will watch again.", "A boring film. The plot is a mess and the acting is terrible."]
 batch = tokenizer(sentences, padding=True, return_tensors="pt")
 with torch.inference_mode():
     shares = model.eval()(**batch).logits.float().softmax(1)

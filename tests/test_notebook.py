@@ -48,4 +48,4 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     assert printed[-2].count("margin ") == 3
     assert printed[-1].count("label ") == 2
     results = sorted((tmp_path / "studies-out" / "notebook" / "runs").glob("*/result.json"))
-    assert len(results) == 6
+    assert len(results) == 9

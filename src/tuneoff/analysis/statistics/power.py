@@ -21,7 +21,8 @@ class Needed:
 
     Attributes:
         seeds: in all, with the same test examples; None where more seeds alone do not help, or not within 100.
-        test_examples: in all, with the same seeds, rounded up to two digits; None where more examples alone do not help.
+        test_examples: in all, with the same seeds, rounded up to two digits; None where more examples alone do not
+            help.
         times: so many times the seeds and the test examples, both; None where that does not help, or not 100 times.
     """
 
