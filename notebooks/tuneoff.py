@@ -115,7 +115,10 @@ else:
     model = AutoPeftModelForSequenceClassification.from_pretrained(folder / "adapter")
 tokenizer = AutoTokenizer.from_pretrained(resolve_model(study.model.id))
 
-sentences = ["A warm, funny film that I will watch again.", "A boring film. The plot is a mess and the acting is terrible."]
+sentences = [
+    "A warm, funny film that I will watch again.",
+    "A boring film. The plot is a mess and the acting is terrible.",
+]
 batch = tokenizer(sentences, padding=True, return_tensors="pt")
 with torch.inference_mode():
     shares = model.eval()(**batch).logits.float().softmax(1)
