@@ -27,8 +27,8 @@ _ = altair.renderers.enable("svg")  # charts that need no network; leave this li
 # ## A study
 #
 # A study is a model, a dataset, some arms and some seeds. Usually it is a TOML file that `load_study("study.toml")`
-# reads. Here it is the shipped `quickstart`, cut down to two minutes or so. Every arm is trained on the same examples in
-# the same order, each run in a process of its own.
+# reads. Here it is the shipped `quickstart`, cut down to two minutes or so. Every arm is trained on the same examples
+# in the same order, each run in a process of its own.
 
 # %%
 study = tuneoff.load_study(

@@ -105,6 +105,10 @@ def test_a_tuned_study_goes_on_without_repeating_anything(
     assert "nothing to train" in answer.stdout
     states = json.loads(tuneoff("status", results.folder, "--json").stdout)["runs"]
     assert Counter(state["state"] for state in states) == {"ok": 10}
+    shown = tuneoff("status", results.folder)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.count("trial of") == 6
+    assert shown.stdout.count("validation ") == 6
     page = (results.folder / "report.md").read_text()
     assert "Learning rates" in page
     for entry in results.summary["tuning"]["arms"]:
@@ -114,6 +118,15 @@ def test_a_tuned_study_goes_on_without_repeating_anything(
 def run(toml: str, folder: Path) -> api.StudyResults:
     (folder / "study.toml").write_text(toml)
     return api.run_study(api.load_study(folder / "study.toml"), folder / "out")
+
+
+def test_the_plan_counts_trials(study: Path, tuneoff: Command) -> None:
+    plan = json.loads(tuneoff("plan", study, "--json").stdout)
+    assert plan["runs"] == 4
+    assert plan["trials"] == {"runs": 6, "steps": 6 * plan["steps_per_run"], "extensions": 0}
+    shown = tuneoff("plan", study, "--set", "tuning.extend=true").stdout
+    assert "before these 6 trials of learning rates" in shown
+    assert "up to 8 more" in shown
 
 
 def test_a_winner_at_the_edge_extends_the_grid(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
@@ -164,6 +177,7 @@ def test_a_rate_that_fails_is_not_chosen(tiny_model: Path, data_files: Path, tmp
     ("lines", "message"),
     [
         ("trials = 0", "greater than or equal to 1"),
+        ("trials = 16", "a grid has at most 15 trials"),
         ("trials = 2\nseeds = 5", "tuning.seeds = 5, but the study has 1 seed"),
         ('trials = 2\nstrategy = "optuna"\nextend = true', "extend"),
     ],

@@ -171,6 +171,10 @@ class TrainingSpec(Frozen):
         return self
 
 
+MOST_OF_A_GRID = 15
+"""Rates that are √10 apart."""
+
+
 class TuningSpec(Frozen):
     """`[tuning]`: how each arm looks for its learning rate, on validation."""
 
@@ -185,6 +189,10 @@ class TuningSpec(Frozen):
     def _a_range_has_no_beyond(self) -> TuningSpec:
         if self.extend and self.strategy == "optuna":
             raise ValueError("extend belongs to strategy = 'grid'; give the arm a wider learning_rate_range instead")
+        if self.strategy == "grid" and self.trials > MOST_OF_A_GRID:
+            raise ValueError(
+                f"a grid has at most {MOST_OF_A_GRID} trials, over seven decades; take strategy = 'optuna' for more"
+            )
         return self
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tuneoff.errors import UserError
+
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
 
@@ -56,6 +58,9 @@ def _texts(results: StudyResults, rows: list[int]) -> list[str]:
     import pyarrow.parquet as pq
 
     path = results.folder / "data" / "test.parquet"
-    columns = [name for name in ("text", "text_pair") if name in pq.read_schema(path).names]
-    table = pq.read_table(path, columns=columns).take(pa.array(rows, pa.int64()))
+    try:
+        columns = [name for name in ("text", "text_pair") if name in pq.read_schema(path).names]
+        table = pq.read_table(path, columns=columns).take(pa.array(rows, pa.int64()))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{path} is missing or damaged ({error.__class__.__name__}); run the study again") from error
     return [" / ".join(text[:LETTERS] for text in texts) for texts in zip(*table.to_pydict().values(), strict=True)]

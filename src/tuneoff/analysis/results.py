@@ -150,11 +150,13 @@ def load_results(folder: str | Path) -> StudyResults:
     folder = Path(folder)
     store = Store(folder)
     planned = store.planned()
+    path = folder / "data" / "prepared.json"
     try:
-        prepared = Prepared.model_validate(read_json(folder / "data" / "prepared.json"))
-        environment = read_json(folder / "environment.json")
+        prepared = Prepared.model_validate(read_json(path))
+        path = folder / "environment.json"
+        environment = read_json(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder} holds a damaged study ({error.__class__.__name__}); run it again") from error
+        raise UserError(f"{path} is missing or damaged ({error.__class__.__name__}); run the study again") from error
     tried = [entry for entry in planned if entry.get("trial")]
     planned = [entry for entry in planned if not entry.get("trial")]
     return StudyResults(

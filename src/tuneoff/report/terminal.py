@@ -144,6 +144,12 @@ def print_plan(outlined: dict[str, Any]) -> None:
         f"{len(outlined['arms'])} arms x {len(outlined['seeds'])} seeds{shared_out} = {outlined['runs']} runs, "
         f"{outlined['steps']:,} steps"
     )
+    trials = outlined["trials"]
+    if trials["runs"]:
+        more = (
+            f", and up to {trials['extensions']} more where a best rate is at the edge" if trials["extensions"] else ""
+        )
+        console.print(f"before these {trials['runs']} trials of learning rates, {trials['steps']:,} steps{more}")
     for part in parts:
         sizes = part["sizes"]
         name = f"{part_words(part['part'])}: " if part["part"] != WHOLE else ""
@@ -163,11 +169,11 @@ def print_status(states: list[dict[str, Any]]) -> None:
     for state in states:
         done = state["state"] == "ok"
         table.add_row(
-            escape(state["arm"]),
+            escape(state["arm"]) + (f", trial of {state['learning_rate']:g}" if state.get("trial") else ""),
             str(state["seed"]),
             *([part_words(state["part"])] if parted else []),
             state["state"],
-            words.percent(state["test_accuracy"]) if done else "",
+            _accuracy(state) if done else "",
             words.seconds(state["train_seconds"]) if done else "",
         )
     console.print(table)
@@ -176,6 +182,13 @@ def print_status(states: list[dict[str, Any]]) -> None:
         console.print(running_table(running, console.width))
         console.print()
     console.print(study_line(states))
+
+
+def _accuracy(state: dict[str, Any]) -> str:
+    """On test, or what there is of a trial, which never reads it."""
+    if state.get("trial"):
+        return f"validation {words.percent(state['validation_accuracy'])}"
+    return words.percent(state["test_accuracy"])
 
 
 def print_methods(described: list[dict[str, Any]]) -> None:

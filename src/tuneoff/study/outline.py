@@ -11,6 +11,7 @@ from tuneoff.errors import UserError
 from tuneoff.models.load import resolve_model
 from tuneoff.study.prepare import audited, cutting_tokenizer
 from tuneoff.study.rates import at_published_rates
+from tuneoff.study.tuning import MOST_EXTENSIONS
 from tuneoff.training.loop import total_steps
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def outline_study(spec: StudySpec) -> dict[str, Any]:
     """The content of `tuneoff plan`: arms with their parameter counts, sizes of the splits, runs, steps.
 
     `sizes` are those of the study (see `Prepared`) and `steps_per_run` are the steps of its first part; `parts` has the
-    sizes and steps of each.
+    sizes and steps of each. `trials` come before the runs; `extensions` is how many more there may be.
 
     Raises:
         UserError: where the study could not be carried out.
@@ -36,6 +37,8 @@ def outline_study(spec: StudySpec) -> dict[str, Any]:
     sizes = {part: splits.sizes for part, splits in parts.items()}
     steps = {part: total_steps(size["train"], spec.training) for part, size in sizes.items()}
     runs_a_part = len(spec.arms) * len(spec.seeds)
+    tuned = 0 if spec.tuning.trials == 1 else sum(not arm.fitted for arm in spec.arms)
+    seeds_tried = tuned * len(spec.seeds[: spec.tuning.seeds])
     return {
         "study": spec.name,
         "model": spec.model.id,
@@ -44,6 +47,11 @@ def outline_study(spec: StudySpec) -> dict[str, Any]:
         "runs": runs_a_part * len(parts),
         "steps_per_run": next(iter(steps.values())),
         "steps": runs_a_part * sum(steps.values()),
+        "trials": {
+            "runs": spec.tuning.trials * seeds_tried * len(parts),
+            "steps": spec.tuning.trials * seeds_tried * sum(steps.values()),
+            "extensions": MOST_EXTENSIONS * seeds_tried * len(parts) if spec.tuning.extend else 0,
+        },
         "parts": [{"part": part, "sizes": sizes[part], "steps_per_run": steps[part]} for part in parts],
         "arms": [
             {

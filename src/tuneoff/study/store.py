@@ -68,7 +68,7 @@ class Store:
         path = self.folder / "plan.json"
         try:
             entries = read_json(path)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(f"{self.folder} holds no study (it has no plan.json)") from error
         except ValueError as error:
             raise UserError(f"{path} is damaged: {error}; run the study again") from error
