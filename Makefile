@@ -1,7 +1,7 @@
 # make quickstart   installs tuneoff into .venv and runs the main job: four methods compared on real weights, offline
 # make test         installs the same with the test tools and runs the tests
 # make lint         style and types
-# make test-long    further tests that take minutes: a Ray cluster, the notebook, a study killed ten times
+# make test-long    further tests that take long: Ray clusters, several processes, whole studies
 # make soak         kills a study 100 times at random moments and compares what comes of it (about 20 minutes)
 # make notebook     notebooks/tuneoff.ipynb anew from its source, notebooks/tuneoff.py
 # make screenshots  pictures of the quickstart's page for the README (needs Chromium)
@@ -22,7 +22,7 @@ test: .venv/installed-dev
 	$(PYTEST) -m "not gpu and not soak and not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: .venv/installed-dev
-	$(PYTEST) -m long -n 2 --dist loadfile
+	$(PYTEST) -m "long and not gpu" -n 2 --dist loadfile
 
 soak: .venv/installed-dev
 	$(PYTEST) -m soak -s

@@ -226,6 +226,7 @@ def test_a_seed_counts_when_all_its_folds_are_done(finished: Path, tuneoff: Comm
         result.write_text(content)
 
 
+@pytest.mark.long
 def test_the_plan_and_the_lines_of_a_study_name_folds(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
     path = study(tmp_path, tiny_model, reviews(62, seed=3), seeds=1)
     plan = json.loads(tuneoff("plan", path, "--json").stdout)

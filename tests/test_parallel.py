@@ -37,6 +37,7 @@ from tuneoff.training.engines import make_engine
 from tuneoff.training.parallel import make_parallel
 from tuneoff.training.ranks import Ranks
 
+pytestmark = pytest.mark.long
 CPU = torch.device("cpu")
 RANKS = 2
 Weights = dict[str, torch.Tensor]

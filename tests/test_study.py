@@ -170,6 +170,7 @@ def test_run_study_from_a_script_without_a_main_guard(tiny_model: Path, data_fil
     assert done.stdout.split() == ["started", "1"], done.stderr
 
 
+@pytest.mark.long
 def test_the_quickstart_on_its_real_model(tuneoff: Command, tmp_path: Path) -> None:
     small = ["seeds=1", "training.epochs=1", "data.train_size=64", "data.validation_size=16", "data.test_size=32"]
     answer = tuneoff("run", *(word for setting in small for word in ("--set", setting)))

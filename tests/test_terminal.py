@@ -117,6 +117,7 @@ def test_runs_are_shown_as_they_go_on_and_leave_a_line(watched: tuple[Path, Term
     assert not terminal.cursor_hidden
 
 
+@pytest.mark.long
 def test_a_narrow_terminal_another_one_and_ctrl_c(study: Path, tmp_path: Path, tuneoff: Command) -> None:
     out = tmp_path / "out"
     terminal = Terminal(60, "run", study, "--out", out, "--set", "training.epochs=5000")

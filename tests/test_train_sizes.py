@@ -178,6 +178,7 @@ def test_another_size_leaves_runs_that_are_done(finished: Path, tuneoff: Command
     assert learning_curves(api.load_results(finished)) != learning_curves(results)
 
 
+@pytest.mark.long
 def test_the_plan_and_the_lines_of_a_study_name_sizes(
     tuneoff: Command, tiny_model: Path, data_files: Path, tmp_path: Path
 ) -> None:
