@@ -6,3 +6,8 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def damaged(path: Path, error: Exception) -> UserError:
+    """The error to raise where a file of a study cannot be read, because of `error`."""
+    return UserError(f"{path} is missing or damaged ({error.__class__.__name__}); run the study again")

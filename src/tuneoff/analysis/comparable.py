@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.data.parts import part_names, place_of
-from tuneoff.errors import UserError
+from tuneoff.errors import UserError, damaged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +108,7 @@ def _examples(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path, columns=["key", "label"])
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is missing or damaged ({error.__class__.__name__}); run the study again") from error
+        raise damaged(path, error) from error
 
 
 def _difference(a: pd.DataFrame, b: pd.DataFrame) -> str | None:

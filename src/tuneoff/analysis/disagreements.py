@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuneoff.errors import UserError
+from tuneoff.errors import damaged
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -62,5 +62,5 @@ def _texts(results: StudyResults, rows: list[int]) -> list[str]:
         columns = [name for name in ("text", "text_pair") if name in pq.read_schema(path).names]
         table = pq.read_table(path, columns=columns).take(pa.array(rows, pa.int64()))
     except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path} is missing or damaged ({error.__class__.__name__}); run the study again") from error
+        raise damaged(path, error) from error
     return [" / ".join(text[:LETTERS] for text in texts) for texts in zip(*table.to_pydict().values(), strict=True)]

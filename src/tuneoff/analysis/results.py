@@ -11,7 +11,7 @@ import numpy as np
 
 from tuneoff.analysis.folds import pooled
 from tuneoff.data.parts import WHOLE, part_names, size_name
-from tuneoff.errors import UserError
+from tuneoff.errors import UserError, damaged
 from tuneoff.files import read_json
 from tuneoff.spec import StudySpec, load_study
 from tuneoff.study.prepare import Prepared
@@ -156,7 +156,7 @@ def load_results(folder: str | Path) -> StudyResults:
         path = folder / "environment.json"
         environment = read_json(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is missing or damaged ({error.__class__.__name__}); run the study again") from error
+        raise damaged(path, error) from error
     tried = [entry for entry in planned if entry.get("trial")]
     planned = [entry for entry in planned if not entry.get("trial")]
     return StudyResults(

@@ -59,7 +59,7 @@ class Driver:
         self._running: dict[str, RunTask] = {}
         self._stopping = False
 
-    def carry_out(self, tasks: Sequence[RunTask]) -> None:
+    def execute(self, tasks: Sequence[RunTask]) -> None:
         """Returns when every run has a result, or one has failed and the study is to fail fast.
 
         Raises:

@@ -100,10 +100,10 @@ def run_study(
         spec = at_published_rates(spec, prepared.model_folder)
         tuning = Tuning(spec, prepared, store)
         with _Conductor(spec, prepared, store, listener, interruption, retry_failed, trackers) as conductor:
-            while conductor.carry_out(trials := tuning.runs(), trials):
+            while conductor.execute(trials := tuning.runs(), trials):
                 pass  # what was found may call for further trials
             runs = plan_runs(spec, prepared, tuning.tuned)
-            if not conductor.carry_out(runs, [*trials, *runs]):
+            if not conductor.execute(runs, [*trials, *runs]):
                 prepared.save()
                 store.write_study(spec, [*trials, *runs], environment())
                 listener.planned(len(runs), len(runs), 0, "runs")
@@ -157,7 +157,7 @@ class _Conductor:
     def __exit__(self, *error: object) -> None:
         self._opened.close()
 
-    def carry_out(self, runs: list[Run], plan: list[Run]) -> bool:
+    def execute(self, runs: list[Run], plan: list[Run]) -> bool:
         """Carries out those of `runs` that are left, all of which `plan.json` has; says whether any was."""
         left = [run for run in runs if not self._is_done(run)]
         if not left:
@@ -177,7 +177,7 @@ class _Conductor:
             self._interruption,
             self._trackers,
         )
-        driver.carry_out(tasks)
+        driver.execute(tasks)
         self._tried.update(run.id for run in left)
         return True
 
