@@ -1,5 +1,9 @@
 """The one exception that speaks to the user."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class UserError(ValueError):
     """A request that cannot be carried out: what is wrong, where, and what to do, in one line.

@@ -11,7 +11,7 @@ import numpy as np
 
 from tuneoff.analysis.folds import pooled
 from tuneoff.data.parts import WHOLE, part_names, size_name
-from tuneoff.errors import UserError, damaged
+from tuneoff.errors import damaged
 from tuneoff.files import read_json
 from tuneoff.spec import StudySpec, load_study
 from tuneoff.study.prepare import Prepared
