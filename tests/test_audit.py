@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import REAL_DATA, reviews
-from tuneoff.data.audit import FINDINGS, AcceptableFinding, Finding, audit, floor_findings, in_order, stop_on_errors
+from tuneoff.data.audit import FINDINGS, AcceptableFinding, Finding, audit, baseline_findings, in_order, stop_on_errors
 from tuneoff.data.audit.minhash import signatures, similar_pairs
 from tuneoff.data.audit.truncation import truncation_findings
 from tuneoff.data.audit.words import words_of
@@ -426,12 +426,15 @@ def test_truncation_says_what_is_lost_and_of_which_class(tmp_path: Path) -> None
     assert (test.severity, test.count) == ("info", 1)
 
 
-def test_floors_that_leave_no_room() -> None:
-    floors = [("majority class", 0.5), ("TF-IDF + logistic regression", 0.98)]
-    assert [finding.name for finding in floor_findings(floors)] == ["floor-high"]
-    assert [finding.name for finding in floor_findings(floors, ("lora", 0.99))] == ["floor-high", "floor-near-best"]
-    assert [finding.name for finding in floor_findings(floors[:1], ("lora", 0.52))] == []
-    better = floor_findings(floors[:1], ("lora", 0.4))
+def test_baselines_that_leave_no_room() -> None:
+    baselines = [("majority class", 0.5), ("TF-IDF + logistic regression", 0.98)]
+    assert [finding.name for finding in baseline_findings(baselines)] == ["baseline-high"]
+    assert [finding.name for finding in baseline_findings(baselines, ("lora", 0.99))] == [
+        "baseline-high",
+        "baseline-near-best",
+    ]
+    assert [finding.name for finding in baseline_findings(baselines[:1], ("lora", 0.52))] == []
+    better = baseline_findings(baselines[:1], ("lora", 0.4))
     assert "is as good as the best arm, lora" in better[0].message
 
 

@@ -188,7 +188,7 @@ def test_an_audit_error_leaves_nothing_behind(
     assert list((tmp_path / "cache" / "data").iterdir()) == []
 
 
-def test_floors_of_hundreds_of_classes_fit_into_memory(tiny_model: Path, tmp_path: Path) -> None:
+def test_baselines_of_hundreds_of_classes_fit_into_memory(tiny_model: Path, tmp_path: Path) -> None:
     rows = [f"a film{row} of kind{row % 20} and sort{row % 300 // 20},class {row % 300}" for row in range(3000)]
     (tmp_path / "many.csv").write_text("\n".join(["text,label", *rows]))
     (tmp_path / "study.toml").write_text(
@@ -196,4 +196,4 @@ def test_floors_of_hundreds_of_classes_fit_into_memory(tiny_model: Path, tmp_pat
         f'data = {{ source = "files", train = "{tmp_path / "many.csv"}", max_length = 16 }}\n'
     )
     prepared = prepare_study(load_study(tmp_path / "study.toml"), tmp_path / "out", print)
-    assert prepared.prepared.floors["tfidf"]["test_accuracy"] > 0.5
+    assert prepared.prepared.baselines["tfidf"]["test_accuracy"] > 0.5

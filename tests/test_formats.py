@@ -124,8 +124,8 @@ def from_csv(folder: Path) -> Table:
     table = []
     with (folder / "report.csv").open(newline="") as handle:
         for row in csv.DictReader(handle):
-            if row["kind"] == "floor":
-                table.append([f"floor: {row['name']}", f"{100 * float(row['test_accuracy']):.1f}%", *[""] * 6])
+            if row["kind"] == "baseline":
+                table.append([f"baseline: {row['name']}", f"{100 * float(row['test_accuracy']):.1f}%", *[""] * 6])
             elif not row["test_accuracy"]:
                 table.append([f"{row['name']} ({row['failed_runs']} failed)", "failed", *[""] * 6])
             else:

@@ -1,4 +1,4 @@
-"""Frozen features: a floor that is a run of its own, checked against transformers and scikit-learn."""
+"""Frozen features: a baseline that is a run of its own, checked against transformers and scikit-learn."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _features(model_folder: Path, texts: list[str]) -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def results(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> api.StudyResults:
-    """A study of the floor and of an arm that trains, two seeds, in float32."""
+    """A study of the baseline and of an arm that trains, two seeds, in float32."""
     folder = tmp_path_factory.mktemp("frozen")
     arms = ["frozen_features", "head_only"]
     (folder / "study.toml").write_text(study_toml(tiny_model, data_files, arms, precision='"fp32"'))
@@ -125,7 +125,7 @@ def test_a_learning_rate_is_refused(tuneoff: Command, tiny_model: Path, data_fil
 
 def test_it_is_listed_and_planned(tuneoff: Command, tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
     methods = json.loads(tuneoff("methods", "--json").stdout)
-    assert "floor" in methods["frozen_features"]["summary"]
+    assert "baseline" in methods["frozen_features"]["summary"]
     (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, ["frozen_features"]))
     plan = json.loads(tuneoff("plan", "study.toml", "--json").stdout)
     assert plan["arms"][0]["parameters"]["trainable"] == 130

@@ -27,7 +27,7 @@ def tickets(rows: int = 60, **columns: Any) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "ticket": [f"T-{row:05}" for row in range(rows)],
-            "subject": [f"The printer number {row} on the second floor is out of paper" for row in range(rows)],
+            "subject": [f"The printer number {row} on the second baseline is out of paper" for row in range(rows)],
             "team": [("billing", "hardware", "login")[row % 3] for row in range(rows)],
             "customer": [f"customer {row // 3}" for row in range(rows)],
         }

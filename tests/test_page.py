@@ -162,13 +162,13 @@ def test_tables_are_sorted_by_mouse_and_keyboard(desktop: Page, study_folder: Pa
     known = [value for value in shown if value is not None]
     assert known == sorted(known)
     assert len(known) == len(times)
-    assert all(name.startswith("floor: ") for name in order()[len(times) :])  # what has no time comes last
+    assert all(name.startswith("baseline: ") for name in order()[len(times) :])  # what has no time comes last
 
     heading.get_by_role("button").focus()
     desktop.keyboard.press("Enter")
     assert heading.get_attribute("aria-sort") == "descending"
     assert max(times, key=lambda arm: times[arm]) == order()[0]
-    assert all(name.startswith("floor: ") for name in order()[len(times) :])
+    assert all(name.startswith("baseline: ") for name in order()[len(times) :])
 
     by_name = table.get_by_role("columnheader", name="arm", exact=True)
     by_name.get_by_role("button").click()

@@ -206,10 +206,10 @@ def test_every_number_of_the_summary_comes_from_the_stored_predictions(study_fol
     assert against["p_holm"] >= against["p_value"]
     labels = pd.read_parquet(study_folder / "data" / "test.parquet")["label"].to_numpy()
     for line in summary["headlines"]:
-        floor = (np.array(results.prepared.floors[line["floor"]]["predictions"]) == labels).mean()
+        baseline = (np.array(results.prepared.baselines[line["baseline"]]["predictions"]) == labels).mean()
         best = max(arm["test_accuracy"]["mean"] for arm in summary["arms"])
-        assert line["difference"]["mean"] == pytest.approx(best - floor)
-        assert (line["verdict"] == "not beaten") == (best <= floor)
+        assert line["difference"]["mean"] == pytest.approx(best - baseline)
+        assert (line["verdict"] == "not beaten") == (best <= baseline)
     assert any("60 test examples" in note for note in summary["notes"])
     assert any("Three seeds cannot go below p = 0.25" in note for note in summary["notes"])
 

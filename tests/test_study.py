@@ -64,7 +64,7 @@ def test_result_json_keeps_its_contract(study_folder: Path) -> None:
 
 def test_the_summary_and_the_reports_agree(study_folder: Path) -> None:
     summary = json.loads((study_folder / "summary.json").read_text())
-    assert {"arms", "floors", "comparisons", "pareto", "recommendation", "audit"} <= summary.keys()
+    assert {"arms", "baselines", "comparisons", "pareto", "recommendation", "audit"} <= summary.keys()
     assert [arm["arm"] for arm in summary["arms"]] == ARMS
     assert len(summary["comparisons"]) == 10
     page, text = ((study_folder / name).read_text() for name in ("report.html", "report.md"))

@@ -1,4 +1,4 @@
-"""Whether fine-tuning was worth it at all: the arms against each floor."""
+"""Whether fine-tuning was worth it at all: the arms against each baseline."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
 
 
-def floor_headlines(
+def baseline_headlines(
     results: StudyResults, arms: Sequence[Mapping[str, Any]], correct: Mapping[str, NDArray[np.float64]]
 ) -> list[dict[str, Any]]:
-    """For each floor, whether an arm beats it, as plain JSON.
+    """For each baseline, whether an arm beats it, as plain JSON.
 
     `verdict` is "beaten" where an arm is more accurate beyond the noise (Holm's correction over all arms), "not shown"
-    where one is more accurate, but inside the noise, and "not beaten" where none has a higher mean. A floor is fitted
-    once and its luck is not part of the noise. With one seed the test is McNemar's, of trained models and not of
+    where one is more accurate, but inside the noise, and "not beaten" where none has a higher mean. A baseline is
+    fitted once and its luck is not part of the noise. With one seed the test is McNemar's, of trained models and not of
     methods, and the sentence says so.
 
     Returns:
-        `floor`, `label`, `arm` (of highest mean), `difference` (that arm minus the floor), `p_holm`, `verdict`,
+        `baseline`, `label`, `arm` (of highest mean), `difference` (that arm minus the baseline), `p_holm`, `verdict`,
         `sentence`.
     """
     scored = [arm["arm"] for arm in arms if arm["runs"]]
@@ -36,8 +36,8 @@ def floor_headlines(
         return []
     truth = results.predictions(scored[0])[0]["label"].to_numpy()
     headlines = []
-    for name, floor in results.prepared.floors.items():
-        right = (np.asarray(floor["predictions"]) == truth).astype(np.float64)
+    for name, baseline in results.prepared.baselines.items():
+        right = (np.asarray(baseline["predictions"]) == truth).astype(np.float64)
         found = [paired_difference(correct[arm], np.broadcast_to(right, correct[arm].shape)) for arm in scored]
         adjusted = holm([difference.p_value for difference in found])
         best = max(range(len(scored)), key=lambda index: found[index].difference.mean)
@@ -48,13 +48,13 @@ def floor_headlines(
         verdict = "beaten" if beaten else "not shown" if found[best].difference.mean > 0 else "not beaten"
         headlines.append(
             {
-                "floor": name,
-                "label": floor["label"],
+                "baseline": name,
+                "label": baseline["label"],
                 "arm": scored[best],
                 "difference": asdict(found[best].difference),
                 "p_holm": adjusted[best],
                 "verdict": verdict,
-                "sentence": _sentence(verdict, floor["label"], scored[best], found[best]),
+                "sentence": _sentence(verdict, baseline["label"], scored[best], found[best]),
             }
         )
     return headlines
@@ -64,8 +64,10 @@ def _sentence(verdict: str, label: str, arm: str, found: PairedDifference) -> st
     seen = found.difference
     points = f"{100 * seen.mean:+.1f} points, {100 * seen.ci_low:+.1f} to {100 * seen.ci_high:+.1f}"
     if verdict == "not beaten":
-        return f"No arm beats the floor of {label} (the best, {arm}: {points})."
+        return f"No arm beats the baseline of {label} (the best, {arm}: {points})."
     if verdict == "not shown":
-        return f"No arm is shown to beat the floor of {label}: the best, {arm}, is ahead inside the noise ({points})."
+        return (
+            f"No arm is shown to beat the baseline of {label}: the best, {arm}, is ahead inside the noise ({points})."
+        )
     one_seed = "" if seen.covers_seeds else ", with one seed, so of this trained model alone"
-    return f"The floor of {label} is beaten by {arm} ({points}{one_seed})."
+    return f"The baseline of {label} is beaten by {arm} ({points}{one_seed})."

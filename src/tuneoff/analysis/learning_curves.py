@@ -1,4 +1,4 @@
-"""Test accuracy against the number of training examples, by arm and by floor."""
+"""Test accuracy against the number of training examples, by arm and by baseline."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ def learning_curves(results: StudyResults) -> dict[str, Any] | None:
 
     Returns:
         `train_sizes`, ascending; `arms`: by arm, for each size `train_size`, `runs` that succeeded and `test_accuracy`
-        (`mean`, `ci_low`, `ci_high`; None where there is no such run); `floors`: by floor, for each size `train_size`
-        and `test_accuracy`.
+        (`mean`, `ci_low`, `ci_high`; None where there is no such run); `baselines`: by baseline, for each size
+        `train_size` and `test_accuracy`.
     """
     sizes = results.spec.data.train_sizes
     if sizes is None:
         return None
-    floors = {size: results.prepared.part(size_name(size)).floors for size in sizes}
+    baselines = {size: results.prepared.part(size_name(size)).baselines for size in sizes}
     return {
         "train_sizes": list(sizes),
         "arms": {arm.name: [_point(results, arm.name, size) for size in sizes] for arm in results.spec.arms},
-        "floors": {
+        "baselines": {
             name: [
-                {"train_size": size, "test_accuracy": floors[size][name]["test_accuracy"]}
+                {"train_size": size, "test_accuracy": baselines[size][name]["test_accuracy"]}
                 for size in sizes
-                if name in floors[size]
+                if name in baselines[size]
             ]
-            for name in results.prepared.floors
+            for name in results.prepared.baselines
         },
     }
 

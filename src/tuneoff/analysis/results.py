@@ -31,7 +31,7 @@ class StudyResults:
     Attributes:
         folder: the study's folder.
         spec: the study.
-        prepared: sizes, floors and audit findings of its data.
+        prepared: sizes, baselines and audit findings of its data.
         environment: versions and machine of the last `tuneoff run`.
         planned: the plan's runs: id, arm, method, seed, part, learning_rate; none while the study is being tuned.
         runs: the stored results (see `result.json`), in the plan's order; runs not done yet are absent.
@@ -58,7 +58,7 @@ class StudyResults:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """The content of `summary.json`: arms, floors, comparisons, pareto, recommendation, audit."""
+        """The content of `summary.json`: arms, baselines, comparisons, pareto, recommendation, audit."""
         from tuneoff.analysis.summary import summarise
 
         return summarise(self)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff.analysis.arms import describe_arm
 from tuneoff.analysis.comparisons import compare_pairs, pair_arms
-from tuneoff.analysis.headlines import floor_headlines
+from tuneoff.analysis.headlines import baseline_headlines
 from tuneoff.analysis.learning_curves import learning_curves
 from tuneoff.analysis.notes import write_notes
 from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.analysis.recommendation import recommend
 from tuneoff.analysis.tuning import summarise_tuning
-from tuneoff.data.audit import Finding, floor_findings, in_order
+from tuneoff.data.audit import Finding, baseline_findings, in_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ def summarise(results: StudyResults) -> dict[str, Any]:
     comparisons = compare_pairs(pair_arms(arms, correct), spec.margin)
     test_examples = next((rows.shape[1] for rows in correct.values() if len(rows)), results.prepared.sizes["test"])
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "study": results.spec.name,
         "model": results.spec.model.id,
         "data": {
@@ -45,16 +45,16 @@ def summarise(results: StudyResults) -> dict[str, Any]:
         "seeds": list(results.spec.seeds),
         "runs": {"planned": len(results.planned), "done": len(results.ended), "failed": len(results.failed)},
         "arms": arms,
-        "floors": [
+        "baselines": [
             {
-                "floor": name,
-                "label": floor["label"],
-                "test_accuracy": floor["test_accuracy"],
+                "baseline": name,
+                "label": baseline["label"],
+                "test_accuracy": baseline["test_accuracy"],
                 "test_examples": test_examples,
             }
-            for name, floor in results.prepared.floors.items()
+            for name, baseline in results.prepared.baselines.items()
         ],
-        "headlines": floor_headlines(results, arms, correct),
+        "headlines": baseline_headlines(results, arms, correct),
         "comparisons": comparisons,
         "pareto": pareto_fronts(arms, comparisons),
         "recommendation": _recommend(spec, arms, correct),
@@ -80,14 +80,14 @@ def _recommend(
 
 
 def _findings(results: StudyResults, arms: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """What the audit found before training, and what it says of floors once there is an arm to compare them with."""
+    """What the audit found before training, and what it says of baselines once there is an arm to compare them with."""
     findings = [Finding.model_validate(finding) for finding in results.prepared.findings]
     scored = [(arm["test_accuracy"]["mean"], arm["arm"]) for arm in arms if arm["runs"]]
     if scored:
         accuracy, name = max(scored)
-        floors = [(floor["label"], floor["test_accuracy"]) for floor in results.prepared.floors.values()]
-        found = floor_findings(floors, (name, accuracy))
-        findings += [finding for finding in found if finding.name == "floor-near-best"]
+        baselines = [(baseline["label"], baseline["test_accuracy"]) for baseline in results.prepared.baselines.values()]
+        found = baseline_findings(baselines, (name, accuracy))
+        findings += [finding for finding in found if finding.name == "baseline-near-best"]
     return in_order(findings)
 
 

@@ -1,4 +1,4 @@
-"""Frozen features: the pretrained model as it is, read by a logistic regression. A floor for the other methods."""
+"""Frozen features: the pretrained model as it is, read by a logistic regression. A baseline for the other methods."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNSEEN = -30.0
 
 
 class FrozenFeatures(Method):
-    summary: ClassVar[str] = "trains nothing of the model: frozen features + logistic regression, a floor"
+    summary: ClassVar[str] = "trains nothing of the model: frozen features + logistic regression, a baseline"
     reference: ClassVar[str] = (
         "Reimers and Gurevych 2019 (mean pooling), Conneau and Kiela 2018 (logistic regression on frozen sentence "
         "features); penalty as in scikit-learn"

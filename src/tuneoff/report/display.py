@@ -45,7 +45,7 @@ class Plots:
         self._results = results
 
     def accuracy(self) -> alt.LayerChart:
-        """Mean test accuracy of each arm with its interval, every seed, and the floors."""
+        """Mean test accuracy of each arm with its interval, every seed, and the baselines."""
         return self.chart("accuracy")
 
     def pareto(self, cost: str = "memory") -> alt.LayerChart:

@@ -117,16 +117,16 @@ def fronts(summary: dict[str, Any]) -> list[str]:
 
 
 def curve_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Test accuracy at each training size: one row an arm, then one a floor."""
+    """Test accuracy at each training size: one row an arm, then one a baseline."""
     curves = summary["learning_curves"]
     rows = [
         (arm, *("" if point["test_accuracy"] is None else _with_interval(point["test_accuracy"]) for point in points))
         for arm, points in curves["arms"].items()
     ]
-    labels = {floor["floor"]: floor["label"] for floor in summary["floors"]}
-    for floor, points in curves["floors"].items():
+    labels = {baseline["baseline"]: baseline["label"] for baseline in summary["baselines"]}
+    for baseline, points in curves["baselines"].items():
         found = {point["train_size"]: words.percent(point["test_accuracy"]) for point in points}
-        rows.append((f"floor: {labels[floor]}", *(found.get(size, "") for size in curves["train_sizes"])))
+        rows.append((f"baseline: {labels[baseline]}", *(found.get(size, "") for size in curves["train_sizes"])))
     return rows
 
 

@@ -65,7 +65,7 @@ def report_content(results: StudyResults) -> dict[str, Any]:
     sections: list[Section] = [
         ("Result", [_table(words.HEADINGS, words.rows(summary)), _text(f"{evidence.INTERVALS} {RULES}")]),
         ("Charts", [{"charts": drawn}] if (drawn := _charts(results)) else []),
-        ("Against the floors", _list(line["sentence"] for line in summary["headlines"])),
+        ("Against the baselines", _list(line["sentence"] for line in summary["headlines"])),
         ("Pairs of arms", _pairs(summary)),
         ("What this study cannot show", _list(summary["notes"])),
         ("Not recommended", _list(words.excluded(summary))),

@@ -37,9 +37,9 @@ LATEX = {
 
 
 def write_csv(results: StudyResults) -> Path:
-    """Writes `report.csv`: one row an arm, then one a floor; shares from 0 to 1, units in the names of columns."""
+    """Writes `report.csv`: one row an arm, then one a baseline; shares from 0 to 1, units in the names of columns."""
     summary = results.summary
-    rows = [*(_arm(summary, arm) for arm in summary["arms"]), *map(_floor, summary["floors"])]
+    rows = [*(_arm(summary, arm) for arm in summary["arms"]), *map(_baseline, summary["baselines"])]
     path = results.folder / "report.csv"
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.DictWriter(handle, dict.fromkeys(name for row in rows for name in row), lineterminator="\n")
@@ -66,8 +66,8 @@ def _arm(summary: dict[str, Any], arm: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _floor(floor: dict[str, Any]) -> dict[str, Any]:
-    return {"kind": "floor", "name": floor["label"], "test_accuracy": floor["test_accuracy"]}
+def _baseline(baseline: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "baseline", "name": baseline["label"], "test_accuracy": baseline["test_accuracy"]}
 
 
 def write_latex(results: StudyResults) -> Path:

@@ -41,7 +41,7 @@ def verdict(summary: dict[str, Any]) -> str:
 
 
 def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
-    """The result table: one row an arm in the study's order, then the floors, as text in the order of `HEADINGS`."""
+    """The result table: one row an arm in the study's order, then the baselines, as text in the order of `HEADINGS`."""
     table = []
     doubt = MEANINGLESS if accepted_errors(summary) else ""
     for arm in summary["arms"]:
@@ -63,8 +63,10 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
                 megabytes(arm["checkpoint_bytes"]),
             )
         )
-    for floor in summary["floors"]:
-        table.append((f"floor: {floor['label']}", percent(floor["test_accuracy"]) + doubt, *[""] * (len(HEADINGS) - 2)))
+    for baseline in summary["baselines"]:
+        table.append(
+            (f"baseline: {baseline['label']}", percent(baseline["test_accuracy"]) + doubt, *[""] * (len(HEADINGS) - 2))
+        )
     return table
 
 

@@ -1,4 +1,4 @@
-"""Preparing a study's data once: read, split, audit, tokenise, score the floors, store."""
+"""Preparing a study's data once: read, split, audit, tokenise, score the baselines, store."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
-from tuneoff.analysis.floors import pooled_floors, score_floors
-from tuneoff.data.audit import AuditError, Finding, audit, floor_findings, in_order, stop_on_errors
+from tuneoff.analysis.baselines import pooled_baselines, score_baselines
+from tuneoff.data.audit import AuditError, Finding, audit, baseline_findings, in_order, stop_on_errors
 from tuneoff.data.audit.truncation import truncation_findings
 from tuneoff.data.cache import MANIFEST, PREPARED, cached, copy_prepared, damage, entry, preparing
 from tuneoff.data.parts import WHOLE, make_parts, overall, part_words, place_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tuneoff.data.write import WrittenSplit
     from tuneoff.spec import DataSpec, StudySpec
 
-PREPARATION_VERSION = 2
+PREPARATION_VERSION = 3
 
 Say = Callable[[str], None]
 
@@ -42,14 +42,14 @@ class PreparedPart(Frozen):
     fingerprint: str
     """Hash of the tokens and labels of its splits."""
     sizes: dict[str, int]
-    floors: dict[str, Any]
+    baselines: dict[str, Any]
 
 
 class Prepared(Frozen):
     """What `data/prepared.json` says of a study's data; paths are not part of it, so that the folder can move.
 
-    Of several training sizes, `sizes`, `tokens`, `cut_texts` and `floors` are those of the largest. Of folds they are
-    those of fold 0, but what concerns test is over all folds, in their order.
+    Of several training sizes, `sizes`, `tokens`, `cut_texts` and `baselines` are those of the largest. Of folds they
+    are those of fold 0, but what concerns test is over all folds, in their order.
     """
 
     key: str
@@ -63,7 +63,7 @@ class Prepared(Frozen):
     cut_texts: dict[str, int]
     removed: dict[str, int]
     pad_token_id: int
-    floors: dict[str, Any]
+    baselines: dict[str, Any]
     findings: tuple[dict[str, Any], ...]
     parts: dict[str, PreparedPart] = Field(default_factory=dict)
     """By name, where the data has more parts than the whole."""
@@ -71,7 +71,7 @@ class Prepared(Frozen):
     def part(self, name: str) -> PreparedPart:
         """One part of the data, or the whole."""
         if name == WHOLE:
-            return PreparedPart(fingerprint=self.fingerprint, sizes=self.sizes, floors=self.floors)
+            return PreparedPart(fingerprint=self.fingerprint, sizes=self.sizes, baselines=self.baselines)
         return self.parts[name]
 
 
@@ -201,14 +201,16 @@ def _prepare(
     accepted()
     first = next(iter(parts.values()))
     # Before the tokenizer, with which torch comes: both at once would take the most memory.
-    say("Scoring the floors: majority class, TF-IDF with logistic regression")
-    floors = {part: score_floors(splits) for part, splits in parts.items()}
+    say("Scoring the baselines: majority class, TF-IDF with logistic regression")
+    baselines = {part: score_baselines(splits) for part, splits in parts.items()}
     definition, pad_token_id = cutting_tokenizer(spec, model_folder, len(first.label_names))
     written = write_parts(parts, folder, definition, say)
     first.rows.file.unlink()
-    study_floors = next(iter(floors.values()))
+    study_baselines = next(iter(baselines.values()))
     if spec.data.folds is not None:
-        study_floors = pooled_floors(list(floors.values()), [splits.labels("test") for splits in parts.values()])
+        study_baselines = pooled_baselines(
+            list(baselines.values()), [splits.labels("test") for splits in parts.values()]
+        )
     first_written = next(iter(written.values()))
     findings = in_order(
         [
@@ -218,7 +220,7 @@ def _prepare(
                 {name: split.lost for name, split in first_written.items()},
                 {name: split.tokens for name, split in first_written.items()},
             ),
-            *floor_findings((floor["label"], floor["test_accuracy"]) for floor in study_floors.values()),
+            *baseline_findings((baseline["label"], baseline["test_accuracy"]) for baseline in study_baselines.values()),
         ]
     )
     fingerprints = {
@@ -239,10 +241,10 @@ def _prepare(
         cut_texts=numbers(lambda split: split.cut_texts),
         removed=first.removed,
         pad_token_id=pad_token_id,
-        floors=study_floors,
+        baselines=study_baselines,
         findings=tuple(finding.model_dump(mode="json") for finding in findings),
         parts={
-            part: PreparedPart(fingerprint=fingerprints[part], sizes=splits.sizes, floors=floors[part])
+            part: PreparedPart(fingerprint=fingerprints[part], sizes=splits.sizes, baselines=baselines[part])
             for part, splits in parts.items()
             if part != WHOLE
         },

@@ -160,14 +160,16 @@ def study_table(summary: Mapping[str, Any]) -> list[dict[str, Value | None]]:
 
 
 def study_outcome(summary: Mapping[str, Any]) -> dict[str, Value]:
-    """The study in numbers: how many runs, each arm's row of the table, the floors, the arm that is recommended."""
+    """The study in numbers: how many runs, each arm's row of the table, the baselines, the arm that is recommended."""
     arms = {
         row["arm"]: {column: row[column] for column in row if column not in ("arm", "method")}
         for row in study_table(summary)
     }
-    floors = {floor["floor"]: {"test_accuracy": floor["test_accuracy"]} for floor in summary["floors"]}
+    baselines = {
+        baseline["baseline"]: {"test_accuracy": baseline["test_accuracy"]} for baseline in summary["baselines"]
+    }
     recommended = summary["recommendation"]["arm"] or "none"
-    return flat({"runs": summary["runs"], "arms": arms, "floors": floors, "recommended": recommended})
+    return flat({"runs": summary["runs"], "arms": arms, "baselines": baselines, "recommended": recommended})
 
 
 def study_charts(results: StudyResults) -> list[Path]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tuneoff.spec import TrainingSpec
 
 MOST_ROWS = 25_000
-"""Training examples that are read; of more, an even sample, as for the other floors."""
+"""Training examples that are read; of more, an even sample, as for the other baselines."""
 READ_AT_ONCE = 1000
 """Examples between two looks at whether to stop."""
 

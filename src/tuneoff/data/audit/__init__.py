@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tuneoff.data.audit.baselines import baseline_findings
 from tuneoff.data.audit.finding import AuditError, Finding, stop_on_errors
-from tuneoff.data.audit.floors import floor_findings
 from tuneoff.data.audit.names import FINDINGS, AcceptableFinding
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ __all__ = [
     "AuditError",
     "Finding",
     "audit",
-    "floor_findings",
+    "baseline_findings",
     "in_order",
     "stop_on_errors",
 ]

@@ -33,7 +33,7 @@ FINDINGS: dict[str, str] = {
     "leak-single-word": "one word for each class gives the label away",
     "leak-row-order": "rows are sorted by label; an error where splits were cut out of them in that order",
     "truncation": "texts that are longer than the model was told to read",
-    "floor-high": "a floor, a model that is trivial or cheap, is nearly always right",
-    "floor-near-best": "a floor is as good as the best arm, or within a point of it",
+    "baseline-high": "a baseline, a model that is trivial or cheap, is nearly always right",
+    "baseline-near-best": "a baseline is as good as the best arm, or within a point of it",
 }
 """One line for each finding, errors and what is about the test score first."""

@@ -52,7 +52,7 @@ CHARTS: dict[str, ChartKind] = {
     "validation_loss_by_epoch": ChartKind("Validation loss by epoch", curves.validation_loss_by_epoch, RANGE),
     "train_loss_by_epoch": ChartKind("Training loss by epoch", curves.train_loss_by_epoch, RANGE),
     "accuracy_by_train_size": ChartKind(
-        "Accuracy by training examples", curves.accuracy_by_train_size, "With 95% intervals; dotted: floors."
+        "Accuracy by training examples", curves.accuracy_by_train_size, "With 95% intervals; dotted: baselines."
     ),
     "memory_breakdown": ChartKind("Memory and disk", memory.memory_breakdown),
     "tuning": ChartKind("Learning rates tried", curves.tuning),

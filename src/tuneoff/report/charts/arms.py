@@ -10,12 +10,12 @@ import altair as alt
 from tuneoff.report.charts.style import INK, ROW, Rows, Runs, arm_rows, colour, data, done, layers, log_axis
 from tuneoff.report.words import megabytes, percent, seconds
 
-NEAR_FLOOR = 15
-"""A floor is drawn where it is at most so many points below the lowest interval, so that it squeezes nothing."""
+NEAR_BASELINE = 15
+"""A baseline is drawn where it is at most so many points below the lowest interval, so that it squeezes nothing."""
 
 
 def accuracy(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
-    """Mean test accuracy with its interval, every seed, and the floors."""
+    """Mean test accuracy with its interval, every seed, and the baselines."""
     arms = done(summary)
     if not arms:
         return None
@@ -32,7 +32,7 @@ def accuracy(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
     ]
     seeds = [{"arm": arm["arm"], "value": 100 * value} for arm in arms for value in arm["test_accuracies"]]
     lowest = min([*(row["low"] for row in rows), *(row["value"] for row in seeds)])
-    near = [floor for floor in summary["floors"] if 100 * floor["test_accuracy"] > lowest - NEAR_FLOOR]
+    near = [baseline for baseline in summary["baselines"] if 100 * baseline["test_accuracy"] > lowest - NEAR_BASELINE]
     x = alt.X(
         "mean:Q",
         title=["test accuracy, %", "mean, 95% interval; ticks: seeds"],
@@ -49,15 +49,18 @@ def accuracy(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
         .encode(x="value:Q", y=y, color=tint),
     ]
     highest = max([*(row["high"] for row in rows), *(row["value"] for row in seeds)])
-    middle = (min([lowest, *(100 * floor["test_accuracy"] for floor in near)]) + highest) / 2
-    for place, floor in enumerate(near):
-        drawn.extend(_floor(floor, place, left_of_line=100 * floor["test_accuracy"] > middle))
+    middle = (min([lowest, *(100 * baseline["test_accuracy"] for baseline in near)]) + highest) / 2
+    for place, baseline in enumerate(near):
+        drawn.extend(_baseline(baseline, place, left_of_line=100 * baseline["test_accuracy"] > middle))
     return layers((ROW + 8) * len(rows), *drawn)
 
 
-def _floor(floor: dict[str, Any], place: int, left_of_line: bool) -> list[alt.Chart]:
-    """A floor's line, and its name above the chart, each in a line of its own."""
-    value = {"value": 100 * floor["test_accuracy"], "text": f"{floor['label']} {percent(floor['test_accuracy'])}"}
+def _baseline(baseline: dict[str, Any], place: int, left_of_line: bool) -> list[alt.Chart]:
+    """A baseline's line, and its name above the chart, each in a line of its own."""
+    value = {
+        "value": 100 * baseline["test_accuracy"],
+        "text": f"{baseline['label']} {percent(baseline['test_accuracy'])}",
+    }
     base = alt.Chart(data([value])).encode(x=alt.X("value:Q"))
     align: Literal["left", "right"] = "right" if left_of_line else "left"
     name = base.mark_text(

@@ -39,7 +39,7 @@ def train_loss_by_epoch(summary: dict[str, Any], runs: Runs) -> alt.LayerChart |
 
 
 def accuracy_by_train_size(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
-    """Test accuracy against the number of training examples, with intervals and floors."""
+    """Test accuracy against the number of training examples, with intervals and baselines."""
     curves = summary.get("learning_curves")
     if curves is None:
         return None
@@ -58,21 +58,21 @@ def accuracy_by_train_size(summary: dict[str, Any], runs: Runs) -> alt.LayerChar
     ]
     if not rows:
         return None
-    labels = {floor["floor"]: floor["label"] for floor in summary["floors"]}
-    floors = [
-        {"floor": labels[floor], "examples": point["train_size"], "accuracy": 100 * point["test_accuracy"]}
-        for floor, points in curves["floors"].items()
+    labels = {baseline["baseline"]: baseline["label"] for baseline in summary["baselines"]}
+    baselines = [
+        {"baseline": labels[baseline], "examples": point["train_size"], "accuracy": 100 * point["test_accuracy"]}
+        for baseline, points in curves["baselines"].items()
         for point in points
     ]
     sizes = curves["train_sizes"]
     axis = log_axis("training examples", sizes[0] / 1.3, sizes[-1] * 1.3, "~s")
     x = alt.X("examples:Q", **axis | {"axis": alt.Axis(values=sizes, format="~s", labelOverlap=True)})
     y = alt.Y("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False))
-    floor_line = alt.Chart(data(floors)).mark_line(color=INK, opacity=0.6, strokeDash=[2, 3], strokeWidth=1.5)
-    tooltip = ["floor:N", "examples:Q", alt.Tooltip("accuracy:Q", format=".1f")]
+    baseline_line = alt.Chart(data(baselines)).mark_line(color=INK, opacity=0.6, strokeDash=[2, 3], strokeWidth=1.5)
+    tooltip = ["baseline:N", "examples:Q", alt.Tooltip("accuracy:Q", format=".1f")]
     return layers(
         HEIGHT,
-        floor_line.encode(x=x, y=y, detail="floor:N", tooltip=tooltip),
+        baseline_line.encode(x=x, y=y, detail="baseline:N", tooltip=tooltip),
         *_lines(summary, rows, x, y, ["arm:N", "examples:Q", "runs:Q"]),
     )
 

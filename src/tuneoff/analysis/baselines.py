@@ -1,4 +1,4 @@
-"""Floors: cheap references that every arm must beat."""
+"""Baselines: cheap references that every arm must beat."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from tuneoff.data.splits import Splits
 
 MOST_WEIGHTS = 2**22
-"""Of a floor, over all classes: the solver takes 200 bytes for each, so that many classes leave fewer features."""
+"""Of a baseline, over all classes: the solver takes 200 bytes for each, so that many classes leave fewer features."""
 MOST_FEATURES = 2**19
 MOST_ROWS = 25_000
-"""Training examples that a floor is fitted on; of more, an even sample is taken."""
+"""Training examples that a baseline is fitted on; of more, an even sample is taken."""
 
 
-def score_floors(splits: Splits) -> dict[str, Any]:
+def score_baselines(splits: Splits) -> dict[str, Any]:
     """Test accuracy of the majority class and of TF-IDF with logistic regression, both fitted on train.
 
     Words and word pairs, hashed to 2^19 features (fewer with more than eight classes) so that no vocabulary takes
@@ -26,7 +26,7 @@ def score_floors(splits: Splits) -> dict[str, Any]:
     are read as one.
 
     Returns:
-        By floor: `label`, `test_accuracy`, `trained_on` (examples) and `predictions` (class indices in the order of
+        By baseline: `label`, `test_accuracy`, `trained_on` (examples) and `predictions` (class indices in the order of
         the test split).
     """
     import numpy as np
@@ -56,12 +56,12 @@ def score_floors(splits: Splits) -> dict[str, Any]:
     return scored
 
 
-def pooled_floors(by_fold: Sequence[dict[str, Any]], labels: Sequence[NDArray[np.integer]]) -> dict[str, Any]:
-    """The floors of folds as those of the whole: predictions in the order of folds, accuracy over all of them.
+def pooled_baselines(by_fold: Sequence[dict[str, Any]], labels: Sequence[NDArray[np.integer]]) -> dict[str, Any]:
+    """The baselines of folds as those of the whole: predictions in the order of folds, accuracy over all of them.
 
     Args:
-        by_fold: what `score_floors` returned for each; only floors of all folds are kept, `trained_on` is that of the
-            first.
+        by_fold: what `score_baselines` returned for each; only baselines of all folds are kept, `trained_on`
+            is that of the first.
         labels: of each fold's test split, shape (examples,).
     """
     import numpy as np
@@ -69,8 +69,8 @@ def pooled_floors(by_fold: Sequence[dict[str, Any]], labels: Sequence[NDArray[np
     pooled = {}
     truth = np.concatenate(labels)
     for name, first in by_fold[0].items():
-        if all(name in floors for floors in by_fold):
-            predictions = [label for floors in by_fold for label in floors[name]["predictions"]]
+        if all(name in baselines for baselines in by_fold):
+            predictions = [label for baselines in by_fold for label in baselines[name]["predictions"]]
             accuracy = float((np.array(predictions) == truth).mean())
             pooled[name] = {**first, "test_accuracy": accuracy, "predictions": predictions}
     return pooled
