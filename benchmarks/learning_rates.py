@@ -1,4 +1,4 @@
-"""A wide search of learning rates by hand: what every arm of a study reaches at each of many rates, short and at length.
+"""A wide search of learning rates by hand: what every arm of a study reaches at each of many, short and at length.
 
     python benchmarks/learning_rates.py STUDY... --json FILE           any study files, such as `tuneoff init` writes
     python benchmarks/learning_rates.py STUDY --lengths 1 0.25 --seeds 2 --processes 6

@@ -100,10 +100,13 @@ class StepClock:
 def main() -> None:
     """Measures every arm in every engine, prints the table and writes the JSON."""
     arguments = _arguments()
+    from tuneoff.data.parts import WHOLE
     from tuneoff.files import write_json
     from tuneoff.measure.environment import environment
     from tuneoff.spec import load_study
     from tuneoff.study.prepare import prepare_study
+    from tuneoff.study.rates import at_starting_rates
+    from tuneoff.training.loop import total_steps
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tuneoff.study.preload"])
@@ -118,7 +121,9 @@ def main() -> None:
         device, rate = _in_process(context, _matrix_rate, spec.training)
         print(f"{device}; a large bf16 matrix product: {rate / 1e12:.2f} TFLOP/s", flush=True)
         steps = None if arguments.accuracy else arguments.steps
-        arms = [arm for arm in spec.arms if not arguments.arms or arm.name in arguments.arms]
+        steps_of_a_run = total_steps(prepared.prepared.part(WHOLE).sizes["train"], spec.training)
+        settled = at_starting_rates(spec.arms, prepared.prepared.model_width, steps_of_a_run)
+        arms = [arm for arm in settled if not arguments.arms or arm.name in arguments.arms]
         for engine in arguments.engines:  # fills the disk cache with libraries and kernels; not counted
             _in_process(context, _measure, Work(spec, prepared, engine, arms[0], 0, 4))
         measured: list[Measured] = []
@@ -253,7 +258,7 @@ def _measure(work: Work) -> Measured:
         training,
         device,
         precision,
-        work.arm.learning_rate,
+        work.arm.rate,
         work.seed,
         tokens,
         all_batches,

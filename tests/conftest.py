@@ -116,8 +116,10 @@ def data_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def study_toml(model: Path | str, data: Path, arms: Sequence[str], seeds: int = 2, **training: Any) -> str:
-    """A study file over the made-up reviews; each arm is a method, or TOML lines that start with one."""
+def study_toml(
+    model: Path | str, data: Path, arms: Sequence[str], seeds: int = 2, tuning: str = "trials = 1", **training: Any
+) -> str:
+    """A study file over the made-up reviews, untuned; each arm is a method, or TOML lines that start with one."""
     settings = {"epochs": 2, "batch_size": 8, "device": '"cpu"', **training}
     return "\n".join(
         [
@@ -127,6 +129,7 @@ def study_toml(model: Path | str, data: Path, arms: Sequence[str], seeds: int = 
             f'[data]\nsource = "files"\ntrain = "{data / "train.csv"}"\ntest = "{data / "test.csv"}"\nmax_length = 32',
             "[training]",
             *(f"{key} = {value}" for key, value in settings.items()),
+            f"[tuning]\n{tuning}",
             *(f"[[arms]]\n{arm}" if "=" in arm else f'[[arms]]\nmethod = "{arm}"' for arm in arms),
         ]
     )

@@ -431,7 +431,7 @@ def test_a_group_tells_cause_from_consequence(
     execution = ExecutionSpec(devices_per_run=RANKS)
     here = Path()
     task = RunTask(
-        Run("run", arm, 0),
+        Run("run", arm, 0, 1),
         TrainingSpec(),
         execution,
         here,

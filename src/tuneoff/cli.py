@@ -94,7 +94,7 @@ def _run(
         print(json.dumps({"folder": str(results.folder), "summary": results.summary}))
     elif not quiet:
         print_results(results)
-    if results.failed:
+    if results.failed or results.failed_trials:
         raise typer.Exit(1)
 
 

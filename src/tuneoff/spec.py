@@ -176,19 +176,19 @@ MOST_OF_A_GRID = 15
 
 
 class TuningSpec(Frozen):
-    """`[tuning]`: how each arm looks for its learning rate, on validation."""
+    """`[tuning]`: how each arm that names no learning rate looks for one, on validation."""
 
-    trials: int = Field(default=1, ge=1, le=1000, description="learning rates tried for each arm; 1: its own, untried")
-    strategy: Literal["grid", "optuna"] = Field(
-        default="grid", description="around the arm's own rate, or Optuna's TPE"
+    trials: int = Field(
+        default=3,
+        ge=1,
+        le=1000,
+        description="learning rates tried for each arm, and more where the best is at the edge; 1: the starting rate",
     )
+    strategy: Literal["grid", "optuna"] = Field(default="grid", description="around the starting rate, or Optuna's TPE")
     seeds: int = Field(default=1, ge=1, description="trials are run with so many of the study's seeds")
-    extend: bool = Field(default=False, description="try beyond the grid where its best rate is at its edge")
 
     @model_validator(mode="after")
-    def _a_range_has_no_beyond(self) -> TuningSpec:
-        if self.extend and self.strategy == "optuna":
-            raise ValueError("extend belongs to strategy = 'grid'; give the arm a wider learning_rate_range instead")
+    def _a_grid_has_an_end(self) -> TuningSpec:
         if self.strategy == "grid" and self.trials > MOST_OF_A_GRID:
             raise ValueError(
                 f"a grid has at most {MOST_OF_A_GRID} trials, over seven decades; take strategy = 'optuna' for more"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tuneoff.analysis.learning import learning_of
 from tuneoff.analysis.statistics import (
     brier_score,
     expected_calibration_error,
@@ -36,7 +37,8 @@ def describe_arm(results: StudyResults, name: str, correct: NDArray[np.float64])
     arm: dict[str, Any] = {
         "arm": name,
         "method": spec.method,
-        "learning_rate": _only({run["learning_rate"] for run in runs} or {spec.learning_rate}),
+        "learning_rate": _only({run["learning_rate"] for run in runs}),
+        "learning": learning_of(results, name),
         "runs": len(runs),
         "seeds": [run["seed"] for run in runs],
         "failed": [
@@ -50,7 +52,7 @@ def describe_arm(results: StudyResults, name: str, correct: NDArray[np.float64])
 
 
 def _only(rates: set[float]) -> float | None:
-    """The learning rate of an arm's runs; None where parts of the data were tuned to several."""
+    """The learning rate of an arm's runs; None where parts of the data were tuned to several, or none has run."""
     return rates.pop() if len(rates) == 1 else None
 
 

@@ -21,7 +21,7 @@ MEANS = (
     "inference_latency_seconds",
 )
 """What a fold costs or reaches: as a study without folds would have it from one run."""
-OF_ONE_RUN = ("run_id", "part", "steps", "curve", "resumed", "predictions_sha256", "sha256")
+OF_ONE_RUN = ("run_id", "part", "steps", "curve", "guess_loss", "loss_trace", "resumed", "predictions_sha256", "sha256")
 
 
 def pooled(runs: Sequence[dict[str, Any]], predictions: pd.DataFrame) -> dict[str, Any]:

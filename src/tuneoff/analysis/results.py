@@ -56,6 +56,11 @@ class StudyResults:
         """Results of runs that have ended, but not well."""
         return [run for run in self.ended if run["status"] != "ok"]
 
+    @property
+    def failed_trials(self) -> list[dict[str, Any]]:
+        """Results of trials that have ended without saying anything of their learning rate."""
+        return [trial for trial in self.trials if trial["status"] not in ("ok", "diverged", "interrupted")]
+
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The content of `summary.json`: arms, baselines, comparisons, pareto, recommendation, audit."""

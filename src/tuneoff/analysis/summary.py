@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tuneoff.analysis.arms import describe_arm
 from tuneoff.analysis.comparisons import compare_pairs, pair_arms
 from tuneoff.analysis.headlines import baseline_headlines
+from tuneoff.analysis.learning import LEARNED
 from tuneoff.analysis.learning_curves import learning_curves
 from tuneoff.analysis.notes import write_notes
 from tuneoff.analysis.pareto import pareto_fronts
@@ -82,7 +83,11 @@ def _recommend(
 def _findings(results: StudyResults, arms: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """What the audit found before training, and what it says of baselines once there is an arm to compare them with."""
     findings = [Finding.model_validate(finding) for finding in results.prepared.findings]
-    scored = [(arm["test_accuracy"]["mean"], arm["arm"]) for arm in arms if arm["runs"]]
+    scored = [
+        (arm["test_accuracy"]["mean"], arm["arm"])
+        for arm in arms
+        if arm["runs"] and arm["learning"]["state"] == LEARNED  # only then is the data to blame
+    ]
     if scored:
         accuracy, name = max(scored)
         baselines = [(baseline["label"], baseline["test_accuracy"]) for baseline in results.prepared.baselines.values()]

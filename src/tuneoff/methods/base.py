@@ -1,9 +1,8 @@
-"""What a fine-tuning method is: its options, its default learning rate, and how it changes a model."""
+"""What a fine-tuning method is: its options, where its learning rate starts, and how it changes a model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -31,9 +30,9 @@ class Method(Frozen):
     summary: ClassVar[str]
     """One line for `tuneoff methods`."""
     reference: ClassVar[str]
-    """Where the method and its default learning rate come from."""
-    rates: ClassVar[Mapping[str, float]] = {}
-    """Published learning rates for kinds of models (`tuneoff.models.families.kind_of`) that want one of their own."""
+    """Where the method comes from."""
+    starting_rate: ClassVar[float | None] = None
+    """Where the search for a learning rate begins, for a model of width 768 and 1,000 steps (`tuneoff.study.rates`)."""
     quantised: ClassVar[bool] = False
     """Whether the backbone is loaded in 4 bits."""
     fitted: ClassVar[bool] = False
@@ -46,9 +45,12 @@ class Method(Frozen):
         max_length=60,
         description="name of the arm; the method's name when left out",
     )
-    learning_rate: float = Field(gt=0, le=1000, description="peak learning rate")
+    learning_rate: float | None = Field(
+        default=None, gt=0, le=1000, description="peak learning rate, taken as it is; found by tuning when left out"
+    )
     learning_rate_range: tuple[float, float] | None = Field(
-        default=None, description="where tuning.strategy = 'optuna' looks; a tenth to ten times the rate if left out"
+        default=None,
+        description="where tuning.strategy = 'optuna' looks; a tenth to ten times the starting rate if left out",
     )
 
     @field_validator("learning_rate_range")
@@ -61,6 +63,12 @@ class Method(Frozen):
     def model_post_init(self, _context: Any) -> None:
         if not self.name:
             object.__setattr__(self, "name", self.method)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, once it is settled: named by the study, found by tuning, or the starting rate."""
+        assert self.learning_rate is not None
+        return self.learning_rate
 
     @classmethod
     def describe(cls) -> dict[str, Any]:
@@ -79,15 +87,9 @@ class Method(Frozen):
             "method": method,
             "summary": cls.summary,
             "reference": cls.reference,
-            "rates": dict(cls.rates),
+            "starting_rate": cls.starting_rate,
             "options": options,
         }
-
-    def at_published_rate(self, kind: str) -> Self:
-        """The same arm at the learning rate that is published for this kind of model, where the study names none."""
-        if "learning_rate" in self.model_fields_set or kind not in self.rates:
-            return self
-        return self.model_copy(update={"learning_rate": self.rates[kind]})
 
     def adapt(self, loaded: LoadedModel) -> nn.Module:
         """Returns the model to train, with `requires_grad` set on exactly what this method trains.

@@ -28,7 +28,9 @@ class FrozenFeatures(Method):
     fitted: ClassVar[bool] = True
 
     method: Literal["frozen_features"] = "frozen_features"
-    learning_rate: float = Field(default=0.0, ge=0, le=0, description="none: it is fitted at once, without steps")
+    learning_rate: float | None = Field(
+        default=0.0, ge=0, le=0, description="none: it is fitted at once, without steps"
+    )
     inverse_penalty: float = Field(default=1.0, gt=0, description="C of the logistic regression, on scaled features")
 
     def adapt(self, loaded: LoadedModel) -> nn.Module:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
-
 from tuneoff.methods.base import Method
 
 if TYPE_CHECKING:
@@ -17,9 +15,9 @@ if TYPE_CHECKING:
 class HeadOnly(Method):
     summary: ClassVar[str] = "freezes the backbone and trains the new head alone"
     reference: ClassVar[str] = "Kumar et al. 2022 (linear probing against fine-tuning): rates 1e-3 and above"
+    starting_rate: ClassVar[float] = 1e-2
 
     method: Literal["head_only"] = "head_only"
-    learning_rate: float = Field(default=3e-3, gt=0)
 
     def adapt(self, loaded: LoadedModel) -> nn.Module:
         loaded.model.requires_grad_(False)

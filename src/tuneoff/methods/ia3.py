@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class IA3(Method):
     summary: ClassVar[str] = "trains vectors that rescale inner activations, and the head"
     reference: ClassVar[str] = "Liu et al. 2022 (T-Few), section 3.3: learning rate 3e-3, keys, values, feed-forward"
+    starting_rate: ClassVar[float] = 8e-3
 
     method: Literal["ia3"] = "ia3"
-    learning_rate: float = Field(default=3e-3, gt=0)
     target_modules: tuple[str, ...] = Field(
         default=(), description="linear layers by name; keys, values and the second feed-forward layer when empty"
     )

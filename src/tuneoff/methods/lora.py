@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -18,11 +17,8 @@ if TYPE_CHECKING:
 class LowRank(Method):
     """The options that LoRA and its relatives share, and how peft applies them."""
 
-    # Hu et al. 2021, appendix D: 2e-4 to 4e-4 for RoBERTa-large, 2e-4 for GPT-2 and GPT-3; Dettmers et al. 2023
-    # (QLoRA), appendix B: 2e-4 for 7B and 13B.
-    rates: ClassVar[Mapping[str, float]] = {"large encoder": 3e-4, "decoder": 2e-4}
+    starting_rate: ClassVar[float] = 7.5e-4
 
-    learning_rate: float = Field(default=5e-4, gt=0)
     r: int = Field(default=8, gt=0, description="rank of the updates")
     alpha: int = Field(default=16, gt=0, description="the update is scaled by alpha / r")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the update")

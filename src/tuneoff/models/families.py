@@ -57,18 +57,6 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-DECODERS = frozenset(name for name, family in FAMILIES.items() if family is _LLAMA) | {"gpt2", "opt", "gpt_neox"}
-LARGE_HIDDEN_SIZE = 1024
-"""From this width on an encoder is one of those that papers call large."""
-
-
-def kind_of(model_type: str, hidden_size: int) -> str:
-    """What published learning rates go by: `decoder`, `large encoder` or `encoder`."""
-    if model_type in DECODERS:
-        return "decoder"
-    return "large encoder" if hidden_size >= LARGE_HIDDEN_SIZE else "encoder"
-
-
 def family_of(model: PreTrainedModel) -> Family:
     """The layer names of this model's architecture.
 

@@ -158,8 +158,6 @@ def _methods(results: StudyResults) -> list[Block]:
         method = described[arm.method]
         name = arm.name if arm.name == arm.method else f"{arm.name} ({arm.method})"
         given = {option["name"]: getattr(arm, option["name"]) for option in method["options"]}
-        if results.summary["tuning"]:
-            del given["learning_rate"]  # which is only where tuning began
         options = ", ".join(f"{option} = {_value(value)}" for option, value in given.items() if value not in ((), None))
         number = references.index(method["reference"]) + 1
         items.append(f"{name}: {method['summary']} [{number}]{'; ' if options else ''}{options}.")

@@ -15,6 +15,7 @@ from rich.table import Table
 from tuneoff.data.parts import WHOLE, is_fold, part_words
 from tuneoff.report import words
 from tuneoff.report.live import VERY_WIDE, WIDE, LiveView, run_name, running_table, study_line
+from tuneoff.study.rates import RULE
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -101,8 +102,12 @@ def print_results(results: StudyResults) -> None:
         table.add_row(*(escape(row[index]) for index in indices))
     console.print(table)
     console.print(escape(words.verdict(summary)))
+    for sentence in words.did_not_learn(summary):
+        console.print(escape(sentence))
     for line in words.failures(summary):
         console.print(escape(f"failed: {line}"))
+    for trial in results.failed_trials:
+        console.print(escape(f"failed: {run_name(trial)}: {trial['status']}: {trial['error']}"))
     console.print()
     folder = results.folder
     for label, path in (
@@ -127,7 +132,7 @@ def print_plan(outlined: dict[str, Any]) -> None:
         table.add_row(
             escape(arm["arm"]),
             arm["method"],
-            f"{arm['learning_rate']:g}",
+            f"{'found, from ' if arm['tuned'] else ''}{arm['learning_rate']:g}",
             f"{counts['trainable']:,}",
             f"{counts['adapter']:,}",
             f"{counts['head']:,}",
@@ -149,7 +154,11 @@ def print_plan(outlined: dict[str, Any]) -> None:
         more = (
             f", and up to {trials['extensions']} more where a best rate is at the edge" if trials["extensions"] else ""
         )
-        console.print(f"before these {trials['runs']} trials of learning rates, {trials['steps']:,} steps{more}")
+        share = trials["steps"] / outlined["steps"]
+        console.print(
+            f"before these {trials['runs']} trials of learning rates, {trials['steps']:,} steps ({share:.0%} of the "
+            f"runs'){more}"
+        )
     for part in parts:
         sizes = part["sizes"]
         name = f"{part_words(part['part'])}: " if part["part"] != WHOLE else ""
@@ -198,8 +207,8 @@ def print_methods(described: list[dict[str, Any]]) -> None:
         console.print(f"[bold]{method['method']}[/bold]: {escape(method['summary'])}")
         for option in method["options"]:
             console.print(escape(f"    {option['name']} = {option['default']}    {option['description']}".rstrip()))
-        for kind, rate in method["rates"].items():
-            console.print(escape(f"    learning_rate = {rate:g} for a {kind}, unless the study names one"))
+        if method["starting_rate"] is not None:
+            console.print(escape(f"    the search for learning_rate starts at {method['starting_rate']:g} {RULE}"))
         console.print(escape(f"    source: {method['reference']}\n"))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tuneoff.report.words import percent, seconds
 
-HEADINGS = ("arm", "learning rate", "validation accuracy", "validation loss", "note")
+HEADINGS = ("arm", "learning rate", "steps", "validation accuracy", "validation loss", "note")
 FAILED = "failed"
 
 
@@ -17,17 +17,28 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
         name = arm["arm"] + (f", {arm['part']}" if arm["part"] else "")
         for trial in arm["trials"]:
             scored = trial["validation_accuracy"] is not None
-            chosen = trial["learning_rate"] == arm["chosen"] and scored
             table.append(
                 (
                     name,
                     f"{trial['learning_rate']:g}",
-                    percent(trial["validation_accuracy"]) if scored else FAILED,
+                    f"{trial['steps']:,}",
+                    percent(trial["validation_accuracy"]) if scored else "" if trial["too_high"] else FAILED,
                     f"{trial['validation_loss']:.4f}" if scored else "",
-                    ("chosen, at the edge" if arm["at_edge"] else "chosen") if chosen else "",
+                    ", ".join(_notes(arm, trial)),
                 )
             )
     return table
+
+
+def _notes(arm: dict[str, Any], trial: dict[str, Any]) -> list[str]:
+    notes = []
+    if trial["learning_rate"] == arm["chosen"]:
+        notes.append("chosen, at the edge" if arm["at_edge"] else "chosen")
+    if trial["too_high"]:
+        notes.append("too high")
+    elif not trial["learned"] and trial["validation_accuracy"] is not None:
+        notes.append("learned nothing")
+    return notes
 
 
 def sentences(summary: dict[str, Any]) -> list[str]:
@@ -36,15 +47,14 @@ def sentences(summary: dict[str, Any]) -> list[str]:
     seeds = ", ".join(map(str, tuning["seeds"]))
     told = [
         f"Learning rates were chosen on validation ({tuning['strategy']}; seed {seeds}), before any test example was "
-        f"read. The {tuning['runs']} trials took {seconds(tuning['train_seconds'])} of training, which is no part of "
-        "the times above."
+        f"read. The {tuning['runs']} trials took {seconds(tuning['train_seconds'])} of training "
+        f"({seconds(tuning['wall_seconds'])} in all), which is no part of the times above."
     ]
+    if tuning["untuned"]:
+        told.append(f"Not tuned, since the study names its learning rate: {', '.join(tuning['untuned'])}.")
     edges = [arm["arm"] + (f" ({arm['part']})" if arm["part"] else "") for arm in tuning["arms"] if arm["at_edge"]]
     if edges:
-        told.append(
-            f"At the edge of what was tried: {', '.join(edges)}. A better rate may lie beyond (tuning.extend = true "
-            "goes on there)."
-        )
+        told.append(f"Still at the edge of what was tried: {', '.join(edges)}. A better rate may lie beyond.")
     counts = {len(arm["trials"]) for arm in tuning["arms"]}
     if len(counts) > 1:
         told.append("Arms whose best rate was at an edge have had more trials than others.")

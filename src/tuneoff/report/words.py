@@ -10,6 +10,12 @@ HEADINGS = ("arm", "test accuracy", "95% interval", "macro F1", "train time", "p
 
 SHARED = " (shared)"
 """Marks a time that was taken while other runs computed on the same device."""
+STATES = {
+    "not learned": "did not learn",
+    "diverged": "diverged",
+    "no better than guessing": "no better than guessing",
+}
+"""What is said of an arm's state of learning, beside its accuracy."""
 MEANINGLESS = " (means nothing)"
 """Marks an accuracy on data that the audit would have stopped."""
 
@@ -46,6 +52,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     doubt = MEANINGLESS if accepted_errors(summary) else ""
     for arm in summary["arms"]:
         name = arm["arm"] if not arm["failed"] else f"{arm['arm']} ({len(arm['failed'])} failed)"
+        mark = learning_mark(arm)
         if not arm["runs"]:
             status = arm["failed"][0]["status"] if arm["failed"] else "not run yet"
             table.append((name, status, *[""] * (len(HEADINGS) - 2)))
@@ -54,7 +61,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
         table.append(
             (
                 name,
-                percent(interval["mean"]) + doubt,
+                percent(interval["mean"]) + doubt + mark,
                 f"{100 * interval['ci_low']:.1f} to {100 * interval['ci_high']:.1f}",
                 f"{100 * arm['test_macro_f1']:.1f}",
                 seconds(arm["train_seconds"]) + (SHARED if arm["times_shared"] else ""),
@@ -68,6 +75,21 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
             (f"baseline: {baseline['label']}", percent(baseline["test_accuracy"]) + doubt, *[""] * (len(HEADINGS) - 2))
         )
     return table
+
+
+def learning_mark(arm: dict[str, Any]) -> str:
+    """What stands beside the accuracy of an arm that did not learn, or not in all of its runs."""
+    learning = arm["learning"]
+    if not learning or not learning["not_learned"]:
+        return ""
+    if learning["state"] == "learned":
+        return f" ({learning['not_learned']} of {learning['runs']} runs did not learn)"
+    return f" ({STATES[learning['state']]})"
+
+
+def did_not_learn(summary: dict[str, Any]) -> list[str]:
+    """One sentence for each arm that did not learn: how it is known, why, and what to set."""
+    return [arm["learning"]["sentence"] for arm in summary["arms"] if arm["learning"] and arm["learning"]["sentence"]]
 
 
 def failures(summary: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,6 @@ class Driver:
         executor: where.
         store: where results go; nobody else writes it.
         model: of the model's files as they were when the study was planned.
-        steps: optimiser steps of a run, by its part of the data.
         listener: told about progress.
         interruption: says whether to stop.
         trackers: are told of each result that is stored.
@@ -42,7 +41,6 @@ class Driver:
         executor: Executor,
         store: Store,
         model: Stamp,
-        steps: Mapping[str, int],
         listener: Listener,
         interruption: Interruption,
         trackers: Trackers,
@@ -50,7 +48,6 @@ class Driver:
         self._executor = executor
         self._store = store
         self._model = model
-        self._steps = steps
         self._listener = listener
         self._interruption = interruption
         self._trackers = trackers
@@ -109,9 +106,8 @@ class Driver:
             self._end(task, event.outcome)
 
     def _progress(self, task: RunTask, progress: RunProgress) -> None:
-        total = self._steps[task.run.part]
-        self._store.write_progress(task.run.id, progress, total)
-        self._listener.progressed(task.run, progress, total)
+        self._store.write_progress(task.run.id, progress, task.run.steps)
+        self._listener.progressed(task.run, progress, task.run.steps)
 
     def _end(self, task: RunTask, outcome: Outcome) -> None:
         result = outcome.result

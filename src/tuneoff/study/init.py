@@ -21,8 +21,6 @@ from tuneoff.spec import FilesData, load_study
 LETTERS = re.compile(r"[^\W\d_]+")
 NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 COMMENT_COLUMN = 34
-LEARNING_RATES = {"full": "2e-5", "lora": "4e-4", "qlora": "4e-4", "ia3": "3e-3"}
-"""For base-sized encoders, as in studies/imdb-roberta.toml."""
 
 
 def init_study(data: Sequence[str], model: str, out: Path | None, say: Callable[[str], None]) -> Path:
@@ -182,17 +180,19 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
         _line("epochs", 3, "times that all training examples are seen"),
         _line("batch_size", 16, "examples a step"),
     ]
+    lines += [
+        "",
+        f"[tuning]{' ' * 26}# each arm's learning rate is found on the validation split",
+        _line("trials", 3, "rates tried for each arm in short runs, and more where the best is at the edge"),
+    ]
     comments = {
         "full": "trains all weights",
         "lora": "trains small updates beside the attention's weights",
         "qlora": "the same, with the weights in 4 bits: the least memory",
         "ia3": "trains vectors that scale what layers give: the fewest parameters",
     }
-    for method, rate in LEARNING_RATES.items():
-        lines += ["", "[[arms]]", _line("method", method, comments[method])]
-        lines.append(
-            f"learning_rate = {rate}".ljust(COMMENT_COLUMN) + "# for base-sized models; smaller ones need more"
-        )
+    for method, comment in comments.items():
+        lines += ["", "[[arms]]", _line("method", method, comment)]
     return "\n".join(lines) + "\n"
 
 

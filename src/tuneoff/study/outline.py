@@ -10,8 +10,9 @@ from tuneoff.data.parts import overall
 from tuneoff.errors import UserError
 from tuneoff.models.load import resolve_model
 from tuneoff.study.prepare import audited, cutting_tokenizer
-from tuneoff.study.rates import at_published_rates
-from tuneoff.study.tuning import MOST_EXTENSIONS
+from tuneoff.study.rates import at_starting_rates, model_width
+from tuneoff.study.search import MOST_EXTENSIONS, trial_steps
+from tuneoff.study.tuning import tuned_arms
 from tuneoff.training.loop import total_steps
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def outline_study(spec: StudySpec) -> dict[str, Any]:
     """The content of `tuneoff plan`: arms with their parameter counts, sizes of the splits, runs, steps.
 
     `sizes` are those of the study (see `Prepared`) and `steps_per_run` are the steps of its first part; `parts` has the
-    sizes and steps of each. `trials` come before the runs; `extensions` is how many more there may be.
+    sizes and steps of each. `trials` come before the runs; `extensions` is how many more there may be. The
+    `learning_rate` of an arm that is `tuned` is where its search begins, on the first part.
 
     Raises:
         UserError: where the study could not be carried out.
@@ -32,13 +34,14 @@ def outline_study(spec: StudySpec) -> dict[str, Any]:
         stop_on_errors(findings)
     num_labels = len(next(iter(parts.values())).label_names)
     _, pad_token_id = cutting_tokenizer(spec, model_folder, num_labels)
-    spec = at_published_rates(spec, model_folder)
     counts = check_arms(spec, model_folder, num_labels, pad_token_id)
     sizes = {part: splits.sizes for part, splits in parts.items()}
     steps = {part: total_steps(size["train"], spec.training) for part, size in sizes.items()}
     runs_a_part = len(spec.arms) * len(spec.seeds)
-    tuned = 0 if spec.tuning.trials == 1 else sum(not arm.fitted for arm in spec.arms)
-    seeds_tried = tuned * len(spec.seeds[: spec.tuning.seeds])
+    tuned = tuned_arms(spec)
+    tried = spec.tuning.trials * len(tuned) * len(spec.seeds[: spec.tuning.seeds])
+    extended = MOST_EXTENSIONS * len(tuned) * len(spec.seeds[: spec.tuning.seeds])
+    arms = at_starting_rates(spec.arms, model_width(model_folder), next(iter(steps.values())))
     return {
         "study": spec.name,
         "model": spec.model.id,
@@ -48,19 +51,20 @@ def outline_study(spec: StudySpec) -> dict[str, Any]:
         "steps_per_run": next(iter(steps.values())),
         "steps": runs_a_part * sum(steps.values()),
         "trials": {
-            "runs": spec.tuning.trials * seeds_tried * len(parts),
-            "steps": spec.tuning.trials * seeds_tried * sum(steps.values()),
-            "extensions": MOST_EXTENSIONS * seeds_tried * len(parts) if spec.tuning.extend else 0,
+            "runs": tried * len(parts),
+            "steps": tried * sum(map(trial_steps, steps.values())),
+            "extensions": extended * len(parts) if spec.tuning.strategy == "grid" else 0,
         },
         "parts": [{"part": part, "sizes": sizes[part], "steps_per_run": steps[part]} for part in parts],
         "arms": [
             {
                 "arm": arm.name,
                 "method": arm.method,
-                "learning_rate": arm.learning_rate,
+                "learning_rate": arm.rate,
+                "tuned": arm.name in tuned,
                 "parameters": counts[arm.name],
             }
-            for arm in spec.arms
+            for arm in arms
         ],
     }
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tuneoff.data.parts import WHOLE, part_names
 from tuneoff.files import canonical_hash
 from tuneoff.methods import Method
+from tuneoff.study.search import trial_steps
+from tuneoff.training.loop import total_steps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from tuneoff.spec import ExecutionSpec, StudySpec, TrainingSpec
     from tuneoff.study.prepare import PreparedStudy
 
-RESULT_SCHEMA_VERSION = 2
+RESULT_SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,20 @@ class Run:
     """One arm with one seed on one part of the data (see `tuneoff.data.parts`).
 
     A trial is a run that tunes: it is scored on validation only, and never opens the test split.
+
+    Attributes:
+        id: names it, and ends in a hash of all that decides its result.
+        arm: with its learning rate.
+        seed: of the head, the order of examples and the dropout.
+        steps: optimiser steps.
+        part: of the data.
+        trial: whether it tunes.
     """
 
     id: str
     arm: Method
     seed: int
+    steps: int
     part: str = WHOLE
     trial: bool = False
 
@@ -42,7 +53,8 @@ class Run:
             "method": self.arm.method,
             "seed": self.seed,
             "part": self.part,
-            "learning_rate": self.arm.learning_rate,
+            "learning_rate": self.arm.rate,
+            "steps": self.steps,
             "trial": self.trial,
         }
 
@@ -123,7 +135,10 @@ def plan_runs(spec: StudySpec, prepared: PreparedStudy, tuned: Callable[[str], I
 def make_run(spec: StudySpec, prepared: PreparedStudy, arm: Method, seed: int, part: str, trial: bool = False) -> Run:
     """A run; its id ends in a hash of all that decides its result, so an old result is never taken for another's."""
     named = [] if part == WHOLE else [part]
-    tried = [f"trial{arm.learning_rate:g}"] if trial else []
+    steps = steps_of(spec, prepared, part)
+    if trial:
+        steps = trial_steps(steps)
+    tried = [f"trial{arm.rate:g}", steps] if trial else []
     decisive = [
         RESULT_SCHEMA_VERSION,
         prepared.prepared.part(part).fingerprint,
@@ -134,5 +149,10 @@ def make_run(spec: StudySpec, prepared: PreparedStudy, arm: Method, seed: int, p
         *named,
         *tried,
     ]
-    name = "-".join([arm.name, *tried, f"seed{seed}", *named, canonical_hash(decisive)[:10]])
-    return Run(name, arm, seed, part, trial)
+    name = "-".join([arm.name, *map(str, tried[:1]), f"seed{seed}", *named, canonical_hash(decisive)[:10]])
+    return Run(name, arm, seed, steps, part, trial)
+
+
+def steps_of(spec: StudySpec, prepared: PreparedStudy, part: str) -> int:
+    """Optimiser steps of a run on a part of the data."""
+    return total_steps(prepared.prepared.part(part).sizes["train"], spec.training)

@@ -24,6 +24,7 @@ from tuneoff.files import canonical_hash, read_json, write_json
 from tuneoff.methods.base import Frozen
 from tuneoff.models.fingerprint import Stamp, changed_since, stamp_folder
 from tuneoff.models.load import load_config, load_tokenizer, longest_input, resolve_model
+from tuneoff.study.rates import model_width
 from tuneoff.study.store import set_aside
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Prepared(Frozen):
     cut_texts: dict[str, int]
     removed: dict[str, int]
     pad_token_id: int
+    model_width: int
+    """Of the model's hidden states, by which learning rates start (`tuneoff.study.rates`)."""
     baselines: dict[str, Any]
     findings: tuple[dict[str, Any], ...]
     parts: dict[str, PreparedPart] = Field(default_factory=dict)
@@ -241,6 +244,7 @@ def _prepare(
         cut_texts=numbers(lambda split: split.cut_texts),
         removed=first.removed,
         pad_token_id=pad_token_id,
+        model_width=model_width(model_folder),
         baselines=study_baselines,
         findings=tuple(finding.model_dump(mode="json") for finding in findings),
         parts={

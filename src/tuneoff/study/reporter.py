@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from tuneoff.study.progress import RunProgress
-from tuneoff.training.current_loss import CurrentLoss
 
 if TYPE_CHECKING:
     from tuneoff.measure.memory import PeakSoFar
-    from tuneoff.training.engine import Engine
 
 REPORT_EVERY_SECONDS = 0.25
 REPORTS = 20
@@ -26,15 +25,17 @@ class Reporter:
         connection: to the driver.
         total: optimiser steps of the run.
         examples: training examples of the run, each counted as often as it is trained on.
-        engine: that trains.
+        loss: says the training loss of late.
         peak: of memory in training.
     """
 
-    def __init__(self, connection: Connection, total: int, examples: int, engine: Engine, peak: PeakSoFar) -> None:
+    def __init__(
+        self, connection: Connection, total: int, examples: int, loss: Callable[[], float | None], peak: PeakSoFar
+    ) -> None:
         self._connection = connection
         self._total = total
         self._examples_per_step = examples / total
-        self._loss = CurrentLoss(engine)
+        self._loss = loss
         self._peak = peak
         self._last = 0.0
         self._first: tuple[float, int] | None = None
@@ -52,7 +53,7 @@ class Reporter:
         self._connection.send(
             RunProgress(
                 steps=done,
-                loss=self._loss.look(),
+                loss=self._loss(),
                 examples_per_second=self._examples_per_step / lately if lately else None,
                 seconds_per_step=overall,
                 memory_bytes=self._peak.so_far()["train"],

@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tuneoff.data.parts import part_names
 from tuneoff.errors import UserError
 from tuneoff.files import is_disk_trouble
 from tuneoff.measure.environment import environment
@@ -19,11 +18,10 @@ from tuneoff.study.lock import locked
 from tuneoff.study.outline import check_arms
 from tuneoff.study.plan import Run, RunTask, plan_runs
 from tuneoff.study.prepare import PreparedStudy, prepare_study
-from tuneoff.study.rates import at_published_rates
+from tuneoff.study.search_optuna import check_installed
 from tuneoff.study.store import Store, set_aside
-from tuneoff.study.tuning import Tuning, check_tuning
+from tuneoff.study.tuning import Tuning
 from tuneoff.tracking import Trackers
-from tuneoff.training.loop import total_steps
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -92,12 +90,11 @@ def run_study(
     store = Store(folder)
     executor_class = EXECUTORS[spec.execution.executor]
     interruption = Interruption()
-    check_tuning(spec)
+    check_installed(spec)
     with interruption.caught(), locked(folder), _disk_trouble_explained():
         trackers = Trackers(spec, folder, listener.say)
         store.remove_leftovers()
         prepared = prepare_study(spec, folder, listener.say, executor_class.warm_up)
-        spec = at_published_rates(spec, prepared.model_folder)
         tuning = Tuning(spec, prepared, store)
         with _Conductor(spec, prepared, store, listener, interruption, retry_failed, trackers) as conductor:
             while conductor.execute(trials := tuning.runs(), trials):
@@ -146,10 +143,6 @@ class _Conductor:
         self._tried: set[str] = set()
         self._opened = ExitStack()
         self._executor: Executor | None = None
-        self._steps = {
-            part: total_steps(prepared.prepared.part(part).sizes["train"], spec.training)
-            for part in part_names(spec.data)
-        }
 
     def __enter__(self) -> _Conductor:
         return self
@@ -166,13 +159,12 @@ class _Conductor:
             self._executor = self._open()
         self._store.write_study(self._spec, plan, environment())
         what = "trials" if runs[0].trial else "runs"
-        self._listener.planned(len(runs), len(runs) - len(left), sum(self._steps[run.part] for run in left), what)
+        self._listener.planned(len(runs), len(runs) - len(left), sum(run.steps for run in left), what)
         tasks = [self._task(run, self._executor) for run in left]
         driver = Driver(
             self._executor,
             self._store,
             self._prepared.model_stamp,
-            self._steps,
             self._listener,
             self._interruption,
             self._trackers,

@@ -36,11 +36,12 @@ from tuneoff.training.checkpoint import Checkpoints
 from tuneoff.training.cpu import settle_on_cpu
 from tuneoff.training.device import choose_device, choose_precision
 from tuneoff.training.engines import make_engine
-from tuneoff.training.loop import Training, TrainingStopped, accuracy, total_steps
+from tuneoff.training.loop import Training, TrainingDiverged, TrainingStopped, accuracy
 from tuneoff.training.optimiser import learning_rates
-from tuneoff.training.order import epoch_batches
+from tuneoff.training.order import run_batches
 from tuneoff.training.parallel import make_parallel
 from tuneoff.training.ranks import Ranks
+from tuneoff.training.signs import guess_loss
 
 if TYPE_CHECKING:
     from torch import nn
@@ -152,7 +153,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
         with nullcontext() if arm.quantised else bitsandbytes_hidden():
             model = arm.adapt(loaded)
         counts = parameter_counts(model, loaded)
-        steps = total_steps(len(tokens["train"]), task.training)
+        steps = task.run.steps
         engine: Engine
         training: Training | FeatureFit
         if arm.fitted:
@@ -167,15 +168,12 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
         else:
             micro_batch = saved["micro_batch"] if saved else micro_batch
             engine = make_engine(model, loaded, task.training, device, precision, micro_batch, parallel)
-            batches = [
-                epoch_batches(tokens["train"].lengths, task.training.batch_size, seed, epoch, engine.bucketed)
-                for epoch in range(task.training.epochs)
-            ]
+            batches = run_batches(tokens["train"].lengths, task.training, seed, steps, engine.bucketed)
             peak.reset()
             engine.prepare(tokens["train"], [rows for epoch in batches for rows in epoch])
-            rates = learning_rates(arm.learning_rate, steps, task.training.warmup_ratio)
+            rates = learning_rates(arm.rate, steps, task.training.warmup_ratio)
             training = Training(engine, tokens, batches, rates, watch, train_peak, checkpoints)
-            examples = len(tokens["train"]) * task.training.epochs
+            examples = sum(len(rows) for epoch in batches for rows in epoch)
             if saved is not None:
                 training.resume(saved)
                 if device.type == "cpu":
@@ -183,13 +181,26 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
     went_on = f", goes on after step {saved['done']}" if saved else ""
     print(f"{task.run.id}: {device}, {precision}, {engine.describe()}, parameters {counts}{went_on}", flush=True)
 
-    reporter = Reporter(connection, steps, examples, engine, train_peak)
-    curve = training.run(reporter.step, stopping.is_set)
+    reporter = Reporter(connection, steps, examples, lambda: training.current_loss, train_peak)
+    losses = {"guess_loss": guess_loss(tokens["train"].labels), "loss_trace": training.trace}
+    try:
+        curve = training.run(reporter.step, stopping.is_set)
+    except TrainingDiverged as diverged:
+        most = train_peak.so_far()
+        print(diverged, flush=True)
+        return Outcome(
+            {
+                **task.identity(),
+                **_memory(peak, most["train"], None, most["reserved"]),
+                **losses,
+                "status": "diverged",
+                "error": str(diverged),
+            },
+            failed_at=time.monotonic(),
+        )
     most = train_peak.so_far()
     for entry in curve:
         print(entry, flush=True)
-    if not np.isfinite(curve[-1]["train_loss"]):
-        raise UserError(f"the training loss is {curve[-1]['train_loss']}; a smaller learning rate may help")
 
     test = None if task.run.trial else load_tokens(task.data_folder, task.run.part, ("test",))["test"]
     peak.reset()
@@ -228,6 +239,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
             **_memory(peak, most_in_training, most_in_evaluation, most_reserved),
             "steps": curve[-1]["step"],
             "curve": curve,
+            **losses,
             "engine": engine.describe(),
             "precision": str(precision).removeprefix("torch."),
             "versions": versions(),

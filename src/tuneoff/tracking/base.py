@@ -24,7 +24,7 @@ CURVES = ("train_loss", "validation_loss", "validation_accuracy")
 """What a run's curve holds for each epoch, against the optimiser step."""
 UNTOLD = (
     *("schema_version", "run_id", "arm", "method", "seed", "part", "learning_rate", "trial"),
-    *("curve", "error", "predictions_sha256", "sha256"),
+    *("curve", "guess_loss", "loss_trace", "steps", "error", "predictions_sha256", "sha256"),
 )
 """Fields of a result that are no part of its outcome, or could hold words of the data (an error's message)."""
 TABLE = {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tuneoff.training.engine import Engine
 
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 class Checkpoints:

@@ -124,10 +124,6 @@ class Engine(ABC):
         self._examples = 0
         return mean
 
-    def loss_so_far(self) -> tuple[torch.Tensor, int]:
-        """Sum of this process's training losses since `mean_loss`, on the device, and the examples in all processes."""
-        return self._loss_sum, self._examples
-
     @torch.no_grad()
     def logits(self, tokens: Tokens) -> NDArray[np.float32]:
         """Logits of every example in order, shape (examples, classes), without dropout or gradients.

@@ -13,9 +13,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.mean_pooled import MeanPooledClassifier
-from tuneoff.training.loop import TrainingStopped, accuracy, cross_entropy
+from tuneoff.training.loop import TrainingStopped, accuracy, cross_entropy, largest_share
 from tuneoff.training.padded import PaddedEngine
 from tuneoff.training.parallel import Alone
+from tuneoff.training.signs import Trace
 
 if TYPE_CHECKING:
     from tuneoff.measure.clock import Stopwatch
@@ -80,6 +81,8 @@ class FeatureFit:
         self._tokens = tokens
         self._watch = watch
         self._steps = steps
+        self.trace: Trace = []
+        self.current_loss = None
         examples = len(tokens["train"])
         self.rows = np.linspace(0, examples - 1, min(examples, MOST_ROWS)).astype(np.int64)
 
@@ -112,6 +115,7 @@ class FeatureFit:
                 "train_loss": cross_entropy((features @ weights.T + biases).astype(np.float32), labels),
                 "validation_loss": cross_entropy(logits, validation.labels),
                 "validation_accuracy": accuracy(logits, validation.labels),
+                "largest_share": largest_share(logits),
                 "train_seconds": self._watch.seconds["train"],
             }
         ]

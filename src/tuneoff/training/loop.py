@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneoff.training.signs import SEGMENTS, Trace, guess_loss, has_diverged
+
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
     from tuneoff.measure.clock import Stopwatch
@@ -26,8 +28,15 @@ class TrainingStopped(Exception):  # noqa: N818 - it is no error
     """Training was asked to stop and has; its state is in the checkpoint."""
 
 
+class TrainingDiverged(Exception):  # noqa: N818 - it is a result
+    """The training loss is no number any more, or has risen far above that of guessing; the message says where."""
+
+
 class Training:
     """A run's training: for each epoch the steps, then an evaluation on validation.
+
+    The training loss is looked at every 25th of the run, the same for every device, so that a run that cannot come to
+    anything ends there.
 
     Args:
         engine: prepared; holds the model and carries out the steps.
@@ -56,13 +65,22 @@ class Training:
         self._watch = watch
         self._peak = peak
         self._checkpoints = checkpoints
+        self._total = sum(map(len, batches))
+        self._guess = guess_loss(tokens["train"].labels)
         self.done = 0
         self.curve: list[dict[str, Any]] = []
+        self.trace: Trace = []
 
     def resume(self, saved: dict[str, Any]) -> None:
         """Takes over what an earlier process of this run had reached."""
         self._engine.restore(saved.pop("engine"))  # nobody else needs it, and it may be large
         self.done, self.curve = saved["done"], saved["curve"]
+        self.trace = [(step, loss) for step, loss in saved["trace"]]
+
+    @property
+    def current_loss(self) -> float | None:
+        """Mean training loss of late; None before the first piece of the run has ended."""
+        return self.trace[-1][1] if self.trace else None
 
     def run(self, after_step: Callable[[int], None], stopping: Callable[[], bool]) -> list[dict[str, Any]]:
         """Trains to the end.
@@ -73,10 +91,12 @@ class Training:
 
         Returns:
             The curve, one entry an epoch: `epoch`, `step`, `train_loss`, `validation_loss`, `validation_accuracy`,
-            `train_seconds` so far.
+            `largest_share` (of the validation examples that are given the most frequent answer), `train_seconds` so
+            far.
 
         Raises:
             TrainingStopped: once a checkpoint is written, where `stopping` says so.
+            TrainingDiverged: at once where the loss leaves no hope.
         """
         end = 0
         for epoch, batches in enumerate(self._batches):
@@ -87,22 +107,41 @@ class Training:
                 schedule = list(zip(batches, self._rates[start:end], strict=True))[self.done - start :]
                 for _ in self._engine.steps(self._tokens["train"], schedule):
                     self.done += 1
+                    if self.done % max(1, self._total // SEGMENTS) == 0 or self.done == end:
+                        self._look_at_loss()
                     after_step(self.done)
                     self._checkpoint_where_due(stopping())
-            self.curve.append(self._evaluate(epoch))
+            self.curve.append(self._evaluate(epoch, start))
             self._checkpoint_where_due(stopping(), end_of_epoch=True)
         return self.curve
 
-    def _evaluate(self, epoch: int) -> dict[str, Any]:
+    def _look_at_loss(self) -> None:
+        self.trace.append((self.done, self._engine.mean_loss()))
+        if has_diverged(self.trace, self._guess):
+            raise TrainingDiverged(
+                f"the training loss is {self.trace[-1][1]:.3g} at step {self.done:,} of {self._total:,}, where it "
+                f"began at {self.trace[0][1]:.3g} and guessing gives {self._guess:.3g}; a smaller learning rate may help"
+            )
+
+    def _mean_loss_since(self, start: int) -> float:
+        """Mean training loss of the steps since one, of the pieces by their steps."""
+        pieces = [entry for entry in self.trace if entry[0] > start]
+        begins = [start, *(step for step, _ in pieces[:-1])]
+        return sum((step - begin) * loss for begin, (step, loss) in zip(begins, pieces, strict=True)) / (
+            pieces[-1][0] - start
+        )
+
+    def _evaluate(self, epoch: int, start: int) -> dict[str, Any]:
         validation = self._tokens["validation"]
         with self._watch.timing("eval"):
             logits = self._engine.logits(validation)
         return {
             "epoch": epoch + 1,
             "step": self.done,
-            "train_loss": self._engine.mean_loss(),
+            "train_loss": self._mean_loss_since(start),
             "validation_loss": cross_entropy(logits, validation.labels),
             "validation_accuracy": accuracy(logits, validation.labels),
+            "largest_share": largest_share(logits),
             "train_seconds": self._watch.seconds["train"],
         }
 
@@ -111,7 +150,7 @@ class Training:
         stopping, due = self._engine.ranks.first_says([stopping, due])
         if stopping or due:
             with self._watch.timing("checkpoint"):
-                progress = {"done": self.done, "curve": self.curve}
+                progress = {"done": self.done, "curve": self.curve, "trace": self.trace}
                 spent = {"seconds": self._watch.so_far(), "peak_memory_bytes": self._peak.so_far()}
                 self._checkpoints.save(self._engine, progress | spent)
         if stopping:
@@ -121,6 +160,11 @@ class Training:
 def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Share of examples whose largest logit is that of their label."""
     return float(np.mean(logits.argmax(axis=1) == labels))
+
+
+def largest_share(logits: NDArray[np.float32]) -> float:
+    """Share of examples that are given the most frequent answer; 1 where predictions are constant."""
+    return float(np.bincount(logits.argmax(axis=1)).max() / len(logits))
 
 
 def cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

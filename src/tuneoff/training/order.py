@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tuneoff.spec import TrainingSpec
 
 POOL_BATCHES = 32
 """Batches that are sorted by length together, when batches are padded."""
@@ -32,6 +37,28 @@ def epoch_batches(
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         batches += [pool[first : first + batch_size] for first in range(0, len(pool), batch_size)]
     return [batches[index] for index in draw.permutation(len(batches))]
+
+
+def run_batches(
+    lengths: NDArray[np.int64], training: TrainingSpec, seed: int, steps: int, bucketed: bool
+) -> list[list[NDArray[np.int64]]]:
+    """The batches of a run, epoch by epoch, as many as it has steps; a trial ends within an epoch.
+
+    Args:
+        lengths: tokens of each sequence, shape (examples,).
+        training: the study's.
+        seed: the run's seed.
+        steps: of the run, at most those of all epochs.
+        bucketed: as for `epoch_batches`.
+    """
+    epochs: list[list[NDArray[np.int64]]] = []
+    for epoch in range(training.epochs):
+        batches = epoch_batches(lengths, training.batch_size, seed, epoch, bucketed)[:steps]
+        steps -= len(batches)
+        epochs.append(batches)
+        if not steps:
+            break
+    return epochs
 
 
 def by_length(lengths: NDArray[np.int64], batch_tokens: int) -> list[NDArray[np.int64]]:

@@ -1,0 +1,150 @@
+"""The search for a learning rate: what was tried, what to try next, which rate is the best.
+
+docs/tuning.md has the measurements that these rules are from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tuneoff.study.rates import two_digits
+from tuneoff.training.signs import NEAR_GUESSING, Signs
+
+if TYPE_CHECKING:
+    from tuneoff.spec import TuningSpec
+
+SPACING = math.sqrt(10)
+"""Between neighbours of a grid: two of them are a factor of ten."""
+MOST_EXTENSIONS = 4
+"""Trials beyond the grid of an arm whose best rate is at its edge; of one that has learned nothing, two more."""
+MOST_WITHOUT_LEARNING = MOST_EXTENSIONS + 2
+SHORTEST = 100
+SHARE = 4
+"""A trial has a quarter of a run's steps, but at least a hundred where the run has as many."""
+BETWEEN_NEIGHBOURS = math.log(SPACING) * 1.1
+"""How far apart the logarithms of two rates may be that count as neighbours; the grid is rounded to two digits."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A learning rate that was tried; None stands for what a run of it that failed or diverged did not get to.
+
+    Attributes:
+        rate: the learning rate.
+        accuracy: mean validation accuracy over the tuning seeds.
+        loss: mean validation loss, in nats.
+        guess_loss: the loss of guessing by the shares of the classes, in nats.
+        signs: of learning, of its first run.
+    """
+
+    rate: float
+    accuracy: float | None
+    loss: float | None
+    guess_loss: float | None
+    signs: Signs | None
+
+    @classmethod
+    def of(cls, rate: float, results: Sequence[Mapping[str, Any]]) -> Trial:
+        """What the results of all runs at a learning rate say of it."""
+        signs = Signs.of(results[0])
+        if any(result["status"] != "ok" for result in results):
+            return cls(rate, None, None, None, signs)
+        last = [result["curve"][-1] for result in results]
+        accuracy, loss = (
+            math.fsum(entry[name] for entry in last) / len(last) for name in ("validation_accuracy", "validation_loss")
+        )
+        return cls(rate, accuracy, loss, results[0]["guess_loss"], signs)
+
+    @property
+    def learned(self) -> bool:
+        """Whether its training loss has left that of guessing."""
+        return self.accuracy is not None and self.signs is not None and self.signs.final_loss <= NEAR_GUESSING
+
+    @property
+    def too_high(self) -> bool:
+        """Whether it has learned nothing because its rate was too high."""
+        return not self.learned and self.signs is not None and self.signs.unstable
+
+    @property
+    def penalty(self) -> float:
+        """What is to be small: validation loss in units of guessing, at most 1, less validation accuracy.
+
+        The loss tells rates apart that few validation examples call equally accurate; the accuracy keeps a rate from
+        being passed over that is right, but too sure of itself.
+        """
+        if self.accuracy is None or self.loss is None or not self.guess_loss:
+            return 1.0
+        return min(1.0, self.loss / self.guess_loss) - self.accuracy
+
+
+def trial_steps(steps: int) -> int:
+    """Optimiser steps of a trial of a run that has so many; its learning rate rises and falls within them."""
+    return min(steps, max(-(-steps // SHARE), SHORTEST))
+
+
+def grid(centre: float, trials: int) -> list[float]:
+    """Learning rates around one that is among them, each √10 times the one before, two digits."""
+    first = -((trials - 1) // 2)
+    return [centre if step == 0 else two_digits(centre * SPACING**step) for step in range(first, first + trials)]
+
+
+def proposals(tuning: TuningSpec, start: float, done: Sequence[Trial]) -> list[float]:
+    """The learning rates of a grid that an arm tries next, given all that it has tried; none where it has ended.
+
+    Where the best rate is at an edge, the search goes on beyond it. Where no rate has learned anything it goes up,
+    unless the lowest rate was too high already.
+
+    Args:
+        tuning: the study's.
+        start: the arm's starting rate.
+        done: its trials.
+    """
+    if not done:
+        return grid(start, tuning.trials)
+    by_rate = sorted(done, key=lambda trial: trial.rate)
+    lowest, highest = by_rate[0], by_rate[-1]
+    beyond = len(done) - tuning.trials
+    if any(trial.learned for trial in done):
+        if beyond >= MOST_EXTENSIONS:
+            return []
+        chosen = best(done)
+        up, down = chosen == highest.rate, chosen == lowest.rate
+    else:
+        if beyond >= MOST_WITHOUT_LEARNING:
+            return []
+        down = lowest.too_high
+        up = not down and not highest.too_high
+    if up:
+        return [two_digits(highest.rate * SPACING)]
+    return [two_digits(lowest.rate / SPACING)] if down else []
+
+
+def best(done: Sequence[Trial]) -> float | None:
+    """The learning rate with the lowest penalty, half its own and a quarter of each neighbour's; None where none ended.
+
+    A neighbour that collapsed makes a rate risky: other seeds may fall over the same edge. A rate without a neighbour
+    on one side counts for it. Of equal rates the lower one is taken.
+    """
+    by_rate = sorted(done, key=lambda trial: trial.rate)
+    scores = [
+        (_smoothed(by_rate, place), trial.rate) for place, trial in enumerate(by_rate) if trial.accuracy is not None
+    ]
+    return min(scores)[1] if scores else None
+
+
+def is_at_edge(done: Sequence[Trial]) -> bool:
+    """Whether the best of several rates is the lowest or the highest tried, so that one beyond may be better."""
+    rates = [trial.rate for trial in done]
+    return len(rates) > 1 and best(done) in (min(rates), max(rates))
+
+
+def _smoothed(by_rate: Sequence[Trial], place: int) -> float:
+    own = by_rate[place]
+    around = [
+        neighbour.penalty if abs(math.log(neighbour.rate / own.rate)) < BETWEEN_NEIGHBOURS else own.penalty
+        for neighbour in (by_rate[max(0, place - 1)], by_rate[min(len(by_rate) - 1, place + 1)])
+    ]
+    return (2 * own.penalty + sum(around)) / 4

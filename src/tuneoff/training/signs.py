@@ -1,0 +1,86 @@
+"""Signs of learning: how the training loss went, beside what guessing would give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SEGMENTS = 25
+"""In how many pieces a run's training loss is kept."""
+NEAR_GUESSING = 0.95
+"""Of the loss of guessing: a training loss above this has not left it."""
+UNSTABLE = 1.25
+"""Times the loss of the beginning: a rate at which the loss rises so far and then stays near guessing is too high."""
+RISEN = 3.0
+"""Times the loss of the beginning, or of guessing where that is higher: from there a run is given up."""
+
+Trace = list[tuple[int, float]]
+"""Steps done, and the mean training loss since the entry before."""
+
+
+@dataclass(frozen=True)
+class Signs:
+    """How a run's training loss went, in units of the loss of guessing.
+
+    Attributes:
+        first_loss: of the first piece of the run.
+        largest_loss: of the worst one.
+        final_loss: mean of the last third of the steps; infinite where the run was given up.
+    """
+
+    first_loss: float
+    largest_loss: float
+    final_loss: float
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any]) -> Signs | None:
+        """Of a stored result; None where it holds no training loss, or there is only one class."""
+        guess, trace = result.get("guess_loss"), result.get("loss_trace")
+        if not guess or not trace:
+            return None
+        losses = [loss / guess for _, loss in trace]
+        given_up = result["status"] != "ok"
+        final = math.inf if given_up else _last_third(trace) / guess
+        return cls(losses[0], max(losses), final)
+
+    @property
+    def unstable(self) -> bool:
+        """Whether the loss rose well above that of the beginning."""
+        return self.largest_loss >= UNSTABLE * self.first_loss or not math.isfinite(self.final_loss)
+
+
+def guess_loss(labels: NDArray[np.int64]) -> float:
+    """The loss of an answer by the shares of the classes alone: the entropy of the labels, in nats.
+
+    Args:
+        labels: class indices of the training split, shape (examples,).
+    """
+    shares = np.bincount(labels) / len(labels)
+    shares = shares[shares > 0]
+    return float(-(shares * np.log(shares)).sum()) + 0.0  # which makes -0 of a single class 0
+
+
+def has_diverged(trace: Trace, guess: float) -> bool:
+    """Whether the loss is no number any more, or has risen so far that nothing good can come of the run."""
+    if not trace:
+        return False
+    latest = trace[-1][1]
+    return not math.isfinite(latest) or latest > RISEN * max(trace[0][1], guess)
+
+
+def _last_third(trace: Sequence[tuple[int, float]]) -> float:
+    """Mean training loss of the last third of the steps, by whole pieces."""
+    ends = [step for step, _ in trace]
+    begins = [0, *ends[:-1]]
+    late = [
+        (end - begin, loss)
+        for begin, end, (_, loss) in zip(begins, ends, trace, strict=True)
+        if begin >= 2 * ends[-1] // 3
+    ]
+    late = late or [(1, trace[-1][1])]
+    return math.fsum(steps * loss for steps, loss in late) / sum(steps for steps, _ in late)
