@@ -45,7 +45,7 @@ def finished(
     """A study of two arms with one seed, tuned and carried out without trackers: its folder, and what a driver saw."""
     folder = tmp_path_factory.mktemp("tracked")
     toml = study_toml(tiny_model, data_files, ["full", "lora"], seeds=1)
-    (folder / "study.toml").write_text(toml + "\n[tuning]\ntrials = 2\n")
+    (folder / "study.toml").write_text(toml.replace("trials = 1", "trials = 2"))
     notes = Notes()
     assert api.run_study(api.load_study(folder / "study.toml"), folder / "out", notes).failed == []
     return folder / "out", notes.results

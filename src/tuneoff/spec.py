@@ -484,6 +484,7 @@ def _fields_at(location: tuple[int | str, ...], table: dict[str, Any]) -> list[s
     tables: dict[Any, type[BaseModel]] = {
         "model": ModelSpec,
         "training": TrainingSpec,
+        "tuning": TuningSpec,
         "execution": ExecutionSpec,
         "analysis": AnalysisSpec,
         "tracking": TrackingSpec,

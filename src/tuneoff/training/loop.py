@@ -120,7 +120,8 @@ class Training:
         if has_diverged(self.trace, self._guess):
             raise TrainingDiverged(
                 f"the training loss is {self.trace[-1][1]:.3g} at step {self.done:,} of {self._total:,}, where it "
-                f"began at {self.trace[0][1]:.3g} and guessing gives {self._guess:.3g}; a smaller learning rate may help"
+                f"began at {self.trace[0][1]:.3g} and guessing gives {self._guess:.3g}; a smaller learning rate may "
+                "help"
             )
 
     def _mean_loss_since(self, start: int) -> float:
