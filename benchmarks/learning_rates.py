@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from tuneoff.study.prepare import PreparedStudy
 
 RATES = {
-    "full": (1e-6, 3.2e-6, 1e-5, 3.2e-5, 1e-4, 3.2e-4, 1e-3, 3.2e-3),
-    "lora": (3.2e-5, 1e-4, 3.2e-4, 1e-3, 3.2e-3, 1e-2, 3.2e-2),
-    "qlora": (3.2e-5, 1e-4, 3.2e-4, 1e-3, 3.2e-3, 1e-2, 3.2e-2),
-    "ia3": (1e-3, 3.2e-3, 1e-2, 3.2e-2, 1e-1, 3.2e-1),
+    "full": (1e-6, 3.2e-3),
+    "lora": (3.2e-5, 3.2e-2),
+    "qlora": (3.2e-5, 3.2e-2),
+    "ia3": (1e-3, 3.2e-1),
+    "head_only": (1e-3, 1.0),
 }
-"""Each √10 times the one before, as a person would write them."""
+"""The lowest and the highest rate of each method, unless `--lowest` and `--highest` are narrower."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,17 @@ def _combinations(spec: StudySpec, prepared: PreparedStudy, arguments: argparse.
         if arguments.arms and arm.name not in arguments.arms:
             continue
         for length in arguments.lengths:
-            for rate in RATES[arm.method]:
-                if arguments.lowest.get(arm.method, 0.0) <= rate <= arguments.highest.get(arm.method, math.inf):
-                    for seed in range(arguments.seeds if length == 1 else 1):
-                        yield Work(spec, prepared, arm, rate, length, seed)
+            for rate in _rates(arm.method, arguments):
+                for seed in range(arguments.seeds if length == 1 else 1):
+                    yield Work(spec, prepared, arm, rate, length, seed)
+
+
+def _rates(method: str, arguments: argparse.Namespace) -> list[float]:
+    """Rates at even distances, two digits as a person would write them."""
+    lowest = arguments.lowest.get(method, RATES[method][0])
+    highest = arguments.highest.get(method, RATES[method][1])
+    steps = round(arguments.per_decade * math.log10(highest / lowest))
+    return [float(f"{lowest * 10 ** (step / arguments.per_decade):.1e}") for step in range(steps + 1)]
 
 
 def _run(work: Work) -> dict[str, Any]:
@@ -182,6 +190,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, help="of runs at full length; shorter ones have one")
     parser.add_argument("--lowest", nargs="*", type=_limit, default=[], metavar="METHOD=RATE", help="leave out lower")
     parser.add_argument("--highest", nargs="*", type=_limit, default=[], metavar="METHOD=RATE", help="and higher")
+    parser.add_argument("--per-decade", type=int, default=2, help="rates between one and ten times it")
     parser.add_argument("--processes", type=int, default=1, help="runs at a time")
     parser.add_argument("--json", help="append one line a run to this file")
     arguments = parser.parse_args()

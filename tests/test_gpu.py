@@ -302,7 +302,12 @@ def test_a_study_on_two_gpus_finds_what_one_gpu_finds(
     found = {}
     for parallel, devices in (("none", 1), ("ddp", 2), ("fsdp", 2)):
         chosen = arms if parallel == "fsdp" else [*arms, 'method = "qlora"\ndropout = 0.0']
-        settings = {"batch_size": 13, "device": '"cuda"', "precision": f'"{precision}"', "parallel": f'"{parallel}"'}
+        settings: dict[str, Any] = {
+            "batch_size": 13,
+            "device": '"cuda"',
+            "precision": f'"{precision}"',
+            "parallel": f'"{parallel}"',
+        }
         (tmp_path / "study.toml").write_text(study_toml(steady_model, data_files, chosen, seeds=1, **settings))
         spec = tuneoff.load_study(tmp_path / "study.toml", [f"execution.devices_per_run={devices}"])
         results = tuneoff.run_study(spec, tmp_path / parallel)

@@ -182,7 +182,7 @@ class TuningSpec(Frozen):
         default=3,
         ge=1,
         le=1000,
-        description="learning rates tried for each arm, and more where the best is at the edge; 1: the starting rate",
+        description="rates tried for each arm, then beyond an edge, then beside the best; 1: the starting rate",
     )
     strategy: Literal["grid", "optuna"] = Field(default="grid", description="around the starting rate, or Optuna's TPE")
     seeds: int = Field(default=1, ge=1, description="trials are run with so many of the study's seeds")

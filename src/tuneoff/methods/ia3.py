@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class IA3(Method):
     summary: ClassVar[str] = "trains vectors that rescale inner activations, and the head"
     reference: ClassVar[str] = "Liu et al. 2022 (T-Few), section 3.3: learning rate 3e-3, keys, values, feed-forward"
-    starting_rate: ClassVar[float] = 8e-3
+    starting_rate: ClassVar[float] = 1e-2
 
     method: Literal["ia3"] = "ia3"
     target_modules: tuple[str, ...] = Field(

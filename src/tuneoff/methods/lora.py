@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class LowRank(Method):
     """The options that LoRA and its relatives share, and how peft applies them."""
 
-    starting_rate: ClassVar[float] = 7.5e-4
+    starting_rate: ClassVar[float] = 1e-3
 
     r: int = Field(default=8, gt=0, description="rank of the updates")
     alpha: int = Field(default=16, gt=0, description="the update is scaled by alpha / r")

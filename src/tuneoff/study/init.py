@@ -183,7 +183,7 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
     lines += [
         "",
         f"[tuning]{' ' * 26}# each arm's learning rate is found on the validation split",
-        _line("trials", 3, "rates tried for each arm in short runs, and more where the best is at the edge"),
+        _line("trials", 3, "rates tried for each arm, then beyond an edge and beside the best"),
     ]
     comments = {
         "full": "trains all weights",

@@ -11,7 +11,7 @@ from tuneoff.errors import UserError
 from tuneoff.models.load import resolve_model
 from tuneoff.study.prepare import audited, cutting_tokenizer
 from tuneoff.study.rates import at_starting_rates, model_width
-from tuneoff.study.search import MOST_EXTENSIONS, trial_steps
+from tuneoff.study.search import MOST_EXTENSIONS, REFINEMENTS, trial_steps
 from tuneoff.study.tuning import tuned_arms
 from tuneoff.training.loop import total_steps
 
@@ -39,8 +39,9 @@ def outline_study(spec: StudySpec) -> dict[str, Any]:
     steps = {part: total_steps(size["train"], spec.training) for part, size in sizes.items()}
     runs_a_part = len(spec.arms) * len(spec.seeds)
     tuned = tuned_arms(spec)
-    tried = spec.tuning.trials * len(tuned) * len(spec.seeds[: spec.tuning.seeds])
-    extended = MOST_EXTENSIONS * len(tuned) * len(spec.seeds[: spec.tuning.seeds])
+    on_grid = spec.tuning.strategy == "grid"
+    of_each = len(tuned) * len(spec.seeds[: spec.tuning.seeds])
+    tried = (spec.tuning.trials + (REFINEMENTS if on_grid else 0)) * of_each
     arms = at_starting_rates(spec.arms, model_width(model_folder), next(iter(steps.values())))
     return {
         "study": spec.name,
@@ -53,7 +54,7 @@ def outline_study(spec: StudySpec) -> dict[str, Any]:
         "trials": {
             "runs": tried * len(parts),
             "steps": tried * sum(map(trial_steps, steps.values())),
-            "extensions": extended * len(parts) if spec.tuning.strategy == "grid" else 0,
+            "extensions": MOST_EXTENSIONS * of_each * len(parts) if on_grid else 0,
         },
         "parts": [{"part": part, "sizes": sizes[part], "steps_per_run": steps[part]} for part in parts],
         "arms": [

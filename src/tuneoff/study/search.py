@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 SPACING = math.sqrt(10)
 """Between neighbours of a grid: two of them are a factor of ten."""
+HALF_STEP = math.sqrt(SPACING)
+REFINEMENTS = 2
+"""Trials half a step below and above the best of the grid: learning rates of a method work within about one step."""
 MOST_EXTENSIONS = 4
 """Trials beyond the grid of an arm whose best rate is at its edge; of one that has learned nothing, two more."""
 MOST_WITHOUT_LEARNING = MOST_EXTENSIONS + 2
 SHORTEST = 100
 SHARE = 4
 """A trial has a quarter of a run's steps, but at least a hundred where the run has as many."""
+NEIGHBOUR = 0.1
+"""The share of each neighbour in the score of a rate."""
 BETWEEN_NEIGHBOURS = math.log(SPACING) * 1.1
 """How far apart the logarithms of two rates may be that count as neighbours; the grid is rounded to two digits."""
 
@@ -95,7 +100,7 @@ def proposals(tuning: TuningSpec, start: float, done: Sequence[Trial]) -> list[f
     """The learning rates of a grid that an arm tries next, given all that it has tried; none where it has ended.
 
     Where the best rate is at an edge, the search goes on beyond it. Where no rate has learned anything it goes up,
-    unless the lowest rate was too high already.
+    unless the lowest rate was too high already. Once the best is inside, it is looked at half a step beside it.
 
     Args:
         tuning: the study's.
@@ -104,26 +109,37 @@ def proposals(tuning: TuningSpec, start: float, done: Sequence[Trial]) -> list[f
     """
     if not done:
         return grid(start, tuning.trials)
-    by_rate = sorted(done, key=lambda trial: trial.rate)
+    by_rate = sorted((trial for trial in done if _is_on_grid(trial.rate, start)), key=lambda trial: trial.rate)
+    if len(by_rate) < len(done):
+        return []
     lowest, highest = by_rate[0], by_rate[-1]
     beyond = len(done) - tuning.trials
-    if any(trial.learned for trial in done):
-        if beyond >= MOST_EXTENSIONS:
-            return []
-        chosen = best(done)
-        up, down = chosen == highest.rate, chosen == lowest.rate
-    else:
-        if beyond >= MOST_WITHOUT_LEARNING:
-            return []
+    if not any(trial.learned for trial in done):
         down = lowest.too_high
         up = not down and not highest.too_high
+        return _beyond(lowest, highest, up, down) if beyond < MOST_WITHOUT_LEARNING else []
+    chosen = best(done)
+    assert chosen is not None
+    up, down = chosen == highest.rate, chosen == lowest.rate
+    if (up or down) and beyond < MOST_EXTENSIONS:
+        return _beyond(lowest, highest, up, down)
+    return [two_digits(chosen / HALF_STEP), two_digits(chosen * HALF_STEP)]
+
+
+def _beyond(lowest: Trial, highest: Trial, up: bool, down: bool) -> list[float]:
     if up:
         return [two_digits(highest.rate * SPACING)]
     return [two_digits(lowest.rate / SPACING)] if down else []
 
 
+def _is_on_grid(rate: float, start: float) -> bool:
+    """Whether a rate is whole steps away from the starting rate, not half a step beside one that is."""
+    steps = math.log(rate / start) / math.log(SPACING)
+    return abs(steps - round(steps)) < 0.25
+
+
 def best(done: Sequence[Trial]) -> float | None:
-    """The learning rate with the lowest penalty, half its own and a quarter of each neighbour's; None where none ended.
+    """The learning rate with the lowest penalty, of which a tenth is each neighbour's; None where no trial ended.
 
     A neighbour that collapsed makes a rate risky: other seeds may fall over the same edge. A rate without a neighbour
     on one side counts for it. Of equal rates the lower one is taken.
@@ -147,4 +163,4 @@ def _smoothed(by_rate: Sequence[Trial], place: int) -> float:
         neighbour.penalty if abs(math.log(neighbour.rate / own.rate)) < BETWEEN_NEIGHBOURS else own.penalty
         for neighbour in (by_rate[max(0, place - 1)], by_rate[min(len(by_rate) - 1, place + 1)])
     ]
-    return (2 * own.penalty + sum(around)) / 4
+    return (1 - 2 * NEIGHBOUR) * own.penalty + NEIGHBOUR * sum(around)

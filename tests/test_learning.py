@@ -1,0 +1,94 @@
+"""Did it learn? Studies that cannot, each for another reason, and what terminal, page and summary say of them."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Command, reviews, study_toml
+
+DOUBTS = ("did not learn", "diverged", "no better than guessing")
+
+
+def run(toml: str, folder: Path, tuneoff: Command, code: int = 0) -> tuple[dict[str, Any], str]:
+    """The summary of a study, and what its terminal, page and Markdown say, after checks that hold for all of them."""
+    (folder / "study.toml").write_text(toml)
+    answer = tuneoff("run", "study.toml", "--out", "out")
+    assert answer.returncode == code, answer.stderr
+    summary: dict[str, Any] = json.loads((folder / "out" / "summary.json").read_text())
+    recommendation = summary["recommendation"]
+    named = {recommendation["arm"], (recommendation.get("choose_now") or {}).get("arm")} - {None}
+    page, markdown = ((folder / "out" / name).read_text() for name in ("report.html", "report.md"))
+    for arm in summary["arms"]:
+        learning = arm["learning"]
+        if learning["state"] == "learned":
+            continue
+        assert arm["arm"] not in named
+        for text in (answer.stdout, page, markdown):
+            assert any(doubt in text for doubt in DOUBTS)
+            assert learning["sentence"].split(".")[0].split("(")[0].strip() in " ".join(text.split())
+    for text in (answer.stdout, page, markdown):
+        assert "harder data" not in text, "the data is to blame only where an arm learned it"
+    return summary, answer.stdout
+
+
+def states(summary: dict[str, Any]) -> dict[str, str]:
+    return {arm["arm"]: arm["learning"]["state"] for arm in summary["arms"]}
+
+
+def sentence(summary: dict[str, Any], arm: str) -> str:
+    return str(next(entry["learning"]["sentence"] for entry in summary["arms"] if entry["arm"] == arm))
+
+
+def test_rates_a_hundredth_of_what_is_needed(
+    tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
+) -> None:
+    arms = ['method = "full"\nlearning_rate = 1e-6', 'method = "lora"\nlearning_rate = 3e-5', "ia3"]
+    toml = study_toml(tiny_model, data_files, arms, tuning="trials = 2", epochs=4)
+    summary, printed = run(toml, tmp_path, tuneoff)
+    assert states(summary)["full"] == states(summary)["lora"] == "not learned"
+    for arm in ("full", "lora"):
+        assert "is too low" in sentence(summary, arm)
+        assert f"arms.{arm}.learning_rate" in sentence(summary, arm)
+    assert printed.count("(did not learn)") >= 2
+
+
+def test_a_rate_that_is_far_too_high(tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command) -> None:
+    arms = ['method = "full"\nlearning_rate = 50', 'method = "lora"\nlearning_rate = 900']
+    summary, printed = run(study_toml(tiny_model, data_files, arms, epochs=4), tmp_path, tuneoff, code=1)
+    assert set(states(summary).values()) == {"diverged"}
+    assert "is too high" in sentence(summary, "full")
+    assert "diverged" in printed
+    for folder in (tmp_path / "out" / "runs").iterdir():
+        result = json.loads((folder / "result.json").read_text())
+        if result["status"] == "diverged":
+            assert result["loss_trace"][-1][0] < result["steps"], "it is given up before its end"
+
+
+@pytest.mark.parametrize("epochs", [2, 40])
+def test_labels_that_follow_from_nothing(tiny_model: Path, tmp_path: Path, tuneoff: Command, epochs: int) -> None:
+    draw = random.Random(0)
+    for name, first in (("train", 0), ("test", 1000)):
+        rows = reviews(80, seed=first, first_row=first)
+        rows["label"] = [draw.choice(("yes", "no")) for _ in range(len(rows))]
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+    arms = ['method = "full"\nlearning_rate = 2e-3', 'method = "lora"\nlearning_rate = 2e-2']
+    summary, _ = run(study_toml(tiny_model, tmp_path, arms, epochs=epochs), tmp_path, tuneoff)
+    assert "learned" not in states(summary).values()
+    if epochs == 40:
+        assert states(summary)["full"] == "no better than guessing"
+        assert "the labels do not follow from the texts" in sentence(summary, "full")
+
+
+def test_twenty_rows_are_too_few_steps(tiny_model: Path, tmp_path: Path, tuneoff: Command) -> None:
+    reviews(20, seed=5).to_csv(tmp_path / "all.csv", index=False)
+    answer = tuneoff("init", "all.csv", "--model", tiny_model)
+    assert answer.returncode == 0, answer.stderr
+    toml = (tmp_path / "all.toml").read_text()
+    summary, _ = run(toml, tmp_path, tuneoff)
+    assert "learned" not in states(summary).values()
+    assert all("3 steps are too few" in sentence(summary, arm) for arm in states(summary))
