@@ -28,6 +28,7 @@ from tuneoff.quantities import parse_bytes, parse_seconds
 from tuneoff.spec_data import Data as Data
 from tuneoff.spec_data import DataSpec as DataSpec
 from tuneoff.spec_data import FilesData as FilesData
+from tuneoff.spec_data import FormatSpec as FormatSpec
 from tuneoff.spec_data import HubData as HubData
 from tuneoff.spec_data import ReviewsData as ReviewsData
 
