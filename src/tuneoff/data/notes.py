@@ -60,12 +60,13 @@ def could_be(guess: Guess) -> Iterator[str]:
 def multi_hot(columns: tuple[str, ...], label: str, one_hot: bool) -> str:
     """That several columns hold 0 or 1 each."""
     if one_hot:
-        means = (
-            "one of them in every row is 1, so they are one label; write its name into one column, and set data.label"
-        )
+        means = "exactly one of them in every row, so that they are one label: write its name into a column of its own"
     else:
-        means = "which are several labels an example (multi-label), and tuneoff trains one; set data.label to that"
-    return f"the columns {listed(columns)} hold 0 or 1 each: {means}, or train on '{label}' alone"
+        means = "several labels an example (multi-label), and tuneoff trains one: take another of them"
+    return (
+        f"the columns {listed(columns)} hold 0 or 1 each, {means}, and set data.label to that, or go on with "
+        f"'{label}' alone"
+    )
 
 
 def on_labels(rows: Rows) -> Iterator[str]:

@@ -8,21 +8,22 @@ from pathlib import Path
 HEAD = 512
 """Bytes that tell."""
 
-BEGINNINGS: tuple[tuple[bytes, str], ...] = (
-    (b"\x1f\x8b", "is gzipped; let its name end in .gz"),
-    (b"PAR1", "is a Parquet file; let its name end in .parquet, or set data.format.kind = 'parquet'"),
-    (b"ARROW1", "is an Arrow or Feather file; write it as Parquet (pandas: read_feather, then to_parquet)"),
-    (b"\xd0\xcf\x11\xe0", "is an old Excel workbook; export its sheet as CSV UTF-8 (in Excel: File, Save As)"),
-    (b"BZh", "is compressed with bzip2; unpack it (bunzip2)"),
-    (b"\xfd7zXZ\0", "is compressed with xz; unpack it (unxz)"),
-    (b"\x28\xb5\x2f\xfd", "is compressed with Zstandard; unpack it (unzstd)"),
-    (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive; unpack it and name the file inside"),
-    (b"SQLite format 3\0", "is an SQLite database; export the table as CSV (sqlite3 -header -csv)"),
-    (b"%PDF-", "is a PDF document, not a table"),
-    (b"version https://git-lfs", "is a git-lfs pointer, not the file itself; fetch it with git lfs pull"),
+SIGNS: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\x1f\x8b", "is gzipped; let its name end in .gz"),
+    (0, b"PAR1", "is a Parquet file; let its name end in .parquet, or set data.format.kind = 'parquet'"),
+    (0, b"ARROW1", "is an Arrow or Feather file; write it as Parquet (pandas: read_feather, then to_parquet)"),
+    (0, b"\xd0\xcf\x11\xe0", "is an old Excel workbook; export its sheet as CSV UTF-8 (in Excel: File, Save As)"),
+    (4, b"1AY&SY", "is compressed with bzip2; unpack it (bunzip2)"),
+    (0, b"\xfd7zXZ\0", "is compressed with xz; unpack it (unxz)"),
+    (0, b"\x28\xb5\x2f\xfd", "is compressed with Zstandard; unpack it (unzstd)"),
+    (0, b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive; unpack it and name the file inside"),
+    (257, b"ustar", "is a tar archive; unpack it and name the file inside"),
+    (0, b"SQLite format 3\0", "is an SQLite database; export the table as CSV (sqlite3 -header -csv)"),
+    (0, b"%PDF-", "is a PDF document, not a table; export the table as CSV from where it was made"),
+    (0, b"version https://git-lfs", "is a git-lfs pointer, not the file itself; fetch it with git lfs pull"),
 )
-"""Of whole files and, but for the first, of what is inside gzipped ones."""
-TAR = (257, b"ustar")
+"""Where in a file which bytes stand, and what it is."""
+ZIP = b"PK\x03\x04"
 PAGES = (b"<!doctype html", b"<html")
 
 
@@ -33,13 +34,11 @@ def other_kind(head: bytes, path: Path) -> str | None:
         head: its first `HEAD` bytes, unpacked where the file is gzipped.
         path: of the file, which is opened where it is a zip archive.
     """
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(ZIP):
         return _zipped(path)
-    if head[TAR[0] :].startswith(TAR[1]):
-        return "is a tar archive; unpack it and name the file inside"
     if head.lstrip().lower().startswith(PAGES):
         return "is an HTML page, not a table; download the file itself"
-    return next((what for beginning, what in BEGINNINGS if head.startswith(beginning)), None)
+    return next((what for at, sign, what in SIGNS if head[at:].startswith(sign)), None)
 
 
 def _zipped(path: Path) -> str:
