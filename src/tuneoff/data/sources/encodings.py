@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +13,16 @@ ENOUGH = 1 << 16
 """Bytes of lines that are not plain ASCII, by which an encoding is guessed."""
 WESTERN = "cp1252"
 USUAL = [
-    *(WESTERN, "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "koi8_r"),
+    *(WESTERN, "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256"),
     *("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"),
 ]
 """Of encodings that differ in a few characters, one each; none of systems that are long gone."""
 LAST = "latin-1"
 """Reads whatever bytes there are."""
+WORDS = re.compile(rb"[A-Za-z\x80-\xff]*[\x80-\xff][A-Za-z\x80-\xff]*")
+LEADS = re.compile(rb"[\x81-\x84\x86-\x89\x8b\x8d\x8f]")
+"""Bytes that no Western text has, but for a few symbols; each first of two in Japanese texts."""
+MANY = 0.1
 
 
 def likely_encoding(path: Path) -> str | None:
@@ -50,6 +55,9 @@ def _guesses(sample: bytes) -> Iterator[str]:
     """What a sample may be, likely ones first. Western languages go before others that read it as well."""
     from charset_normalizer import from_bytes
 
+    others = sum(byte >= 0x80 for byte in sample)
+    if len(LEADS.findall(sample)) > MANY * others:
+        sample = b" ".join(WORDS.findall(sample))  # so that English between them makes no language
     best, western = (from_bytes(sample, cp_isolation=names).best() for names in (USUAL, [WESTERN]))
     if best is not None:
         if western is not None and western.chaos <= best.chaos and western.coherence >= best.coherence:
