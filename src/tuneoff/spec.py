@@ -387,6 +387,8 @@ def _fields_at(location: tuple[int | str, ...], table: dict[str, Any]) -> list[s
     if location[0] == "arms":
         method = table["arms"][location[1]]["method"]
         return [field for field in registry()[method].model_fields if field != "method"]
+    if location[:3] == ("data", "files", "format"):
+        return list(FormatSpec.model_fields)
     sources: dict[Any, type[BaseModel]] = {"reviews": ReviewsData, "files": FilesData, "hub": HubData}
     tables: dict[Any, type[BaseModel]] = {
         "model": ModelSpec,

@@ -91,8 +91,9 @@ class FormatSpec(Frozen):
     separator: str | None = Field(
         default=None, min_length=1, max_length=1, description="what parts cells; by the name's end when left out"
     )
-    quoting: Literal["standard", "none"] = Field(
-        default="standard", description="none: a quote is a character like any other"
+    quoting: Literal["standard", "none"] | None = Field(
+        default=None,
+        description="none: a quote is a character like any other; standard when left out, where it is clear",
     )
     header: bool = Field(default=True, description="whether the first line names the columns")
     columns: tuple[str, ...] | None = Field(
@@ -127,7 +128,7 @@ class FormatSpec(Frozen):
     @model_validator(mode="after")
     def _of_one_kind(self) -> FormatSpec:
         if self.kind in ("json", "parquet", "fasttext"):
-            cells = {"separator": None, "quoting": "standard", "header": True, "columns": None}
+            cells = {"separator": None, "quoting": None, "header": True, "columns": None}
             for option, usual in cells.items():
                 if getattr(self, option) != usual:
                     raise ValueError(f"{option} is about lines of cells; leave it out, or set kind = 'csv'")

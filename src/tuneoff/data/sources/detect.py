@@ -115,7 +115,7 @@ def _cells(path: Path, spec: FormatSpec) -> FormatSpec:
     tried = [usual, *(mark for mark in FIRST_TRIED if mark != usual)] if known else list(FIRST_TRIED)
     ways = ((mark, _quoting(path, mark, spec)) for mark in tried)
     separator, quoting = next((way for way in ways if way[1] is not None), (_most_cells(path, tried, spec), "standard"))
-    found = spec.model_copy(update={"quoting": quoting})
+    found = spec.model_copy(update={"quoting": None if quoting == "standard" else quoting})
     if separator is not None and (not known or separator != SEPARATED_BY.get(ending(path), ",")):
         found = found.model_copy(update={"separator": separator})
     return found.model_copy(update={"header": separator is None or not _first_is_a_row(path, separator, found)})

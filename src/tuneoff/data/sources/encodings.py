@@ -55,9 +55,12 @@ def _guesses(sample: bytes) -> Iterator[str]:
     """What a sample may be, likely ones first. Western languages go before others that read it as well."""
     from charset_normalizer import from_bytes
 
-    others = sum(byte >= 0x80 for byte in sample)
-    if len(LEADS.findall(sample)) > MANY * others:
-        sample = b" ".join(WORDS.findall(sample))  # so that English between them makes no language
+    if len(LEADS.findall(sample)) > MANY * sum(byte >= 0x80 for byte in sample):
+        words = b" ".join(WORDS.findall(sample))  # so that English between them makes no language
+        for part in (words, sample):
+            found = from_bytes(part, cp_isolation=[name for name in USUAL if name != WESTERN]).best()
+            if found is not None:
+                yield found.encoding
     best, western = (from_bytes(sample, cp_isolation=names).best() for names in (USUAL, [WESTERN]))
     if best is not None:
         if western is not None and western.chaos <= best.chaos and western.coherence >= best.coherence:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SEPARATORS = (",", "\t", ";", "|")
 """What usually parts cells."""
+FEWEST_ROWS = 10
+"""By which it can be told whether lines were swallowed."""
 
 
 def open_separated(path: Path, separator: str, spec: FormatSpec) -> OpenedFile:
@@ -46,12 +48,37 @@ def open_separated(path: Path, separator: str, spec: FormatSpec) -> OpenedFile:
         records = read_records(path, separator, spec)
         if spec.header:
             next(records)
-        rows = (_checked(path, line, cells, len(names), spec) for line, cells in records)
+        rows: Iterator[list[str]] = (_checked(path, line, cells, len(names), spec) for line, cells in records)
+        if spec.quoting is None:
+            rows = _refusing_swallowed_lines(path, separator, rows, spec)
         for batch in batched((cells, sum(map(len, cells))) for cells in rows):
             columns = [pa.array([cell or None for cell in column], pa.string()) for column in zip(*batch, strict=True)]
             yield pa.Table.from_arrays(columns, names=list(names))
 
     return OpenedFile(names, tables, header=spec.header and spec.columns is None)
+
+
+def _refusing_swallowed_lines(
+    path: Path, separator: str, rows: Iterator[list[str]], spec: FormatSpec
+) -> Iterator[list[str]]:
+    """Passes rows on, and raises `UserError` at the end where cells of several lines were probably rows.
+
+    Stray quotes that happen to be closed lines later make one cell of what stands between them, and no error.
+    """
+    count, line_breaks = 0, False
+    for row in rows:
+        count += 1
+        line_breaks = line_breaks or any("\n" in cell or "\r" in cell for cell in row)
+        yield row
+    if not line_breaks or count < FEWEST_ROWS:
+        return
+    plain = spec.model_copy(update={"quoting": "none"})
+    lengths = {len(cells) for _, cells in read_records(path, separator, plain)}
+    if len(lengths) == 1:
+        raise UserError(
+            f"{path}: quotes make single cells of several lines, each of which has as many cells as the others without "
+            "them; set data.format.quoting = 'none' where quotes mean nothing, or 'standard' if it is right so"
+        )
 
 
 def read_records(path: Path, separator: str, spec: FormatSpec) -> Iterator[tuple[int, list[str]]]:
