@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from conftest import Command, reviews
 from tuneoff.data.rows import collect_rows
