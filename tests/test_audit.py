@@ -98,7 +98,7 @@ def test_the_bundled_reviews_raise_no_error_and_no_warning(tmp_path: Path) -> No
     frame = pd.read_json(Path(str(tuneoff.data.__file__)).with_name("reviews.jsonl"), lines=True)
     findings = audit(split_up([part_of(frame, None)], tmp_path, split="split"))
     assert {finding.severity for finding in findings} == {"info"}
-    assert {finding.name for finding in findings} == {"class-balance", "length-by-class"}
+    assert {finding.name for finding in findings} == {"class-balance", "length-by-class", "other-columns"}
 
 
 @needs_real_data

@@ -113,8 +113,10 @@ CASES: dict[str, Case] = {
     "unterminated quote": csv(f'{CSV}"never closed,good\n{ROWS}', "the row that begins in line 42 opens a quote"),
     "row with too many cells": csv(f"{CSV}well, yes,good\n", "row in line 42 has 3 cells, but the header has 2"),
     "row with too few cells": csv(f"{CSV}text alone\n{ROWS}", "row in line 42 has 1 cells, but the header has 2"),
-    "semicolons for commas": csv(CSV.replace(",", ";"), "separated by ';', not ','"),
-    "commas in a .tsv": Case({"data.tsv": CSV}, "separated by ',', not '\\t'"),
+    "semicolons for commas": csv(
+        CSV.replace(",", ";"), "separated by ';', not by ','; set data.format.separator = \";\""
+    ),
+    "commas in a .tsv": Case({"data.tsv": CSV}, "separated by ',', not by '\\t'; set data.format.separator"),
     "quotes within a cell": csv(f'{CSV}5" screen,good\n', lambda splits: texts(splits)[-1] == '5" screen'),
     # encodings
     "latin-1": csv(CSV.replace("text 7", "café").encode("latin-1"), "line 9 is not UTF-8 (its byte 4 is 0xE9)"),
@@ -130,21 +132,22 @@ CASES: dict[str, Case] = {
     "a directory": csv(Path.mkdir, "is a folder, and not one that `datasets` saved"),
     "a damaged saved folder": csv(saved_and_damaged, "cannot be read as a folder"),
     "an empty file": csv("", "is empty; its first line must name the columns"),
-    "an empty JSON Lines file": lines("", "is empty; each line must be a JSON object"),
+    "an empty JSON Lines file": lines("", "is empty; write its examples as an array"),
     "an empty Parquet file": parquet(b"", "is not a Parquet file"),
     "a header alone": csv("text,label\n", "there are no rows"),
     "a Parquet file without rows": parquet(frame().head(0), "there are no rows"),
     "blank lines alone": csv("\n  \n\n", "is empty"),
     "a missing file": csv(CSV, "there is no file", train="nowhere.csv"),
     "a pattern without a match": csv(CSV, "no file is named like", train="*.tsv"),
-    "an unknown suffix": Case({"data.xlsx": CSV}, "files may be .csv, .csv.gz, .tsv"),
-    "a .json file": Case({"data.json": "[]"}, "one object a line is called .jsonl"),
-    "no suffix": Case({"data": CSV}, "files may be .csv"),
+    "an unknown suffix": Case({"data.dat": CSV}, "its name ends in '.dat', which is none of .csv, .tsv, .json"),
+    "an empty JSON array": Case({"data.json": "[]"}, "is empty; write its examples as an array of objects"),
+    "no suffix": Case({"data": CSV}, 'data.format = { separator = "," }, probably'),
+    "no suffix and no cells": Case({"data": "a\nb\n"}, "say what it is with data.format.kind or data.format.separator"),
     "a Parquet file cut in half": parquet(cut_parquet, "is cut short"),
     "a damaged Parquet file": parquet(damaged_parquet, "cannot be read"),
     "a text file called .parquet": parquet(CSV, "is not a Parquet file"),
     "a Parquet file called .csv": csv(lambda path: frame().to_parquet(path), "let its name end in .parquet"),
-    "an Excel workbook called .csv": csv(b"PK\x03\x04 and so on", "an Excel workbook; save it as CSV"),
+    "an Excel workbook called .csv": csv(b"PK\x03\x04 and so on", "an Excel workbook, and damaged"),
     "a gzip file called .csv": csv(gzip.compress(CSV.encode()), "let its name end in .gz"),
     "a text file called .gz": Case({"data.csv.gz": CSV}, "is not gzipped"),
     "a cut gzip file": Case({"data.csv.gz": gzip.compress(CSV.encode())[:-20]}, "cut short or damaged"),
@@ -152,9 +155,24 @@ CASES: dict[str, Case] = {
     "a file that may not be read": csv(unreadable, "Permission denied"),
     # JSON Lines
     "a broken line": lines(f'{jsonl()}{{"text": "a", "label": \n', "line 41 is not one whole JSON object"),
-    "a JSON array": lines(json.dumps(OBJECTS), "holds a JSON array"),
-    "an array over several lines": lines(json.dumps(OBJECTS, indent=1), "holds a JSON array"),
-    "one object over several lines": lines(json.dumps(OBJECTS[0], indent=1), "line 1 is not one whole JSON object"),
+    "a JSON array": lines(json.dumps(OBJECTS), lambda splits: texts(splits) == [f"text {row}" for row in range(40)]),
+    "an array over several lines": lines(json.dumps(OBJECTS, indent=1), lambda splits: len(splits.rows) == 40),
+    "an array that is not closed": lines(json.dumps(OBJECTS)[:-1], "object 40 of its array cannot be read: the array"),
+    "an array cut within an object": lines(json.dumps(OBJECTS)[:-9], "object 40 of its array cannot be read"),
+    "an array without a comma": lines(
+        json.dumps(OBJECTS).replace("}, {", "} {", 1), "a comma is missing after object 1"
+    ),
+    "something after an array": lines(json.dumps(OBJECTS) + "[]", "something follows the end of its array"),
+    "an array of numbers": lines("[1, 2]", "item 1 of its array is no object but '1'"),
+    "an array in an object": lines(
+        json.dumps({"rows": OBJECTS}), "none of its columns (rows) has a usual name; say with data.label", text="rows"
+    ),
+    "one object over several lines": lines(
+        json.dumps(OBJECTS[0], indent=1), "holds a single object, with text, label; write its examples as an array"
+    ),
+    "objects over several lines": lines(
+        "".join(json.dumps(record, indent=1) for record in OBJECTS), "line 1 is not one whole JSON object: Expecting"
+    ),
     "a number for an object": lines(f"{jsonl()}17\n", "line 41 is not one whole JSON object but '17'"),
     "a key twice": lines(
         f'{jsonl()}{{"text": "a", "text": "b", "label": 1}}\n', "line 41 is not one whole JSON object"

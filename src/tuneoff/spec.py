@@ -21,15 +21,19 @@ from pydantic import (
     model_validator,
 )
 
-from tuneoff.data.audit.names import AcceptableFinding
 from tuneoff.errors import UserError
 from tuneoff.methods import Method, registry
 from tuneoff.methods.base import Frozen
 from tuneoff.quantities import parse_bytes, parse_seconds
+from tuneoff.spec_data import Data as Data
+from tuneoff.spec_data import DataSpec as DataSpec
+from tuneoff.spec_data import FilesData as FilesData
+from tuneoff.spec_data import FormatSpec as FormatSpec
+from tuneoff.spec_data import HubData as HubData
+from tuneoff.spec_data import ReviewsData as ReviewsData
 
 DEFAULT_STUDY = "quickstart"
 MOST_SEEDS = 10_000
-MOST_FOLDS = 100
 HIGHEST_SEED = 2**31 - 1
 MOST_AT_A_TIME = 10_000
 """Of runs, or of a run's devices."""
@@ -40,102 +44,6 @@ class ModelSpec(Frozen):
 
     id: str = Field(min_length=1, description="Hub id, local folder, or package:NAME")
     revision: str | None = Field(default=None, description="branch, tag or commit of a Hub model")
-
-
-class DataSpec(Frozen):
-    """What `[data]` holds for every source."""
-
-    source: str
-    train_size: int | None = Field(default=None, gt=0, description="examples to train on; all when left out")
-    validation_size: int | None = Field(
-        default=None, gt=0, description="examples for validation, taken from training; a tenth when left out"
-    )
-    test_size: int | None = Field(default=None, gt=0, description="examples to test on; all when left out")
-    sampling: Literal["stratified", "first"] = Field(
-        default="stratified", description="how train_size and test_size are met: by class at random, or the first rows"
-    )
-    split_seed: int = Field(default=0, ge=0, description="seed of sampling and of the validation split")
-    max_length: int = Field(default=512, gt=1, description="tokens a text is cut at")
-    deduplicate: bool = Field(default=False, description="drop repeated texts, and test texts that are in training")
-    accept: tuple[AcceptableFinding, ...] = Field(default=(), description="audit errors to go on with, by name")
-    text: str | None = Field(default=None, description="the column of texts; found by its name when left out")
-    text_pair: str | None = Field(default=None, description="the column of second texts, where an example is a pair")
-    label: str | None = Field(default=None, description="the column of classes; found by its name when left out")
-    breakdown: str | None = Field(default=None, description="a column by which test accuracy is also reported")
-    group: str | None = Field(default=None, description="a column; rows with the same value stay in one split")
-    split: str | None = Field(default=None, description="a column that says train, validation or test")
-    folds: int | None = Field(
-        default=None, ge=2, le=MOST_FOLDS, description="cross-validation: every example is tested in one of so many"
-    )
-    train_sizes: tuple[Annotated[int, Field(gt=0)], ...] | None = Field(
-        default=None, min_length=1, description="a learning curve: numbers of examples to train on, ascending"
-    )
-
-    @field_validator("train_sizes")
-    @classmethod
-    def _ascending_sizes(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if value is not None and list(value) != sorted(set(value)):
-            raise ValueError("write sizes in ascending order, each once")
-        return value
-
-    @model_validator(mode="after")
-    def _one_way_to_share_rows_out(self) -> DataSpec:
-        asked = "folds" if self.folds is not None else "train_sizes" if self.train_sizes is not None else None
-        excluded = {"folds": ("train_sizes", "test_size"), "train_sizes": ("train_size",)}
-        for other in excluded.get(asked or "", ()):
-            if getattr(self, other) is not None:
-                raise ValueError(f"{asked} and {other} cannot be used together; leave one out")
-        if self.folds is not None and self.sampling == "first":
-            raise ValueError("folds are drawn by class; leave out sampling = 'first'")
-        return self
-
-    @model_validator(mode="after")
-    def _groups_are_drawn(self) -> DataSpec:
-        if self.group is not None and self.sampling == "first":
-            raise ValueError("sampling = 'first' tears groups apart; leave out group, or take sampling = 'stratified'")
-        return self
-
-
-class ReviewsData(DataSpec):
-    """The 1,400 film reviews that come with tuneoff."""
-
-    source: Literal["reviews"] = "reviews"
-    breakdown: str | None = "kind"
-    split: str | None = "split"
-
-
-class FilesData(DataSpec):
-    """CSV, TSV, JSON Lines or Parquet files, or folders that `datasets` saved; each a path or a glob pattern."""
-
-    source: Literal["files"]
-    train: str = Field(min_length=1)
-    test: str | None = None
-    validation: str | None = None
-
-    @model_validator(mode="after")
-    def _one_way_to_split(self) -> FilesData:
-        if self.split and (self.test or self.validation):
-            raise ValueError("give either a split column or files for test and validation, not both")
-        return self
-
-
-class HubData(DataSpec):
-    """A dataset of the Hugging Face Hub."""
-
-    source: Literal["hub"]
-    id: str = Field(min_length=1)
-    config: str | None = None
-    revision: str | None = None
-    train: str = "train"
-    test: str | None = Field(default=None, description="test when left out; none with folds")
-    validation: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _usual_test_split(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("folds") is None:
-            return {"test": "test", **value}
-        return value
 
 
 class TrainingSpec(Frozen):
@@ -297,7 +205,6 @@ def _known_method(value: Any) -> Any:
 
 
 Arm = Annotated[SerializeAsAny[Method], BeforeValidator(_known_method)]
-Data = Annotated[ReviewsData | FilesData | HubData, Field(discriminator="source")]
 
 
 class StudySpec(Frozen):
@@ -480,6 +387,8 @@ def _fields_at(location: tuple[int | str, ...], table: dict[str, Any]) -> list[s
     if location[0] == "arms":
         method = table["arms"][location[1]]["method"]
         return [field for field in registry()[method].model_fields if field != "method"]
+    if location[:3] == ("data", "files", "format"):
+        return list(FormatSpec.model_fields)
     sources: dict[Any, type[BaseModel]] = {"reviews": ReviewsData, "files": FilesData, "hub": HubData}
     tables: dict[Any, type[BaseModel]] = {
         "model": ModelSpec,

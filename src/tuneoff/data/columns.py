@@ -33,8 +33,15 @@ PAIRS = (
     ("question", "sentence"),
     ("question", "passage"),
     ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("sentence_a", "sentence_b"),
+    ("query", "passage"),
+    ("query", "document"),
+    ("question", "answer"),
 )
 """Names of columns, more usual ones first; compared without regard to case."""
+SPLIT_WORDS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
+"""What a column or a name may say of splits, and the place of each among them."""
 MOST_LISTED = 20
 """Names of columns in a message."""
 
@@ -73,10 +80,12 @@ def choose_columns(part: Part, spec: DataSpec) -> Columns:
     columns = Columns(text, label, pair, spec.breakdown, spec.group, split)
     for name in columns.used:
         if part.columns.count(name) > 1:
-            raise UserError(f"{part.where}: there are {part.columns.count(name)} columns called '{name}'; rename one")
+            cure = "name all columns with data.format.columns" if part.header else "rename one"
+            raise UserError(f"{part.where}: there are {part.columns.count(name)} columns called '{name}'; {cure}")
     if text in (label, pair):
         raise UserError(
-            f"{part.where}: the column '{text}' cannot be both text and {'label' if text == label else 'pair'}"
+            f"{part.where}: the column '{text}' cannot be both text and {'label' if text == label else 'pair'}; set "
+            f"data.text and data.{'label' if text == label else 'text_pair'}"
         )
     return columns
 
@@ -90,7 +99,15 @@ def listed(names: Sequence[str]) -> str:
 def _check(part: Part, option: str, name: str | None) -> None:
     if name is not None and name not in part.columns:
         known = listed(part.columns)
-        raise UserError(f"{part.where}: there is no column '{name}' (data.{option}); its columns are {known}")
+        raise UserError(
+            f"{part.where}: there is no column '{name}' (data.{option}); its columns are {known}{_no_header(part)}"
+        )
+
+
+def _no_header(part: Part) -> str:
+    from tuneoff.data.headers import no_header  # which knows the names that are usual here
+
+    return no_header(part.columns) if part.header else ""
 
 
 def _usual_texts(part: Part, pair: str | None) -> tuple[str, str | None]:
@@ -110,6 +127,7 @@ def _usual(part: Part, names: Sequence[str], option: str, purpose: str) -> str:
     known = listed(part.columns)
     raise UserError(
         f"{part.where}: none of its columns ({known}) has a usual name; say with data.{option} which {purpose}"
+        f"{_no_header(part)}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,13 +12,17 @@ import numpy as np
 
 from tuneoff.data.columns import listed
 from tuneoff.data.guess import Guess, guess_columns
-from tuneoff.data.rows import SPLITS, Rows, collect_rows
-from tuneoff.data.sources import open_parts
+from tuneoff.data.label_signs import sentinels
+from tuneoff.data.notes import notes_on
+from tuneoff.data.rows import EMPTY, LABEL, SPLITS, Rows, collect_rows
+from tuneoff.data.sources import Part, open_parts
+from tuneoff.data.sources.detect import detect_format
+from tuneoff.data.sources.files import existing
 from tuneoff.data.splits import make_splits
 from tuneoff.errors import UserError
 
 if TYPE_CHECKING:
-    from tuneoff.spec import FilesData
+    from tuneoff.spec_data import FilesData
 
 MAX_LENGTHS = (32, 64, 128, 256, 512)
 BYTES_PER_TOKEN = 3.5
@@ -42,6 +46,8 @@ class Understanding:
         classes: names and rows, most first.
         characters: the shortest, the middle and the longest text.
         repeated: rows whose text an earlier row has.
+        dropped: rows without text or label, and rows with a label that means none, which are left out.
+        notes: what could be meant otherwise, and what to look at; a line each.
     """
 
     spec: FilesData
@@ -51,6 +57,8 @@ class Understanding:
     classes: list[tuple[str, int]]
     characters: tuple[int, int, int]
     repeated: int
+    dropped: tuple[int, int]
+    notes: tuple[str, ...]
 
     def lines(self) -> list[str]:
         """What was understood, for people."""
@@ -62,6 +70,7 @@ class Understanding:
             f"splits      {self.splits}",
             f"repeated    {self.repeated:,} rows have the text of an earlier row",
             f"max_length  {self.spec.max_length} tokens, by a rough count",
+            *(f"{'note':<11} {note}" for note in self.notes),
         ]
 
     @property
@@ -90,32 +99,68 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
     Raises:
         UserError: where a study could not use the data.
     """
-    parts = open_parts(spec)
-    table = next((table for table in parts[0].tables() if len(table)), None)
-    if table is None:
-        raise UserError(f"{parts[0].where}: there are no rows")
-    guess = guess_columns(parts[0], table)
+    spec = spec.model_copy(update={"format": detect_format(_files(spec))})
+    parts, guess = _guess(spec)
+    if not spec.format.header:
+        names = _names_by_use(parts[0].columns, guess)
+        spec = spec.model_copy(update={"format": spec.format.model_copy(update={"columns": names})})
+        parts, guess = _guess(spec)
     chosen: dict[str, Any] = {"text": guess.text, "text_pair": guess.text_pair, "label": guess.label}
     if len(parts) == 1:
         chosen["split"] = guess.split
-    spec = spec.model_copy(update=chosen)
+    spec = spec.model_copy(update={**chosen, "drop_empty": True})
     with TemporaryDirectory() as folder:
-        rows = collect_rows(open_parts(spec), spec, Path(folder), say)
-        max_length = _max_length(rows)
-    repeated = len(rows) - len(np.unique(rows.keys))
-    used = spec.model_copy(update={"deduplicate": repeated > 0, "max_length": max_length})
+        rows = collect_rows(parts, spec, Path(folder), say)
+        meaningless, _ = sentinels(rows.label_names, _counts(rows), rows.declared)
+        if meaningless:
+            spec = spec.model_copy(update={"drop_labels": tuple(meaningless)})
+            rows = collect_rows(parts, spec, Path(folder), say)
+        kept = np.flatnonzero(rows.splits >= 0)
+        repeated = len(kept) - len(np.unique(rows.keys[kept]))
+        empty, unlabelled = (sum(reasons[reason] for reasons in rows.dropped.values()) for reason in (EMPTY, LABEL))
+        used = spec.model_copy(
+            update={"deduplicate": repeated > 0, "max_length": _max_length(rows), "drop_empty": empty > 0}
+        )
+        notes = tuple(notes_on(used, guess, rows, empty, unlabelled))
     make_splits(rows, used)
-    counts = np.bincount(rows.labels, minlength=len(rows.label_names))
-    lengths = np.quantile(rows.characters, (0, 0.5, 1))
+    lengths = np.quantile(rows.characters[kept], (0, 0.5, 1))
     return Understanding(
         spec=used,
         guess=guess,
         columns=parts[0].columns,
         sizes={name: count for index, name in enumerate(SPLITS) if (count := int((rows.splits == index).sum()))},
-        classes=sorted(zip(rows.label_names, counts.tolist(), strict=True), key=lambda item: -item[1]),
+        classes=sorted(zip(rows.label_names, _counts(rows), strict=True), key=lambda item: -item[1]),
         characters=(int(lengths[0]), int(lengths[1]), int(lengths[2])),
         repeated=repeated,
+        dropped=(empty, unlabelled),
+        notes=notes,
     )
+
+
+def _files(spec: FilesData) -> list[Path]:
+    patterns = (spec.train, spec.validation, spec.test)
+    return [path for pattern in patterns if pattern is not None for path in existing(pattern)]
+
+
+def _guess(spec: FilesData) -> tuple[list[Part], Guess]:
+    parts = open_parts(spec)
+    table = next((table for table in parts[0].tables() if len(table)), None)
+    if table is None:
+        raise UserError(f"{parts[0].where}: there are no rows")
+    guess = guess_columns(parts[0], table)
+    # So that a class that saved data names has its name.
+    return open_parts(spec.model_copy(update={"label": guess.label})), guess
+
+
+def _names_by_use(columns: Sequence[str], guess: Guess) -> tuple[str, ...]:
+    """Names for columns without a header, by what they are used for."""
+    uses = {guess.text: "text", guess.text_pair: "text_pair", guess.label: "label", guess.split: "split"}
+    return tuple(uses.get(name, name) for name in columns)
+
+
+def _counts(rows: Rows) -> list[int]:
+    """Rows of each class."""
+    return np.bincount(rows.labels[rows.labels >= 0], minlength=len(rows.label_names)).tolist()
 
 
 def _max_length(rows: Rows) -> int:

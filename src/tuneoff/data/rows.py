@@ -13,8 +13,9 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
-from tuneoff.data.columns import Columns, choose_columns
-from tuneoff.data.labels import Labels
+from tuneoff.data.columns import SPLIT_WORDS, Columns, choose_columns
+from tuneoff.data.labels import Labels, spelt
+from tuneoff.data.looks import Looks, look_at
 from tuneoff.data.sources import BATCH_ROWS, Part
 from tuneoff.errors import UserError
 
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
     from tuneoff.spec import DataSpec
 
 SPLITS = ("train", "validation", "test")
-SPLIT_WORDS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
+FRACTION = regex.compile(r"(?<=^[+-]?[0-9]+)\.0+$")
+DROP_EMPTY = "set data.drop_empty = true to leave such rows out, or fill it in"
 NOT_A_WORD = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
 PROGRESS_ROWS = 200_000
+EMPTY, LABEL = "empty", "label"
+"""Why rows are left out: `data.drop_empty`, `data.drop_labels`."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,16 @@ class Rows:
     Attributes:
         file: Parquet with the columns `text`, and where there are such, `text_pair` and `breakdown` (strings).
         label_names: the classes, in order.
-        labels: index into `label_names`, int32, shape (rows,).
-        splits: index into `SPLITS` as the source has it, int8, shape (rows,).
+        labels: index into `label_names`, int32, shape (rows,); -1 where a row is left out.
+        splits: index into `SPLITS` as the source has it, int8, shape (rows,); -1 where a row is left out.
         keys: hashes of text and pair, without spaces around them: equal keys are the same example. uint64, (rows,).
         loose_keys: the same without regard to case, punctuation and white space. uint64, shape (rows,).
         groups: hashes of the group column, uint64, shape (rows,); None where there is no such column.
         characters: length of text and pair, int32, shape (rows,).
         columns: what the source calls its columns.
+        looks: what all columns of the part to train on look like.
+        declared: names of classes that the source declares for whole numbers.
+        dropped: by split, how many rows are left out, by reason: `EMPTY` or `LABEL`.
     """
 
     file: Path
@@ -54,6 +61,9 @@ class Rows:
     groups: NDArray[np.uint64] | None
     characters: NDArray[np.int32]
     columns: Columns
+    looks: Looks
+    declared: tuple[str, ...] | None
+    dropped: dict[str, dict[str, int]]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -111,15 +121,18 @@ def collect_rows(parts: Sequence[Part], spec: DataSpec, folder: Path, say: Calla
         name: [] for name in ("labels", "splits", "keys", "loose_keys", "groups", "characters")
     }
     total = 0
+    looks: Looks | None = None
+    dropped: dict[str, dict[str, int]] = {}
     file = folder / "rows.parquet"
     # Without a dictionary, because texts are mostly unlike each other.
     with pq.ParquetWriter(file, schema, compression="zstd", compression_level=1, use_dictionary=False) as writer:
         for part, names in zip(parts, columns, strict=True):
-            before = total
+            before, left = total, 0
             for table in part.tables():
                 if not len(table):
                     continue
-                batch = _Batch.of(part, names, table, total - before)
+                looks = looks or look_at(part, table)
+                batch = _Batch.of(part, names, table, total - before, spec)
                 arrays["labels"].append(labels.codes(batch.labels, part, total - before))
                 arrays["splits"].append(batch.splits)
                 arrays["characters"].append(batch.characters)
@@ -130,9 +143,19 @@ def collect_rows(parts: Sequence[Part], spec: DataSpec, folder: Path, say: Calla
                 writer.write_table(batch.kept(schema))
                 if (total + len(table)) // PROGRESS_ROWS > total // PROGRESS_ROWS:
                     say(f"Preparing data: {total + len(table):,} rows read")
+                for split, reason in batch.dropped:
+                    by_reason = dropped.setdefault(SPLITS[split], {EMPTY: 0, LABEL: 0})
+                    by_reason[reason] += 1
                 total += len(table)
+                left += int((batch.splits >= 0).sum())
             if total == before:
                 raise UserError(f"{part.where}: there are no rows")
+            if not left:
+                raise UserError(
+                    f"{part.where}: all {total - before:,} rows have no text or no label, and are left out "
+                    "(data.drop_empty, data.drop_labels); leave this part out of [data], or give it labels"
+                )
+    assert looks is not None
     codes, label_names = labels.ordered(np.concatenate(arrays["labels"]), parts[0])
     return Rows(
         file=file,
@@ -144,12 +167,15 @@ def collect_rows(parts: Sequence[Part], spec: DataSpec, folder: Path, say: Calla
         groups=np.concatenate(arrays["groups"]) if arrays["groups"] else None,
         characters=np.concatenate(arrays["characters"]),
         columns=columns[0],
+        looks=looks,
+        declared=parts[0].class_names,
+        dropped=dropped,
     )
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Some rows of a part, checked."""
+    """Some rows of a part, checked; those that are left out have no texts, None for a label, and -1 for a split."""
 
     texts: list[str]
     pairs: list[str] | None
@@ -157,31 +183,41 @@ class _Batch:
     breakdown: list[str] | None
     groups: list[str] | None
     splits: NDArray[np.int8]
+    dropped: list[tuple[int, str]]
+    """Split and reason of each row that is left out."""
 
     @classmethod
-    def of(cls, part: Part, names: Columns, table: pa.Table, first: int) -> _Batch:
+    def of(cls, part: Part, names: Columns, table: pa.Table, first: int, spec: DataSpec) -> _Batch:
         values = {name: table.column(name).to_pylist() for name in names.used}
+        needed = [values[name] for name in (names.text, names.text_pair, names.label) if name is not None]
+        out = _left_out(needed, values[names.label], spec)
 
-        def filled(column: str, option: str) -> list[Any]:
-            for number, value in enumerate(values[column], start=first + 1):
-                if value is None or value != value:  # not a number
-                    raise UserError(f"{part.where}: row {number} has no {option}; fill it in or remove the row")
+        def filled(column: str, option: str, cure: str = "fill it in or remove the row") -> list[Any]:
+            for number, value in enumerate(values[column]):
+                if _missing(value) and number not in out:
+                    raise UserError(f"{part.where}: row {first + number + 1} has no {option}; {cure}")
             return values[column]
 
-        texts = _texts(filled(names.text, "text"), part, names.text)
-        pairs = None if names.text_pair is None else _texts(filled(names.text_pair, "pair"), part, names.text_pair)
+        def texts(column: str, option: str) -> list[str]:
+            found = filled(column, option, DROP_EMPTY)
+            return _texts(["" if number in out else value for number, value in enumerate(found)], part, column)
+
         if names.split is None:
             assert part.split is not None
-            splits = np.full(len(texts), SPLITS.index(part.split), dtype=np.int8)
+            splits = np.full(len(table), SPLITS.index(part.split), dtype=np.int8)
         else:
             splits = _splits(filled(names.split, "split"), part)
+        dropped = [(int(splits[number]), reason) for number, reason in out.items()]
+        splits[list(out)] = -1
+        labels = filled(names.label, "label", DROP_EMPTY)
         return cls(
-            texts=texts,
-            pairs=pairs,
-            labels=filled(names.label, "label"),
+            texts=texts(names.text, "text"),
+            pairs=None if names.text_pair is None else texts(names.text_pair, "pair"),
+            labels=[None if number in out else label for number, label in enumerate(labels)],
             breakdown=None if names.breakdown is None else [str(value) for value in values[names.breakdown]],
             groups=None if names.group is None else [str(value) for value in filled(names.group, "group")],
             splits=splits,
+            dropped=dropped,
         )
 
     @property
@@ -203,6 +239,39 @@ class _Batch:
         return pa.table({name: values[name] for name in schema.names}, schema=schema)
 
 
+def _left_out(needed: Sequence[list[Any]], labels: list[Any], spec: DataSpec) -> dict[int, str]:
+    """Which rows of a batch are left out, and why.
+
+    Args:
+        needed: the columns of texts and labels.
+        labels: the column of labels.
+        spec: says what to leave out.
+    """
+    found: dict[int, str] = {}
+    if spec.drop_labels:
+        wanted = set(spec.drop_labels)
+        found |= {number: LABEL for number, label in enumerate(labels) if wanted & _spellings(label)}
+    if spec.drop_empty:
+        for values in needed:
+            empty = (number for number, value in enumerate(values) if _missing(value) or _blank(value))
+            found |= dict.fromkeys(empty, EMPTY)
+    return found
+
+
+def _spellings(label: Any) -> set[str]:
+    """A label as it stands there, and as a whole number where it is one, such as -1 for "-1.0"."""
+    text = spelt(label)
+    return set() if text is None else {text, text.strip(), FRACTION.sub("", text.strip())}
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value != value  # not a number
+
+
+def _blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
+
+
 def loosened(text: str) -> str:
     """A text without regard to case, punctuation, white space and ways of writing the same letter."""
     return NOT_A_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
@@ -213,7 +282,9 @@ def _texts(values: list[Any], part: Part, column: str) -> list[str]:
         if not isinstance(value, str):
             if isinstance(value, list | dict | bytes):
                 kind = {list: "lists", dict: "tables", bytes: "bytes"}[type(value)]
-                raise UserError(f"{part.where}: the column '{column}' holds {kind}, not texts")
+                raise UserError(
+                    f"{part.where}: the column '{column}' holds {kind}, not texts; set data.text to another"
+                )
             return [item if isinstance(item, str) else str(item) for item in values]
     return values
 
@@ -222,7 +293,10 @@ def _splits(values: list[Any], part: Part) -> NDArray[np.int8]:
     found = [SPLIT_WORDS.get(str(value).strip().lower(), -1) for value in values]
     if -1 in found:
         odd = str(values[found.index(-1)])[:60]
-        raise UserError(f"{part.where}: the split column says {odd!r}; it may say train, validation or test")
+        raise UserError(
+            f"{part.where}: the split column says {odd!r}; it may say train, validation or test: set data.split to "
+            "another column, or leave it out"
+        )
     return np.array(found, dtype=np.int8)
 
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneoff.data.columns import listed
+from tuneoff.data.label_signs import sentinels
 from tuneoff.data.rows import SPLITS, Rows
 from tuneoff.data.units import Numbers, Units
 from tuneoff.errors import UserError
@@ -37,7 +39,7 @@ class Splits:
     Attributes:
         rows: all rows of the source.
         members: by split, the numbers of its rows, ascending.
-        removed: how many rows de-duplication took out, by split.
+        removed: how many rows were taken out, by split: repeats, and those that the study leaves out.
     """
 
     rows: Rows
@@ -86,7 +88,7 @@ def make_splits(rows: Rows, spec: DataSpec) -> Splits:
 
 
 def given(rows: Rows, spec: DataSpec) -> tuple[dict[str, Numbers], dict[str, int]]:
-    """The rows by split as the source has them, checked, and how many of each split de-duplication took out.
+    """The rows by split as the source has them, checked, and how many of each split were taken out.
 
     Raises:
         UserError: where there is one class only, a label is only in test, or no row is left for a split.
@@ -97,6 +99,8 @@ def given(rows: Rows, spec: DataSpec) -> tuple[dict[str, Numbers], dict[str, int
         raise UserError(f"no row is marked as train (it has {', '.join(parts)})")
     _check_classes(rows, parts)
     removed = _deduplicate(rows, parts) if spec.deduplicate else {}
+    for name, by_reason in rows.dropped.items():
+        removed[name] = removed.get(name, 0) + sum(by_reason.values())
     for name, numbers in parts.items():
         if not len(numbers):
             raise UserError(f"every {name} text repeats an earlier one, so that data.deduplicate leaves none")
@@ -132,15 +136,28 @@ def complete(rows: Rows, members: dict[str, Numbers], removed: dict[str, int], s
 def _check_classes(rows: Rows, parts: dict[str, Numbers]) -> None:
     names = rows.label_names
     if len(names) < 2:
+        others = rows.looks.other_labels(rows.columns)
+        could = f" It could also be {listed(others)}." if others else ""
         raise UserError(
             f"every label is '{names[0]}': a classifier needs examples of at least two classes "
-            f'(is data.label = "{rows.columns.label}" the right column?)'
+            f'(is data.label = "{rows.columns.label}" the right column?{could})'
         )
     trained = np.unique(rows.labels[parts["train"]])
     for name, numbers in parts.items():
         unseen = np.setdiff1d(rows.labels[numbers], trained)
         if len(unseen) and len(trained) > 1:
-            raise UserError(f"the label '{names[unseen[0]]}' is in {name} but never in train")
+            raise UserError(
+                f"the label '{names[unseen[0]]}' is in {name} but never in train{_unseen(rows, names[unseen[0]])}"
+            )
+
+
+def _unseen(rows: Rows, label: str) -> str:
+    """What to do about a label that a split has and train has not."""
+    drop = f'data.drop_labels = ["{label}"]'
+    counts = np.bincount(rows.labels[rows.labels >= 0], minlength=len(rows.label_names))
+    if any(label in found for found in sentinels(rows.label_names, counts.tolist(), rows.declared)):
+        return f" and seems to mean that there is none; set {drop}, or take other rows to test on (data.test)"
+    return f"; give examples of it, or leave its rows out with {drop}"
 
 
 def _deduplicate(rows: Rows, parts: dict[str, Numbers]) -> dict[str, int]:

@@ -17,8 +17,10 @@ from tuneoff.data.rows import SPLITS
 from tuneoff.data.splits import Splits
 from tuneoff.data.tokens import Tokens, writing_tokens
 from tuneoff.data.units import Numbers
+from tuneoff.errors import UserError
 
 PROGRESS_SECONDS = 5.0
+MOST_ROWS_NAMED = 5
 
 Say = Callable[[str], None]
 Encode = Callable[[Iterator[Texts], Numbers], Iterator[Encoded]]
@@ -123,6 +125,7 @@ def _write_split(splits: Splits, name: str, folder: Path, encode: Encode, say: S
     with writing_tokens(folder, pairs) as writer:
         for encoded in encode(_texts(splits, name, file), numbers):
             end = done + len(encoded.lengths)
+            _check_tokens(encoded, numbers[done:end])
             writer.append(encoded, labels[done:end])
             lost[done:end] = encoded.lost
             done = end
@@ -133,6 +136,18 @@ def _write_split(splits: Splits, name: str, folder: Path, encode: Encode, say: S
                 said = now
     assert pq.read_metadata(file).num_rows == done == len(labels)
     return WrittenSplit(writer.tokens, writer.digest, lost)
+
+
+def _check_tokens(encoded: Encoded, numbers: Numbers) -> None:
+    """Refuses examples without a token, of which a model can make nothing."""
+    empty = numbers[np.flatnonzero(encoded.lengths == 0)]
+    if len(empty):
+        rows = ", ".join(str(row + 1) for row in empty[:MOST_ROWS_NAMED].tolist())
+        more = f" and {len(empty) - MOST_ROWS_NAMED:,} more" if len(empty) > MOST_ROWS_NAMED else ""
+        raise UserError(
+            f"the tokenizer makes no token of the text of row {rows}{more} of the data; set data.drop_empty = true to "
+            "leave out texts of white space, or remove such rows"
+        )
 
 
 def _texts(splits: Splits, name: str, file: Path) -> Iterator[Texts]:

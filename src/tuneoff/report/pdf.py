@@ -142,7 +142,9 @@ def _tuning(summary: dict[str, Any]) -> list[Block]:
 
 def _data(summary: dict[str, Any]) -> list[Block]:
     removed = [
-        f"{count:,} repeated {name} texts were removed." for name, count in summary["data"]["removed"].items() if count
+        f"{count:,} rows of {name} were left out: repeated texts, or what data.drop_empty and data.drop_labels name."
+        for name, count in summary["data"]["removed"].items()
+        if count
     ]
     rows = [(*row[:4], f"{row[4]} {row[5]}") for row in audit.rows(summary["audit"])]
     table = [_table((*audit.HEADINGS[:4], "what it means and what to do"), rows, prose=True)] if rows else []

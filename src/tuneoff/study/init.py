@@ -8,15 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import tomli_w
-
-from tuneoff.data.columns import listed
+from tuneoff.data.columns import SPLIT_WORDS, listed
 from tuneoff.data.describe import Understanding, understand
-from tuneoff.data.rows import SPLIT_WORDS, SPLITS
+from tuneoff.data.rows import SPLITS
+from tuneoff.data.sources.detect import toml, unusual
 from tuneoff.errors import UserError
 from tuneoff.files import expanded
 from tuneoff.models.load import PACKAGE_PREFIX, load_config, load_tokenizer, longest_input, resolve_model
-from tuneoff.spec import FilesData, load_study
+from tuneoff.spec import FilesData, FormatSpec, load_study
 
 LETTERS = re.compile(r"[^\W\d_]+")
 NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
@@ -146,7 +145,7 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
         _line("id", model, "a Hub id, a local folder, or package:NAME"),
         "",
         f"[data]{' ' * 28}# {_plain(found.splits)}",
-        _line("source", "files", "CSV, TSV, JSON Lines, Parquet, or what `datasets` saved"),
+        _line("source", "files", "cells (CSV, TSV), JSON, Parquet, fastText, or what `datasets` saved"),
         _line("train", spec.train, f"paths start where tuneoff is run{extra}"),
     ]
     for option, comment in (
@@ -157,12 +156,14 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
         lines += [_line(option, path, comment)] if path is not None else []
     if spec.split is not None:
         lines.append(_line("split", spec.split, "the column that says train, validation or test"))
-    lines.append(_line("text", guess.text, found.text_lengths))
-    if guess.text_pair is not None:
-        lines.append(_line("text_pair", guess.text_pair, "second texts"))
-    others = f"; could also be {listed(guess.other_labels)}" if guess.other_labels else ""
+    lines += _columns(found)
+    empty, unlabelled = found.dropped
+    if empty:
+        lines.append(_line("drop_empty", True, f"leaves out {empty:,} rows without a text or label"))
+    if unlabelled:
+        names = list(spec.drop_labels)
+        lines.append(_line("drop_labels", names, f"leaves out {unlabelled:,} rows, since these labels mean none"))
     lines += [
-        _line("label", guess.label, found.class_counts + others),
         _line("max_length", spec.max_length, "tokens at which texts are cut; shorter trains faster"),
         _line("deduplicate", spec.deduplicate, f"{found.repeated:,} rows have the text of an earlier row"),
         "# train_size = 1000               # examples to train on; all when left out",
@@ -174,6 +175,7 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
         if columns:
             others = f"; or {listed(columns[1:])}" if columns[1:] else ""
             lines.append(f"# {_line(option, columns[0], comment + others)}")
+    lines += _format(spec.format)
     lines += [
         "",
         f"[training]{' ' * 24}# the same for every arm",
@@ -196,8 +198,38 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
     return "\n".join(lines) + "\n"
 
 
-def _line(key: str, value: str | int, comment: str) -> str:
-    return f"{tomli_w.dumps({key: value}).strip().ljust(COMMENT_COLUMN - 1)} # {_plain(comment)}"
+def _columns(found: Understanding) -> list[str]:
+    """The lines of texts and label, with what else they could be."""
+    guess = found.guess
+    others = f"; could also be {listed(guess.other_texts)}" if guess.other_texts else ""
+    lines = [_line("text", guess.text, found.text_lengths + others)]
+    if guess.text_pair is not None:
+        lines.append(_line("text_pair", guess.text_pair, "second texts; leave this out for single texts"))
+    elif guess.other_texts:
+        alternative = _line("text_pair", guess.other_texts[0], "second texts, where an example is two")
+        lines.append(f"# {alternative}")
+    others = f"; could also be {listed(guess.other_labels)}" if guess.other_labels else ""
+    if guess.several:
+        others += f"; one of several columns of 0 and 1: {listed(guess.several)}"
+    return [*lines, _line("label", guess.label, found.class_counts + others)]
+
+
+def _format(spec: FormatSpec) -> list[str]:
+    """`[data.format]`, where files are not as usual."""
+    comments = {
+        "kind": "what the files are",
+        "encoding": "a guess: look at texts that are not English",
+        "separator": "what parts cells",
+        "quoting": "a quote is a character like any other",
+        "header": "the first line is an example",
+        "columns": "names, in order",
+    }
+    lines = [_line(option, value, comments[option]) for option, value in unusual(spec).items()]
+    return ["", f"[data.format]{' ' * 21}# how the files are written", *lines] if lines else []
+
+
+def _line(key: str, value: str | bool | int | list[str], comment: str) -> str:
+    return f"{f'{key} = {toml(value)}'.ljust(COMMENT_COLUMN - 1)} # {_plain(comment)}"
 
 
 def _plain(text: str) -> str:

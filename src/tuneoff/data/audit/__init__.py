@@ -44,6 +44,8 @@ def audit(splits: Splits, accept: Iterable[str] = ()) -> list[Finding]:
         Errors first, then warnings, then what is good to know.
     """
     from tuneoff.data.audit.classes import class_findings
+    from tuneoff.data.audit.columns import column_findings
+    from tuneoff.data.audit.label_names import label_findings
     from tuneoff.data.audit.leaks import leak_findings
     from tuneoff.data.audit.near import near_findings
     from tuneoff.data.audit.noticed import with_examples
@@ -54,6 +56,8 @@ def audit(splits: Splits, accept: Iterable[str] = ()) -> list[Finding]:
 
     surveys = survey(splits)
     noticed = [
+        *label_findings(splits),
+        *column_findings(splits),
         *class_findings(splits),
         *repeat_findings(splits),
         *near_findings(splits, surveys),

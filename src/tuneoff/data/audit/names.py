@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 AcceptableFinding = Literal[
+    "sentinel-label",
     "one-class-split",
     "test-in-train",
     "empty-text",
@@ -16,8 +17,14 @@ AcceptableFinding = Literal[
 """Findings that can be errors, which `data.accept` may name."""
 
 FINDINGS: dict[str, str] = {
+    "sentinel-label": "a label that means none, such as -1, -100 or nan, or one that the data does not declare",
     "one-class-split": "all examples of a split have the same label, so that any model scores 0% or 100%",
     "missing-class": "a class has no example in a split",
+    "labels-alike": "labels that differ in case, leading zeros or the space between words alone",
+    "several-labels": "labels or columns that hold several classes an example (multi-label)",
+    "missing-header": "a file's first line looks like an example, not like names of columns",
+    "other-columns": "columns that could be texts or labels as well",
+    "dropped-rows": "rows that the study leaves out, because it says so",
     "class-balance": "how many examples each class has; a warning where one has very few",
     "length-by-class": "how long the texts of each class are",
     "test-in-train": "test or validation texts that the model has seen before, to the letter",

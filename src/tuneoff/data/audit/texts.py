@@ -44,7 +44,7 @@ def _empty(name: str, option: str, count: int, size: int) -> Finding:
         split=name,
         count=count,
         message=f"{count:,} of {size:,} {which} {are} empty or white space ({share(count, size)}); {means}",
-        advice=f"Check data.{option}, or fill in or remove these rows.",
+        advice=f"Check data.{option}, or set data.drop_empty = true to leave these rows out.",
     )
 
 
@@ -57,7 +57,8 @@ def _damaged(name: str, count: int, size: int) -> Finding:
         count=count,
         message=f"{count:,} of {size:,} {name} texts {hold} signs of a wrong encoding (such as 'Ã©' for 'é', "
         f"or U+FFFD) or control characters ({share(count, size)}); the tokenizer sees other words than a reader would.",
-        advice="Save the file as UTF-8 from its source again; where the damage is old, ftfy repairs most of it.",
+        advice="Set data.format.encoding to that of the file, or save it as UTF-8 from its source again; where the "
+        "damage is old, ftfy repairs most of it.",
     )
 
 

@@ -29,6 +29,7 @@ class Part:
         columns: the names of its columns, in order.
         tables: reads it from its beginning; every table has those columns.
         class_names: what integer labels mean, where the source says so.
+        header: whether a line of a file names the columns, which may be missing.
     """
 
     split: str | None
@@ -36,6 +37,7 @@ class Part:
     columns: tuple[str, ...]
     tables: Callable[[], Iterator[pa.Table]]
     class_names: tuple[str, ...] | None = None
+    header: bool = False
 
 
 class SourceModule(Protocol):

@@ -1,4 +1,4 @@
-"""Local files: CSV, TSV, JSON Lines and Parquet, plain or gzipped, and folders that `datasets` saved."""
+"""Local files: lines of cells, JSON, Parquet, fastText, plain or gzipped, and folders that `datasets` saved."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.data.columns import listed
+from tuneoff.data.headers import no_header
 from tuneoff.data.sources import Part
 from tuneoff.data.sources.readers import open_file
 from tuneoff.data.sources.saved import own_splits, read_folder, saved_part
 from tuneoff.errors import UserError
 from tuneoff.files import expanded, file_hash
-from tuneoff.spec import FilesData
+from tuneoff.spec_data import FilesData, FormatSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,11 +24,11 @@ WILDCARDS = "*?["
 
 def open_parts(spec: FilesData) -> list[Part]:
     if spec.split is not None:
-        return [open_pattern(None, spec.train, spec.label)]
+        return [open_pattern(None, spec.train, spec)]
     named = {"train": spec.train, "validation": spec.validation, "test": spec.test}
     if spec.validation is None and spec.test is None:
         named |= dict.fromkeys(own_splits(existing(spec.train)), spec.train)
-    return [open_pattern(split, pattern, spec.label) for split, pattern in named.items() if pattern]
+    return [open_pattern(split, pattern, spec) for split, pattern in named.items() if pattern]
 
 
 def fingerprint(spec: FilesData) -> Any:
@@ -35,21 +36,21 @@ def fingerprint(spec: FilesData) -> Any:
     return [[file_hash(path) for path in _contents(existing(pattern))] for pattern in patterns]
 
 
-def open_pattern(split: str | None, pattern: str, label: str | None) -> Part:
+def open_pattern(split: str | None, pattern: str, spec: FilesData) -> Part:
     """The files that a path or glob pattern names, or the folder, as one part.
 
     Args:
         split: of which split its rows are; None where a column says so.
         pattern: as the study has it.
-        label: the column of classes, where the study names it.
+        spec: says how files are written, and what the column of classes is called.
 
     Raises:
         UserError: where there are none, or they cannot be read.
     """
     paths = existing(pattern)
     if paths[0].is_dir():
-        return saved_part(read_folder(paths[0]), pattern, split, label)
-    return open_files(split, pattern, paths)
+        return saved_part(read_folder(paths[0]), pattern, split, spec.label)
+    return open_files(split, pattern, paths, spec.format)
 
 
 def existing(pattern: str) -> list[Path]:
@@ -70,19 +71,19 @@ def existing(pattern: str) -> list[Path]:
     raise UserError(f"there is no file '{pattern}' (looked in {Path.cwd()})")
 
 
-def open_files(split: str | None, where: str, paths: Sequence[Path]) -> Part:
+def open_files(split: str | None, where: str, paths: Sequence[Path], spec: FormatSpec) -> Part:
     """Some files with the same columns as one part.
 
     Raises:
         UserError: where one cannot be read, or has other columns than the first.
     """
-    opened = [open_file(path) for path in paths]
+    opened = [open_file(path, spec) for path in paths]
     columns = opened[0].columns
     for path, file in zip(paths, opened, strict=True):
         if sorted(file.columns) != sorted(columns):
             raise UserError(
                 f"{path}: its columns are {listed(file.columns)}, but those of {paths[0]} are {listed(columns)}; "
-                f"the files of '{where}' must have the same"
+                f"the files of '{where}' must have the same{no_header(file.columns) if file.header else ''}"
             )
 
     def tables() -> Iterator[pa.Table]:
@@ -90,7 +91,7 @@ def open_files(split: str | None, where: str, paths: Sequence[Path]) -> Part:
             for table in file.tables():
                 yield table if file.columns == columns else table.select(columns)
 
-    return Part(split, where, columns, tables)
+    return Part(split, where, columns, tables, header=any(file.header for file in opened))
 
 
 def _contents(paths: Sequence[Path]) -> list[Path]:

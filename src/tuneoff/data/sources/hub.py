@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tuneoff import hub
 from tuneoff.data.sources import BATCH_ROWS, Part
 from tuneoff.errors import UserError
-from tuneoff.spec import HubData
+from tuneoff.spec_data import HubData
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuneoff.data.sources import BATCH_ROWS
+from tuneoff.data.sources.other_kinds import HEAD, other_kind
 from tuneoff.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,12 +28,6 @@ BYTE_ORDER_MARKS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
-OTHER_KINDS = {
-    b"PK\x03\x04": "a zip archive or an Excel workbook; save it as CSV",
-    b"\x1f\x8b": "gzipped; let its name end in .gz",
-    b"PAR1": "a Parquet file; let its name end in .parquet",
-}
-"""How files of other kinds begin, and what to do about them."""
 
 
 @dataclass(frozen=True)
@@ -42,47 +37,64 @@ class OpenedFile:
     Attributes:
         columns: their names, in order.
         tables: reads it from its beginning; every table has those columns.
+        header: whether a line of it names them.
     """
 
     columns: tuple[str, ...]
     tables: Callable[[], Iterator[pa.Table]]
+    header: bool = False
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """Lines with their ends, as UTF-8, or as UTF-16 or UTF-32 where a byte order mark says so.
+def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
+    """Lines with their ends; the byte order mark is no part of the first.
+
+    Args:
+        path: of the file, gzipped where its name ends in `.gz`.
+        encoding: as which it is read, unless a byte order mark says that it is UTF-8, UTF-16 or UTF-32.
 
     Raises:
-        UserError: where the file cannot be read, is of another kind, damaged, or not UTF-8; with the line.
+        UserError: where the file cannot be read, is of another kind, damaged, or not in that encoding; with the line.
     """
-    with explaining(path), _opened(path) as binary:
-        head = binary.peek(4)[:4]
-        for mark, kind in OTHER_KINDS.items():
-            if head.startswith(mark):
-                raise UserError(f"{path}: is no text file but {kind}")
-        encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if head.startswith(mark)), "utf-8")
+    with opened_text(path, encoding) as text:
         number = 0
-        with io.TextIOWrapper(binary, encoding, newline="") as text:
-            while line := text.readline(MOST_CHARACTERS):
-                number += 1
-                if "\0" in line:
-                    raise UserError(
-                        f"{path}: line {number} holds a NUL character; it is not a text file, or UTF-16 without a byte "
-                        "order mark; save it as UTF-8"
-                    )
-                if len(line) == MOST_CHARACTERS:
-                    raise UserError(f"{path}: line {number} is longer than {MOST_CHARACTERS:,} characters")
-                yield line
+        while line := text.readline(MOST_CHARACTERS):
+            number += 1
+            if "\0" in line:
+                raise UserError(
+                    f"{path}: line {number} holds a NUL character; it is not a text file, or UTF-16 without a byte "
+                    "order mark, which data.format.encoding = 'utf-16-le' or 'utf-16-be' reads"
+                )
+            if len(line) == MOST_CHARACTERS:
+                raise UserError(f"{path}: line {number} is longer than {MOST_CHARACTERS:,} characters; is it a table?")
+            yield line
 
 
 @contextmanager
-def explaining(path: Path) -> Iterator[None]:
+def opened_text(path: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
+    """Opens a text file after its byte order mark, with line ends as they are; see `read_lines`."""
+    with explaining(path, encoding), opened_bytes(path) as binary:
+        head = binary.peek(HEAD)[:HEAD]
+        other = other_kind(head, path)
+        if other is not None:
+            raise UserError(f"{path}: {other}")
+        with io.TextIOWrapper(binary, marked_encoding(head) or encoding, newline="") as text:
+            yield text
+
+
+def marked_encoding(head: bytes) -> str | None:
+    """The encoding that a file's byte order mark speaks of, in which Python reads over the mark."""
+    return next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if head.startswith(mark)), None)
+
+
+@contextmanager
+def explaining(path: Path, encoding: str = "utf-8") -> Iterator[None]:
     """Turns what the libraries raise about a broken file into a `UserError` of one line."""
     import pyarrow as pa
 
     try:
         yield
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: {_not_utf8(path, error)}") from error
+    except UnicodeError as error:
+        raise UserError(f"{path}: {_not_encoded(path, encoding, error)}") from error
     except gzip.BadGzipFile as error:
         raise UserError(f"{path}: is not gzipped, or damaged; leave .gz out of its name or fetch it again") from error
     except (EOFError, zlib.error) as error:
@@ -106,19 +118,32 @@ def batched(items: Iterable[tuple[Item, int]]) -> Iterator[list[Item]]:
         yield batch
 
 
-def _opened(path: Path) -> Any:  # a reader of bytes with `peek`
+def opened_bytes(path: Path) -> Any:  # a reader of bytes with `peek`
+    """Opens a file as bytes, unpacked where its name ends in `.gz`."""
     return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
 
 
-def _not_utf8(path: Path, error: UnicodeDecodeError) -> str:
-    """Where a file's first byte is that no UTF-8 text has, and what to do."""
-    if error.encoding not in ("utf-8", "utf-8-sig"):
-        return f"is not valid {error.encoding.upper()}, as which its byte order mark declares it; save it as UTF-8"
-    with _opened(path) as binary:
+def _not_encoded(path: Path, encoding: str, error: UnicodeError) -> str:
+    """Where a file's first byte is that is not of its encoding, and what to do."""
+    from tuneoff.data.sources.encodings import likely_encoding
+
+    with explaining(path):
+        with opened_bytes(path) as binary:
+            marked = marked_encoding(binary.peek(HEAD)[:HEAD])
+        likely = likely_encoding(path)
+    if marked not in (None, "utf-8-sig"):
+        return f"is not valid {marked.upper()}, as which its byte order mark declares it; save it as UTF-8"
+    setting = "data.format.encoding" if likely is None else f"data.format.encoding, probably to '{likely}'"
+    if marked is None and encoding != "utf-8":
+        return f"is not {encoding}, which data.format.encoding says ({error}); set {setting}"
+    with opened_bytes(path) as binary:
         for number, line in enumerate(binary, start=1):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as found:
                 byte, column = line[found.start], found.start + 1
-                return f"line {number} is not UTF-8 (its byte {column} is 0x{byte:02X}); save the file as UTF-8"
-    return "is not UTF-8; save it as UTF-8"
+                return (
+                    f"line {number} is not UTF-8 (its byte {column} is 0x{byte:02X}); set {setting}, or save the file "
+                    "as UTF-8"
+                )
+    return f"is not UTF-8; set {setting}, or save the file as UTF-8"

@@ -1,46 +1,91 @@
-"""Opens single files by what their names end in; Parquet is read here."""
+"""Opens single files by what the study says of them, or by what their names end in; Parquet is read here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tuneoff.data.sources import BATCH_ROWS
-from tuneoff.data.sources.json_lines import open_json_lines
-from tuneoff.data.sources.lines import BATCH_CHARACTERS, OpenedFile, explaining
-from tuneoff.data.sources.separated import open_csv, open_tsv
+from tuneoff.data.sources.fasttext import open_fasttext
+from tuneoff.data.sources.json_objects import open_json
+from tuneoff.data.sources.lines import BATCH_CHARACTERS, OpenedFile, explaining, opened_bytes
+from tuneoff.data.sources.other_kinds import HEAD, other_kind
+from tuneoff.data.sources.separated import open_separated
 from tuneoff.errors import UserError
+from tuneoff.spec_data import FormatSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Kind = Literal["csv", "json", "parquet", "fasttext"]
+
+KINDS: dict[str, Kind] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".parquet": "parquet",
+}
+"""By what a file's name ends in, before `.gz` where it is gzipped."""
+SEPARATED_BY = {".tsv": "\t"}
+COMMA = ","
 PARQUET_BUFFER = 1 << 20
 PARQUET_MARK = b"PAR1"
 
 
-def open_file(path: Path) -> OpenedFile:
-    """Opens a file as what its name ends in.
+def open_file(path: Path, spec: FormatSpec) -> OpenedFile:
+    """Opens a file as the study says it is, or as what its name ends in.
 
     Raises:
-        UserError: where the ending is unknown or the file has no beginning of its kind; later faults are raised
+        UserError: where its kind is not known or the file has no beginning of its kind; later faults are raised
             while its tables are read.
     """
-    opener = OPENERS.get(format_of(path))
-    if opener is None:
-        hint = " (JSON with one object a line is called .jsonl)" if path.suffix.lower() == ".json" else ""
-        raise UserError(f"{path}: files may be {', '.join(OPENERS)}, not '{path.suffix}'{hint}")
     if path.is_symlink() and not path.exists():
         raise UserError(f"{path}: is a link that leads nowhere")
     if not path.is_file():
         raise UserError(f"{path}: is not a file")
-    return opener(path)
+    kind = kind_of(path, spec)
+    if kind is None:
+        raise UserError(f"{path}: {_unknown(path)}")
+    if kind == "parquet":
+        return _open_parquet(path)
+    if kind == "json":
+        return open_json(path, spec.encoding)
+    if kind == "fasttext":
+        return open_fasttext(path, spec.encoding)
+    return open_separated(path, separator_of(path, spec), spec)
 
 
-def format_of(path: Path) -> str:
-    """What a file's name ends in, in small letters, with `.gz` where it is that too."""
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    return "".join(suffixes if suffixes[-1:] == [".gz"] else suffixes[-1:])
+def kind_of(path: Path, spec: FormatSpec) -> Kind | None:
+    """As what a file is read; a separator says that it is lines of cells, where its name says nothing."""
+    return spec.kind or KINDS.get(ending(path)) or (None if spec.separator is None else "csv")
+
+
+def separator_of(path: Path, spec: FormatSpec) -> str:
+    """What parts the cells of a file that has such."""
+    return spec.separator or SEPARATED_BY.get(ending(path), COMMA)
+
+
+def ending(path: Path) -> str:
+    """What a file's name ends in, in small letters, before `.gz` where it is gzipped."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    return next((suffix for suffix in reversed(suffixes) if suffix != ".gz"), "")
+
+
+def _unknown(path: Path) -> str:
+    """What to do about a file whose name does not say what it is."""
+    from tuneoff.data.sources.detect import settings_that_read
+
+    with explaining(path), opened_bytes(path) as binary:
+        other = other_kind(binary.peek(HEAD)[:HEAD], path)
+    if other is not None:
+        return other
+    settings = settings_that_read(path)
+    ends = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
+    how = "data.format.kind or data.format.separator" if settings is None else f"data.format = {settings}, probably"
+    return f"its name {ends}, which is none of {', '.join(KINDS)}; say what it is with {how}"
 
 
 def _open_parquet(path: Path) -> OpenedFile:
@@ -49,7 +94,8 @@ def _open_parquet(path: Path) -> OpenedFile:
 
     with explaining(path), path.open("rb") as file:
         if file.read(4) != PARQUET_MARK:
-            raise UserError(f"{path}: is not a Parquet file")
+            file.seek(0)
+            raise UserError(f"{path}: is not a Parquet file{_instead(file.read(HEAD), path)}")
         file.seek(-4, 2)
         if file.read(4) != PARQUET_MARK:
             raise UserError(f"{path}: is cut short: the end of the Parquet file is missing; write or fetch it again")
@@ -68,14 +114,9 @@ def _open_parquet(path: Path) -> OpenedFile:
     return OpenedFile(columns, tables)
 
 
-OPENERS: dict[str, Callable[[Path], OpenedFile]] = {
-    ".csv": open_csv,
-    ".csv.gz": open_csv,
-    ".tsv": open_tsv,
-    ".tsv.gz": open_tsv,
-    ".jsonl": open_json_lines,
-    ".jsonl.gz": open_json_lines,
-    ".ndjson": open_json_lines,
-    ".ndjson.gz": open_json_lines,
-    ".parquet": _open_parquet,
-}
+def _instead(head: bytes, path: Path) -> str:
+    """What a file is that is called Parquet."""
+    other = other_kind(head, path)
+    if other is not None:
+        return f": it {other}"
+    return ", but seems to be text; set data.format.kind to 'csv' or 'json'" if head and b"\0" not in head else ""

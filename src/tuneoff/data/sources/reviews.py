@@ -9,11 +9,11 @@ from typing import Any
 from tuneoff.data.sources import Part
 from tuneoff.data.sources.files import open_files
 from tuneoff.files import file_hash
-from tuneoff.spec import ReviewsData
+from tuneoff.spec_data import FormatSpec, ReviewsData
 
 
 def open_parts(spec: ReviewsData) -> list[Part]:
-    return [open_files(None, "the bundled reviews", [_path()])]
+    return [open_files(None, "the bundled reviews", [_path()], FormatSpec())]
 
 
 def fingerprint(_spec: ReviewsData) -> Any:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneoff.data.rows import SPLIT_WORDS, SPLITS
+from tuneoff.data.columns import SPLIT_WORDS
+from tuneoff.data.rows import SPLITS
 from tuneoff.data.sources import Part
 from tuneoff.data.sources.hub import dataset_part
 from tuneoff.errors import UserError

@@ -1,4 +1,4 @@
-"""CSV and TSV.
+"""Lines of cells: CSV, TSV, and what else has one character between cells.
 
 They are read by Python's own reader in its strict mode: the libraries that are faster guess types piece by piece, or
 pass over rows that are too short and quotes that are wrong. Every cell is a text; an empty one is missing.
@@ -17,42 +17,82 @@ from tuneoff.errors import UserError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tuneoff.spec_data import FormatSpec
 
-def open_csv(path: Path) -> OpenedFile:
-    """Opens comma-separated values with a header. Raises `UserError` where rows or quotes are not as they should be."""
-    return _open_separated(path, ",")
-
-
-def open_tsv(path: Path) -> OpenedFile:
-    """The same for cells that are separated by tabs."""
-    return _open_separated(path, "\t")
+SEPARATORS = (",", "\t", ";", "|")
+"""What usually parts cells."""
+FEWEST_ROWS = 10
+"""By which it can be told whether lines were swallowed."""
 
 
-def _open_separated(path: Path, separator: str) -> OpenedFile:
-    header = next(_records(path, separator), (0, []))[1]
-    if not header:
-        raise UserError(f"{path}: is empty; its first line must name the columns")
-    other = next((mark for mark in ";,\t|" if len(header) == 1 and mark in header[0]), None)
-    if other is not None:
-        raise UserError(f"{path}: its cells are separated by {other!r}, not {separator!r}; save it with {separator!r}")
+def open_separated(path: Path, separator: str, spec: FormatSpec) -> OpenedFile:
+    """Opens lines of cells.
+
+    Args:
+        path: the file.
+        separator: what parts cells.
+        spec: says all else: encoding, quotes, header, names of columns.
+
+    Raises:
+        UserError: where rows or quotes are not as they should be, then or while rows are read.
+    """
+    first = next(read_records(path, separator, spec), (0, []))[1]
+    if not first:
+        raise UserError(f"{path}: is empty" + ("; its first line must name the columns" if spec.header else ""))
+    _check_separator(path, separator, first, spec)
+    names = _names(path, first, spec)
 
     def tables() -> Iterator[pa.Table]:
         import pyarrow as pa
 
-        records = _records(path, separator)
-        next(records)
-        rows = (_checked(path, line, cells, header) for line, cells in records)
+        records = read_records(path, separator, spec)
+        if spec.header:
+            next(records)
+        rows: Iterator[list[str]] = (_checked(path, line, cells, len(names), spec) for line, cells in records)
+        if spec.quoting is None:
+            rows = _refusing_swallowed_lines(path, separator, rows, spec)
         for batch in batched((cells, sum(map(len, cells))) for cells in rows):
             columns = [pa.array([cell or None for cell in column], pa.string()) for column in zip(*batch, strict=True)]
-            yield pa.Table.from_arrays(columns, names=header)
+            yield pa.Table.from_arrays(columns, names=list(names))
 
-    return OpenedFile(tuple(header), tables)
+    return OpenedFile(names, tables, header=spec.header and spec.columns is None)
 
 
-def _records(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not blank, the header first, each with the line it begins in."""
+def _refusing_swallowed_lines(
+    path: Path, separator: str, rows: Iterator[list[str]], spec: FormatSpec
+) -> Iterator[list[str]]:
+    """Passes rows on, and raises `UserError` at the end where cells of several lines were probably rows.
+
+    Stray quotes that happen to be closed lines later make one cell of what stands between them, and no error.
+    """
+    count, line_breaks = 0, False
+    for row in rows:
+        count += 1
+        line_breaks = line_breaks or any("\n" in cell or "\r" in cell for cell in row)
+        yield row
+    if not line_breaks or count < FEWEST_ROWS:
+        return
+    plain = spec.model_copy(update={"quoting": "none"})
+    lengths = {len(cells) for _, cells in read_records(path, separator, plain)}
+    if len(lengths) == 1:
+        raise UserError(
+            f"{path}: quotes make single cells of several lines, each of which has as many cells as the others without "
+            "them; set data.format.quoting = 'none' where quotes mean nothing, or 'standard' if it is right so"
+        )
+
+
+def read_records(path: Path, separator: str, spec: FormatSpec) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not blank, a header first, each with the line it begins in.
+
+    Raises:
+        UserError: where a line cannot be read or a quote is wrong.
+    """
     csv.field_size_limit(MOST_CHARACTERS)
-    reader = csv.reader(read_lines(path), delimiter=separator, strict=True)
+    lines = read_lines(path, spec.encoding)
+    if spec.quoting == "none":
+        reader = csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE, strict=True)
+    else:
+        reader = csv.reader(lines, delimiter=separator, strict=True)
     while True:
         line = reader.line_num + 1
         try:
@@ -67,16 +107,56 @@ def _records(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 def _explained(error: csv.Error, first: int, last: int) -> str:
     if "field limit" in str(error):
-        return f"a cell of the row in line {first} is longer than {MOST_CHARACTERS:,} characters; is a quote open?"
-    if "end of data" in str(error):
-        return f"the row that begins in line {first} opens a quote that is never closed; close it, or write it twice"
-    return f"line {last} has text after a closing quote; write a quote that is part of a cell twice"
-
-
-def _checked(path: Path, line: int, cells: list[str], header: Sequence[str]) -> list[str]:
-    if len(cells) != len(header):
-        raise UserError(
-            f"{path}: the row in line {line} has {len(cells)} cells, but the header has {len(header)}; put quotes "
-            "around cells that hold a separator"
+        return (
+            f"a cell of the row in line {first} is longer than {MOST_CHARACTERS:,} characters; close its quote, or set "
+            "data.format.quoting = 'none' where quotes mean nothing"
         )
+    if "end of data" in str(error):
+        return (
+            f"the row that begins in line {first} opens a quote that is never closed; close it, or set "
+            "data.format.quoting = 'none' where quotes mean nothing"
+        )
+    return (
+        f"line {last} has text after a closing quote; write a quote that is part of a cell twice, or set "
+        "data.format.quoting = 'none' where quotes mean nothing"
+    )
+
+
+def _check_separator(path: Path, separator: str, first: Sequence[str], spec: FormatSpec) -> None:
+    """Refuses a first row that is parted by another character than the one that was expected."""
+    if len(first) > 1:
+        return
+    counts = {mark: first[0].count(mark) for mark in SEPARATORS}
+    other = max(counts, key=lambda mark: counts[mark])
+    if counts[other]:
+        expected = f"data.format.separator, which is {separator!r}" if spec.separator else f"{separator!r}"
+        raise UserError(
+            f"{path}: its cells seem to be separated by {other!r}, not by {expected}; set data.format.separator = "
+            f"{_toml(other)}"
+        )
+
+
+def _toml(character: str) -> str:
+    return '"\\t"' if character == "\t" else f'"{character}"'
+
+
+def _names(path: Path, first: Sequence[str], spec: FormatSpec) -> tuple[str, ...]:
+    if spec.columns is not None:
+        if len(spec.columns) != len(first):
+            raise UserError(
+                f"{path}: its first row has {len(first)} cells, but data.format.columns has {len(spec.columns)} names"
+            )
+        return spec.columns
+    return tuple(first) if spec.header else tuple(f"column{number}" for number in range(1, len(first) + 1))
+
+
+def _checked(path: Path, line: int, cells: list[str], columns: int, spec: FormatSpec) -> list[str]:
+    if len(cells) != columns:
+        beginning = "the header" if spec.header else "the first row"
+        cure = (
+            "the separator cannot stand in a cell where data.format.quoting is 'none'"
+            if spec.quoting == "none"
+            else "put quotes around cells that hold a separator, or set data.format.separator to what does part them"
+        )
+        raise UserError(f"{path}: the row in line {line} has {len(cells)} cells, but {beginning} has {columns}; {cure}")
     return cells

@@ -1,0 +1,99 @@
+"""What the names of classes give away: that some mean "none", are one class spelt twice, or several classes at once."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+NO_LABEL = {
+    *("nan", "na", "n/a", "n.a.", "#n/a", "<na>", "null", "nil", "(null)", "#value!", "#ref!", "#null!"),
+    *("unlabeled", "unlabelled", "no label", "no_label", "nolabel", "not labeled", "not labelled", "unannotated"),
+    *("-100", "-99", "-999", "-9999"),
+}
+"""Spellings that mean "no label", in small letters."""
+PERHAPS_NO_LABEL = {
+    *("none", "unknown", "unk", "<unk>", "undefined", "unspecified", "missing", "not available", "not applicable"),
+    *("?", "??", "???", "-", "--", ".", "tbd", "todo", "empty", "blank", "no answer"),
+}
+"""Spellings that may be a class of their own."""
+WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")
+RARE = 0.1
+"""Of all rows; -1 beside 0 and 1 is a class (negative, neutral, positive) unless it is rarer than that."""
+BETWEEN = ("|", ";", ",", "/", "+", "&", "\t")
+LIST = re.compile(r"\s*[\[({](?P<items>.*)[\])}]\s*", re.DOTALL)
+BETWEEN_WORDS = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
+SHARE_OF_PARTS = 0.5
+
+
+def sentinels(
+    names: Sequence[str], counts: Sequence[int], declared: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    """Labels that mean "no label".
+
+    Args:
+        names: the labels, each once, as they are spelt.
+        counts: rows that have each.
+        declared: the names of classes that the source declares, where it does.
+
+    Returns:
+        Those that surely do, and those that may.
+    """
+    sure = [name for name in names if name.strip().casefold() in NO_LABEL]
+    perhaps = [name for name in names if name.strip().casefold() in PERHAPS_NO_LABEL]
+    if declared:
+        sure = list(dict.fromkeys([*sure, *(name for name in names if name not in declared)]))
+        return sure, [name for name in perhaps if name not in declared]
+    numbers = {name: int(float(name)) for name in names if WHOLE.fullmatch(name.strip()) and name not in sure}
+    below = [name for name, number in numbers.items() if number < 0]
+    others = {number for number in numbers.values() if number >= 0}
+    if not below or (len(numbers) + len(sure) == len(names) and not others):
+        pass
+    elif others != {-numbers[name] for name in below} | ({0} & others):  # no scale, such as -2, -1, 0, 1, 2
+        (sure if len(below) == 1 else perhaps).extend(below)
+    elif others == {0, 1}:
+        row = dict(zip(names, counts, strict=True))
+        (sure if row[below[0]] < RARE * sum(counts) else perhaps).extend(below)
+    if len(names) - len(sure) < 2:
+        return [], [*sure, *perhaps]
+    return sure, perhaps
+
+
+def spelt_alike(names: Sequence[str]) -> list[list[str]]:
+    """Labels that differ in case, leading zeros, or what stands between words alone; groups of two or more."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[_loosely(name)].append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def several_in_one(names: Sequence[str]) -> tuple[str, list[str]] | None:
+    """Whether labels are several classes each, such as `sports|news`.
+
+    Returns:
+        What stands between them (`"[]"` for lists), and labels that hold several; None where they are single classes.
+    """
+    lists = [name for name in names if LIST.fullmatch(name) and (len(_items(name)) > 1 or name.strip()[0] == "[")]
+    if lists and 2 * len(lists) >= len(names):
+        return "[]", sorted(lists, key=lambda name: -len(_items(name)))
+    for separator in BETWEEN:
+        parts = {name: [part.strip() for part in name.split(separator)] for name in names}
+        joined = [name for name, its in parts.items() if len(its) > 1 and all(its)]
+        occurrences = Counter(part for its in parts.values() for part in set(its))
+        if not joined:
+            continue
+        known = [part for name in joined for part in parts[name]]
+        if sum(occurrences[part] > 1 for part in known) > SHARE_OF_PARTS * len(known):
+            return separator, joined
+    return None
+
+
+def _items(name: str) -> list[str]:
+    match = LIST.fullmatch(name)
+    return [item for item in (match["items"] if match else name).split(",") if item.strip()]
+
+
+def _loosely(name: str) -> str:
+    text = unicodedata.normalize("NFKC", name).strip().casefold()
+    return str(int(float(text))) if WHOLE.fullmatch(text) else BETWEEN_WORDS.sub(" ", text)

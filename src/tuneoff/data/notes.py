@@ -1,0 +1,107 @@
+"""What somebody should know who has given data without a word: what else it may be, and what is odd about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tuneoff.data.audit.noticed import printable
+from tuneoff.data.columns import listed
+from tuneoff.data.label_signs import sentinels, several_in_one, spelt_alike
+from tuneoff.data.sources.detect import inline, unusual
+from tuneoff.spec_data import FormatSpec
+
+if TYPE_CHECKING:
+    from tuneoff.data.guess import Guess
+    from tuneoff.data.rows import Rows
+    from tuneoff.spec_data import FilesData
+
+SHOWN = 3
+SHOWN_BEFORE, SHOWN_CHARACTERS = 10, 50
+
+
+def notes_on(spec: FilesData, guess: Guess, rows: Rows, empty: int, unlabelled: int) -> Iterator[str]:
+    """Notes, a line each.
+
+    Args:
+        spec: `[data]` as it will be written.
+        guess: which columns hold what.
+        rows: all rows.
+        empty: rows without text or label.
+        unlabelled: rows with a label that means none.
+    """
+    if unusual(spec.format):
+        yield _read_with(spec.format, rows)
+    yield from could_be(guess)
+    if guess.several:
+        yield multi_hot(guess.several, guess.label, guess.one_hot)
+    if empty:
+        yield f"{empty:,} rows without a text or label are left out (data.drop_empty)"
+    if unlabelled:
+        yield f"{unlabelled:,} rows are left out whose label, {listed(spec.drop_labels)}, means none (data.drop_labels)"
+    yield from on_labels(rows)
+
+
+def could_be(guess: Guess) -> Iterator[str]:
+    """What columns could be meant for instead."""
+    if guess.text_pair is not None:
+        yield (
+            f"an example is {listed([guess.text])} with {listed([guess.text_pair])}; for single texts leave out "
+            "data.text_pair"
+        )
+    if guess.other_texts:
+        yield f"{listed(guess.other_texts)} could also be data.text, or data.text_pair for two texts an example"
+    if guess.other_labels:
+        yield f"{listed(guess.other_labels)} could also be data.label"
+
+
+def multi_hot(columns: tuple[str, ...], label: str, one_hot: bool) -> str:
+    """That several columns hold 0 or 1 each."""
+    if one_hot:
+        means = "exactly one of them in every row, so that they are one label: write its name into a column of its own"
+    else:
+        means = "several labels an example (multi-label), and tuneoff trains one: take another of them"
+    return (
+        f"the columns {listed(columns)} hold 0 or 1 each, {means}, and set data.label to that, or go on with "
+        f"'{label}' alone"
+    )
+
+
+def on_labels(rows: Rows) -> Iterator[str]:
+    """What is odd about the names of classes."""
+    counts = np.bincount(rows.labels[rows.labels >= 0], minlength=len(rows.label_names)).tolist()
+    for name in sentinels(rows.label_names, counts, rows.declared)[1]:
+        yield f"the label '{name}' is taken for a class; if it means none, set data.drop_labels = [\"{name}\"]"
+    for group in spelt_alike(rows.label_names)[:SHOWN]:
+        yield f"{alike(group)}; write them alike"
+    several = several_in_one(rows.label_names)
+    if several is not None:
+        yield joined(*several)
+
+
+def alike(group: list[str]) -> str:
+    """That some labels are spelt nearly the same."""
+    names = " and ".join(f"'{name}'" for name in group)
+    return f"the labels {names} differ in case, leading zeros or the space between words alone, and are classes apart"
+
+
+def joined(separator: str, names: list[str]) -> str:
+    """That labels are several classes each."""
+    how = "lists" if separator == "[]" else f"several classes with {separator!r} between them"
+    return (
+        f"labels such as {listed(names[:SHOWN])} are {how} (multi-label); tuneoff trains one label an example "
+        "and takes each combination for a class: set data.label to a column with one label"
+    )
+
+
+def _read_with(spec: FormatSpec, rows: Rows) -> str:
+    said = f"read with data.format = {inline(spec)}"
+    if spec.encoding == FormatSpec().encoding:
+        return said
+    texts = (text for table in rows.tables(columns=["text"]) for text in table.column("text").to_pylist())
+    odd = next((text for text in texts if not text.isascii()), "")
+    at = next((place for place, character in enumerate(odd) if not character.isascii()), 0)
+    start = max(0, odd.rfind(" ", 0, max(0, at - SHOWN_BEFORE)) + 1)
+    return f"{said}; the encoding is a guess: does '{printable(odd[start:], SHOWN_CHARACTERS)}' look right?"
