@@ -33,6 +33,7 @@ def score_baselines(splits: Splits) -> dict[str, Any]:
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     labels = splits.labels("train")
     majority = np.bincount(labels).argmax()
@@ -50,7 +51,8 @@ def score_baselines(splits: Splits) -> dict[str, Any]:
         )
         weights = TfidfTransformer(sublinear_tf=True)
         model = make_pipeline(words, weights, LogisticRegression(C=10.0, max_iter=1000))
-        model.fit(_read(sample), sample["label"])
+        with threadpool_limits(1):  # more threads only wait for each other on vectors this sparse
+            model.fit(_read(sample), sample["label"])
         predictions = [model.predict(_read(table.to_pandas())) for table in splits.tables("test")]
         scored["tfidf"] = _scored("TF-IDF + logistic regression", splits, len(sample), np.concatenate(predictions))
     return scored

@@ -14,6 +14,7 @@ from tuneoff.training.signs import NEAR_GUESSING, Signs
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
     from tuneoff.methods import Method
+    from tuneoff.study.prepare import PreparedPart
 
 LEARNED = "learned"
 NOT_LEARNED = "not learned"
@@ -23,6 +24,8 @@ CONSTANT = 0.99
 """From this share of validation examples with the same answer on, predictions are constant."""
 NOISE = 2.0
 """Standard errors above the majority class within which an accuracy is no better than it."""
+FEW_EXAMPLES = 50
+"""A validation loss over fewer says little; then the test split alone tells whether anything was learned."""
 FEW_STEPS = 50
 FAR = 5
 """Times lower or higher than the starting rate: then a named rate is the likely cause."""
@@ -61,15 +64,22 @@ def run_state(results: StudyResults, run: Mapping[str, Any]) -> str:
     signs = Signs.of(run)
     if signs is not None and signs.final_loss > NEAR_GUESSING:
         return DIVERGED if signs.unstable else NOT_LEARNED
-    last = run["curve"][-1]
-    overfitted = last["validation_loss"] > NEAR_GUESSING * run["guess_loss"]
-    if last["largest_share"] >= CONSTANT or overfitted:
-        majority = results.prepared.part(run.get("part", "")).baselines["majority"]
-        examples = len(majority["predictions"])
-        accuracy = majority["test_accuracy"]
-        if run["test_accuracy"] <= accuracy + NOISE * math.sqrt(accuracy * (1 - accuracy) / examples):
-            return GUESSING
+    last, part = run["curve"][-1], results.prepared.part(run.get("part", ""))
+    doubtful = (
+        last["largest_share"] >= CONSTANT
+        or last["validation_loss"] > NEAR_GUESSING * run["guess_loss"]
+        or part.sizes["validation"] < FEW_EXAMPLES
+    )
+    if doubtful and run["test_accuracy"] <= _within_noise_of_guessing(results, part):
+        return GUESSING
     return LEARNED
+
+
+def _within_noise_of_guessing(results: StudyResults, part: PreparedPart) -> float:
+    """The test accuracy up to which an arm is no better than the majority class, or than drawing lots."""
+    majority = part.baselines["majority"]
+    share = max(majority["test_accuracy"], 1 / len(results.prepared.label_names))
+    return float(share + NOISE * math.sqrt(share * (1 - share) / len(majority["predictions"])))
 
 
 def _sentence(results: StudyResults, arm: Method, runs: Sequence[Mapping[str, Any]], state: str, of: int) -> str:
@@ -121,11 +131,9 @@ def _why_not(results: StudyResults, arm: Method, run: Mapping[str, Any], start: 
         )
     rates = [trial["learning_rate"] for trial in results.trials if trial["arm"] == arm.name]
     tried = f"None of the learning rates tried ({min(rates):g} to {max(rates):g}) trained it." if rates else ""
-    found = results.prepared.baselines.get("tfidf")
-    majority = results.prepared.baselines["majority"]["test_accuracy"]
-    if found is None or found["test_accuracy"] <= majority + NOISE * math.sqrt(
-        majority * (1 - majority) / len(found["predictions"])
-    ):
+    part = results.prepared.part(run.get("part", ""))
+    found = part.baselines.get("tfidf")
+    if found is None or found["test_accuracy"] <= _within_noise_of_guessing(results, part):
         return (
             f"{tried} TF-IDF finds nothing in these texts either: more training.epochs would show whether the labels "
             "can be learned at all."
