@@ -55,12 +55,22 @@ def resolve_model(model_id: str, revision: str | None = None) -> Path:
     """
     if model_id.startswith(PACKAGE_PREFIX):
         return _check_folder(_package_folder(model_id.removeprefix(PACKAGE_PREFIX)), model_id)
-    folder = expanded(model_id)
-    if folder.is_dir():
-        return _check_folder(folder, model_id)
+    if is_hub_id(model_id):
+        return _check_folder(hub.fetch_model(model_id, revision), model_id)
+    return _check_folder(expanded(model_id), model_id)
+
+
+def is_hub_id(model_id: str) -> bool:
+    """Whether a model is to be fetched from the Hub, rather than found in a package or a folder.
+
+    Raises:
+        UserError: where it looks like the path of a folder, and there is none.
+    """
+    if model_id.startswith(PACKAGE_PREFIX) or (folder := expanded(model_id)).is_dir():
+        return False
     if folder.exists() or model_id.startswith((".", "/", "~")) or model_id.count("/") > 1:
         raise UserError(f"model.id: '{model_id}' is not a folder")
-    return _check_folder(hub.fetch_model(model_id, revision), model_id)
+    return True
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -72,7 +82,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"model.id: '{folder}' has no usable tokenizer ({_first_line(error)})") from error
     if len(tokenizer.get_vocab()) <= len(tokenizer.all_special_tokens):
@@ -92,7 +102,7 @@ def load_config(folder: Path, num_labels: int, pad_token_id: int | None = None) 
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(folder, num_labels=num_labels)
+        config = AutoConfig.from_pretrained(folder, num_labels=num_labels, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"model.id: '{folder}' has no usable config.json ({_first_line(error)})") from error
     config.problem_type = "single_label_classification"
@@ -179,7 +189,7 @@ def outline(config: Any, folder: Path | None = None) -> LoadedModel:
     from transformers import AutoModelForSequenceClassification
 
     with torch.device("meta"):
-        model = AutoModelForSequenceClassification.from_config(config)
+        model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     head = _head_of_checkpoint(folder, config) if folder else _modules_outside_backbone(model)
     return LoadedModel.of(model, head)
 
@@ -210,7 +220,13 @@ def _from_pretrained(folder: Path, config: Any, **options: Any) -> tuple[PreTrai
     logging.disable_progress_bar()
     try:
         return AutoModelForSequenceClassification.from_pretrained(
-            folder, config=copy.deepcopy(config), output_loading_info=True, ignore_mismatched_sizes=True, **options
+            folder,
+            config=copy.deepcopy(config),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
+            weights_only=True,  # a pickle may hold tensors and nothing else
+            **options,
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(f"model.id: no weights could be loaded from '{folder}' ({_first_line(error)})") from error

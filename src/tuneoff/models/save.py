@@ -46,7 +46,7 @@ def save_trained(
             trained: Any = model
             assert isinstance(trained, PreTrainedModel)
             trained.save_pretrained(folder, state_dict=weights)
-            AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+            AutoTokenizer.from_pretrained(source, trust_remote_code=False).save_pretrained(folder)
         else:
             names = [name for name, value in model.named_parameters() if value.requires_grad]
             held = weights or dict(model.named_parameters())

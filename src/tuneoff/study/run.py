@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tuneoff import hub
 from tuneoff.data.parts import part_names
 from tuneoff.errors import UserError
 from tuneoff.files import is_disk_trouble
@@ -17,6 +18,7 @@ from tuneoff.study.executors import EXECUTORS, Executor
 from tuneoff.study.interruption import Interruption
 from tuneoff.study.lock import locked
 from tuneoff.study.outline import check_arms
+from tuneoff.study.pins import Pinned, pin_to_commits
 from tuneoff.study.plan import Run, RunTask, plan_runs
 from tuneoff.study.prepare import PreparedStudy, prepare_study
 from tuneoff.study.rates import at_published_rates
@@ -93,13 +95,15 @@ def run_study(
     executor_class = EXECUTORS[spec.execution.executor]
     interruption = Interruption()
     check_tuning(spec)
-    with interruption.caught(), locked(folder), _disk_trouble_explained():
+    with interruption.caught(), locked(folder), _disk_trouble_explained(), hub.telling(listener.say):
+        pinned = pin_to_commits(spec, folder, listener.say)
+        spec = pinned.spec
         trackers = Trackers(spec, folder, listener.say)
         store.remove_leftovers()
         prepared = prepare_study(spec, folder, listener.say, executor_class.warm_up)
         spec = at_published_rates(spec, prepared.model_folder)
         tuning = Tuning(spec, prepared, store)
-        with _Conductor(spec, prepared, store, listener, interruption, retry_failed, trackers) as conductor:
+        with _Conductor(spec, prepared, store, listener, interruption, retry_failed, trackers, pinned) as conductor:
             while conductor.execute(trials := tuning.runs(), trials):
                 pass  # what was found may call for further trials
             runs = plan_runs(spec, prepared, tuning.tuned)
@@ -135,6 +139,7 @@ class _Conductor:
         interruption: Interruption,
         retry_failed: bool,
         trackers: Trackers,
+        pinned: Pinned,
     ) -> None:
         self._spec = spec
         self._prepared = prepared
@@ -143,6 +148,7 @@ class _Conductor:
         self._interruption = interruption
         self._retry_failed = retry_failed
         self._trackers = trackers
+        self._pinned = pinned
         self._tried: set[str] = set()
         self._opened = ExitStack()
         self._executor: Executor | None = None
@@ -165,6 +171,7 @@ class _Conductor:
         if self._executor is None:
             self._executor = self._open()
         self._store.write_study(self._spec, plan, environment())
+        self._pinned.save(self._store.folder)
         what = "trials" if runs[0].trial else "runs"
         self._listener.planned(len(runs), len(runs) - len(left), sum(self._steps[run.part] for run in left), what)
         tasks = [self._task(run, self._executor) for run in left]
