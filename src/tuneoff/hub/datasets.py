@@ -11,8 +11,7 @@ from typing import Any
 from tuneoff.errors import UserError
 from tuneoff.hub.explain import LOCAL, explained
 from tuneoff.hub.reach import session, unreachable
-from tuneoff.hub.repositories import Repository, cached_snapshot, fetch, is_commit, look_up, quiet
-from tuneoff.hub.telling import tell
+from tuneoff.hub.repositories import Repository, cached_snapshot, fetch, is_commit, look_up, quiet, snapshot
 
 MOST_NAMED = 12
 
@@ -40,9 +39,9 @@ def fetch_dataset(dataset_id: str, config: str | None, revision: str | None) -> 
         repository = look_up("dataset", dataset_id, revision)
         if repository is None:
             return _from_cache(dataset_id, config, revision)
-        snapshot = fetch(repository, ["README.md"])
-        config = _chosen(dataset_id, config, snapshot)
-        known = _prepared(dataset_id, config, snapshot)
+        folder = snapshot(repository, repository.commit, ["README.md"])
+        config = _chosen(dataset_id, config, folder)
+        known = _prepared(dataset_id, config, folder)
         return _download(repository, config) if known is None else known
 
 
@@ -70,30 +69,28 @@ def _download(repository: Repository, config: str | None) -> Any:
 
 
 def _from_cache(dataset_id: str, config: str | None, revision: str | None) -> Any:
-    snapshot = cached_snapshot("dataset", dataset_id, revision)
-    found = _prepared(dataset_id, _chosen(dataset_id, config, snapshot), snapshot)
+    folder = cached_snapshot("dataset", dataset_id, revision)
+    found = _prepared(dataset_id, _chosen(dataset_id, config, folder), folder)
     if found is None:
         raise UserError(
             f"the dataset '{dataset_id}' is in the local cache in part alone, and the Hugging Face Hub cannot be "
             f"reached ({unreachable() or 'no answer'}); {LOCAL}"
         )
-    if unreachable() is not None:
-        tell(f"The dataset {dataset_id} is read from the local cache, commit {snapshot.name[:12]} ({unreachable()})")
     return found
 
 
-def _prepared(dataset_id: str, config: str | None, snapshot: Path) -> Any:
-    """The dataset as `datasets` has prepared it before at a snapshot's commit, or None."""
+def _prepared(dataset_id: str, config: str | None, folder: Path) -> Any:
+    """The dataset as `datasets` has prepared it before at the commit of a folder in the cache, or None."""
     from datasets import config as settings
     from datasets.packaged_modules.cache.cache import Cache
 
-    config = _chosen(dataset_id, config, snapshot)
+    config = _chosen(dataset_id, config, folder)
     # OWNER___NAME/CONFIG/VERSION/COMMIT; its name there is in lower case, with underscores.
     owner = "___".join([*dataset_id.split("/")[:-1], ""])
     wanted = _letters(dataset_id.split("/")[-1])
     found = [
         path
-        for path in Path(settings.HF_DATASETS_CACHE).expanduser().glob(f"{owner}*/{config or '*'}/*/{snapshot.name}")
+        for path in Path(settings.HF_DATASETS_CACHE).expanduser().glob(f"{owner}*/{config or '*'}/*/{folder.name}")
         if (path / "dataset_info.json").is_file() and _letters(path.parts[-4].split("___")[-1]) == wanted
     ]
     if len(found) != 1:
@@ -103,7 +100,7 @@ def _prepared(dataset_id: str, config: str | None, snapshot: Path) -> Any:
         dataset_name=dataset_id.split("/")[-1],
         config_name=found[0].parts[-3],
         version=found[0].parts[-2],
-        hash=snapshot.name,
+        hash=folder.name,
     )
     return builder.as_dataset()
 
@@ -112,7 +109,7 @@ def _letters(name: str) -> str:
     return "".join(character for character in name.lower() if character != "_")
 
 
-def _chosen(dataset_id: str, config: str | None, snapshot: Path) -> str | None:
+def _chosen(dataset_id: str, config: str | None, folder: Path) -> str | None:
     """The configuration that is meant, by the dataset's card; None where the card names none.
 
     Raises:
@@ -120,7 +117,7 @@ def _chosen(dataset_id: str, config: str | None, snapshot: Path) -> str | None:
     """
     from huggingface_hub import DatasetCard
 
-    path = snapshot / "README.md"
+    path = folder / "README.md"
     if not path.is_file():
         return config
     try:
@@ -157,5 +154,4 @@ def _quiet_datasets() -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise UserError("datasets from the Hub need an extra: pip install 'tuneoff[hub]'") from error
     datasets.disable_progress_bars()
-    datasets.logging.set_verbosity_error()
     yield

@@ -74,7 +74,7 @@ def _words(error: BaseException, kind: str, repo_id: str, revision: str | None) 
                 f"{what} cannot be kept in {HF_HUB_CACHE}: {reason.splitlines()[0]}; make room, or name another folder "
                 "with the environment variable HF_HOME"
             )
-        if isinstance(cause, UnansweredError | httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+        if isinstance(cause, UnansweredError | httpx.TimeoutException | httpx.ConnectError | httpx.ProxyError):
             yield (
                 f"{what} could not be fetched, the Hugging Face Hub cannot be reached ({_reason(cause)}); the same "
                 "command tries again"

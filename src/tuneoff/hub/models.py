@@ -9,8 +9,7 @@ from pathlib import Path
 from tuneoff.errors import UserError
 from tuneoff.hub.explain import LOCAL
 from tuneoff.hub.reach import unreachable
-from tuneoff.hub.repositories import cached_snapshot, fetch, is_commit, look_up
-from tuneoff.hub.telling import tell
+from tuneoff.hub.repositories import cached_snapshot, fetch, is_commit, look_up, snapshot
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """In the order in which transformers looks for them; each may be in shards, which an index names."""
@@ -39,7 +38,7 @@ def fetch_model(model_id: str, revision: str | None) -> Path:
     texts = [name for name in sorted(names) if name.endswith(TEXTS)]
 
     def read(index: str) -> Path:
-        return fetch(repository, [index]) / index
+        return snapshot(repository, repository.commit, [index]) / index
 
     weights = weight_files(names, read)
     if weights is None:
@@ -90,8 +89,6 @@ def _from_cache(model_id: str, revision: str | None) -> Path:
             f"the model '{model_id}' is in the local cache in part alone ({missing(folder)} is missing), and the "
             f"Hugging Face Hub cannot be reached ({unreachable() or 'no answer'}); {LOCAL}"
         )
-    if unreachable() is not None:
-        tell(f"The model {model_id} is read from the local cache, commit {folder.name[:12]} ({unreachable()})")
     return folder
 
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import httpx
 
 CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 10.0
-"""Between two packets of an answer, and before the first one."""
 SILENCES = 2
 """So many requests in a row may stay without an answer; the libraries would try for many minutes."""
 WHOLE_NUMBERS = ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT")
@@ -108,20 +106,20 @@ def session() -> httpx.Client:
     """
     import httpx
     from huggingface_hub import get_session, set_client_factory
+    from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
 
     lock = threading.Lock()
     silences = 0
 
     class Impatient(httpx.Client):
-        """Waits `ANSWER_SECONDS` for each part of an answer at most, whatever a caller allows."""
+        """Waits for each part of an answer as long as `HF_HUB_DOWNLOAD_TIMEOUT` says (10 s), whoever asks."""
 
         def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
             nonlocal silences
             asked = request.extensions.get("timeout") or {}
-            longest = {"connect": CONNECT_SECONDS, "read": ANSWER_SECONDS, "write": ANSWER_SECONDS, "pool": None}
-            request.extensions["timeout"] = {
-                name: most if asked.get(name) is None else min(asked[name], most or asked[name])
-                for name, most in longest.items()
+            longest = {"connect": CONNECT_SECONDS, "read": HF_HUB_DOWNLOAD_TIMEOUT, "write": HF_HUB_DOWNLOAD_TIMEOUT}
+            request.extensions["timeout"] = asked | {
+                name: most if asked.get(name) is None else min(asked[name], most) for name, most in longest.items()
             }
             try:
                 response = super().send(request, **options)

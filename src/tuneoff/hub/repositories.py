@@ -56,8 +56,11 @@ def commit_of(kind: Kind, repo_id: str, revision: str | None) -> str:
         return revision
     repository = look_up(kind, repo_id, revision)
     if repository is None:
-        return cached_snapshot(kind, repo_id, revision).name
-    return _snapshot(repository, revision, [DESCRIPTION[kind]]).name
+        commit = cached_snapshot(kind, repo_id, revision).name
+        if unreachable() is not None:
+            tell(_from_cache(f"cannot be reached ({unreachable()})", kind, repo_id))
+        return commit
+    return snapshot(repository, revision, [DESCRIPTION[kind]]).name
 
 
 @cache
@@ -78,20 +81,19 @@ def look_up(kind: Kind, repo_id: str, revision: str | None) -> Repository | None
             session()
             info = HfApi().repo_info(repo_id, repo_type=kind, revision=revision, files_metadata=True)
         except HfHubHTTPError as error:
-            if error.response.status_code < 500 or not _is_cached(kind, repo_id, revision):
+            status = error.response.status_code
+            if status < 500 or not _is_cached(kind, repo_id, revision):
                 raise explained(error, kind, repo_id, revision) from error
-            tell(
-                f"The Hub answers with error {error.response.status_code}; the {kind} {repo_id} is read from the cache"
-            )
+            tell(_from_cache(f"answers with error {status}", kind, repo_id))
             return None
         except (httpx.TransportError, UnansweredError) as error:
             if not _is_cached(kind, repo_id, revision):
                 raise explained(error, kind, repo_id, revision) from error
-            tell(f"The Hub cannot be reached ({connection_fault(error)}); the {kind} {repo_id} is read from the cache")
+            tell(_from_cache(f"cannot be reached ({connection_fault(error)})", kind, repo_id))
             return None
         except (OSError, ValueError, RuntimeError) as error:
             raise explained(error, kind, repo_id, revision) from error
-    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    sizes = {file.rfilename: file.size or 0 for file in getattr(info, "siblings", None) or []}
     return Repository(kind, repo_id, info.sha or "", sizes)
 
 
@@ -115,6 +117,10 @@ def cached_snapshot(kind: Kind, repo_id: str, revision: str | None) -> Path:
         except (OSError, ValueError) as error:
             raise explained_absence(error, kind, repo_id, revision) from error
     return Path(folder)
+
+
+def _from_cache(trouble: str, kind: str, repo_id: str) -> str:
+    return f"The Hub {trouble}; the {kind} {repo_id} is read from the local cache"
 
 
 def _is_cached(kind: Kind, repo_id: str, revision: str | None) -> bool:
@@ -143,24 +149,29 @@ def fetch(repository: Repository, files: Sequence[str]) -> Path:
         ]
         total = sum(repository.sizes.get(name, 0) for name in absent)
         what = f"Fetching the {kind} {repo_id} from the Hub"
-        if total:
-            tell(f"{what}: {size(total)}")
+        if absent:
+            tell(f"{what}: {size(total)}" if total else what)
         store = Path(HF_HUB_CACHE) / f"{kind}s--{repo_id.replace('/', '--')}"
         with counting(what, store / "blobs", total):
-            return _snapshot(repository, commit, files)
+            return snapshot(repository, commit, files)
 
 
-def _snapshot(repository: Repository, revision: str | None, files: Sequence[str]) -> Path:
-    """The folder of a repository's commit in the local cache, with files that are fetched where they are absent."""
+def snapshot(repository: Repository, revision: str | None, files: Sequence[str]) -> Path:
+    """The folder of a repository's commit in the local cache, with files that are fetched where they are absent.
+
+    Raises:
+        UserError: where that fails; what has been fetched whole stays.
+    """
     kind, repo_id = repository.kind, repository.id
     with quiet():
+        import httpx
         from huggingface_hub import snapshot_download
 
         patterns = [escape(name) for name in files]
         try:
             session()
             return Path(snapshot_download(repo_id, repo_type=kind, revision=revision, allow_patterns=patterns))
-        except (OSError, ValueError, RuntimeError, UnansweredError) as error:
+        except (OSError, ValueError, RuntimeError, httpx.HTTPError, UnansweredError) as error:
             raise explained(error, kind, repo_id, revision) from error
 
 
@@ -169,10 +180,9 @@ def quiet() -> Iterator[None]:
     """The Hub's libraries print nothing inside the block."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from huggingface_hub.utils import disable_progress_bars
-        from huggingface_hub.utils import logging as hub_logging
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
-        hub_logging.set_verbosity_error()
-        logging.getLogger("httpx").setLevel(logging.ERROR)
+        for library in ("huggingface_hub", "httpx", "datasets"):
+            logging.getLogger(library).setLevel(logging.ERROR)
         disable_progress_bars()
         yield

@@ -89,7 +89,7 @@ def _pin(
     commit = hub.commit_of(kind, repo_id, revision)
     if not hub.is_commit(revision):
         say(
-            f"The {kind} {repo_id} is not pinned: {revision or 'main'} is now commit {commit[:SHORT]}, which is used "
+            f"The {kind} {repo_id} is not pinned: {revision or 'main'} is commit {commit[:SHORT]}, which is used "
             f"({table}.revision = '{commit}' keeps it for other studies)"
         )
     return Pin(id=repo_id, revision=revision, commit=commit)
