@@ -120,6 +120,9 @@ def test_commits_that_move(standin: HubServer, client: Client, tiny_model: Path,
         "data": {"id": DATA, "revision": None, "commit": old},
     }
     assert json.loads((folder / "hub.json").read_text()) == expected
+    (adapter,) = (folder / "runs").glob("*/adapter/adapter_config.json")
+    written = json.loads(adapter.read_text())
+    assert (written["base_model_name_or_path"], written["revision"]) == ("people/tiny-bert", model_commit)
     fingerprint = json.loads((folder / "data" / "prepared.json").read_text())["fingerprint"]
 
     one_class = imdb_like(tmp_path / "new")
@@ -137,8 +140,12 @@ def test_commits_that_move(standin: HubServer, client: Client, tiny_model: Path,
     # Another study uses the new commit, for which nothing that was prepared of the old one must be taken.
     audit = client("audit", "study.toml")
     assert f"not pinned: main is commit {new[:12]}" in audit.stdout
-    assert "all 108 train examples have the label '1'" in audit.stdout
-    assert audit.returncode == 2
+    refused(audit, "every label is '1'")
+
+    stored = (folder / "hub.json").read_text()
+    (folder / "hub.json").write_text('{"data": 7}')
+    refused(client("run", "study.toml"), "hub.json is damaged")
+    (folder / "hub.json").write_text(stored)
 
     # And without the Hub the old commit is found as well, though a newer one is in the cache.
     shutil.rmtree(folder / "data")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from tuneoff import hub
+from tuneoff.errors import UserError
 from tuneoff.files import read_json, write_json
 from tuneoff.methods.base import Frozen
 from tuneoff.models.load import is_hub_id
@@ -96,11 +97,17 @@ def _pin(
 
 
 def _stored(folder: Path) -> dict[str, Pin]:
-    """What an earlier run of the study has settled; a damaged file settles nothing."""
+    """What an earlier run of the study has settled.
+
+    Raises:
+        UserError: where the file is damaged: a study must not change its commits unnoticed.
+    """
     try:
         stored: Any = read_json(folder / COMMITS)
         return {table: Pin.model_validate(pin) for table, pin in dict(stored).items()}
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (ValueError, TypeError, ValidationError):
-        return {}
+    except (ValueError, TypeError, ValidationError) as error:
+        raise UserError(
+            f"{folder / COMMITS} is damaged ({type(error).__name__}); remove it to settle anew which commits the study uses"
+        ) from error

@@ -210,6 +210,7 @@ class _Conductor:
         return result["status"] == "ok" or run.id in self._tried or not self._retry_failed
 
     def _task(self, run: Run, executor: Executor) -> RunTask:
+        on_hub = self._pinned.pins.get("model")
         prepared, model_folder = self._prepared.prepared, self._prepared.model_folder.resolve()
         return RunTask(
             run=run,
@@ -221,7 +222,8 @@ class _Conductor:
             num_labels=len(prepared.label_names),
             pad_token_id=prepared.pad_token_id,
             keep_model=self._spec.keep_models,
-            base_model=str(model_folder),
+            base_model=on_hub.id if on_hub else str(model_folder),
+            base_revision=on_hub.commit if on_hub else None,
             on_cpu=executor.on_cpu,
         )
 
