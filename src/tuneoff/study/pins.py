@@ -109,5 +109,5 @@ def _stored(folder: Path) -> dict[str, Pin]:
         return {}
     except (ValueError, TypeError, ValidationError) as error:
         raise UserError(
-            f"{folder / COMMITS} is damaged ({type(error).__name__}); remove it to settle anew which commits the study uses"
+            f"{folder / COMMITS} is damaged ({type(error).__name__}); remove it, and the study settles its commits anew"
         ) from error
