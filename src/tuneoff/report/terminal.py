@@ -225,7 +225,9 @@ def print_doctor(findings: dict[str, Any]) -> None:
         "memory": f"{findings['memory_bytes'] / 1e9:.0f} GB",
         "free disk here": f"{findings['free_disk_bytes'] / 1e9:.0f} GB",
         "quickstart's model": installed,
-        "Hugging Face Hub": "answers" if findings["hub_reachable"] else "not reachable (local files still work)",
+        "Hugging Face Hub": "answers"
+        if findings["hub_reachable"]
+        else f"not reachable ({findings['hub_unreachable']}); local files still work",
         "versions": ", ".join(f"{name} {version}" for name, version in findings["versions"].items()),
     }
     for name, value in lines.items():

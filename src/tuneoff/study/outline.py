@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuneoff import hub
 from tuneoff.data.audit import stop_on_errors
 from tuneoff.data.parts import overall
 from tuneoff.errors import UserError
 from tuneoff.models.load import resolve_model
+from tuneoff.study.pins import pin_to_commits
 from tuneoff.study.prepare import audited, cutting_tokenizer
 from tuneoff.study.rates import at_starting_rates, model_width
 from tuneoff.study.search import MOST_EXTENSIONS, REFINEMENTS, trial_steps
@@ -19,16 +22,25 @@ if TYPE_CHECKING:
     from tuneoff.spec import StudySpec
 
 
-def outline_study(spec: StudySpec) -> dict[str, Any]:
+def outline_study(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """The content of `tuneoff plan`: arms with their parameter counts, sizes of the splits, runs, steps.
 
     `sizes` are those of the study (see `Prepared`) and `steps_per_run` are the steps of its first part; `parts` has the
     sizes and steps of each. `trials` come before the runs; `extensions` is how many more there may be. The
     `learning_rate` of an arm that is `tuned` is where its search begins, on the first part.
 
+    Args:
+        spec: the study.
+        say: told what is fetched from the Hub.
+
     Raises:
         UserError: where the study could not be carried out.
     """
+    with hub.telling(say):
+        return _outline(pin_to_commits(spec, None, say).spec)
+
+
+def _outline(spec: StudySpec) -> dict[str, Any]:
     model_folder = resolve_model(spec.model.id, spec.model.revision)
     with audited(spec.data, lambda _: None) as (parts, findings):
         stop_on_errors(findings)

@@ -72,7 +72,8 @@ class Place:
 class RunTask:
     """All that a worker process needs to carry out a run.
 
-    `base_model` is what a saved adapter calls its model: `model_folder` may be another where the run is carried out.
+    `base_model` is what a saved adapter calls its model, and `base_revision` the commit where that is on the Hub:
+    `model_folder` may be another where the run is carried out.
     `micro_batch` is the number of sequences computed at once (all of a batch when None), `cores` that of processor
     cores (all when None); `shared_device` says that other runs compute on the same device at the same time; `place`
     tells the processes of a run on several devices apart.
@@ -93,6 +94,7 @@ class RunTask:
     cores: int | None = None
     shared_device: bool = False
     place: Place = Place()
+    base_revision: str | None = None
 
     @property
     def log(self) -> Path:

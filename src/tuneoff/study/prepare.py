@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
+from tuneoff import hub
 from tuneoff.analysis.baselines import pooled_baselines, score_baselines
 from tuneoff.data.audit import AuditError, Finding, audit, baseline_findings, in_order, stop_on_errors
 from tuneoff.data.audit.truncation import truncation_findings
@@ -24,6 +25,7 @@ from tuneoff.files import canonical_hash, read_json, write_json
 from tuneoff.methods.base import Frozen
 from tuneoff.models.fingerprint import Stamp, changed_since, stamp_folder
 from tuneoff.models.load import load_config, load_tokenizer, longest_input, resolve_model
+from tuneoff.study.pins import pin_to_commits
 from tuneoff.study.rates import model_width
 from tuneoff.study.store import set_aside
 
@@ -138,15 +140,20 @@ def prepare_study(spec: StudySpec, out: Path, say: Say, accepted: Callable[[], N
     return PreparedStudy(found, model_folder, data_folder, stamp, unsaved=folder)
 
 
-def audit_study(spec: StudySpec) -> list[Finding]:
+def audit_study(spec: StudySpec, say: Say = lambda _: None) -> list[Finding]:
     """All that the audit finds in a study's data, what is known once it is tokenised included where nothing stops it.
 
     The data that is prepared for that stays in the cache for the study.
 
+    Args:
+        spec: the study.
+        say: told what is fetched from the Hub.
+
     Raises:
         UserError: where data or model cannot be used; not for what the audit finds.
     """
-    with tempfile.TemporaryDirectory() as nowhere:
+    with tempfile.TemporaryDirectory() as nowhere, hub.telling(say):
+        spec = pin_to_commits(spec, None, say).spec
         try:
             prepared = prepare_study(spec, Path(nowhere), lambda _: None)
         except AuditError as stop:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tuneoff import hub
 from tuneoff.errors import UserError
 from tuneoff.files import is_disk_trouble
 from tuneoff.measure.environment import environment
@@ -16,6 +17,7 @@ from tuneoff.study.executors import EXECUTORS, Executor
 from tuneoff.study.interruption import Interruption
 from tuneoff.study.lock import locked
 from tuneoff.study.outline import check_arms
+from tuneoff.study.pins import Pinned, pin_to_commits
 from tuneoff.study.plan import Run, RunTask, plan_runs
 from tuneoff.study.prepare import PreparedStudy, prepare_study
 from tuneoff.study.search_optuna import check_installed
@@ -91,12 +93,14 @@ def run_study(
     executor_class = EXECUTORS[spec.execution.executor]
     interruption = Interruption()
     check_installed(spec)
-    with interruption.caught(), locked(folder), _disk_trouble_explained():
+    with interruption.caught(), locked(folder), _disk_trouble_explained(), hub.telling(listener.say):
+        pinned = pin_to_commits(spec, folder, listener.say)
+        spec = pinned.spec
         trackers = Trackers(spec, folder, listener.say)
         store.remove_leftovers()
         prepared = prepare_study(spec, folder, listener.say, executor_class.warm_up)
         tuning = Tuning(spec, prepared, store)
-        with _Conductor(spec, prepared, store, listener, interruption, retry_failed, trackers) as conductor:
+        with _Conductor(spec, prepared, store, listener, interruption, retry_failed, trackers, pinned) as conductor:
             while conductor.execute(trials := tuning.runs(), trials):
                 pass  # what was found may call for further trials
             runs = plan_runs(spec, prepared, tuning.tuned)
@@ -132,6 +136,7 @@ class _Conductor:
         interruption: Interruption,
         retry_failed: bool,
         trackers: Trackers,
+        pinned: Pinned,
     ) -> None:
         self._spec = spec
         self._prepared = prepared
@@ -140,6 +145,7 @@ class _Conductor:
         self._interruption = interruption
         self._retry_failed = retry_failed
         self._trackers = trackers
+        self._pinned = pinned
         self._tried: set[str] = set()
         self._opened = ExitStack()
         self._executor: Executor | None = None
@@ -158,6 +164,7 @@ class _Conductor:
         if self._executor is None:
             self._executor = self._open()
         self._store.write_study(self._spec, plan, environment())
+        self._pinned.save(self._store.folder)
         what = "trials" if runs[0].trial else "runs"
         self._listener.planned(len(runs), len(runs) - len(left), sum(run.steps for run in left), what)
         tasks = [self._task(run, self._executor) for run in left]
@@ -195,6 +202,7 @@ class _Conductor:
         return result["status"] == "ok" or run.id in self._tried or not self._retry_failed
 
     def _task(self, run: Run, executor: Executor) -> RunTask:
+        on_hub = self._pinned.pins.get("model")
         prepared, model_folder = self._prepared.prepared, self._prepared.model_folder.resolve()
         return RunTask(
             run=run,
@@ -206,7 +214,8 @@ class _Conductor:
             num_labels=len(prepared.label_names),
             pad_token_id=prepared.pad_token_id,
             keep_model=self._spec.keep_models,
-            base_model=str(model_folder),
+            base_model=on_hub.id if on_hub else str(model_folder),
+            base_revision=on_hub.commit if on_hub else None,
             on_cpu=executor.on_cpu,
         )
 

@@ -254,7 +254,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
 
 def _save(model: nn.Module, task: RunTask, weights: dict[str, torch.Tensor] | None) -> int:
     """Saves what was trained, and says how many bytes that takes; it is kept if the study says so."""
-    artefact = save_trained(model, task.run_folder, task.model_folder, task.base_model, weights)
+    artefact = save_trained(model, task.run_folder, task.model_folder, task.base_model, task.base_revision, weights)
     size = folder_bytes(artefact)
     if not task.keep_model:
         shutil.rmtree(artefact)
