@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 import tuneoff as api
 from conftest import Command, study_toml
 from simulated import Setting, studies
-from tuneoff.analysis.comparisons import compare_pairs, pair_arms
+from tuneoff.analysis.comparisons import compare_arms, compare_pairs
 from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.analysis.recommendation import recommend
-from tuneoff.analysis.statistics import mean_interval, paired_difference
+from tuneoff.analysis.statistics import Field, mean_interval, paired_difference
 
 NO_LIMITS: dict[str, float | None] = {"max_memory": None, "max_train_time": None, "min_accuracy": None}
 
@@ -62,7 +62,10 @@ def _study(seeds: int, wrong: Sequence[int], examples: int = 2000) -> list[NDArr
 def _ask(correct: Sequence[NDArray[Any]], prefer: str = "memory", margin: float = 0.01, **given: Any) -> dict[str, Any]:
     limits = {name: given.pop(name, None) for name in NO_LIMITS}
     names = "abcdefgh"[: len(correct)]
-    return recommend(_arms(correct, names, **given), dict(zip(names, correct, strict=True)), margin, prefer, limits)
+    unfit = given.pop("unfit", {})
+    arms = _arms(correct, names, **given)
+    compared = compare_arms(arms, dict(zip(names, correct, strict=True)))
+    return recommend(arms, compared, margin, prefer, limits, unfit)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +139,7 @@ def test_no_clear_winner_says_what_it_would_take() -> None:
     answer = _ask(next(studies(noisy, 1, generator_seed=8)))
     assert answer["arm"] is None
     assert answer["more_seeds"] > 0
-    assert "No clear winner. No arm is shown to lose less than 1 point" in answer["reason"]
+    assert "No clear winner yet. No arm is shown to lose less than 1 point" in answer["reason"]
     assert f"about {answer['more_seeds']} more seed" in answer["reason"]
     small = _ask(_study(4, [1, 1], examples=200))
     assert (small["arm"], small["more_seeds"]) == (None, None)
@@ -147,8 +150,8 @@ def test_no_clear_winner_says_what_it_would_take() -> None:
 def _fronts(correct: Sequence[NDArray[np.float64]], **costs: Any) -> dict[str, list[str]]:
     names = "abcdefgh"[: len(correct)]
     arms = _arms(correct, names, **costs)
-    pairs = pair_arms(arms, dict(zip(names, correct, strict=True)))
-    return pareto_fronts(arms, compare_pairs(pairs, margin=0.01))
+    compared = compare_arms(arms, dict(zip(names, correct, strict=True)))
+    return pareto_fronts(arms, compare_pairs(compared, margin=0.01))
 
 
 def test_an_arm_is_off_the_front_only_where_it_is_shown_to_be_beaten() -> None:
@@ -168,10 +171,11 @@ def test_pairs_are_compared_on_the_seeds_that_both_have() -> None:
     a, b = next(studies(Setting(4, 300, (0.9, 0.8)), 1, generator_seed=9))
     arms = _arms([a[:3], b[1:]], "ab")
     arms[1]["seeds"] = [1, 2, 3]
-    (found,) = compare_pairs(pair_arms(arms, {"a": a[:3], "b": b[1:]}), margin=0.02)  # type: ignore[dict-item]
+    tables: dict[str, Any] = {"a": a[:3], "b": b[1:]}
+    (found,) = compare_pairs(compare_arms(arms, tables), margin=0.02)
     expected = paired_difference(a[1:3], b[1:3])
     assert (found["seeds"], found["test_examples"]) == (2, 300)
-    assert found["difference"] == asdict(expected.difference)
+    assert found["difference"]["mean"] == expected.difference.mean
     assert found["p_sign_flip"] == expected.sign_flip_p_value
     assert found["lowest_p_sign_flip"] == 0.5
     assert found["non_inferiority"]["margin"] == 0.02
@@ -202,8 +206,10 @@ def test_every_number_of_the_summary_comes_from_the_stored_predictions(study_fol
     against = next(pair for pair in summary["comparisons"] if {pair["a"], pair["b"]} == {"full", "lazy"})
     sign = 1 if against["a"] == "full" else -1
     assert sign * against["difference"]["mean"] == pytest.approx((full - lazy).mean())
-    assert against["p_value"] == pytest.approx(paired_difference(full, lazy).p_value)
-    assert against["p_holm"] >= against["p_value"]
+    names = ["full", "lora", "lazy"]
+    field = Field.measure([results.correct(name) for name in names])
+    assert against["p_value"] == pytest.approx(field.p_values[1])
+    assert against["p_adjusted"] >= against["p_value"]
     labels = pd.read_parquet(study_folder / "data" / "test.parquet")["label"].to_numpy()
     for line in summary["headlines"]:
         baseline = (np.array(results.prepared.baselines[line["baseline"]]["predictions"]) == labels).mean()
