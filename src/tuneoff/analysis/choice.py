@@ -47,7 +47,7 @@ def choose_now(
     said = f"it is {cheapest} likely to {claim}" if choice.likely else f"no arm is likely to {claim}; it comes nearest"
     if choice.at_worst is None:
         runs = "By one run each" if seeds == 1 else "By the few runs that can be compared"
-        sentences = [f"{runs}, {said}; one seed says nothing about the next, so no worst loss can be stated."]
+        sentences = [f"{runs}, {said}. One seed says nothing about the next, so no worst loss can be stated."]
     else:
         sentences = [f"{said[0].upper()}{said[1:]}, and loses at most {_points(choice.at_worst)} (95%)."]
     if seeds == 2 and choice.at_worst is not None:
@@ -79,11 +79,12 @@ def wrong_rate(seeds: int, examples: int, arms: int, margin: float) -> list[floa
     """How often such a choice was wrong in simulated studies of about this size: least and most, from 0 to 1.
 
     In these studies no arm was shown to be good enough, and all arms but the dearest lost just more than the margin.
-    The more of the noise comes from seeds, the higher it was. None where no simulation is near, or for another margin.
+    The more of the noise comes from seeds, the higher it was. None where no simulation is near, for one seed,
+    and for another margin.
 
     Source: `benchmarks/verdict_simulation.py`, which writes the file read here.
     """
-    if margin != SIMULATED_MARGIN:
+    if margin != SIMULATED_MARGIN or seeds < 2:
         return None
     size = (seeds, examples, arms)
     near = {

@@ -53,7 +53,7 @@ def write_notes(arms: Sequence[Mapping[str, Any]], planned_seeds: int, test_exam
     if test_examples < least:
         notes.append(
             f"With {test_examples:,} test examples a loss of {in_points(margin)} cannot be excluded for one of "
-            f"{len(scored)} arms, however alike they are, unless it is clearly ahead; that takes at least {least:,}."
+            f"{len(scored)} arms, however alike they are, unless it is ahead; that takes at least {least:,}."
         )
     if not comparable(scored, "train_seconds"):
         notes.append("Times are not compared: some arms ran alone on their device and some did not.")

@@ -25,7 +25,7 @@ def margin_in_reach(margin: float, arms: int, seeds: int, test_examples: int) ->
     if test_examples < least:
         reasons.append(
             f"{test_examples:,} test examples cannot show that one of {arms} arms loses less than {in_points(margin)}, "
-            f"unless it is clearly ahead: that takes at least {least:,}, or analysis.margin = "
+            f"unless it is ahead: that takes at least {least:,}, or analysis.margin = "
             f"{_rounded_up(smallest):g} or more"
         )
     if seeds < 2:

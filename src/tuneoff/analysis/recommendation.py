@@ -111,10 +111,10 @@ def recommend(
         return answer | needed | meanwhile(f"No clear winner yet. {claim}; {needed['reason']}.")
     cost, least = PREFERENCES[preference]
     known = [arm for arm in found if arm[cost] is not None]
-    excluded += [{"arm": arm["arm"], "why": f"its {cost} is not known"} for arm in found if arm not in known]
     names = ", ".join(arm["arm"] for arm in found)
     if not known:
         return answer | meanwhile(f"No arm that is accurate enough ({names}) has a known {cost}.")
+    excluded += [{"arm": arm["arm"], "why": f"its {cost} is not known"} for arm in found if arm not in known]
     if not comparable(known, cost):
         reason = f"The times of {names} cannot be compared: only some of them ran alone on their device."
         return answer | meanwhile(reason)
@@ -154,7 +154,7 @@ def _against(compared: int, within: Arms, arms: Arms, unfit: Mapping[str, Unfit]
         which.append("within the limits")
     if compared < len(within):
         which.append("with several seeds")
-    return " ".join(["every other arm", *which])
+    return " ".join(["every other arm" if compared > 2 else "the other arm", *which])
 
 
 def _best(compared: ComparedArms) -> dict[str, Any]:
