@@ -265,16 +265,18 @@ def _errors(rows: Rows) -> str:
 
 
 def _found(rows: Rows) -> str:
-    """How often a lead is shown, and the leader called the most accurate, at the seeds' shares."""
+    """How often a lead is shown, and the leader is shown to be the most accurate of all, for each number of arms."""
+    leads = list(product((1, 3, 10), (0.2, 0.8)))
     lines = []
-    for (seeds, examples, arms), group in _groups(rows, "seeds", "examples", "arms").items():
-        line = [str(seeds), f"{examples:,}", str(arms)]
-        for scenario, share in product(("lead 1", "lead 3", "lead 10"), (0.2, 0.8)):
-            found = [row for row in group if (row["scenario"], row["share"]) == (scenario, share)]
-            line.append(" / ".join(f"{100 * row[name]:.0f}" for row in found for name in ("shown", "most_accurate")))
+    for (seeds, examples), group in _groups(rows, "seeds", "examples").items():
+        line = [str(seeds), f"{examples:,}"]
+        for points, share in leads:
+            found = [row for row in group if (row["scenario"], row["share"]) == (f"lead {points}", share)]
+            rates = [[f"{100 * row[name]:.0f}" for row in found] for name in ("shown", "most_accurate")]
+            line.append("; ".join(" ".join(of_arms) for of_arms in rates if of_arms))
         lines.append(line)
-    leads = [f"lead of {points}, {share}%" for points, share in product((1, 3, 10), (20, 80))]
-    return _table(("seeds", "examples", "arms", *leads), lines)
+    names = [f"{points} point{'s' if points > 1 else ''}, {100 * share:.0f}%" for points, share in leads]
+    return _table(("seeds", "examples", *names), lines)
 
 
 def _choices(rows: Rows) -> str:
@@ -284,8 +286,9 @@ def _choices(rows: Rows) -> str:
         line = [str(seeds), f"{examples:,}"]
         for scenario in ("rivals", "lead 3"):
             found = [row for row in group if row["scenario"] == scenario]
+            wrong = [row["wrong_when_unsettled"] for row in found if row["unsettled_studies"] >= ENOUGH]
             line += [
-                " to ".join(_percent([row["wrong_when_unsettled"] for row in found], pick) for pick in (min, max)),
+                " to ".join(_percent(wrong, pick) for pick in (min, max)) if wrong else "",
                 _percent([row["mean_loss_of_choices"] for row in found], np.mean),
                 _percent([row["median_at_worst"] for row in found], np.mean),
             ]
