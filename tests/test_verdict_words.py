@@ -63,7 +63,7 @@ def test_words_never_contradict_intervals_and_there_is_always_an_answer(
 ) -> None:
     draw = np.random.default_rng(number)
     tables = _tables(draw, seeds, examples, lead)
-    arms = arm_entries(tables, "abcde"[: len(seeds)], shared=draw.random(len(seeds)) < 0.2)
+    arms = arm_entries(tables, "abcde"[: len(seeds)], shared=(draw.random(len(seeds)) < 0.2).tolist())
     for place, arm in enumerate(arms):
         arm["seeds"] = sorted(draw.permutation(5)[: seeds[place]].tolist())
         if place in unlearned:
