@@ -16,37 +16,14 @@ from numpy.typing import NDArray
 
 import tuneoff as api
 from conftest import Command, study_toml
+from made_up import arm_entries
 from simulated import Setting, studies
-from tuneoff.analysis.comparisons import compare_pairs, pair_arms
+from tuneoff.analysis.comparisons import compare_arms, compare_pairs
 from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.analysis.recommendation import recommend
-from tuneoff.analysis.statistics import mean_interval, paired_difference
+from tuneoff.analysis.statistics import Field, mean_interval, paired_difference
 
 NO_LIMITS: dict[str, float | None] = {"max_memory": None, "max_train_time": None, "min_accuracy": None}
-
-
-def _arms(correct: Sequence[NDArray[Any]], names: str, **costs: Sequence[Any]) -> list[dict[str, Any]]:
-    """Entries as in the summary; an arm's costs rise with its place unless given."""
-    arms = []
-    for place, (name, rows) in enumerate(zip(names, correct, strict=True)):
-        seconds = costs.get("seconds", [[10.0 + place] * len(rows) for rows in correct])[place]
-        arms.append(
-            {
-                "arm": name,
-                "runs": len(rows),
-                "seeds": list(range(len(rows))),
-                "test_accuracy": asdict(mean_interval(rows)),
-                "peak_train_memory_bytes": costs.get("memory", range(1, 9))[place] * 10**9,
-                "trainable_parameters": 1000 * (place + 1),
-                "checkpoint_bytes": 1000 * (place + 1),
-                "train_seconds": float(np.mean(seconds)),
-                "train_seconds_by_run": seconds,
-                "inference_latency_seconds": costs.get("latency", [None] * 9)[place],
-                "inference_latency_seconds_by_run": [],
-                "times_shared": costs.get("shared", [False] * 9)[place],
-            }
-        )
-    return arms
 
 
 def _study(seeds: int, wrong: Sequence[int], examples: int = 2000) -> list[NDArray[np.float64]]:
@@ -62,7 +39,10 @@ def _study(seeds: int, wrong: Sequence[int], examples: int = 2000) -> list[NDArr
 def _ask(correct: Sequence[NDArray[Any]], prefer: str = "memory", margin: float = 0.01, **given: Any) -> dict[str, Any]:
     limits = {name: given.pop(name, None) for name in NO_LIMITS}
     names = "abcdefgh"[: len(correct)]
-    return recommend(_arms(correct, names, **given), dict(zip(names, correct, strict=True)), margin, prefer, limits)
+    unfit = given.pop("unfit", {})
+    arms = arm_entries(correct, names, **given)
+    compared = compare_arms(arms, dict(zip(names, correct, strict=True)))
+    return recommend(arms, compared, margin, prefer, limits, unfit)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +116,7 @@ def test_no_clear_winner_says_what_it_would_take() -> None:
     answer = _ask(next(studies(noisy, 1, generator_seed=8)))
     assert answer["arm"] is None
     assert answer["more_seeds"] > 0
-    assert "No clear winner. No arm is shown to lose less than 1 point" in answer["reason"]
+    assert "No clear winner yet. No arm is shown to lose less than 1 point" in answer["reason"]
     assert f"about {answer['more_seeds']} more seed" in answer["reason"]
     small = _ask(_study(4, [1, 1], examples=200))
     assert (small["arm"], small["more_seeds"]) == (None, None)
@@ -146,9 +126,9 @@ def test_no_clear_winner_says_what_it_would_take() -> None:
 
 def _fronts(correct: Sequence[NDArray[np.float64]], **costs: Any) -> dict[str, list[str]]:
     names = "abcdefgh"[: len(correct)]
-    arms = _arms(correct, names, **costs)
-    pairs = pair_arms(arms, dict(zip(names, correct, strict=True)))
-    return pareto_fronts(arms, compare_pairs(pairs, margin=0.01))
+    arms = arm_entries(correct, names, **costs)
+    compared = compare_arms(arms, dict(zip(names, correct, strict=True)))
+    return pareto_fronts(arms, compare_pairs(compared, margin=0.01))
 
 
 def test_an_arm_is_off_the_front_only_where_it_is_shown_to_be_beaten() -> None:
@@ -166,12 +146,13 @@ def test_an_arm_is_off_the_front_only_where_it_is_shown_to_be_beaten() -> None:
 
 def test_pairs_are_compared_on_the_seeds_that_both_have() -> None:
     a, b = next(studies(Setting(4, 300, (0.9, 0.8)), 1, generator_seed=9))
-    arms = _arms([a[:3], b[1:]], "ab")
+    arms = arm_entries([a[:3], b[1:]], "ab")
     arms[1]["seeds"] = [1, 2, 3]
-    (found,) = compare_pairs(pair_arms(arms, {"a": a[:3], "b": b[1:]}), margin=0.02)  # type: ignore[dict-item]
+    tables: dict[str, Any] = {"a": a[:3], "b": b[1:]}
+    (found,) = compare_pairs(compare_arms(arms, tables), margin=0.02)
     expected = paired_difference(a[1:3], b[1:3])
     assert (found["seeds"], found["test_examples"]) == (2, 300)
-    assert found["difference"] == asdict(expected.difference)
+    assert found["difference"]["mean"] == expected.difference.mean
     assert found["p_sign_flip"] == expected.sign_flip_p_value
     assert found["lowest_p_sign_flip"] == 0.5
     assert found["non_inferiority"]["margin"] == 0.02
@@ -179,10 +160,12 @@ def test_pairs_are_compared_on_the_seeds_that_both_have() -> None:
 
 @pytest.fixture(scope="module")
 def study_folder(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished study of three arms, three seeds; one arm learns nothing."""
+    """A finished study of three arms, three seeds; two arms learn the task, and one nothing."""
     folder = tmp_path_factory.mktemp("study")
+    full = 'method = "full"\nlearning_rate = 3e-3'
+    slower = 'method = "full"\nname = "slower"\nlearning_rate = 2e-3'
     lazy = 'method = "head_only"\nname = "lazy"\nlearning_rate = 1e-9'
-    (folder / "study.toml").write_text(study_toml(tiny_model, data_files, ["full", "lora", lazy], seeds=3))
+    (folder / "study.toml").write_text(study_toml(tiny_model, data_files, [full, slower, lazy], seeds=3, epochs=3))
     assert api.run_study(api.load_study(folder / "study.toml"), folder / "out").failed == []
     return folder / "out"
 
@@ -202,8 +185,10 @@ def test_every_number_of_the_summary_comes_from_the_stored_predictions(study_fol
     against = next(pair for pair in summary["comparisons"] if {pair["a"], pair["b"]} == {"full", "lazy"})
     sign = 1 if against["a"] == "full" else -1
     assert sign * against["difference"]["mean"] == pytest.approx((full - lazy).mean())
-    assert against["p_value"] == pytest.approx(paired_difference(full, lazy).p_value)
-    assert against["p_holm"] >= against["p_value"]
+    names = ["full", "slower", "lazy"]
+    field = Field.measure([results.correct(name) for name in names])
+    assert against["p_value"] == pytest.approx(field.p_values[1])
+    assert against["p_adjusted"] >= against["p_value"]
     labels = pd.read_parquet(study_folder / "data" / "test.parquet")["label"].to_numpy()
     for line in summary["headlines"]:
         baseline = (np.array(results.prepared.baselines[line["baseline"]]["predictions"]) == labels).mean()
@@ -212,6 +197,21 @@ def test_every_number_of_the_summary_comes_from_the_stored_predictions(study_fol
         assert (line["verdict"] == "not beaten") == (best <= baseline)
     assert any("60 test examples" in note for note in summary["notes"])
     assert any("Three seeds cannot go below p = 0.25" in note for note in summary["notes"])
+
+
+def test_an_arm_that_does_not_beat_the_majority_class_is_not_named(study_folder: Path) -> None:
+    answer = json.loads((study_folder / "summary.json").read_text())["recommendation"]
+    (left_out,) = answer["excluded"]
+    assert left_out["arm"] == "lazy"
+    assert "not shown to beat the majority class" in left_out["why"]
+    now = answer["choose_now"]
+    assert answer["arm"] is None
+    assert now["arm"] in ("full", "slower")
+    assert 0.01 < now["at_worst"] < 0.2
+    for name in ("report.md", "report.html"):
+        page = (study_folder / name).read_text()
+        assert f"if you must choose now, take {now['arm']}" in page
+        assert f"at most {100 * now['at_worst']:.1f} points (95%)" in page
 
 
 def test_the_reports_show_what_the_summary_says(study_folder: Path) -> None:
@@ -239,6 +239,17 @@ def test_recommend_from_stored_results_alone(study_folder: Path, tuneoff: Comman
     assert "No arm is within the limits." in shown.stdout
     assert "full is left out: training takes" in shown.stdout
     assert {path: path.stat().st_mtime_ns for path in study_folder.rglob("*") if path.is_file()} == before
+
+
+def test_plan_says_before_training_that_the_margin_is_out_of_reach(study_folder: Path, tuneoff: Command) -> None:
+    study = study_folder / "study.toml"
+    planned = json.loads(tuneoff("plan", study, "--json").stdout)["margin"]
+    assert (planned["margin"], planned["least_test_examples"], planned["in_reach"]) == (0.01, 381, False)
+    (line,) = (line for line in tuneoff("plan", study).stdout.splitlines() if line.startswith("before you train: "))
+    assert "60 test examples cannot show that one of 3 arms loses less than 1 point" in line
+    assert "at least 381, or analysis.margin = 0.061 or more" in line
+    wider = tuneoff("plan", study, "--set", "analysis.margin=0.061").stdout
+    assert "before you train" not in wider
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import product
+from dataclasses import replace
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -15,16 +16,21 @@ from statsmodels.stats.proportion import proportion_confint  # type: ignore[impo
 from simulated import Setting, studies
 from tuneoff.analysis.statistics import (
     CrossedMean,
+    Field,
+    PairedDifference,
+    adjust_pairs,
     brier_score,
-    close_to_best,
     expected_calibration_error,
     holm,
     least_examples,
+    least_margin,
     lowest_sign_flip_p_value,
     mean_interval,
-    needed,
+    needed_for_difference,
+    needed_to_show,
     paired_difference,
     per_class_f1,
+    shown,
     softmax,
 )
 
@@ -44,7 +50,7 @@ COVERAGE = [
     (Setting(3, 300, (0.9, 0.9)), (94, 98.5), (94, 98.5)),
     (Setting(3, 500, (0.97, 0.97), seed_spread=0.4), (93, 98), (93, 98.5)),
     (Setting(5, 200, (0.6, 0.6)), (93, 97.5), (93, 97.5)),
-    (Setting(5, 1000, (0.9, 0.9), seed_spread=0.4), (93, 97), (93, 97)),
+    (Setting(5, 1000, (0.9, 0.9), seed_spread=0.4), (93, 97), (93, 98)),
     (Setting(5, 2000, (0.97, 0.97), seed_spread=0.02), (93, 97), (93, 98.5)),
     (Setting(10, 300, (0.9, 0.9), seed_spread=0.3), (93, 97.5), (93, 98)),
 ]
@@ -121,10 +127,20 @@ def test_holm_as_statsmodels_has_it() -> None:
         assert holm(p_values.tolist()) == pytest.approx(multipletests(p_values, method="holm")[1])
 
 
-def test_the_correction_for_the_best_counts_one_arm_less_at_first() -> None:
-    assert close_to_best([0.01, 0.02, 0.04]) == pytest.approx([0.02, 0.04, 0.04])
-    assert close_to_best([0.04, 0.03]) == pytest.approx([0.04, 0.03])
-    assert close_to_best([0.03]) == pytest.approx([0.03])
+def test_the_correction_of_pairs_counts_those_that_can_be_equal_at_once() -> None:
+    """Three arms: once one pair differs, at most one of the others is equal. Four: at most three of five."""
+    assert adjust_pairs([0.01, 0.02, 0.04], arms=3) == pytest.approx([0.03, 0.03, 0.04])
+    one_step_each = adjust_pairs(np.full(6, 0.01) + np.arange(6) * 1e-9, arms=4)
+    assert one_step_each == pytest.approx(np.full(6, 0.06), rel=1e-6)
+    apart = adjust_pairs([1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4], arms=4)
+    assert apart == pytest.approx([6e-9, 3e-8, 3e-7, 3e-6, 2e-5, 1e-4])
+    assert adjust_pairs([0.03], arms=2) == pytest.approx([0.03])
+    assert adjust_pairs([0.01, 0.02], arms=3) == pytest.approx([0.02, 0.02])  # the third pair shares no seed
+    assert len(adjust_pairs([], arms=1)) == 0
+    for arms in (2, 5, 9):  # by trying all ways to group arms into equals
+        pairs = list(combinations(range(arms), 2))
+        p_values = np.sort(DRAW.random(len(pairs)) ** 3)
+        assert (adjust_pairs(p_values, arms) <= np.array(holm(p_values.tolist())) + 1e-12).all()
 
 
 def test_sign_flips_as_scipy_and_as_counted_by_hand() -> None:
@@ -149,7 +165,7 @@ def test_one_seeds_interval_is_wilsons() -> None:
 
 def test_the_error_of_a_mean_known_by_its_rows_alone_is_students() -> None:
     for seeds in (2, 3, 10, 20):
-        rows_alone = CrossedMean(0.0, seeds, 100, 1.0, 0.0, 0.0, row_part=0.04, column_part=0.0)
+        rows_alone = CrossedMean(0.0, seeds, 100, 1.0, 0.0, 0.0, row_part=0.04, column_part=0.0, freedom=seeds - 1)
         for tail in (0.05, 0.025, 0.0004):
             assert rows_alone.half_width(tail) == pytest.approx(0.2 * t.isf(tail, seeds - 1), rel=1e-6)
             assert rows_alone.tail(rows_alone.half_width(tail)) == pytest.approx(tail, rel=1e-6)
@@ -167,14 +183,16 @@ def test_variances_come_out_as_they_went_in() -> None:
 def test_the_p_value_and_the_interval_say_the_same() -> None:
     for _ in range(200):
         seeds = int(DRAW.integers(2, 6))
-        pair = paired_difference(_correct(seeds, 200, 0.9), _correct(seeds, 200, DRAW.uniform(0.8, 0.95)))
+        a, b = _correct(seeds, 200, 0.9), _correct(seeds, 200, DRAW.uniform(0.8, 0.95))
+        pair = paired_difference(a, b)
         outside = pair.difference.ci_low > 0 or pair.difference.ci_high < 0
         assert (pair.p_value < 0.05) == outside
-        turned = pair.reversed()
+        turned = PairedDifference.of(Field.measure([a, b]), 0, turned=True)
         assert turned.difference.ci_low == -pair.difference.ci_high
         margin = max(0.02, -pair.lower_bound())
         assert pair.non_inferiority_p_value(margin + 1e-4) <= 0.05 + 1e-6
-        assert turned.non_inferiority_p_value(0.02) > 0.05 or -turned.lower_bound() < 0.02
+        for side in (pair, turned):
+            assert (side.non_inferiority_p_value(0.02) < 0.05) == (side.lower_bound() > -0.02)
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 5])
@@ -215,18 +233,23 @@ def test_an_interval_holds_its_mean_and_stays_within_bounds() -> None:
 
 
 def test_too_few_test_examples_cannot_exclude_a_loss() -> None:
-    assert least_examples(0.01) == 299
-    for examples, shown in ((298, False), (299, True)):
-        alike = np.ones((5, examples))
-        assert (paired_difference(alike, alike).non_inferiority_p_value(0.01) < 0.05) == shown
+    assert [least_examples(0.01, arms) for arms in (2, 4, 5, 8)] == [268, 449, 498, 595]
+    for arms, margin in product((2, 4, 8), (0.01, 0.05, 0.2)):
+        least = least_examples(margin, arms)
+        for examples, found in ((least - 1, False), (least, True)):
+            alike = Field.measure([np.ones((3, examples))] * arms)
+            assert shown(alike, margin).any() == shown(alike, margin).all() == found
+            assert (least_margin(examples, arms) <= margin) == found
+    ahead = [np.ones((3, 100)), np.tile(np.arange(100) >= 20, (3, 1)).astype(float)]
+    assert shown(Field.measure(ahead), 0.01).tolist() == [True, False]
 
 
 def test_what_is_needed_would_show_it() -> None:
     """Of studies with as many seeds as were said to be needed, about 80% show the difference."""
     setting = Setting(10, 2000, (0.9, 0.88), arm_spread=0.2, seed_spread=0.15, noise=0.2)
     (a, b), *_ = studies(setting, 1, generator_seed=5)
-    crossed = paired_difference(a, b).crossed
-    found = needed(crossed, 0.02, 0.025)
+    crossed = replace(paired_difference(a, b).crossed, mean=0.02)
+    found = needed_for_difference(crossed, 0.025)
     assert found.seeds is not None
     enough = Setting(found.seeds, 2000, setting.accuracies, arm_spread=0.2, seed_spread=0.15, noise=0.2)
     shown = np.mean([paired_difference(a, b).p_value < 0.05 for a, b in studies(enough, 100, generator_seed=6)])
@@ -236,14 +259,17 @@ def test_what_is_needed_would_show_it() -> None:
     more = Setting(*sizes, setting.accuracies, arm_spread=0.2, seed_spread=0.15, noise=0.2)
     shown = np.mean([paired_difference(a, b).p_value < 0.05 for a, b in studies(more, 40, generator_seed=7)])
     assert shown >= 0.6
-    assert needed(crossed, 0.008, 0.025).seeds is None
-    assert (needed(crossed, 0.008, 0.025).times or 0) > found.times
-    beyond_seeds = needed(crossed, 0.001, 0.025)
-    assert beyond_seeds.seeds is None
-    assert needed(crossed, -0.001, 0.025).test_examples is None
-    identical = paired_difference(np.ones((3, 100)), np.ones((3, 100))).crossed
-    assert needed(identical, 0.01, 0.05).seeds is None
-    assert needed(identical, 0.01, 0.05, least_examples=5000).test_examples == 5000
+    smaller = needed_for_difference(replace(crossed, mean=0.008), 0.025)
+    assert smaller.seeds is None
+    assert (smaller.times or 0) > found.times
+    assert needed_for_difference(replace(crossed, mean=0.001), 0.025).seeds is None
+    assert needed_for_difference(replace(crossed, mean=0.0), 0.025).test_examples is None
+    alike = paired_difference(np.ones((3, 100)), np.ones((3, 100)))
+    assert alike.needed_for_non_inferiority(0.01).seeds is None
+    assert 268 <= (alike.needed_for_non_inferiority(0.01).test_examples or 0) <= 400
+    to_show = needed_to_show(Field.measure([np.ones((3, 100))] * 5), 0.01, [2])
+    assert (to_show.seeds, to_show.times) == (None, 5)
+    assert 498 <= (to_show.test_examples or 0) <= 600
 
 
 def test_calibration_and_classes() -> None:

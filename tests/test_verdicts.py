@@ -23,7 +23,7 @@ def test_the_same_method_under_two_names_ends_in_a_tie(tiny_model: Path, data_fi
     assert twins["verdict"] == "tie"
     assert twins["difference"]["mean"] == 0
     assert twins["difference"]["ci_low"] < 0 < twins["difference"]["ci_high"]
-    assert twins["p_holm"] == 1
+    assert twins["p_adjusted"] == 1
     for front in results.summary["pareto"].values():
         assert ("first" in front) == ("second" in front)
     assert "first and second are tied" in (tmp_path / "out" / "report.md").read_text()
@@ -37,13 +37,13 @@ def test_the_only_arm_that_did_not_fail_is_not_crowned(
     assert sorted({failure["arm"] for failure in results.failed}) == ["ia3", "lora"]
     answer = results.summary["recommendation"]
     assert answer["arm"] is None
-    assert "full" in answer["reason"]
-    assert "nothing to compare" in answer["reason"]
+    assert answer["choose_now"] is None
+    assert "Only full has results: it is not shown to beat the majority class" in answer["reason"]
     page = (tmp_path / "out" / "report.md").read_text()
     assert "Use full" not in page
     assert "lora (2 failed)" in page
     again = tuneoff("recommend", tmp_path / "out")
-    assert "nothing to compare" in again.stdout
+    assert "Only full has results" in again.stdout
     assert "Use full" not in again.stdout
 
 
@@ -52,6 +52,7 @@ def test_one_seed_gives_no_ranking(tiny_model: Path, data_files: Path, tmp_path:
     summary = results.summary
     assert [pair["verdict"] for pair in summary["comparisons"]] == ["unranked"]
     assert summary["recommendation"]["arm"] is None
-    assert "One seed never ranks" in summary["recommendation"]["reason"]
+    assert summary["recommendation"]["choose_now"] is None
+    assert "No arm is shown to beat the majority class" in summary["recommendation"]["reason"]
     assert all(sorted(front) == ["full", "head_only"] for front in summary["pareto"].values())
     assert "not ranked: one seed cannot tell them apart" in (tmp_path / "out" / "report.md").read_text()

@@ -101,11 +101,15 @@ def _run(
 @app.command(epilog="Example: tuneoff plan imdb-roberta --set seeds=3")
 def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = False) -> None:
     """Show the runs of a study and what each arm trains, without training or writing anything."""
+    from tuneoff.analysis.reach import margin_in_reach
     from tuneoff.report.terminal import print_plan
     from tuneoff.spec import load_study
     from tuneoff.study.outline import outline_study
 
-    outlined = outline_study(load_study(study, overrides or []), _say_nothing if as_json else _say_line)
+    spec = load_study(study, overrides or [])
+    outlined = outline_study(spec, _say_nothing if as_json else _say_line)
+    size = (len(spec.arms), len(spec.seeds), outlined["sizes"]["test"])
+    outlined["margin"] = margin_in_reach(spec.analysis.margin, *size)
     if as_json:
         print(json.dumps(outlined))
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tuneoff.analysis.comparable import check_same_data, conditions, differing, model_differences, settings
+from tuneoff.analysis.comparisons import pair_verdict
 from tuneoff.analysis.statistics import holm, paired_difference
 from tuneoff.errors import UserError
 
@@ -21,7 +22,6 @@ TIMES = ("train_seconds", "inference_latency_seconds")
 MEMORY = ("peak_train_memory_bytes",)
 SIZES = ("trainable_parameters", "checkpoint_bytes")
 """Costs that are the same on every machine."""
-SIGNIFICANT = 0.05
 
 
 def compare_studies(a: StudyResults, b: StudyResults) -> dict[str, Any]:
@@ -35,8 +35,9 @@ def compare_studies(a: StudyResults, b: StudyResults) -> dict[str, Any]:
         `b`); `pairs` of arms; `only_in_a` and `only_in_b`, arms without a partner; `overall`, all pairs together;
         `best`, each study's most accurate arm, without a verdict, since they were picked by their accuracies;
         `notes`. Of a pair: `arm_a`, `arm_b`, `differences` of their options, `seeds`, `test_accuracy` (`a`, `b`,
-        `difference`, `p_value`, `p_value_holm` over all pairs, and the `verdict`: a, b, tie or unranked), `costs`
-        (`a`, `b`, `ratio`) and `left_out`, why a cost is not among them. None stands where nothing can be compared.
+        `difference`, `p_value`, `p_value_holm` over all pairs, and the `verdict`: a, b, not shown, tie or unranked),
+        `costs` (`a`, `b`, `ratio`) and `left_out`, why a cost is not among them. None stands where nothing can be
+        compared.
 
     Raises:
         UserError: where classes, splits or examples differ, or a study has no results.
@@ -134,11 +135,9 @@ def _judge(found: list[dict[str, Any]]) -> None:
     """Adds verdicts, with one risk of error for all together; one seed never ranks."""
     for entry, p_value in zip(found, holm([entry["p_value"] for entry in found]), strict=True):
         entry["p_value_holm"] = p_value
-        entry["verdict"] = "tie"
-        if not entry["difference"]["covers_seeds"]:
-            entry["verdict"] = "unranked"
-        elif p_value < SIGNIFICANT:
-            entry["verdict"] = "b" if entry["difference"]["mean"] > 0 else "a"
+        seen = entry["difference"]
+        verdict = pair_verdict(entry["p_value"], p_value, 2 if seen["covers_seeds"] else 1)
+        entry["verdict"] = verdict if verdict != "better" else "b" if seen["mean"] > 0 else "a"
 
 
 def _costs(a: StudyResults, b: StudyResults, arm_a: str, arm_b: str) -> dict[str, Any]:

@@ -6,14 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.analysis.statistics import PairedDifference, holm, lowest_sign_flip_p_value, paired_difference
+from tuneoff.analysis.fitness import has_learned
+from tuneoff.analysis.statistics import (
+    RISK,
+    Field,
+    PairedDifference,
+    adjust_pairs,
+    lowest_sign_flip_p_value,
+    most_accurate,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-RISK = 0.05
-"""Of any wrong "better" among all pairs of a study, and of a wrong "not inferior" for one pair."""
 
 
 def in_points(margin: float) -> str:
@@ -22,61 +27,82 @@ def in_points(margin: float) -> str:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two arms and the accuracy of the first minus that of the second."""
+class ComparedArms:
+    """Arms by their names, with all that their pairs show."""
 
-    first: str
-    second: str
-    difference: PairedDifference
+    names: tuple[str, ...]
+    field: Field
 
-    def of(self, arm: str) -> PairedDifference:
-        """This arm against the other."""
-        return self.difference if arm == self.first else self.difference.reversed()
-
-    def other(self, arm: str) -> str:
-        """The arm that this one is compared with."""
-        return self.second if arm == self.first else self.first
+    def among(self, names: Sequence[str]) -> ComparedArms:
+        """These alone."""
+        kept = [name for name in self.names if name in names]
+        return ComparedArms(tuple(kept), self.field.among([self.names.index(name) for name in kept]))
 
 
-def pair_arms(arms: Sequence[Mapping[str, Any]], correct: Mapping[str, NDArray[np.float64]]) -> list[Pair]:
-    """Every pair of arms that share a seed; the first of a pair has the higher mean.
+def compare_arms(arms: Sequence[Mapping[str, Any]], correct: Mapping[str, NDArray[np.float64]]) -> ComparedArms | None:
+    """Compares the arms that have results, those of higher mean accuracy first; None where there are none.
 
     Args:
-        arms: of the summary; those without runs are left out.
+        arms: of the summary.
         correct: by arm, shape (seeds, examples), rows in the order of the arm's `seeds`.
     """
     scored = sorted((arm for arm in arms if arm["runs"]), key=lambda arm: -arm["test_accuracy"]["mean"])
+    if not scored:
+        return None
+    field = Field.measure(
+        [correct[arm["arm"]] for arm in scored],
+        [arm["seeds"] for arm in scored],
+        # An arm that has learned nothing says nothing of how far the seeds of others spread.
+        comparable=[has_learned(arm) for arm in scored],
+    )
+    return ComparedArms(tuple(arm["arm"] for arm in scored), field)
+
+
+def compare_pairs(compared: ComparedArms | None, margin: float) -> list[dict[str, Any]]:
+    """What is said of each pair of arms that share a seed, as plain JSON: see `summary.json`'s `comparisons`.
+
+    The first of a pair is the one of higher mean on the seeds that both have.
+    """
+    if compared is None:
+        return []
+    field = compared.field
+    adjusted = adjust_pairs(field.p_values, field.arms)
+    best = most_accurate(field)
     pairs = []
-    for index, first in enumerate(scored):
-        for second in scored[index + 1 :]:
-            shared = [seed for seed in first["seeds"] if seed in second["seeds"]]
-            if shared:
-                of_first, of_second = (
-                    correct[arm["arm"]][[arm["seeds"].index(seed) for seed in shared]] for arm in (first, second)
-                )
-                pairs.append(Pair(first["arm"], second["arm"], paired_difference(of_first, of_second)))
+    for pair, p_value in enumerate(adjusted):
+        places, turned = (int(field.first[pair]), int(field.second[pair])), bool(field.difference[pair] < 0)
+        a, b = reversed(places) if turned else places
+        seen, other = (PairedDifference.of(field, pair, turned=way) for way in (turned, not turned))
+        found = {"a": compared.names[a], "b": compared.names[b], "a_is_most_accurate": bool(a == best)}
+        pairs.append(found | _compared(seen, other, float(p_value), margin, len(adjusted)))
     return pairs
 
 
-def compare_pairs(pairs: Sequence[Pair], margin: float) -> list[dict[str, Any]]:
-    """What is said of each pair, as plain JSON: see `summary.json`'s `comparisons`."""
-    adjusted = holm([pair.difference.p_value for pair in pairs])
-    return [_compared(pair, p_holm, margin, len(pairs)) for pair, p_holm in zip(pairs, adjusted, strict=True)]
+def pair_verdict(p_value: float, p_adjusted: float, seeds: int) -> str:
+    """What a comparison shows.
+
+    Returns:
+        `unranked`: one seed. `better`: the first is more accurate. `not shown`: its interval leaves out 0, but it is
+        one of several comparisons, and with a risk of 5% for all of them nothing is shown. `tie`: inside the noise.
+    """
+    if seeds < 2:
+        return "unranked"
+    return "better" if p_adjusted < RISK else "not shown" if p_value < RISK else "tie"
 
 
-def _compared(pair: Pair, p_holm: float, margin: float, pairs: int) -> dict[str, Any]:
-    seen = pair.difference
+def _compared(
+    seen: PairedDifference, other: PairedDifference, p_adjusted: float, margin: float, pairs: int
+) -> dict[str, Any]:
     several = seen.seeds > 1
-    verdict = "unranked" if not several else "better" if p_holm < RISK and seen.difference.mean > 0 else "tie"
+    verdict = pair_verdict(seen.p_value, p_adjusted, seen.seeds)
     compared: dict[str, Any] = {
-        "a": pair.first,
-        "b": pair.second,
         "seeds": seen.seeds,
         "test_examples": seen.crossed.examples,
         "difference": asdict(seen.difference),
         "test": "crossed" if several else "mcnemar",
         "p_value": seen.p_value,
-        "p_holm": p_holm,
+        "p_adjusted": p_adjusted,
+        "adjusted_for": pairs,
         "p_sign_flip": seen.sign_flip_p_value,
         "lowest_p_sign_flip": lowest_sign_flip_p_value(seen.seeds) if several else None,
         "verdict": verdict,
@@ -86,9 +112,7 @@ def _compared(pair: Pair, p_holm: float, margin: float, pairs: int) -> dict[str,
     }
     if not several:
         return compared
-    non_inferiority = {
-        side: _non_inferior(pair.of(arm), margin) for side, arm in (("a", pair.first), ("b", pair.second))
-    }
+    non_inferiority = {side: _non_inferior(difference, margin) for side, difference in (("a", seen), ("b", other))}
     return compared | {
         "variances": {
             "seeds": seen.crossed.seed_variance,
@@ -100,7 +124,7 @@ def _compared(pair: Pair, p_holm: float, margin: float, pairs: int) -> dict[str,
             "difference": None if verdict == "better" else asdict(seen.needed_for_difference(RISK / 2 / pairs)),
             "non_inferiority_of_b": None
             if non_inferiority["b"]["shown"]
-            else asdict(pair.of(pair.second).needed_for_non_inferiority(margin)),
+            else asdict(other.needed_for_non_inferiority(margin)),
         },
     }
 

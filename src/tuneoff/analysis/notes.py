@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tuneoff.analysis.comparisons import RISK, in_points
+from tuneoff.analysis.comparisons import in_points
 from tuneoff.analysis.costs import comparable
-from tuneoff.analysis.statistics import least_examples, lowest_sign_flip_p_value
+from tuneoff.analysis.statistics import RISK, least_examples, lowest_sign_flip_p_value
 
 FEW_SEEDS = 4
 """Up to so many, intervals are mostly made wide by how little is known of the spread between seeds."""
@@ -49,11 +49,11 @@ def write_notes(arms: Sequence[Mapping[str, Any]], planned_seeds: int, test_exam
             f"{NUMBERS[seeds]} seeds say little about the spread between seeds, and the intervals are wide on purpose; "
             "each further seed narrows them by more than its share."
         )
-    least = least_examples(margin)
+    least = least_examples(margin, max(2, len(scored)))
     if test_examples < least:
         notes.append(
-            f"With {test_examples:,} test examples a loss of {in_points(margin)} cannot be excluded, however alike "
-            f"two arms are; that takes at least {least:,}."
+            f"With {test_examples:,} test examples a loss of {in_points(margin)} cannot be excluded for one of "
+            f"{len(scored)} arms, however alike they are, unless it is ahead; that takes at least {least:,}."
         )
     if not comparable(scored, "train_seconds"):
         notes.append("Times are not compared: some arms ran alone on their device and some did not.")

@@ -11,7 +11,7 @@ from tuneoff.analysis.costs import COSTS, comparable, costs_no_more
 def pareto_fronts(arms: Sequence[Mapping[str, Any]], comparisons: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """By cost, the names of the arms on the front.
 
-    An arm is off the front only where another is more accurate beyond the noise (verdict "better": Holm's correction
+    An arm is off the front only where another is more accurate beyond the noise (verdict "better": corrected
     over all pairs) and costs at most as much; of times, where the other's slowest run took at most as long as this
     arm's fastest. Arms that are tied in accuracy stay on the front together, whatever they cost: a tie is not shown to
     be equality. A cost is left out where no arm has it, or where times cannot be compared; arms that lack it are left

@@ -1,56 +1,63 @@
-"""Which arm to use: the cheapest that is shown to lose no more accuracy than a margin."""
+"""Which arm to use: the cheapest that is shown to lose no more accuracy than a margin, or the one to take meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tuneoff.analysis.comparisons import RISK, Pair, in_points, pair_arms
+from tuneoff.analysis.choice import choose_now, only_choice
+from tuneoff.analysis.comparisons import ComparedArms, in_points
 from tuneoff.analysis.costs import PREFERENCES, comparable
+from tuneoff.analysis.fitness import Unfit, none_is_fit
 from tuneoff.analysis.limits import beyond_limits
-from tuneoff.analysis.statistics import Needed, close_to_best, holm
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from tuneoff.analysis.statistics import (
+    RISK,
+    adjust_pairs,
+    least_examples,
+    least_margin,
+    most_accurate,
+    needed_to_show,
+    shown,
+)
 
 Arms = Sequence[Mapping[str, Any]]
 
 
 def recommend(
     arms: Arms,
-    correct: Mapping[str, NDArray[np.float64]],
+    compared: ComparedArms | None,
     margin: float,
     preference: str,
     limits: Mapping[str, float | None],
+    unfit: Mapping[str, Unfit],
 ) -> dict[str, Any]:
-    """Chooses an arm, or says why none can be chosen.
+    """Chooses an arm that is shown to be good enough, or else the one to take if one must be taken now.
 
-    The claim is that the arm's expected accuracy (over seeds and test examples) is less than `margin` below that of the
-    best arm within the limits, whichever that is. So an arm must be non-inferior to every other one (an
-    intersection-union test), and since the cheapest is picked out of those that pass, the arms' p-values are corrected
-    so that the risk of passing any arm that should not is 5% (`close_to_best`). The same correction makes it harmless
-    to try several preferences.
+    What is shown: the arm's expected accuracy (over seeds and test examples) is less than `margin` below that of the
+    best arm within the limits, whichever that is. The risk that this is wrong of any arm is 5%, so that the cheapest
+    may be picked out of those of which it is shown, and it is harmless to try several preferences.
 
     Args:
         arms: of the summary.
-        correct: by arm, shape (seeds, examples); rows in the order of the arm's `seeds`.
+        compared: those that have results, with what their pairs show.
         margin: accuracy that may be lost.
         preference: a key of `PREFERENCES`.
         limits: `max_memory` in bytes, `max_train_time` in seconds, `min_accuracy` from 0 to 1; None for no limit.
+        unfit: arms that are neither named nor compared with; see `unfit_arms`.
 
     Returns:
-        `arm` (None where there is no recommendation), `best` (the highest mean), `ties_with_best`, `margin`, `prefer`,
-        `limits`, `reason`, `more_seeds`, `test_examples`, `times` (what would be needed; None where it would not help
-        or nothing is needed), `shown` (arms that pass, cheapest first), `excluded` (`arm` and `why`).
-
-    Sources: Berger 1982, Multiparameter hypothesis testing and acceptance sampling, Technometrics 24
-    (intersection-union tests); Hsu 1981 (comparisons with the best).
+        `arm` (None where none is shown to be good enough), `choose_now` (then; see `choice.choose_now`; None where no
+        arm can be named, and the reason says why), `best` (the highest mean), `ties_with_best` (arms that it is not
+        shown to be better than), `margin`, `prefer`, `limits`, `reason`, `more_seeds`, `test_examples`, `times` (what
+        would be needed; None where it would not help or nothing is needed), `shown` (arms that are good enough,
+        cheapest first), `excluded` (`arm` and `why`).
     """
-    excluded = beyond_limits(arms, limits)
+    excluded = [{"arm": name, "why": found.why} for name, found in unfit.items()]
+    fit = [arm for arm in arms if arm["arm"] not in unfit]
+    excluded += beyond_limits(fit, limits)
     answer: dict[str, Any] = {
         "arm": None,
+        "choose_now": None,
         "best": None,
         "ties_with_best": [],
         "margin": margin,
@@ -64,50 +71,58 @@ def recommend(
         "excluded": excluded,
     }
     left_out = {entry["arm"] for entry in excluded}
-    within = [arm for arm in arms if arm["runs"] and arm["arm"] not in left_out]
-    scored = sum(bool(arm["runs"]) for arm in arms)
+    within = [arm for arm in fit if arm["runs"] and arm["arm"] not in left_out]
     if not within:
-        return answer | {"reason": "No arm is within the limits." if scored else "No run succeeded."}
+        return answer | {"reason": _nobody(arms, unfit)}
     if len(within) == 1:
-        return answer | _alone(within[0], limits, scored == 1)
+        return answer | _alone(within[0], arms, unfit, limits)
     ranked = [arm for arm in within if arm["runs"] > 1]
-    if len(ranked) < 2:
-        return answer | {"reason": "One seed never ranks methods; run at least two seeds an arm."}
+    candidates = ranked if len(ranked) > 1 else within
+    good_enough = [arm for arm in candidates if _reaches(arm, limits)]
+    assert compared is not None
+    field = compared.among([arm["arm"] for arm in candidates])
+
+    def meanwhile(reason: str) -> dict[str, Any]:
+        return {"reason": reason, "choose_now": choose_now(field, good_enough, margin, preference)}
+
     excluded += [
-        {"arm": arm["arm"], "why": "it has one seed, which never ranks methods"} for arm in within if arm["runs"] == 1
+        {"arm": arm["arm"], "why": "it has one seed, which never ranks methods"}
+        for arm in within
+        if arm not in candidates
     ]
-    field = _Field(ranked, pair_arms(ranked, correct), margin)
-    answer |= {"best": field.best, "ties_with_best": field.ties_with_best()}
-    good_enough = [arm for arm in ranked if _reaches(arm, limits)]
     excluded += [
         {"arm": arm["arm"], "why": f"its mean accuracy is below {_percent(limits['min_accuracy'])}"}
-        for arm in ranked
+        for arm in candidates
         if arm not in good_enough
     ]
     if not good_enough:
         return answer | {"reason": f"No arm reaches an accuracy of {_percent(limits['min_accuracy'])}."}
-    # which other arms the claim is about, where it is not all of them
-    against = (
-        " within the limits" if len(within) < scored else " with several seeds" if len(ranked) < len(within) else ""
-    )
-    p_values = field.p_values()
-    shown = [arm for arm in good_enough if p_values[arm["arm"]] < RISK]
-    if not shown:
-        return answer | field.no_winner([arm["arm"] for arm in good_enough], against)
+    if len(ranked) < 2:
+        return answer | meanwhile(
+            "One seed never ranks methods. At least two seeds an arm are needed to show anything."
+        )
+    answer |= _best(field)
+    against = _against(len(field.names), within, arms, unfit)
+    passed = [name for name, good in zip(field.names, shown(field.field, margin), strict=True) if good]
+    found = [arm for arm in good_enough if arm["arm"] in passed]
+    if not found:
+        needed = _needed(field, [arm["arm"] for arm in good_enough], margin)
+        claim = f"No arm is shown to lose less than {in_points(margin)} of accuracy against {against}"
+        return answer | needed | meanwhile(f"No clear winner yet. {claim}; {needed['reason']}.")
     cost, least = PREFERENCES[preference]
-    known = [arm for arm in shown if arm[cost] is not None]
-    excluded += [{"arm": arm["arm"], "why": f"its {cost} is not known"} for arm in shown if arm not in known]
-    names = ", ".join(arm["arm"] for arm in shown)
+    known = [arm for arm in found if arm[cost] is not None]
+    names = ", ".join(arm["arm"] for arm in found)
     if not known:
-        return answer | {"reason": f"No arm that is accurate enough ({names}) has a known {cost}."}
+        return answer | meanwhile(f"No arm that is accurate enough ({names}) has a known {cost}.")
+    excluded += [{"arm": arm["arm"], "why": f"its {cost} is not known"} for arm in found if arm not in known]
     if not comparable(known, cost):
         reason = f"The times of {names} cannot be compared: only some of them ran alone on their device."
-        return answer | {"reason": reason}
+        return answer | meanwhile(reason)
     known.sort(key=lambda arm: (arm[cost], -arm["test_accuracy"]["mean"]))
     chosen = known[0]
-    claim = f"lose less than {in_points(margin)} of accuracy against every other arm{against}"
-    if chosen["arm"] == field.best and not answer["ties_with_best"]:
-        reason = f"It is more accurate than every other arm{against}, beyond the noise{_and_least(known, least)}."
+    claim = f"lose less than {in_points(margin)} of accuracy against {against}"
+    if chosen["arm"] == answer["best"] and not answer["ties_with_best"]:
+        reason = f"It is more accurate than {against}, beyond the noise{_and_least(known, least)}."
     elif len(known) > 1:
         reason = f"It is shown to {claim}, and has {least} of the {len(known)} arms for which this is shown."
     else:
@@ -119,90 +134,88 @@ def recommend(
     }
 
 
-@dataclass(frozen=True)
-class _Field:
-    """The arms that are ranked against each other, at least two, each with several seeds."""
-
-    arms: Arms
-    pairs: Sequence[Pair]
-    margin: float
-
-    @property
-    def best(self) -> str:
-        return str(max(self.arms, key=lambda arm: arm["test_accuracy"]["mean"])["arm"])
-
-    def ties_with_best(self) -> list[str]:
-        adjusted = holm([pair.difference.p_value for pair in self.pairs])
-        return [
-            pair.other(self.best)
-            for pair, p_value in zip(self.pairs, adjusted, strict=True)
-            if self.best in (pair.first, pair.second) and (p_value >= RISK or pair.difference.seeds < 2)
-        ]
-
-    def p_values(self) -> dict[str, float]:
-        """By arm, corrected for all arms, against the hypothesis that it is worse than the best by the margin."""
-        names = [arm["arm"] for arm in self.arms]
-        return dict(zip(names, close_to_best([self._worst(name) for name in names]), strict=True))
-
-    def _worst(self, arm: str) -> float:
-        against = [pair.of(arm) for pair in self.pairs if arm in (pair.first, pair.second)]
-        compared = [difference for difference in against if difference.seeds > 1]
-        if len(compared) < len(self.arms) - 1:  # not every other arm shares two seeds with this one
-            return 1.0
-        return max(difference.non_inferiority_p_value(self.margin) for difference in compared)
-
-    def no_winner(self, candidates: Sequence[str], against: str) -> dict[str, Any]:
-        """No arm is shown to be close enough; what it would take for one of the candidates."""
-        wanted = [self._needed(arm) for arm in candidates]
-        seeds = min((found.seeds for found in wanted if found.seeds is not None), default=None)
-        examples = min((found.test_examples for found in wanted if found.test_examples is not None), default=None)
-        times = min((found.times for found in wanted if found.times is not None), default=None)
-        now = min(pair.difference.seeds for pair in self.pairs)
-        more = None if seeds is None else max(1, seeds - now)
-        if more is not None:
-            what = f"about {more} more {'seed' if more == 1 else 'seeds'} an arm would be needed"
-        elif examples is not None:
-            what = f"more seeds alone would not show it; about {examples:,} test examples would be needed"
-        elif times is not None:
-            what = f"about {times} times as many seeds and as many test examples would be needed"
-        else:
-            what = "by the differences seen, no amount of seeds and test examples is likely to show it"
-        reason = (
-            f"No clear winner. No arm is shown to lose less than {in_points(self.margin)} of accuracy against every "
-            f"other arm{against}; {what}."
-        )
-        alone = more is not None or examples is not None
-        return {
-            "reason": reason,
-            "more_seeds": more,
-            "test_examples": examples if more is None else None,
-            "times": None if alone else times,
-        }
-
-    def _needed(self, arm: str) -> Needed:
-        tail = RISK / (len(self.arms) - 1)
-        of_pairs = [
-            pair.of(arm).needed_for_non_inferiority(self.margin, tail)
-            for pair in self.pairs
-            if arm in (pair.first, pair.second)
-        ]
-        if len(of_pairs) < len(self.arms) - 1:
-            return Needed(None, None, None)
-        return Needed(
-            _all_of([one.seeds for one in of_pairs]),
-            _all_of([one.test_examples for one in of_pairs]),
-            _all_of([one.times for one in of_pairs]),
-        )
+def _nobody(arms: Arms, unfit: Mapping[str, Unfit]) -> str:
+    """Why no arm is left."""
+    scored = [arm["arm"] for arm in arms if arm["runs"]]
+    if not scored:
+        return "No run succeeded."
+    if any(name not in unfit for name in scored):
+        return "No arm is within the limits."
+    return none_is_fit(unfit) if len(scored) > 1 else f"Only {scored[0]} has results: {unfit[scored[0]].why}."
 
 
-def _alone(arm: Mapping[str, Any], limits: Mapping[str, float | None], only_results: bool) -> dict[str, Any]:
-    if only_results:
+def _against(compared: int, within: Arms, arms: Arms, unfit: Mapping[str, Unfit]) -> str:
+    """The other arms that a claim is about."""
+    which = []
+    if unfit:
+        beaten = any(found.learned for found in unfit.values())
+        which.append("that beats the majority class" if beaten else "that learned")
+    if len(within) < sum(bool(arm["runs"]) for arm in arms) - len(unfit):
+        which.append("within the limits")
+    if compared < len(within):
+        which.append("with several seeds")
+    return " ".join(["every other arm" if compared > 2 else "the other arm", *which])
+
+
+def _best(compared: ComparedArms) -> dict[str, Any]:
+    """The arm of highest mean, and the arms that it is not shown to be better than."""
+    field = compared.field
+    best = int(field.accuracies.argmax())
+    if most_accurate(field) == best:
+        return {"best": compared.names[best], "ties_with_best": []}
+    better = (adjust_pairs(field.p_values, field.arms) < RISK) & (field.seeds > 1)
+    behind = field.matrix(better & (field.centre > 0), better & (field.centre < 0), absent=0.0)[best]
+    ties = [name for place, name in enumerate(compared.names) if place != best and not behind[place]]
+    return {"best": compared.names[best], "ties_with_best": ties}
+
+
+def _needed(compared: ComparedArms, candidates: Sequence[str], margin: float) -> dict[str, Any]:
+    """What it would take to show one of the candidates to be close enough; `reason` says it in words."""
+    field = compared.field
+    nothing = {"more_seeds": None, "test_examples": None, "times": None}
+    if len(field.first) < field.arms * (field.arms - 1) // 2 or (field.seeds < 2).any():
+        return nothing | {"reason": "every two arms must have two seeds in common"}
+    needed = needed_to_show(field, margin, [compared.names.index(name) for name in candidates])
+    if needed.seeds is not None:
+        more = max(1, needed.seeds - int(field.seeds.min()))
+        seeds = f"about {more} more {'seed' if more == 1 else 'seeds'} an arm would be needed"
+        return nothing | {"more_seeds": more, "reason": seeds}
+    least = least_examples(margin, field.arms)
+    few = (
+        f"{field.examples:,} test examples cannot show such a loss to be absent between {field.arms} arms this alike "
+        f"(that takes {least:,}, or a margin of {100 * least_margin(field.examples, field.arms):.1f} points); "
+        if field.examples < least
+        else "more seeds alone would not show it; "
+    )
+    if needed.test_examples is not None:
+        what = f"{few}about {needed.test_examples:,} test examples would be needed"
+        return nothing | {"test_examples": needed.test_examples, "reason": what}
+    if needed.times is not None:
+        what = f"{few}about {needed.times} times as many seeds and as many test examples would be needed"
+        return nothing | {"times": needed.times, "reason": what}
+    reason = "by the differences seen, no amount of seeds and test examples is likely to show it"
+    return nothing | {"reason": reason}
+
+
+def _alone(
+    arm: Mapping[str, Any], arms: Arms, unfit: Mapping[str, Unfit], limits: Mapping[str, float | None]
+) -> dict[str, Any]:
+    """What is said of an arm that no other is left to be compared with."""
+    scored = sum(bool(other["runs"]) for other in arms)
+    if scored == 1:
         return {"reason": f"Only {arm['arm']} has results, so there is nothing to compare it with."}
     if not _reaches(arm, limits):
         return {
             "reason": f"The only arm within the other limits is less accurate than {_percent(limits['min_accuracy'])}."
         }
-    reason = "It is the only arm within the limits; nothing is claimed of its accuracy against the others."
+    if scored - 1 > len(unfit):
+        reason = "It is the only arm within the limits; nothing is claimed of its accuracy against the others."
+    elif any(found.learned for found in unfit.values()):
+        reason = "It is the only arm that is shown to beat the majority class."
+    else:
+        reason = "It is the only arm that learned this task."
+    if arm["runs"] == 1 and unfit:
+        return {"reason": "One seed never ranks methods.", "choose_now": only_choice(arm["arm"], reason)}
     return {"arm": arm["arm"], "best": arm["arm"], "reason": reason + _reaches_below(arm, limits)}
 
 
@@ -220,10 +233,6 @@ def _reaches_below(arm: Mapping[str, Any], limits: Mapping[str, float | None]) -
 
 def _and_least(known: Arms, least: str) -> str:
     return f", and has {least} of the {len(known)} arms that come close" if len(known) > 1 else ""
-
-
-def _all_of(counts: Sequence[int | None]) -> int | None:
-    return None if None in counts else max(count for count in counts if count is not None)
 
 
 def _percent(share: float | None) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.analysis.arms import describe_arm
-from tuneoff.analysis.comparisons import compare_pairs, pair_arms
-from tuneoff.analysis.headlines import baseline_headlines
+from tuneoff.analysis.comparisons import ComparedArms, compare_arms, compare_pairs
+from tuneoff.analysis.fitness import Unfit, unfit_arms
+from tuneoff.analysis.headlines import baseline_headlines, compare_with_baselines
 from tuneoff.analysis.learning import LEARNED
 from tuneoff.analysis.learning_curves import learning_curves
 from tuneoff.analysis.notes import write_notes
@@ -29,10 +30,13 @@ def summarise(results: StudyResults) -> dict[str, Any]:
     spec = results.spec.analysis
     correct = {arm.name: results.correct(arm.name) for arm in results.spec.arms}
     arms = [describe_arm(results, arm.name, correct[arm.name]) for arm in results.spec.arms]
-    comparisons = compare_pairs(pair_arms(arms, correct), spec.margin)
+    compared = compare_arms(arms, correct)
+    comparisons = compare_pairs(compared, spec.margin)
+    against = compare_with_baselines(results, arms, correct)
+    labels = {name: baseline["label"] for name, baseline in results.prepared.baselines.items()}
     test_examples = next((rows.shape[1] for rows in correct.values() if len(rows)), results.prepared.sizes["test"])
     return {
-        "schema_version": 3,
+        "schema_version": 4,
         "study": results.spec.name,
         "model": results.spec.model.id,
         "data": {
@@ -55,10 +59,10 @@ def summarise(results: StudyResults) -> dict[str, Any]:
             }
             for name, baseline in results.prepared.baselines.items()
         ],
-        "headlines": baseline_headlines(results, arms, correct),
+        "headlines": baseline_headlines(labels, against),
         "comparisons": comparisons,
         "pareto": pareto_fronts(arms, comparisons),
-        "recommendation": _recommend(spec, arms, correct),
+        "recommendation": _recommend(spec, arms, compared, unfit_arms(arms, against.get("majority", []))),
         "notes": write_notes(arms, len(results.spec.seeds), test_examples, spec.margin),
         "learning_curves": learning_curves(results),
         "tuning": summarise_tuning(results),
@@ -70,14 +74,16 @@ def summarise(results: StudyResults) -> dict[str, Any]:
 def recommend_anew(results: StudyResults, spec: AnalysisSpec) -> dict[str, Any]:
     """The summary of a study with another margin, preference or limits than its own for the recommendation alone."""
     summary = results.summary
+    arms = summary["arms"]
     correct = {arm.name: results.correct(arm.name) for arm in results.spec.arms}
-    return {**summary, "recommendation": _recommend(spec, summary["arms"], correct)}
+    unfit = unfit_arms(arms, compare_with_baselines(results, arms, correct).get("majority", []))
+    return {**summary, "recommendation": _recommend(spec, arms, compare_arms(arms, correct), unfit)}
 
 
 def _recommend(
-    spec: AnalysisSpec, arms: Sequence[Mapping[str, Any]], correct: Mapping[str, NDArray[np.float64]]
+    spec: AnalysisSpec, arms: Sequence[Mapping[str, Any]], compared: ComparedArms | None, unfit: Mapping[str, Unfit]
 ) -> dict[str, Any]:
-    return recommend(arms, correct, spec.margin, spec.prefer, spec.limits)
+    return recommend(arms, compared, spec.margin, spec.prefer, spec.limits, unfit)
 
 
 def _findings(results: StudyResults, arms: Sequence[Mapping[str, Any]]) -> list[Finding]:

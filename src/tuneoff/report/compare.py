@@ -22,6 +22,7 @@ COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
 VERDICTS = {
     "a": "A is more accurate",
     "b": "B is more accurate",
+    "not shown": "not shown after correcting for all pairs",
     "tie": "inside the noise",
     "unranked": "one seed: not ranked",
 }

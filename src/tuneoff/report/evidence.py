@@ -7,7 +7,7 @@ from typing import Any
 from tuneoff.analysis.comparisons import in_points
 from tuneoff.report import words
 
-PAIR_HEADINGS = ("a", "b", "a - b, points", "95% interval", "p", "p, Holm", "p, sign flips", "to tell them apart")
+PAIR_HEADINGS = ("a", "b", "a - b, points", "95% interval", "p", "p, corrected", "p, sign flips", "to tell them apart")
 QUALITY_HEADINGS = ("arm", "calibration error", "Brier score", "time a text")
 INTERVALS = "Intervals hold at 95%, over seeds and test examples together (over test examples alone with one seed)."
 MOST_CLASSES = 12
@@ -28,19 +28,24 @@ def pair(comparison: dict[str, Any]) -> str:
     points = f"{mean:+.1f} points, {low:+.1f} to {high:+.1f}"
     said = {
         "better": "{a} is more accurate than {b}",
+        "not shown": "{a} is ahead of {b}, but not shown to be after correcting for {adjusted_for} comparisons",
         "tie": "{a} and {b} are tied: the difference is inside the noise",
         "unranked": "{a} and {b} are not ranked: one seed cannot tell them apart",
     }[comparison["verdict"]]
-    if comparison["verdict"] == "tie" and (low > 0 or high < 0):
-        said = "{a} and {b} are tied: of so many pairs, one may differ as much as this by chance"
-        points += f"; p = {words.probability(comparison['p_holm'])} after Holm's correction"
+    if comparison["verdict"] == "not shown":
+        points += f"; p = {words.probability(comparison['p_adjusted'])} after the correction"
+        if comparison["a_is_most_accurate"]:
+            said = (
+                "{a} is more accurate than {b}, since it is shown to be the most accurate of all arms, "
+                "though not as one of {adjusted_for} comparisons"
+            )
     return f"{said.format(**comparison)} ({points}){_shown_of_loss(comparison)}"
 
 
 def _shown_of_loss(comparison: dict[str, Any]) -> str:
     """What is shown of the loss with the arm of lower mean; nothing where it is a loss for sure, or unknown."""
     claim = comparison["non_inferiority"]
-    if claim is None or comparison["verdict"] == "better":
+    if claim is None or comparison["verdict"] == "better" or comparison["a_is_most_accurate"]:
         return ""
     loss = max(0.0, -claim["b"]["lower_bound"])
     if claim["b"]["shown"]:
@@ -57,7 +62,7 @@ def pair_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
             f"{100 * comparison['difference']['mean']:+.1f}",
             f"{100 * comparison['difference']['ci_low']:+.1f} to {100 * comparison['difference']['ci_high']:+.1f}",
             words.probability(comparison["p_value"]),
-            words.probability(comparison["p_holm"]),
+            words.probability(comparison["p_adjusted"]),
             "" if comparison["p_sign_flip"] is None else words.probability(comparison["p_sign_flip"]),
             _needed(comparison),
         )

@@ -166,6 +166,8 @@ def print_plan(outlined: dict[str, Any]) -> None:
             f"{name}{sizes['train']:,} training, {sizes['validation']:,} validation, {sizes['test']:,} test examples; "
             f"{part['steps_per_run']:,} steps a run"
         )
+    if outlined["margin"]["sentence"]:
+        console.print(escape(f"before you train: {outlined['margin']['sentence']}"))
 
 
 def print_status(states: list[dict[str, Any]]) -> None:

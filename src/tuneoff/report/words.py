@@ -33,17 +33,32 @@ def verdict(summary: dict[str, Any]) -> str:
     if meaningless:
         names = ", ".join(meaningless)
         return f"These accuracies mean nothing: the study was told to go on in spite of what its audit found ({names})."
-    recommendation = summary["recommendation"]
     left = summary["runs"]["planned"] - summary["runs"]["done"]
     unfinished = f" {left} of {summary['runs']['planned']} runs are not done yet." if left else ""
-    doubts = [line["sentence"] for line in summary["headlines"] if line["verdict"] != "beaten"]
-    warning = "".join(f" {sentence}" for sentence in doubts)
-    reason = recommendation["reason"]
+    return f"{answer(summary['recommendation'])}{_doubts(summary)}{unfinished}"
+
+
+def answer(recommendation: dict[str, Any]) -> str:
+    """A recommendation in sentences, the first of which says what to do."""
+    reason, now = recommendation["reason"], recommendation["choose_now"]
     if recommendation["arm"] is not None:
-        head = f"Use {recommendation['arm']}. "
-    else:
-        head = "" if reason.startswith("No clear winner") else "No recommendation. "
-    return f"{head}{reason}{warning}{unfinished}"
+        return f"Use {recommendation['arm']}. {reason}"
+    if now is None:
+        return f"No recommendation. {reason}"
+    why, _, further = reason.rstrip(".").partition(". ")
+    rest = f" {further}." if further else ""
+    return f"{why}; if you must choose now, take {now['arm']}. {now['sentence']}{rest}"
+
+
+def _doubts(summary: dict[str, Any]) -> str:
+    """Baselines that no arm is shown to beat; the majority class only where an arm is named in spite of it."""
+    recommendation = summary["recommendation"]
+    named = recommendation["arm"] is not None or recommendation["choose_now"] is not None
+    return "".join(
+        f" {line['sentence']}"
+        for line in summary["headlines"]
+        if line["verdict"] != "beaten" and (named or line["baseline"] != "majority")
+    )
 
 
 def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:

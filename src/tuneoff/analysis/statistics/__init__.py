@@ -1,34 +1,50 @@
-"""What the accuracies of a study can and cannot show: intervals, comparisons, calibration, power.
+"""What the accuracies of a study can and cannot show: intervals, comparisons, claims, calibration, power.
 
-`docs/statistics.md` explains each number; `docs/decisions/010-statistics.md` why it is computed this way.
+`docs/statistics.md` explains each number; `docs/decisions/010-statistics.md` and `014-verdict.md` why it is computed
+this way.
 """
 
 from tuneoff.analysis.statistics.calibration import brier_score, expected_calibration_error, per_class_f1, softmax
-from tuneoff.analysis.statistics.crossed import CrossedMean
-from tuneoff.analysis.statistics.intervals import Interval, mean_interval
-from tuneoff.analysis.statistics.multiple import close_to_best, holm
-from tuneoff.analysis.statistics.pairs import (
-    PairedDifference,
+from tuneoff.analysis.statistics.claims import (
+    RISK,
+    Choice,
+    at_worst,
+    choose,
     least_examples,
-    lowest_sign_flip_p_value,
-    paired_difference,
+    least_margin,
+    most_accurate,
+    shown,
 )
-from tuneoff.analysis.statistics.power import Needed, needed
+from tuneoff.analysis.statistics.crossed import CrossedMean
+from tuneoff.analysis.statistics.field import Field
+from tuneoff.analysis.statistics.intervals import Interval, mean_interval
+from tuneoff.analysis.statistics.multiple import adjust_pairs, holm
+from tuneoff.analysis.statistics.pairs import PairedDifference, lowest_sign_flip_p_value, paired_difference
+from tuneoff.analysis.statistics.power import Needed, needed_for_difference, needed_to_show
 
 __all__ = [
+    "RISK",
+    "Choice",
     "CrossedMean",
+    "Field",
     "Interval",
     "Needed",
     "PairedDifference",
+    "adjust_pairs",
+    "at_worst",
     "brier_score",
-    "close_to_best",
+    "choose",
     "expected_calibration_error",
     "holm",
     "least_examples",
+    "least_margin",
     "lowest_sign_flip_p_value",
     "mean_interval",
-    "needed",
+    "most_accurate",
+    "needed_for_difference",
+    "needed_to_show",
     "paired_difference",
     "per_class_f1",
+    "shown",
     "softmax",
 ]

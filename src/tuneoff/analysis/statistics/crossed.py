@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import ndtr
-from scipy.stats import chi2, norm, t
 
-NODES = 256
-RAREST = 1e-14
-"""Of the quadrature over what the unknown spread between seeds may be: its nodes, and the tails that it leaves out."""
-FURTHEST = 4.0
-"""Times the sum of both parts' own half-widths: where the search for a half-width ends."""
+from tuneoff.analysis.statistics.mean_error import MeanError, one, squares_of
 
 
 @dataclass(frozen=True)
@@ -32,10 +25,10 @@ class CrossedMean:
         seed_variance, example_variance, residual_variance: of a, b and c, estimated by the mean squares of a two-way
             analysis of variance, negative ones set to 0. With one seed all is put down to the examples.
         row_part, column_part: the two parts of the variance of the mean.
+        freedom: the degrees of freedom of the row part; infinite with one seed, which has none.
+        made_up: the sum of the squares of the added examples' values, with one seed.
 
-    Sources: Searle, Casella and McCulloch 1992, Variance Components, chapter 4 (estimates); Behrens 1929 and
-    Fisher 1935 (a mean whose variance has two parts, each estimated): the row part's error is taken as Student's t
-    with `seeds - 1` degrees of freedom, the column part's as normal.
+    Source: Searle, Casella and McCulloch 1992, Variance Components, chapter 4 (estimates).
     """
 
     mean: float
@@ -46,6 +39,8 @@ class CrossedMean:
     residual_variance: float
     row_part: float
     column_part: float
+    freedom: float
+    made_up: float = 0.0
 
     @classmethod
     def measure(cls, values: NDArray[np.floating[Any]], added: float, ends: tuple[float, float]) -> CrossedMean:
@@ -63,72 +58,68 @@ class CrossedMean:
         low, high = ends
         examples = real + 2 * added
         rows = values.sum(axis=1, dtype=np.float64) + added * (low + high)
-        columns = values.sum(axis=0, dtype=np.float64)
-        squares = float(np.square(values, dtype=np.float64).sum()) + added * seeds * (low**2 + high**2)
-        column_squares = float(np.square(columns).sum()) + added * seeds**2 * (low**2 + high**2)
-        total = float(rows.sum())
-        cells = seeds * examples
-        centre = total**2 / cells
-        between_rows = float(np.square(rows).sum()) / examples - centre
-        between_columns = column_squares / seeds - centre
-        column_square = between_columns / (examples - 1) if examples > 1 else 0.0
-        row_square = between_rows / (seeds - 1) if seeds > 1 else 0.0
-        rest = squares - centre - between_rows - between_columns
-        rest_square = max(0.0, rest / ((seeds - 1) * (examples - 1))) if seeds > 1 and examples > 1 else 0.0
-        row_square, column_square = max(0.0, row_square), max(0.0, column_square)
+        columns = np.square(values.sum(axis=0, dtype=np.float64)).sum() + added * seeds**2 * (low**2 + high**2)
+        cells = np.square(values, dtype=np.float64).sum() + added * seeds * (low**2 + high**2)
+        of_rows, of_columns, of_rest = (
+            float(square[0]) for square in squares_of(rows[None], [columns], [cells], examples)
+        )
+        size = seeds * examples
         return cls(
-            mean=total / cells,
+            mean=float(rows.sum() / size),
             seeds=seeds,
             examples=real,
-            seed_variance=max(0.0, row_square - rest_square) / examples,
-            example_variance=max(0.0, column_square - rest_square) / seeds,
-            residual_variance=rest_square,
-            row_part=row_square / cells,
+            seed_variance=max(0.0, of_rows - of_rest) / examples,
+            example_variance=max(0.0, of_columns - of_rest) / seeds,
+            residual_variance=of_rest,
+            row_part=of_rows / size,
             # Never less than the rest alone would give, also where rows and columns vary less than by chance.
-            column_part=max(0.0, column_square - rest_square, rest_square - row_square) / cells,
+            column_part=max(0.0, of_columns - of_rest, of_rest - of_rows) / size,
+            freedom=seeds - 1 if seeds > 1 else np.inf,
+            made_up=added * (low**2 + high**2),
         )
 
     def resized(self, seeds: int, examples: int) -> CrossedMean:
-        """What a study with other numbers of seeds and examples would show, by the variances seen in this one."""
-        return CrossedMean(
-            mean=self.mean,
-            seeds=seeds,
-            examples=examples,
-            seed_variance=self.seed_variance,
-            example_variance=self.example_variance,
-            residual_variance=self.residual_variance,
-            row_part=self.seed_variance / seeds + self.residual_variance / (seeds * examples),
-            column_part=self.example_variance / examples,
+        """What a study with other numbers of seeds and examples would show, by the variances seen in this one.
+
+        A mean of one seed, whose spread between seeds is not known, keeps it unknown.
+        """
+        row, column, freedom = resized_parts(
+            self.seed_variance,
+            resized_examples(self.example_variance, self.made_up, self.examples, examples),
+            self.residual_variance,
+            self.freedom / max(1, self.seeds - 1),
+            seeds,
+            examples,
         )
+        return replace(self, seeds=seeds, examples=examples, row_part=row, column_part=column, freedom=freedom)
 
     @property
     def standard_error(self) -> float:
         """Of the mean."""
-        return float(np.sqrt(self.row_part + self.column_part))
+        return float(self.error.standard[0])
+
+    @cached_property
+    def error(self) -> MeanError:
+        """How far the mean may be off."""
+        return one(self.row_part, self.column_part, self.freedom)
 
     def tail(self, distance: float) -> float:
         """The probability of an error of the mean above `distance` (one-sided)."""
-        if self.row_part == 0 or self.seeds < 2:
-            return float(norm.sf(distance / self.standard_error)) if self.standard_error else float(distance <= 0) / 2
-        shares, weights = _spreads(self.seeds - 1)
-        spread = np.sqrt(self.row_part / shares + self.column_part)
-        return float(weights @ ndtr(-distance / spread))
+        return float(self.error.tail([distance])[0])
 
     def half_width(self, tail: float) -> float:
         """The distance that the error of the mean exceeds with probability `tail` (one-sided, below 0.5)."""
-        assert 0 < tail < 0.5
-        if self.standard_error == 0:
-            return 0.0
-        own = np.sqrt(self.column_part) * norm.isf(tail)
-        if self.seeds > 1:
-            own += np.sqrt(self.row_part) * t.isf(tail, self.seeds - 1)
-        return float(brentq(lambda distance: self.tail(distance) - tail, 0.0, FURTHEST * own, xtol=1e-10))
+        return float(self.error.half_width(tail)[0])
 
 
-@lru_cache
-def _spreads(freedom: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Quadrature over a chi-squared variable divided by its degrees of freedom: nodes and weights."""
-    low, high = np.log([chi2.ppf(RAREST, freedom), chi2.isf(RAREST, freedom)])
-    shares = np.exp(np.linspace(low, high, NODES))
-    weights = chi2.pdf(shares, freedom) * shares  # the density of the logarithm, on an even grid
-    return shares / freedom, weights / weights.sum()
+def resized_parts(
+    seed_variance: Any, example_variance: Any, residual_variance: Any, freedom_a_seed: Any, seeds: int, examples: int
+) -> tuple[Any, Any, Any]:
+    """Row part, column part and degrees of freedom in a study of so many seeds and examples; numbers or arrays."""
+    row = seed_variance / seeds + residual_variance / (seeds * examples)
+    return row, example_variance / examples, freedom_a_seed * (seeds - 1)
+
+
+def resized_examples(variance: Any, made_up: float, examples: int, later: int) -> Any:
+    """The variance of examples among so many of them: made-up ones count for less where there are more others."""
+    return np.maximum(0.0, variance - made_up / (examples + 1)) + made_up / (later + 1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 from scipy.stats import norm
 
+from tuneoff.analysis.statistics.claims import RISK, least_examples, shown
 from tuneoff.analysis.statistics.crossed import CrossedMean
+from tuneoff.analysis.statistics.field import Field
 
 POWER = 0.8
 MOST_SEEDS = 100
@@ -31,32 +34,67 @@ class Needed:
     times: int | None
 
 
-def needed(crossed: CrossedMean, distance: float, tail: float, least_examples: int = 0) -> Needed:
-    """How many seeds, or how many test examples, or how much more of both, would show a distance.
+def needed_to_show(field: Field, margin: float, candidates: Sequence[int]) -> Needed:
+    """What would show that one of these arms loses less than `margin` against the best: see `shown`.
 
-    A study is taken to show it where the distance is at least the half-width plus 0.84 standard errors, both as
-    expected from the variances of seeds, examples and the rest that were seen. Since these are estimates, so is this.
+    A study is taken to show it where it would still do so with all of an arm's differences 0.84 standard errors lower.
+    Since the differences and their variances are estimates, so is this.
+
+    Args:
+        field: every two arms share two seeds or more.
+        margin: accuracy that may be lost.
+        candidates: places of the arms.
+    """
+
+    def shows(seeds: int, examples: int) -> bool:
+        future = field.resized(seeds, examples)
+        return any(shown(_unlucky(future, arm), margin)[arm] for arm in candidates)
+
+    return _search(shows, int(field.seeds.min()), field.examples)
+
+
+def _unlucky(field: Field, arm: int) -> Field:
+    """The field in a study in which this arm does worse than it should, as in one of five."""
+    lower = norm.ppf(POWER) * field.error.standard
+    sign = np.where(field.first == arm, -1.0, np.where(field.second == arm, 1.0, 0.0))
+    return replace(field, difference=field.difference + sign * lower, centre=field.centre + sign * lower)
+
+
+def needed_for_difference(crossed: CrossedMean, tail: float) -> Needed:
+    """What would show that two arms differ, if the difference is as it was seen; likewise.
 
     Args:
         crossed: the paired differences.
-        distance: from what is to be excluded; where it is not above 0, nothing would help.
         tail: the one-sided level.
-        least_examples: fewer test examples cannot show it, whatever they say.
     """
+    return _needed(crossed, abs(crossed.mean), tail)
+
+
+def needed_for_non_inferiority(crossed: CrossedMean, margin: float) -> Needed:
+    """What would show that the first of two arms does not lose `margin`, if the difference is as it was seen."""
+    return _needed(crossed, crossed.mean + margin, RISK, least_examples(margin))
+
+
+def _needed(crossed: CrossedMean, distance: float, tail: float, least: int = 0) -> Needed:
     if distance <= 0:
         return Needed(None, None, None)
 
     def shows(seeds: int, examples: int) -> bool:
-        if examples < least_examples:
+        if examples < least:
             return False
         future = crossed.resized(seeds, examples)
         return future.tail(distance - norm.ppf(POWER) * future.standard_error) <= tail
 
-    lowest_seeds = max(2, crossed.seeds)
-    seeds = _first(lowest_seeds, MOST_SEEDS, lambda count: shows(count, crossed.examples))
-    examples = _first(crossed.examples, MOST_EXAMPLES, lambda count: shows(lowest_seeds, count))
-    times = _first(1, MOST_TIMES, lambda count: shows(max(2, count * crossed.seeds), count * crossed.examples))
-    return Needed(seeds, None if examples is None else _two_digits(examples), times)
+    return _search(shows, crossed.seeds, crossed.examples)
+
+
+def _search(shows: Callable[[int, int], bool], seeds: int, examples: int) -> Needed:
+    """The least that shows something, from so many seeds and test examples on."""
+    lowest = max(2, seeds)
+    more_seeds = _first(lowest, MOST_SEEDS, lambda count: shows(count, examples))
+    more_examples = _first(examples, MOST_EXAMPLES, lambda count: shows(lowest, count))
+    times = _first(1, MOST_TIMES, lambda count: shows(max(2, count * seeds), count * examples))
+    return Needed(more_seeds, None if more_examples is None else _two_digits(more_examples), times)
 
 
 def _two_digits(count: int) -> int:

@@ -8,7 +8,12 @@ import altair as alt
 
 from tuneoff.report.charts.style import INK, Runs, data, layers
 
-VERDICTS = {"better": "beyond the noise", "tie": "inside the noise", "unranked": "one seed: not ranked"}
+VERDICTS = {
+    "better": "beyond the noise",
+    "not shown": "not shown after correcting for all pairs",
+    "tie": "inside the noise",
+    "unranked": "one seed: not ranked",
+}
 
 
 def differences(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:

@@ -1,0 +1,63 @@
+"""The arms against a baseline, example by example."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tuneoff.analysis.fitness import has_learned
+from tuneoff.analysis.statistics import RISK, Field, PairedDifference, holm
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class AgainstBaseline:
+    """An arm minus a baseline.
+
+    Attributes:
+        arm: its name.
+        difference: over the arm's seeds; a baseline is fitted once, and its own luck is not part of the noise.
+        p_holm: two-sided, after Holm's correction over the arms.
+    """
+
+    arm: str
+    difference: PairedDifference
+    p_holm: float
+
+    @property
+    def beaten(self) -> bool:
+        """Whether the arm is shown to be more accurate."""
+        return self.p_holm < RISK and self.difference.difference.mean > 0
+
+
+def against_baseline(
+    arms: Sequence[Mapping[str, Any]], correct: Mapping[str, NDArray[np.float64]], right: NDArray[np.bool_]
+) -> list[AgainstBaseline]:
+    """Compares each arm that has results with a baseline.
+
+    Args:
+        arms: of the summary.
+        correct: by arm, shape (seeds, examples), rows in the order of the arm's `seeds`.
+        right: whether the baseline is right, shape (examples,).
+    """
+    scored = [arm for arm in arms if arm["runs"]]
+    if not scored:
+        return []
+    seeds = sorted({seed for arm in scored for seed in arm["seeds"]})
+    field = Field.measure(
+        [*(correct[arm["arm"]] for arm in scored), np.broadcast_to(right.astype(np.float64), (len(seeds), len(right)))],
+        [*(arm["seeds"] for arm in scored), seeds],
+        [*(has_learned(arm) for arm in scored), False],
+        [(place, len(scored)) for place in range(len(scored))],
+    )
+    found = [PairedDifference.of(field, pair) for pair in range(len(scored))]
+    adjusted = holm([difference.p_value for difference in found])
+    return [
+        AgainstBaseline(arm["arm"], difference, p_holm)
+        for arm, difference, p_holm in zip(scored, found, adjusted, strict=True)
+    ]

@@ -1,0 +1,67 @@
+"""Which arms can be named by a recommendation at all: those that learned, and beat the majority class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tuneoff.analysis.against_baselines import AgainstBaseline
+
+LEARNED = "learned"
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """Why an arm cannot be named; `learned` is whether it learned its training data all the same."""
+
+    why: str
+    learned: bool
+
+
+def has_learned(arm: Mapping[str, Any]) -> bool:
+    """Whether an arm of the summary learned its training data; one of which nothing is said did."""
+    return bool(_learning(arm)["state"] == LEARNED)
+
+
+def unfit_arms(arms: Sequence[Mapping[str, Any]], against_majority: Sequence[AgainstBaseline]) -> dict[str, Unfit]:
+    """The arms that no recommendation names and that none is compared with, by name.
+
+    Args:
+        arms: of the summary.
+        against_majority: each arm against the baseline of the majority class; empty where there is no such baseline.
+    """
+    unfit = {
+        arm["arm"]: Unfit(_learning(arm)["sentence"].rstrip("."), learned=False)
+        for arm in arms
+        if arm["runs"] and not has_learned(arm)
+    }
+    for found in against_majority:
+        if found.arm not in unfit and not found.beaten:
+            seen = found.difference.difference
+            points = f"{100 * seen.mean:+.1f} points, {100 * seen.ci_low:+.1f} to {100 * seen.ci_high:+.1f}"
+            unfit[found.arm] = Unfit(f"it is not shown to beat the majority class ({points})", learned=True)
+    return unfit
+
+
+def none_is_fit(unfit: Mapping[str, Unfit]) -> str:
+    """What is said where no arm is left."""
+    learned = [arm for arm, found in unfit.items() if found.learned]
+    if not learned:
+        return f"No arm learned this task. {'; '.join(dict.fromkeys(found.why for found in unfit.values()))}."
+    if len(learned) == len(unfit):
+        return "No arm is shown to beat the majority class, so none can be named."
+    others = [arm for arm in unfit if arm not in learned]
+    return (
+        f"No arm can be named. {_listed(others)} did not learn this task; {_listed(learned)} "
+        f"{'is' if len(learned) == 1 else 'are'} not shown to beat the majority class."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _learning(arm: Mapping[str, Any]) -> Mapping[str, str]:
+    return arm.get("learning") or {"state": LEARNED, "sentence": ""}

@@ -1,0 +1,184 @@
+"""What is said of made-up studies: never against the intervals, never of an arm that is left out, always an answer."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from made_up import arm_entries
+from tuneoff.analysis.comparisons import compare_arms, compare_pairs
+from tuneoff.analysis.costs import PREFERENCES
+from tuneoff.analysis.fitness import unfit_arms
+from tuneoff.analysis.reach import margin_in_reach
+from tuneoff.analysis.recommendation import recommend
+from tuneoff.report import evidence, words
+
+NO_LIMITS: dict[str, float | None] = {"max_memory": None, "max_train_time": None, "min_accuracy": None}
+GUESSING = {"state": "not learned", "sentence": "its training loss stayed at that of guessing."}
+
+
+def _tables(draw: np.random.Generator, seeds: list[int], examples: int, lead: float) -> list[NDArray[np.float64]]:
+    """Arms of any likeness, from the same everywhere to apart by far, whose seeds have any luck."""
+    taste, luck, noise = draw.choice([0.0, 0.2, 1.0], 3)
+    difficulty = draw.normal(0, 1, examples)
+    return [
+        (
+            difficulty
+            + taste * draw.normal(size=examples)
+            + luck * draw.normal(size=(count, 1))
+            + noise * draw.normal(size=(count, examples))
+            + lead * place
+            > -1.0
+        ).astype(np.float64)
+        for place, count in enumerate(seeds)
+    ]
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    seeds=st.lists(st.integers(0, 4), min_size=1, max_size=5),
+    examples=st.sampled_from([3, 40, 296, 700]),
+    lead=st.sampled_from([0.0, 0.1, 0.3, 1.0]),
+    margin=st.sampled_from([0.002, 0.01, 0.05, 0.3]),
+    prefer=st.sampled_from(sorted(PREFERENCES)),
+    min_accuracy=st.sampled_from([None, None, 0.8]),
+    unlearned=st.sets(st.integers(0, 4), max_size=3),
+    number=st.integers(0, 2**32),
+)
+def test_words_never_contradict_intervals_and_there_is_always_an_answer(
+    seeds: list[int],
+    examples: int,
+    lead: float,
+    margin: float,
+    prefer: str,
+    min_accuracy: float | None,
+    unlearned: set[int],
+    number: int,
+) -> None:
+    draw = np.random.default_rng(number)
+    tables = _tables(draw, seeds, examples, lead)
+    arms = arm_entries(tables, "abcde"[: len(seeds)], shared=(draw.random(len(seeds)) < 0.2).tolist())
+    for place, arm in enumerate(arms):
+        arm["seeds"] = sorted(draw.permutation(5)[: seeds[place]].tolist())
+        if place in unlearned:
+            arm["learning"] = GUESSING
+    compared = compare_arms(arms, {arm["arm"]: rows for arm, rows in zip(arms, tables, strict=True)})
+
+    for pair in compare_pairs(compared, margin):
+        said, seen = evidence.pair(pair), pair["difference"]
+        assert 0 <= seen["mean"] <= seen["ci_high"]
+        inside = seen["ci_low"] <= 0 <= seen["ci_high"]
+        if "tied" in said or "inside the noise" in said:
+            assert inside
+        if "is more accurate" in said or "is ahead" in said:
+            assert not inside
+        assert ("not ranked" in said) == (pair["seeds"] == 1)
+        if "may lose up to" in said:
+            lost = float(re.findall(r"may lose up to ([\d.]+) points", said)[0])
+            assert lost >= round(-100 * seen["mean"], 1)
+        if "is shown to lose less" in said:
+            assert pair["non_inferiority"]["b"]["lower_bound"] > -margin
+
+    unfit = unfit_arms(arms, [])
+    answer = recommend(arms, compared, margin, prefer, NO_LIMITS | {"min_accuracy": min_accuracy}, unfit)
+    left_out = {entry["arm"] for entry in answer["excluded"]}
+    now = answer["choose_now"]
+    named = answer["arm"] or (now and now["arm"])
+    text = words.answer(answer)
+    assert text.endswith(".")
+    assert ".." not in text
+    assert named not in left_out
+    assert not {arm["arm"] for arm in arms if "learning" in arm} & {named, *answer["shown"]}
+    assert (answer["arm"] is None) or (now is None)
+    if named is None:
+        assert re.match(r"No recommendation\. (No |Only |The only arm within)", text)
+    else:
+        first = text.split(". ")[0]
+        assert re.search(rf"\b{named}\b", first)
+        assert len(first) < 130
+    means = {arm["arm"]: arm["test_accuracy"]["mean"] for arm in arms if arm["runs"] and arm["arm"] not in left_out}
+    if now is not None and now["at_worst"] is not None:
+        assert 0 <= now["at_worst"] <= 1
+        assert f"at most {100 * now['at_worst']:.1f} points" in text
+        if len({tuple(arm["seeds"]) for arm in arms}) == 1 and min_accuracy is None:
+            assert now["at_worst"] >= max(means.values()) - means[named] - 1e-9
+    assert ("no worst loss can be stated" in text) == (now is not None and now["at_worst"] is None)
+
+
+def _said(correct: list[NDArray[np.float64]], **given: Any) -> str:
+    arms = arm_entries(correct, "abcdefgh"[: len(correct)])
+    compared = compare_arms(arms, {arm["arm"]: rows for arm, rows in zip(arms, correct, strict=True)})
+    return words.answer(
+        recommend(arms, compared, given.get("margin", 0.01), "memory", NO_LIMITS, given.get("unfit", {}))
+    )
+
+
+def _wrong_on(counts: list[int], seeds: int, examples: int) -> list[NDArray[np.float64]]:
+    """Arms that are wrong on so many examples of their own, with every seed, and on ten that no arm gets right."""
+    tables = []
+    for place, count in enumerate(counts):
+        rows = np.ones((seeds, examples))
+        rows[:, :10] = 0
+        rows[:, 10 + 40 * place : 10 + 40 * place + count] = 0
+        tables.append(rows)
+    return tables
+
+
+def test_arms_that_agree_nearly_everywhere_on_few_examples_say_how_many_it_takes() -> None:
+    said = _said(_wrong_on([1, 1, 1], 3, 300))
+    assert said.startswith("No clear winner yet; if you must choose now, take a. ")
+    assert "300 test examples cannot show such a loss to be absent between 3 arms this alike" in said
+    assert "(that takes 381, or a margin of 1.3 points)" in said
+
+
+def test_an_arm_clearly_ahead_is_recommended_on_few_examples() -> None:
+    assert _said(_wrong_on([30, 30, 30, 30, 0], 2, 250)).startswith("Use e. It is more accurate than every other arm")
+
+
+def test_with_two_seeds_a_third_is_said_to_help_and_with_one_no_worst_loss_is_stated() -> None:
+    draw = np.random.default_rng(3)
+    noisy = [(draw.normal(size=1000) + 0.3 * draw.normal(size=(2, 1)) > -1).astype(float) for _ in range(3)]
+    two = _said(noisy)
+    assert "loses at most" in two
+    at_worst, then = map(float, re.findall(r"([\d.]+) points(?: \(95%\)|\. In made-up)", two))
+    assert then < 0.6 * at_worst
+    assert re.search(r"such a choice was wrong in \d+( to \d+)?%", two)
+    one = _said([rows[:1] for rows in noisy])
+    assert one.startswith("One seed never ranks methods; if you must choose now, take ")
+    assert "By one run each" in one
+    assert "no worst loss can be stated" in one
+    assert "made-up" not in one
+    assert "wrong in" not in _said(noisy, margin=0.02)
+
+
+def test_arms_that_did_not_learn_are_neither_named_nor_compared_with() -> None:
+    tables = _wrong_on([0, 150, 160], 3, 400)
+    arms = arm_entries(tables, "abc")
+    for place in (1, 2):
+        arms[place]["learning"] = GUESSING
+    compared = compare_arms(arms, {arm["arm"]: rows for arm, rows in zip(arms, tables, strict=True)})
+    one_left = recommend(arms, compared, 0.01, "memory", NO_LIMITS, unfit_arms(arms, []))
+    assert words.answer(one_left) == "Use a. It is the only arm that learned this task."
+    assert one_left["excluded"] == [{"arm": arm, "why": GUESSING["sentence"].rstrip(".")} for arm in "bc"]
+    arms[0]["learning"] = {"state": "diverged", "sentence": "a diverged."}
+    none = words.answer(recommend(arms, compared, 0.01, "memory", NO_LIMITS, unfit_arms(arms, [])))
+    assert none.startswith("No recommendation. No arm learned this task. a diverged; its training loss")
+    assert "data" not in none
+
+
+@pytest.mark.parametrize(("arms", "least"), [(2, 268), (4, 449), (8, 595)])
+def test_before_training_it_is_known_whether_the_margin_is_in_reach(arms: int, least: int) -> None:
+    enough, few = (margin_in_reach(0.01, arms, 3, examples) for examples in (least, least - 1))
+    assert (enough["in_reach"], enough["sentence"]) == (True, None)
+    assert not few["in_reach"]
+    assert f"at least {least:,}, or analysis.margin = 0.011 or more" in few["sentence"]
+    for wrong_on, examples, found in ((0, least, "Use a. "), (0, least - 1, "No clear winner yet")):
+        assert _said([np.ones((3, examples)) - wrong_on] * arms).startswith(found)
+    assert "one seed never ranks" in margin_in_reach(0.01, arms, 1, 5000)["sentence"]
+    assert "add another" in margin_in_reach(0.01, 1, 3, 5000)["sentence"]
