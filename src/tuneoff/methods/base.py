@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from tuneoff.names import made_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,11 +42,8 @@ class Method(Frozen):
     """Whether `fit` makes the head from features of the pretrained model, and nothing is trained in gradient steps."""
 
     method: str
-    name: str = Field(
-        default="",
-        pattern=r"^[A-Za-z0-9._+=-]*$",
-        max_length=60,
-        description="name of the arm; the method's name when left out",
+    name: Annotated[str, made_of(r"[A-Za-z0-9._+=-]*", "letters, digits, '.', '_', '+', '=' and '-'")] = Field(
+        default="", max_length=60, description="name of the arm; the method's name when left out"
     )
     learning_rate: float = Field(gt=0, le=1000, description="peak learning rate")
     learning_rate_range: tuple[float, float] | None = Field(
