@@ -23,6 +23,7 @@ from tuneoff.analysis.disagreements import find_disagreements
 from tuneoff.report.charts import CHARTS, draw_charts, save_charts
 from tuneoff.report.charts.style import arm_colours, styled
 from tuneoff.report.page import Refresher, sort_value, write_page
+from tuneoff.texts import shortened
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt-get install chromium)")
@@ -293,7 +294,9 @@ def test_disagreements_are_those_with_the_most_spread_between_arms(study_folder:
     names = results.prepared.label_names
     for entry in found:
         row = test.loc[entry["example"]]
-        assert entry["text"] == row["text"][:300]
+        assert entry["text"] == shortened(row["text"], 300)
+        file = pd.read_csv(entry["file"])
+        assert (Path(entry["file"]).name, file["text"][entry["row"] - 1]) == ("test.csv", row["text"])
         assert entry["label"] == names[row["label"]]
         for arm, answer in entry["arms"].items():
             assert answer["right"] == right.loc[entry["example"], arm]

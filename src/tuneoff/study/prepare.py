@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tuneoff.data.write import WrittenSplit
     from tuneoff.spec import DataSpec, StudySpec
 
-PREPARATION_VERSION = 3
+PREPARATION_VERSION = 4
 
 Say = Callable[[str], None]
 
