@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.analysis.comparisons import RISK, Pair, in_points, pair_arms
-from tuneoff.analysis.costs import PREFERENCES, comparable
+from tuneoff.analysis.costs import PREFERENCES, UNMERGED, comparable
+from tuneoff.analysis.costs import ranked as ranked_by
 from tuneoff.analysis.limits import beyond_limits
 from tuneoff.analysis.statistics import Needed, close_to_best, holm
 
@@ -95,8 +96,12 @@ def recommend(
     if not shown:
         return answer | field.no_winner([arm["arm"] for arm in good_enough], against)
     cost, least = PREFERENCES[preference]
-    known = [arm for arm in shown if arm[cost] is not None]
-    excluded += [{"arm": arm["arm"], "why": f"its {cost} is not known"} for arm in shown if arm not in known]
+    known = ranked_by(shown, cost)
+    excluded += [
+        {"arm": arm["arm"], "why": f"its {cost} is {'not known' if arm[cost] is None else UNMERGED}"}
+        for arm in shown
+        if arm not in known
+    ]
     names = ", ".join(arm["arm"] for arm in shown)
     if not known:
         return answer | {"reason": f"No arm that is accurate enough ({names}) has a known {cost}."}

@@ -38,6 +38,8 @@ class Method(Frozen):
     """Published learning rates for kinds of models (`tuneoff.models.families.kind_of`) that want one of their own."""
     quantised: ClassVar[bool] = False
     """Whether the backbone is loaded in 4 bits."""
+    mergeable: ClassVar[bool] = False
+    """Whether what it adds can be merged into the weights once it is trained, and then takes no time of its own."""
     fitted: ClassVar[bool] = False
     """Whether `fit` makes the head from features of the pretrained model, and nothing is trained in gradient steps."""
 

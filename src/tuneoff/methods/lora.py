@@ -20,6 +20,7 @@ class LowRank(Method):
 
     # Hu et al. 2021, appendix D: 2e-4 to 4e-4 for RoBERTa-large, 2e-4 for GPT-2 and GPT-3; Dettmers et al. 2023
     # (QLoRA), appendix B: 2e-4 for 7B and 13B.
+    mergeable: ClassVar[bool] = True
     rates: ClassVar[Mapping[str, float]] = {"large encoder": 3e-4, "decoder": 2e-4}
 
     learning_rate: float = Field(default=5e-4, gt=0)

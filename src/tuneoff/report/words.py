@@ -10,6 +10,8 @@ HEADINGS = ("arm", "test accuracy", "95% interval", "macro F1", "train time", "p
 
 SHARED = " (shared)"
 """Marks a time that was taken while other runs computed on the same device."""
+UNMERGED = " (unmerged)"
+"""Marks a time to classify a text with an adapter beside the weights, which merging would make faster."""
 MEANINGLESS = " (means nothing)"
 """Marks an accuracy on data that the audit would have stopped."""
 
