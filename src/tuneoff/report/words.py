@@ -103,6 +103,21 @@ def conditions(summary: dict[str, Any]) -> str:
     )
 
 
+def memory_columns(summary: dict[str, Any]) -> dict[str, str]:
+    """The fields of memory that say something of this study's arms, and what they are called.
+
+    What the allocator held is left out where it is what was allocated, as it always is on a CPU.
+    """
+    columns = {"peak_train_memory_bytes": "peak in training", "peak_eval_memory_bytes": "peak in evaluation"}
+    if any(
+        arm["memory_kind"] == "cuda_allocated" and arm["peak_reserved_memory_bytes"] != arm["peak_train_memory_bytes"]
+        for arm in summary["arms"]
+        if arm["runs"]
+    ):
+        columns["peak_reserved_memory_bytes"] = "reserved in training"
+    return columns
+
+
 def probability(value: float) -> str:
     """A p-value with two digits, never as 0."""
     return f"{value:.2g}" if value >= 0.0001 else "below 0.0001"

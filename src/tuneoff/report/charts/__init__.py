@@ -57,7 +57,8 @@ CHARTS: dict[str, ChartKind] = {
     "accuracy_by_train_size": ChartKind(
         "Accuracy by training examples", curves.accuracy_by_train_size, "With 95% intervals; dotted: baselines."
     ),
-    "memory_breakdown": ChartKind("Memory and disk", memory.memory_breakdown),
+    "memory_breakdown": ChartKind("Memory in training and evaluation", memory.memory_breakdown),
+    "checkpoint": ChartKind("Checkpoint", memory.checkpoint),
     "tuning": ChartKind("Learning rates tried", curves.tuning),
     "differences": ChartKind("Differences between arms", differences.differences),
 }

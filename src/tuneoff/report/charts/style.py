@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import altair as alt
@@ -21,6 +24,12 @@ HEIGHT = 260
 MOST_TICKS = 7
 LEGEND_LETTERS = 44
 """What a line of a legend holds on a phone, a symbol counting as four."""
+NAME_LETTERS = 20
+"""Of a name in a line at a chart's left."""
+BREAKS = r"\s._+=\-"
+"""What a name may be broken after."""
+PHONE_WIDTH, LETTER, LINE = 310, 6.6, 14
+"""Pixels: a chart on a phone; a letter of its labels; a line of them."""
 
 Rows = list[dict[str, Any]]
 Runs = list[dict[str, Any]]
@@ -67,7 +76,44 @@ def dash(summary: dict[str, Any], arms: list[str]) -> alt.StrokeDash:
 
 def arm_rows(arms: list[str]) -> alt.Y:
     """A row for each arm, named at the left, in the study's order."""
-    return alt.Y("arm:N", sort=arms, title=None, axis=alt.Axis(ticks=False, domain=False, grid=False, labelLimit=150))
+    return named_rows("arm:N", {arm: broken(arm) for arm in arms})
+
+
+def named_rows(field: str, names: dict[str, list[str]]) -> alt.Y:
+    """A row for each value of a field, in order, with its name at the left in full.
+
+    Args:
+        field: with its type, as Altair writes it.
+        names: by value, the lines of its name.
+    """
+    axis = alt.Axis(ticks=False, domain=False, grid=False, labelLimit=0, labelExpr=f"{json.dumps(names)}[datum.label]")
+    return alt.Y(field, sort=list(names), title=None, axis=axis)
+
+
+def broken(name: str, most: int = NAME_LETTERS) -> list[str]:
+    """A name in lines of at most so many letters, broken after signs and spaces where there are any."""
+    lines = [""]
+    for piece in re.findall(f"[^{BREAKS}]{{1,{most - 1}}}[{BREAKS}]?|[{BREAKS}]", name):
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > most:
+            lines.append("")
+        lines[-1] += piece
+    return [line.rstrip() for line in lines]
+
+
+def row_height(names: Iterable[list[str]], least: int = ROW) -> int:
+    """Pixels of each row, in which the names with the most lines have room."""
+    return max(least, 6 + LINE * max(map(len, names)))
+
+
+def room_beside(texts: list[str], arms: list[str]) -> float:
+    """The share of a chart's width, up to a half, that texts at the ends of its bars need on a phone.
+
+    Args:
+        texts: of which the longest counts.
+        arms: named at the left, in lines of `broken`.
+    """
+    names = max(len(line) for arm in arms for line in broken(arm))
+    return min(0.5, (LETTER * max(map(len, texts)) + 14) / (PHONE_WIDTH - LETTER * names - 16))
 
 
 def data(rows: Rows) -> alt.InlineData:
@@ -135,7 +181,7 @@ def styled(chart: alt.LayerChart, width: int | str) -> alt.LayerChart:
             labelColor=INK,
             titleColor=INK,
             labelFontSize=12,
-            labelLimit=110,
+            labelLimit=0,
             symbolSize=70,
             symbolStrokeWidth=2,
             title=None,
@@ -146,7 +192,11 @@ def styled(chart: alt.LayerChart, width: int | str) -> alt.LayerChart:
 
 def _legend(arms: list[str]) -> alt.Legend:
     columns = LEGEND_LETTERS // (4 + max(len(arm) for arm in arms))
-    return alt.Legend(title=None, columns=max(1, min(columns, len(arms))), symbolOpacity=1)
+    names = {arm: broken(arm, LEGEND_LETTERS - 4) for arm in arms}
+    expression = (
+        f"{json.dumps(names)}[datum.label]" if any(len(lines) > 1 for lines in names.values()) else alt.Undefined
+    )
+    return alt.Legend(title=None, columns=max(1, min(columns, len(arms))), symbolOpacity=1, labelExpr=expression)
 
 
 def _short(value: Any) -> Any:
