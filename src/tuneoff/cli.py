@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -131,7 +132,7 @@ def init(
     from tuneoff.study.init import init_study
 
     path = init_study(data, model, out, print)
-    print(f"wrote       {path}; next: tuneoff plan {path}")
+    print(f"wrote       {path}; next: {shlex.join(['tuneoff', 'plan', str(path)])}")
 
 
 @app.command(epilog="Example: tuneoff audit study.toml --json")
@@ -217,6 +218,7 @@ def recommend(
     from tuneoff.analysis.results import load_results
     from tuneoff.analysis.summary import recommend_anew
     from tuneoff.report import words
+    from tuneoff.report.terminal import print_lines
     from tuneoff.spec import ask_otherwise
 
     results = load_results(folder)
@@ -231,7 +233,7 @@ def recommend(
     if as_json:
         print(json.dumps(summary["recommendation"]))
     else:
-        print("\n".join([words.verdict(summary), *words.excluded(summary)]))
+        print_lines([words.verdict(summary), *words.excluded(summary)])
 
 
 @app.command(epilog="Example: tuneoff compare studies-out/imdb-bert studies-out/imdb-roberta")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Any
 
 from tuneoff.data.parts import WHOLE, part_words
@@ -101,6 +103,11 @@ def conditions(summary: dict[str, Any]) -> str:
         f"{summary['model']}, {sizes['train']:,} training, {sizes['validation']:,} validation and "
         f"{sizes['test']:,} test examples{folds}, {seeds} seed{'s' if seeds > 1 else ''} an arm{where}."
     )
+
+
+def repeating(folder: Path) -> str:
+    """The command that carries a study out again, to be given to a shell as it is."""
+    return shlex.join(["tuneoff", "run", str(folder / "study.toml"), "--out", str(folder)])
 
 
 def memory_columns(summary: dict[str, Any]) -> dict[str, str]:
