@@ -239,15 +239,18 @@ def recommend(
 @app.command(epilog="Example: tuneoff compare studies-out/imdb-bert studies-out/imdb-roberta")
 def compare(
     a: Annotated[Path, typer.Argument(help="A study's folder.", metavar="A", parser=_path)],
-    b: Annotated[Path, typer.Argument(help="Another one, on the same data.", metavar="B", parser=_path)],
+    others: Annotated[
+        list[Path],
+        typer.Argument(help="Others on the same data, each of which is compared with A.", metavar="B", parser=_path),
+    ],
     as_json: Json = False,
 ) -> None:
-    """Put two studies on the same data side by side; exit code 2 where their results cannot be compared."""
+    """Put studies on the same data side by side; exit code 2 where their results cannot be compared."""
     from tuneoff.analysis.compare import compare_studies
     from tuneoff.analysis.results import load_results
     from tuneoff.report.compare import print_comparison
 
-    compared = compare_studies(load_results(a), load_results(b))
+    compared = compare_studies(*map(load_results, [a, *others]))
     if as_json:
         print(json.dumps(compared))
     else:

@@ -9,10 +9,10 @@ import altair as alt
 
 from tuneoff.report.charts.style import (
     INK,
+    NAME_LETTERS,
     Rows,
     Runs,
     arm_rows,
-    broken,
     colour,
     data,
     done,
@@ -22,6 +22,7 @@ from tuneoff.report.charts.style import (
     row_height,
 )
 from tuneoff.report.words import megabytes, percent, seconds
+from tuneoff.texts import broken
 
 NEAR_BASELINE = 15
 """A baseline is drawn where it is at most so many points below the lowest interval, so that it squeezes nothing."""
@@ -88,7 +89,7 @@ def _baseline(baseline: dict[str, Any], place: int, left_of_line: bool) -> list[
 
 def arm_height(arms: list[str]) -> int:
     """Pixels of an arm's row."""
-    return row_height(broken(arm) for arm in arms)
+    return row_height(broken(arm, NAME_LETTERS) for arm in arms)
 
 
 def trainable_parameters(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:

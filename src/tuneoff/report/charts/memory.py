@@ -9,9 +9,9 @@ import altair as alt
 from tuneoff.report.charts.arms import log_dots, memory_kind
 from tuneoff.report.charts.style import (
     INK,
+    NAME_LETTERS,
     Runs,
     arm_rows,
-    broken,
     colour,
     data,
     done,
@@ -20,6 +20,7 @@ from tuneoff.report.charts.style import (
     row_height,
 )
 from tuneoff.report.words import megabytes, memory_columns
+from tuneoff.texts import broken
 
 BAR = 13
 """Pixels of a bar and the space to the next one."""
@@ -51,7 +52,7 @@ def memory_breakdown(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | No
     base = alt.Chart(data(rows)).encode(y=arm_rows(names), yOffset=alt.YOffset("kind:N", sort=kinds))
     tint = colour(summary, names, legend=False)
     return layers(
-        row_height([broken(name) for name in names], BAR * len(kinds) + 10) * len(names),
+        row_height([broken(name, NAME_LETTERS) for name in names], BAR * len(kinds) + 10) * len(names),
         base.mark_bar(height=BAR - 3, strokeWidth=1).encode(
             x=x,
             color=tint,

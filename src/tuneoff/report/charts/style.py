@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable
 from typing import Any
 
 import altair as alt
+
+from tuneoff.texts import broken
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#F0E442")
 """Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), grey for its black: told apart with every common colour
@@ -26,8 +27,6 @@ LEGEND_LETTERS = 44
 """What a line of a legend holds on a phone, a symbol counting as four."""
 NAME_LETTERS = 20
 """Of a name in a line at a chart's left."""
-BREAKS = r"\s._+=\-"
-"""What a name may be broken after."""
 PHONE_WIDTH, LETTER, LINE = 310, 6.6, 14
 """Pixels: a chart on a phone; a letter of its labels; a line of them."""
 
@@ -76,7 +75,7 @@ def dash(summary: dict[str, Any], arms: list[str]) -> alt.StrokeDash:
 
 def arm_rows(arms: list[str]) -> alt.Y:
     """A row for each arm, named at the left, in the study's order."""
-    return named_rows("arm:N", {arm: broken(arm) for arm in arms})
+    return named_rows("arm:N", {arm: broken(arm, NAME_LETTERS) for arm in arms})
 
 
 def named_rows(field: str, names: dict[str, list[str]]) -> alt.Y:
@@ -88,16 +87,6 @@ def named_rows(field: str, names: dict[str, list[str]]) -> alt.Y:
     """
     axis = alt.Axis(ticks=False, domain=False, grid=False, labelLimit=0, labelExpr=f"{json.dumps(names)}[datum.label]")
     return alt.Y(field, sort=list(names), title=None, axis=axis)
-
-
-def broken(name: str, most: int = NAME_LETTERS) -> list[str]:
-    """A name in lines of at most so many letters, broken after signs and spaces where there are any."""
-    lines = [""]
-    for piece in re.findall(f"[^{BREAKS}]{{1,{most - 1}}}[{BREAKS}]?|[{BREAKS}]", name):
-        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > most:
-            lines.append("")
-        lines[-1] += piece
-    return [line.rstrip() for line in lines]
 
 
 def row_height(names: Iterable[list[str]], least: int = ROW) -> int:
@@ -112,7 +101,7 @@ def room_beside(texts: list[str], arms: list[str]) -> float:
         texts: of which the longest counts.
         arms: named at the left, in lines of `broken`.
     """
-    names = max(len(line) for arm in arms for line in broken(arm))
+    names = max(len(line) for arm in arms for line in broken(arm, NAME_LETTERS))
     return min(0.5, (LETTER * max(map(len, texts)) + 14) / (PHONE_WIDTH - LETTER * names - 16))
 
 
