@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tuneoff import completion
 from tuneoff.errors import UserError
 
 app = typer.Typer(
@@ -20,7 +21,6 @@ app = typer.Typer(
     help="Which fine-tuning method should I use, what does it cost, and what do I lose?",
     epilog="Example: tuneoff run quickstart",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -35,13 +35,29 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-Study = Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped study.", metavar="[STUDY]")]
+Study = Annotated[
+    str,
+    typer.Argument(
+        help="A TOML file, or the name of a shipped study.", metavar="[STUDY]", autocompletion=completion.studies
+    ),
+]
 Folder = Annotated[
-    Path, typer.Argument(help="A study's folder, as `tuneoff run` wrote it.", metavar="DIR", parser=_path)
+    Path,
+    typer.Argument(
+        help="A study's folder, as `tuneoff run` wrote it.",
+        metavar="DIR",
+        parser=_path,
+        autocompletion=completion.study_folders,
+    ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a field, such as training.epochs=1 or arms.lora.r=4."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a field, such as training.epochs=1 or arms.lora.r=4.",
+        autocompletion=completion.settings,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors; the exit code says it all.")]
@@ -58,7 +74,10 @@ def run(
     workers: Annotated[
         str | None, typer.Option(help="Runs at a time: auto or a number; sets execution.workers.", metavar="N")
     ] = None,
-    executor: Annotated[str | None, typer.Option(help="local or ray; sets execution.executor.")] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(help="local or ray; sets execution.executor.", autocompletion=completion.executors),
+    ] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -171,7 +190,12 @@ def report(
     folder: Folder,
     formats: Annotated[
         str,
-        typer.Option("--format", help="Any of html, md, pdf, notebook, csv and latex, with commas.", metavar="NAMES"),
+        typer.Option(
+            "--format",
+            help="Any of html, md, pdf, notebook, csv and latex, with commas.",
+            metavar="NAMES",
+            autocompletion=completion.formats,
+        ),
     ] = "html,md",
     as_json: Json = False,
 ) -> None:
@@ -198,7 +222,12 @@ def report(
 def recommend(
     folder: Folder,
     prefer: Annotated[
-        str | None, typer.Option(help="What is cheap: memory, time, parameters, checkpoint or latency.", metavar="COST")
+        str | None,
+        typer.Option(
+            help="What is cheap: memory, time, parameters, checkpoint or latency.",
+            metavar="COST",
+            autocompletion=completion.costs,
+        ),
     ] = None,
     max_memory: Annotated[
         str | None, typer.Option(help="Most memory in training, such as 4GB.", metavar="SIZE")
@@ -238,10 +267,18 @@ def recommend(
 
 @app.command(epilog="Example: tuneoff compare studies-out/imdb-bert studies-out/imdb-roberta")
 def compare(
-    a: Annotated[Path, typer.Argument(help="A study's folder.", metavar="A", parser=_path)],
+    a: Annotated[
+        Path,
+        typer.Argument(help="A study's folder.", metavar="A", parser=_path, autocompletion=completion.study_folders),
+    ],
     others: Annotated[
         list[Path],
-        typer.Argument(help="Others on the same data, each of which is compared with A.", metavar="B", parser=_path),
+        typer.Argument(
+            help="Others on the same data, each of which is compared with A.",
+            metavar="B",
+            parser=_path,
+            autocompletion=completion.study_folders,
+        ),
     ],
     as_json: Json = False,
 ) -> None:
