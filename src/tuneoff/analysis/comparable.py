@@ -45,7 +45,7 @@ def check_same_data(a: StudyResults, b: StudyResults, name: str) -> None:
                 results.folder / "data" / f"{place_of(part, split)}.parquet"
                 for results, part in ((a, part_a), (b, part_b))
             ]
-            difference = _difference(*map(_examples, paths), name)
+            difference = _difference(_examples(paths[0]), _examples(paths[1]), name)
             if difference is not None:
                 raise _refusal(a, b, name, f"their {split} examples differ: {difference} (data/{paths[0].name})")
 
