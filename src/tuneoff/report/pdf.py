@@ -33,6 +33,7 @@ RULES = (
     "the resident memory of the run's process, libraries included. 1 MB is 1,000,000 bytes."
 )
 
+CURVE = "accuracy_by_train_size"
 STATISTICS = {
     "intervals": "Behrens 1929, Fisher 1935: intervals over seeds and test examples; Wilson 1927: with one seed",
     "pairs": "Bonett and Price 2012: paired differences; Holm 1979: p corrected over all pairs",
@@ -77,7 +78,7 @@ def report_content(results: StudyResults) -> dict[str, Any]:
         ("Not recommended", _list(words.excluded(summary))),
         ("Arms that no other is shown to beat, by cost", _list(evidence.fronts(summary))),
         ("Classes and calibration", _quality(summary, cited)),
-        ("Test accuracy by training examples", _sizes(summary)),
+        ("Test accuracy by training examples", _sizes(summary, drawn)),
         *_breakdown(summary),
         ("Tuning", _tuning(summary)),
         ("Failed runs", _list(words.failures(summary))),
@@ -161,19 +162,24 @@ def _quality(summary: dict[str, Any], cited: _Citations) -> list[Block]:
     ]
 
 
-def _sizes(summary: dict[str, Any]) -> list[Block]:
+def _sizes(summary: dict[str, Any], drawn: list[dict[str, str]]) -> list[Block]:
     curves = summary["learning_curves"]
     if not curves:
         return []
     headings = ("arm", *(f"{size:,}" for size in curves["train_sizes"]))
-    return [_table("sizes", "Test accuracy by number of training examples.", headings, evidence.curve_rows(summary))]
+    chart: list[Inline] = [" and ", {"see": CURVE}] if any(entry["name"] == CURVE for entry in drawn) else []
+    return [
+        _text("Test accuracy with fewer training examples: see ", {"see": "sizes"}, *chart, "."),
+        _table("sizes", "Test accuracy by number of training examples.", headings, evidence.curve_rows(summary)),
+    ]
 
 
 def _breakdown(summary: dict[str, Any]) -> list[Section]:
     if not summary["breakdown"]:
         return []
     name = f"Test accuracy by {summary['breakdown']['column']}"
-    return [(name, [_table("breakdown", f"{name}.", breakdown_headings(summary), breakdown_rows(summary))])]
+    table = _table("breakdown", f"{name}.", breakdown_headings(summary), breakdown_rows(summary))
+    return [(name, [_text({"see": "breakdown"}, " holds it for each group of test examples."), table])]
 
 
 def _tuning(summary: dict[str, Any]) -> list[Block]:
@@ -190,15 +196,12 @@ def _data(summary: dict[str, Any]) -> list[Block]:
     removed = [
         f"{count:,} repeated {name} texts were removed." for name, count in summary["data"]["removed"].items() if count
     ]
-    told = [finding for finding in summary["audit"] if finding["severity"] != "info"]
+    told, for_information = audit.parted(summary["audit"])
     rows = [(*row[:4], f"{row[4]} {row[5]}") for row in audit.rows(told)]
     headings = (*audit.HEADINGS[:4], "what it means and what to do")
     table = [_table("audit", "What the audit found in the data.", headings, rows, prose=True)] if rows else []
     classes = f"Classes: {', '.join(summary['data']['label_names'])}."
-    known = [
-        f"For information: {row[1]} ({row[2]}): {row[4]}"
-        for row in audit.rows([finding for finding in summary["audit"] if finding["severity"] == "info"])
-    ]
+    known = [f"For information: {row[1]} ({row[2]}): {row[4]}" for row in audit.rows(for_information)]
     see: list[Inline] = [" See ", {"see": "audit"}, "."] if table else []
     return [
         _text(f"{classes} The audit: {audit.counted(summary['audit'])}", *see),
