@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -77,3 +78,14 @@ def test_the_bundled_reviews_have_classes_with_names_and_rows(tmp_path: Path, ti
 )
 def test_texts_are_cut_between_words(text: str, shown: str) -> None:
     assert shortened(text, 20) == shown
+
+
+def test_the_audit_names_the_rows_of_files(tiny_model: Path, tmp_path: Path) -> None:
+    frames = {name: reviews(60, seed=seed, first_row=100 * seed) for seed, name in enumerate(("one", "two"))}
+    frames["two"].loc[4, "text"] = "the film was good " * 30
+    for name, frame in frames.items():
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    _prepared(tiny_model, tmp_path, f'source = "files"\ntrain = "{tmp_path}/*.csv"')
+    findings = json.loads((tmp_path / "out" / "data" / "audit.json").read_text())["findings"]
+    cut = [finding["examples"][0] for finding in findings if finding["name"] == "truncation"]
+    assert any(example.startswith(f"row 5 of {tmp_path / 'two.csv'} lost ") for example in cut)

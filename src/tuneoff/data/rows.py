@@ -88,6 +88,14 @@ class Rows:
                 table = pa.Table.from_batches([batch]).take(numbers - (first - len(batch)))
                 yield table.append_column("row", pa.array(numbers))
 
+    def places(self, numbers: Sequence[int]) -> list[str]:
+        """Where the user finds some rows, such as `row 12 of reviews.csv`."""
+        found: dict[int, str] = {}
+        for table in self.tables(np.unique(np.array(numbers, dtype=np.int64)), ["source_file", "source_row"]):
+            for row in table.to_pylist():
+                found[row["row"]] = f"row {row['source_row']:,} of {row['source_file']}"
+        return [found[number] for number in numbers]
+
 
 def collect_rows(parts: Sequence[Part], spec: DataSpec, folder: Path, say: Callable[[str], None]) -> Rows:
     """Reads a source from beginning to end and writes its rows into `folder`.

@@ -205,7 +205,6 @@ def _prepare(
     baselines = {part: score_baselines(splits) for part, splits in parts.items()}
     definition, pad_token_id = cutting_tokenizer(spec, model_folder, len(first.label_names))
     written = write_parts(parts, folder, definition, say)
-    first.rows.file.unlink()
     study_baselines = next(iter(baselines.values()))
     if spec.data.folds is not None:
         study_baselines = pooled_baselines(
@@ -223,6 +222,7 @@ def _prepare(
             *baseline_findings((baseline["label"], baseline["test_accuracy"]) for baseline in study_baselines.values()),
         ]
     )
+    first.rows.file.unlink()
     fingerprints = {
         part: canonical_hash([split.digest for split in by_split.values()]) for part, by_split in written.items()
     }
