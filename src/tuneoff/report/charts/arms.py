@@ -9,6 +9,7 @@ import altair as alt
 
 from tuneoff.report.charts.style import (
     INK,
+    LETTER,
     NAME_LETTERS,
     Rows,
     Runs,
@@ -75,16 +76,17 @@ def _baseline(baseline: dict[str, Any], place: int, left_of_line: bool) -> list[
         "value": 100 * baseline["test_accuracy"],
         "text": f"{baseline['label']} {percent(baseline['test_accuracy'])}",
     }
-    base = alt.Chart(data([value])).encode(x=alt.X("value:Q"))
+    base = alt.Chart(data([value]))
     align: Literal["left", "right"] = "right" if left_of_line else "left"
-    wide = 5 + 6.2 * len(value["text"])
-    at = f"scale('x', {value['value']:.6g})"
-    inside = f"max({at} + 3, {wide:g})" if left_of_line else f"min({at} - 3, width - {wide:g})"
+    wide = 5 + LETTER * len(value["text"])
+    line_at = f"scale('x', {value['value']:.6g})"
+    # A name that is wider than the chart goes on above the names of the arms.
+    inside = f"min(max({line_at} + 3, {wide:g}), width)" if left_of_line else f"min({line_at} - 3, width - {wide:g})"
     name = base.mark_text(
         align=align, baseline="bottom", x=alt.ExprRef(inside), dy=-3 - 14 * place, fontSize=11, color=INK
     )
     line = base.mark_rule(color=INK, strokeDash=[2, 3], strokeWidth=1.2, opacity=0.8)
-    return [line, name.encode(x=alt.Undefined, y=alt.value(0), text="text:N")]
+    return [line.encode(x=alt.X("value:Q")), name.encode(y=alt.value(0), text="text:N")]
 
 
 def arm_height(arms: list[str]) -> int:

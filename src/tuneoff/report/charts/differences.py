@@ -31,7 +31,11 @@ def differences(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
     ]
     names = {row["pair"]: broken(row["pair"], PAIR_LETTERS) for row in rows}
     y = named_rows("pair:N", names)
-    x = alt.X("points:Q", title=["difference in test accuracy, points", "with 95% interval"])
+    x = alt.X(
+        "points:Q",
+        title=["difference in test accuracy, points", "with 95% interval"],
+        axis=alt.Axis(titleAnchor="end"),  # beside long names it is wider than the chart
+    )
     base = alt.Chart(data(rows)).encode(y=y)
     zero = alt.Chart(data([{"at": 0}])).mark_rule(color=INK, strokeWidth=1.2).encode(x=alt.X("at:Q"))
     tooltip = ["pair:N", *(alt.Tooltip(f"{name}:Q", format="+.1f") for name in ("points", "low", "high")), "seeds:Q"]

@@ -85,8 +85,27 @@ def named_rows(field: str, names: dict[str, list[str]]) -> alt.Y:
         field: with its type, as Altair writes it.
         names: by value, the lines of its name.
     """
-    axis = alt.Axis(ticks=False, domain=False, grid=False, labelLimit=0, labelExpr=f"{json.dumps(names)}[datum.label]")
+    axis = alt.Axis(
+        ticks=False,
+        domain=False,
+        grid=False,
+        labelLimit=0,
+        labelExpr=f"{json.dumps(names)}[datum.label]",
+        labelOffset=_upwards(names),
+    )
     return alt.Y(field, sort=list(names), title=None, axis=axis)
+
+
+def _upwards(names: dict[str, list[str]]) -> Any:
+    """How far labels of several lines are moved, so that their middle, and not their first line, is at their row's."""
+    lines = {len(name) for name in names.values()} - {1}
+    if not lines:
+        return alt.Undefined
+    moved = []
+    for count in sorted(lines):
+        these = json.dumps([value for value, name in names.items() if len(name) == count])
+        moved.append({"test": f"indexof({these}, datum.value) >= 0", "value": -LINE * (count - 1) / 2})
+    return {"condition": moved, "value": 0}
 
 
 def row_height(names: Iterable[list[str]], least: int = ROW) -> int:
