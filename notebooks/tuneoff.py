@@ -70,7 +70,7 @@ results.plot.accuracy()
 results.plot.pareto("memory")
 
 # %%
-results.plot.learning_curves()
+results.plot.training_time()
 
 # %% [markdown]
 # `results.to_pandas()` has one row a run, and `results.summary` everything that the reports show.

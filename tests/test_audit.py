@@ -292,7 +292,7 @@ def test_empty_texts(tmp_path: Path) -> None:
     assert (findings["test"].severity, findings["test"].count) == ("error", 2)
     held = "train" if "train" in findings else "validation"
     assert findings[held].count == 1
-    assert findings[held].examples == ("row 8 of the source",)
+    assert findings[held].examples == ("row 8 of a frame",)
 
 
 def test_empty_second_texts_are_told_from_first_ones(tmp_path: Path) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from conftest import Command
+from tuneoff import completion
+from tuneoff.analysis.costs import PREFERENCES
+from tuneoff.report.formats import FORMATS
+from tuneoff.spec import load_study
 
 COMMANDS = ("run", "plan", "retry", "status", "report", "methods", "doctor")
 
@@ -52,3 +58,59 @@ def test_version(tuneoff: Command) -> None:
     from tuneoff import __version__
 
     assert tuneoff("--version").stdout.strip() == f"tuneoff {__version__}"
+
+
+def completed(folder: Path, *words: str) -> list[str]:
+    """What a shell offers in a folder for the last of the words after `tuneoff`."""
+    asked = {"_TUNEOFF_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(["tuneoff", *words])}
+    answer = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv = ['tuneoff']; from tuneoff.cli import main; main()"],
+        env={**os.environ, **asked, "COMP_CWORD": str(len(words))},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stderr == ""
+    return answer.stdout.split()
+
+
+def test_tab_completes_studies_folders_and_names(tmp_path: Path) -> None:
+    for name in ("quick.toml", "notes.txt", "outs/first/study.toml", "outs/second/study.toml", "data/rows.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert completed(tmp_path, "run", "qui") == ["quickstart", "quick.toml"]
+    assert completed(tmp_path, "plan", "n") == []
+    assert completed(tmp_path, "report", "o") == ["outs/"]
+    assert completed(tmp_path, "status", "outs/") == ["outs/first", "outs/second"]
+    assert completed(tmp_path, "compare", "outs/first", "outs/s") == ["outs/second"]
+    assert completed(tmp_path, "report", "outs/first", "--format", "html,l") == ["html,latex"]
+    assert completed(tmp_path, "recommend", "outs/first", "--prefer", "m") == ["memory"]
+    assert completed(tmp_path, "run", "--executor", "r") == ["ray"]
+    assert completed(tmp_path, "rec") == ["recommend"]
+
+
+def test_tab_completes_every_setting_and_name_that_there_is() -> None:
+    offered = completion.settings("")
+    load_study("quickstart", [f"{name}1" for name in offered if name in ("training.epochs=", "arms.lora.r=", "seeds=")])
+    assert {"training.epochs=", "data.max_length=", "analysis.margin=", "arms.ia3.target_modules=", "seeds="} <= set(
+        offered
+    )
+    assert len(offered) == len(set(offered))
+    assert completion.settings("arms.qlora.r") == ["arms.qlora.r="]
+    assert completion.formats("") == list(FORMATS)
+    assert completion.costs("") == list(PREFERENCES)
+    for name in completion.executors(""):
+        assert load_study("quickstart", [f"execution.executor={name}"]).execution.executor == name
+
+
+def test_completion_is_set_up_by_the_command_itself() -> None:
+    script = "import sys; sys.argv[0] = 'tuneoff'; from tuneoff.cli import main; main()"
+    answer = subprocess.run(
+        [sys.executable, "-c", script, "--show-completion", "bash"],
+        env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "_tuneoff_completion tuneoff" in answer.stdout

@@ -1,4 +1,4 @@
-"""Two studies side by side through the command line: what is found, what is named, what is refused."""
+"""Studies side by side through the command line: what is found, what is named, what is refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, reviews, study_toml
-from tuneoff.files import canonical_hash
+from test_terminal import Terminal
+from tuneoff.files import canonical_hash, file_hash
 from tuneoff.measure.environment import environment
 from tuneoff.study.plan import plan_runs
 from tuneoff.study.prepare import prepare_study
@@ -80,8 +81,17 @@ def _altered(folder: Path, to: Path, change: Callable[[dict[str, Any]], None]) -
     return to
 
 
+def _compared(tuneoff: Command, first: Path, other: Path) -> dict[str, Any]:
+    """The one comparison of two studies."""
+    answer = json.loads(tuneoff("compare", first, other, "--json").stdout)
+    assert [(study["name"], study["folder"]) for study in answer["studies"]] == [("A", str(first)), ("B", str(other))]
+    (compared,) = answer["comparisons"]
+    assert (compared["a"], compared["b"]) == ("A", "B")
+    return dict(compared)
+
+
 def test_a_study_equals_itself(first: Path, tuneoff: Command) -> None:
-    compared = json.loads(tuneoff("compare", first, first, "--json").stdout)
+    compared = _compared(tuneoff, first, first)
     assert compared["differences"] == []
     assert [(pair["arm_a"], pair["arm_b"]) for pair in compared["pairs"]] == [
         (arm, arm) for arm in ("head_only", "lora")
@@ -98,7 +108,7 @@ def test_a_study_equals_itself(first: Path, tuneoff: Command) -> None:
 
 
 def test_models_and_settings_may_differ_and_are_named(first: Path, second: Path, tuneoff: Command) -> None:
-    compared = json.loads(tuneoff("compare", first, second, "--json").stdout)
+    compared = _compared(tuneoff, first, second)
     differences = {entry["setting"]: (entry["a"], entry["b"]) for entry in compared["differences"]}
     assert differences.pop("training.epochs") == (1, 2)
     assert "steady" in differences.pop("model.id")[1]
@@ -122,14 +132,20 @@ def test_models_and_settings_may_differ_and_are_named(first: Path, second: Path,
         assert pair["test_accuracy"]["difference"]["mean"] == pytest.approx(expected)
     answer = tuneoff("compare", first, second)
     assert answer.returncode == 0, answer.stderr
-    for words in ("different: model.id", "head_only / probe", "lora: r is 8 in A, 4 in B", "Only in B: ia3", "points"):
+    for words in (
+        "different: model.id",
+        "head_only / probe",
+        "lora: r is 8 in A, 4 in B",
+        "Only in B: ia3",
+        "points",
+        "A  ",
+        "x 1.00",
+    ):
         assert words in answer.stdout
 
 
 def test_the_other_way_round_has_the_other_sign(first: Path, second: Path, tuneoff: Command) -> None:
-    there, back = (
-        json.loads(tuneoff("compare", *folders, "--json").stdout) for folders in ((first, second), (second, first))
-    )
+    there, back = (_compared(tuneoff, *folders) for folders in ((first, second), (second, first)))
     for pair, other in zip(there["pairs"], back["pairs"], strict=True):
         difference, opposite = (entry["test_accuracy"]["difference"] for entry in (pair, other))
         assert difference["mean"] == pytest.approx(-opposite["mean"])
@@ -145,7 +161,7 @@ def test_costs_that_were_measured_differently_are_left_out(
     field: str, value: Any, first: Path, tuneoff: Command, tmp_path: Path
 ) -> None:
     other = _altered(first, tmp_path / "other", lambda result: result.update({field: value}))
-    compared = json.loads(tuneoff("compare", first, other, "--json").stdout)
+    compared = _compared(tuneoff, first, other)
     assert any(entry["setting"].startswith(field) for entry in compared["differences"])
     for pair in compared["pairs"]:
         assert pair["test_accuracy"] is not None
@@ -153,14 +169,14 @@ def test_costs_that_were_measured_differently_are_left_out(
         assert set(pair["left_out"]) == {"train_seconds", "inference_latency_seconds", "peak_train_memory_bytes"}
         assert all(field in why for why in pair["left_out"].values())
     assert (
-        "Not compared: train time, latency, peak memory; measured differently"
+        "Not compared, B with A: train time, latency, peak memory; measured differently"
         in tuneoff("compare", first, other).stdout
     )
 
 
 def test_times_on_a_shared_device_are_not_compared_with_others(first: Path, tuneoff: Command, tmp_path: Path) -> None:
     other = _altered(first, tmp_path / "other", lambda result: result.update(shared_device=True))
-    for pair in json.loads(tuneoff("compare", first, other, "--json").stdout)["pairs"]:
+    for pair in _compared(tuneoff, first, other)["pairs"]:
         assert set(pair["left_out"]) == {"train_seconds", "inference_latency_seconds"}
         assert "in B other runs" in pair["left_out"]["train_seconds"]
 
@@ -169,7 +185,7 @@ def test_results_from_before_latency_was_measured_compare_in_the_rest(
     first: Path, tuneoff: Command, tmp_path: Path
 ) -> None:
     other = _altered(first, tmp_path / "other", lambda result: result.pop("inference_latency_seconds"))
-    for pair in json.loads(tuneoff("compare", first, other, "--json").stdout)["pairs"]:
+    for pair in _compared(tuneoff, first, other)["pairs"]:
         assert pair["left_out"] == {"inference_latency_seconds": "it was not measured in both studies"}
 
 
@@ -228,19 +244,79 @@ def test_what_is_no_study_or_has_no_results_is_refused(first: Path, tuneoff: Com
 
 def test_many_seeds_that_agree_are_told_apart(first: Path, tuneoff: Command, tmp_path: Path) -> None:
     """Results in which B's arms are right where A's are, and on eleven examples more."""
-    from tuneoff.files import file_hash
+    other = _improved(first, tmp_path / "other", 11)
+    compared = _compared(tuneoff, first, other)
+    assert compared["pairs"][0]["test_accuracy"]["difference"]["mean"] == pytest.approx(11 / 60)
+    assert compared["pairs"][0]["test_accuracy"]["verdict"] == "b"
+    assert compared["overall"]["verdict"] == "b"
 
-    other = shutil.copytree(first, tmp_path / "other")
-    for path in other.glob("runs/*/result.json"):
+
+def _improved(folder: Path, to: Path, examples: int) -> Path:
+    """A copy of a study whose arms are right where its are, and on so many examples more."""
+    shutil.copytree(folder, to)
+    for path in to.glob("runs/*/result.json"):
         result = json.loads(path.read_text())
         frame = pd.read_parquet(path.parent / "predictions.parquet")
-        wrong = np.flatnonzero(frame["label"] != frame["prediction"])[:11]
+        wrong = np.flatnonzero(frame["label"] != frame["prediction"])[:examples]
         frame.loc[wrong, "prediction"] = frame.loc[wrong, "label"]
         frame.to_parquet(path.parent / "predictions.parquet")
         del result["sha256"]
         result["predictions_sha256"] = file_hash(path.parent / "predictions.parquet")
         path.write_text(json.dumps({**result, "sha256": canonical_hash(result)}))
-    compared = json.loads(tuneoff("compare", first, other, "--json").stdout)
-    assert compared["pairs"][0]["test_accuracy"]["difference"]["mean"] == pytest.approx(11 / 60)
-    assert compared["pairs"][0]["test_accuracy"]["verdict"] == "b"
-    assert compared["overall"]["verdict"] == "b"
+    return to
+
+
+def test_several_studies_are_compared_with_the_first_under_one_risk(
+    first: Path, second: Path, tuneoff: Command, tmp_path: Path
+) -> None:
+    better = _improved(first, tmp_path / "better", 11)
+    answer = tuneoff("compare", first, better, first, second)
+    assert answer.returncode == 0, answer.stderr
+    compared = json.loads(tuneoff("compare", first, better, first, second, "--json").stdout)
+    assert [study["name"] for study in compared["studies"]] == ["A", "B", "C", "D"]
+    found = compared["comparisons"]
+    assert [(entry["a"], entry["b"]) for entry in found] == [("A", "B"), ("A", "C"), ("A", "D")]
+    alone = _compared(tuneoff, first, better)["pairs"]
+    for pair, other in zip(found[0]["pairs"], alone, strict=True):
+        assert pair["test_accuracy"]["difference"] == other["test_accuracy"]["difference"]
+        assert pair["test_accuracy"]["verdict"] == "b"
+        assert pair["test_accuracy"]["p_value"] == other["test_accuracy"]["p_value"]
+    # The smallest of two p-values is doubled, that of six pairs of three comparisons is taken six times.
+    smallest = [min(pair["test_accuracy"]["p_value_holm"] for pair in pairs) for pairs in (alone, found[0]["pairs"])]
+    assert smallest[1] == pytest.approx(3 * smallest[0])
+    assert {pair["test_accuracy"]["verdict"] for pair in found[1]["pairs"]} == {"tie"}
+    for words in ("B is more accurate", "Overall (2 arms), C against A", "lora: r is 8 in A, 4 in D", "Only in D: ia3"):
+        assert words in answer.stdout
+
+
+def test_the_study_that_does_not_fit_is_named(first: Path, make: Make, tuneoff: Command) -> None:
+    folded = make("data.folds=3", arms=["head_only"], seeds=1, test_file=False, train=False)
+    answer = tuneoff("compare", first, first, folded)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert f"{first} (A) and {folded} (C) cannot be compared" in answer.stderr
+
+
+def test_an_unmerged_adapter_is_not_compared_by_its_latency(make: Make, tuneoff: Command) -> None:
+    full, lora = (make(arms=[f'method = "{method}"\nname = "tuned"'], seeds=1) for method in ("full", "lora"))
+    (pair,) = _compared(tuneoff, full, lora)["pairs"]
+    assert pair["left_out"] == {"inference_latency_seconds": "in B an adapter is beside the weights, unmerged"}
+    assert "train_seconds" in pair["costs"]
+
+
+def test_no_name_and_no_number_is_cut_in_a_terminal(make: Make) -> None:
+    name = "head_only-with.a+name-that-is=longer_than-half-of-a-terminal"
+    study = make(arms=[f'method = "head_only"\nname = "{name}"'], seeds=1)
+    (arm,) = api.load_results(study).summary["arms"]
+    for columns in (50, 80):
+        terminal = Terminal(columns, "compare", study, study, study)
+        assert terminal.end() == 0
+        shown = "\n".join(terminal.screens)
+        assert "…" not in shown
+        for piece in (
+            "head_only-",
+            "name-that-",
+            "is=longer_",
+            "terminal",
+            f"{100 * arm['test_accuracy']['mean']:.1f}%",
+        ):
+            assert piece in shown

@@ -247,6 +247,24 @@ def test_the_pages_of_the_pdf_show_something(written: dict[str, Any]) -> None:
         assert part in text
 
 
+def test_the_pdf_refers_to_its_sections_figures_tables_and_sources(written: dict[str, Any]) -> None:
+    from pypdf import PdfReader
+
+    reader = PdfReader(written["folder"] / "report.pdf")
+    text = " ".join(" ".join(page.extract_text() for page in reader.pages).split())
+    titles = [str(entry.title) for entry in reader.outline if not isinstance(entry, list)]
+    assert titles[0] == "1 Result"
+    assert titles[-1] == f"{len(titles)} References"
+    for kind in ("Table", "Figure"):
+        numbers = [int(number) for number in re.findall(rf"{kind} (\d+)\. ", text)]  # of captions
+        assert sorted(set(numbers)) == list(range(1, max(numbers) + 1))
+        assert re.search(rf"{kind} \d+ (holds|to|show)|(see|and|to) {kind} \d+", text)
+    links = [link for page in reader.pages for link in page.get("/Annots", [])]
+    inside = [link for link in links if "/URI" not in str(link.get_object())]
+    cited = re.findall(r"\[\d\]", text)
+    assert len(inside) >= len(titles) + len(set(cited))
+
+
 def test_the_same_results_give_the_same_pdf(written: dict[str, Any]) -> None:
     from tuneoff.report.pdf import write_pdf
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,63 @@ import pytest
 import torch
 
 import tuneoff as api
-from conftest import study_toml
+from conftest import Command, study_toml
 from test_engines import CPU, PACKED, PADDED, TOKENS, classifier
+from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.measure.latency import inference_latency, spread_by_length
+from tuneoff.report import evidence
 from tuneoff.spec import TrainingSpec
 from tuneoff.training.engines import make_engine
 
 
-def test_every_run_has_a_latency(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
-    (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, ["full", "qlora"], seeds=1, epochs=1))
-    results = api.run_study(api.load_study(tmp_path / "study.toml"), tmp_path / "out")
+@pytest.fixture(scope="module")
+def measured(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> api.StudyResults:
+    folder = tmp_path_factory.mktemp("latency")
+    (folder / "study.toml").write_text(study_toml(tiny_model, data_files, ["full", "qlora", "head_only"], epochs=1))
+    results = api.run_study(api.load_study(folder / "study.toml"), folder / "out")
     assert results.failed == []
-    for run in results.runs:
+    return results
+
+
+def test_every_run_has_a_latency(measured: api.StudyResults) -> None:
+    for run in measured.runs:
         latency = run["inference_latency_seconds"]
         assert latency > 0
         # Half of the 30 timed texts took at least that long, within the run's wall time and outside the others.
         others = run["train_seconds"] + run["setup_seconds"] + run["eval_seconds"] + run["checkpoint_seconds"]
         assert 15 * latency < run["wall_seconds"] - others
+
+
+def test_the_latency_of_an_unmerged_adapter_says_so_and_is_not_ranked(
+    measured: api.StudyResults, tuneoff: Command
+) -> None:
+    summary = measured.summary
+    assert {arm["arm"]: arm["adapter_unmerged"] for arm in summary["arms"]} == {
+        "full": False, "qlora": True, "head_only": False,
+    }  # fmt: skip
+    shown = {row[0]: row[evidence.QUALITY_HEADINGS.index("time a text")] for row in evidence.quality_rows(summary)}
+    assert {name for name, text in shown.items() if text.endswith(" ms (unmerged)")} == {"qlora"}
+    assert "qlora" not in summary["pareto"]["inference_latency_seconds"]
+    assert any("adapter of qlora beside the weights" in note for note in summary["notes"])
+    fronts = evidence.fronts(summary)
+    assert any(line.startswith("time to classify a text") and "without an unmerged adapter" in line for line in fronts)
+
+    def recommended(prefer: str) -> dict[str, Any]:
+        answer = tuneoff("recommend", measured.folder, "--margin", "0.98", "--prefer", prefer, "--json").stdout
+        return json.loads(answer)
+
+    by_latency = recommended("latency")
+    assert by_latency["arm"] in ("full", "head_only")
+    assert "qlora" not in by_latency["shown"]
+    assert [entry["arm"] for entry in by_latency["excluded"] if "unmerged adapter" in entry["why"]] == ["qlora"]
+    assert "qlora" in recommended("memory")["shown"]
+
+
+def test_unmerged_adapters_are_ranked_among_themselves(measured: api.StudyResults) -> None:
+    summary = measured.summary
+    (qlora,) = (arm for arm in summary["arms"] if arm["arm"] == "qlora")
+    fronts = pareto_fronts([qlora, {**qlora, "arm": "other"}], [])
+    assert fronts["inference_latency_seconds"] == ["qlora", "other"]
 
 
 def test_a_run_on_several_devices_has_none(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
+import re
+import shlex
 import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -20,17 +23,29 @@ from playwright.sync_api import Browser, BrowserContext, Dialog, Page, ViewportS
 import tuneoff as api
 from conftest import reviews, study_toml
 from tuneoff.analysis.disagreements import find_disagreements
+from tuneoff.files import canonical_hash
+from tuneoff.report import evidence
 from tuneoff.report.charts import CHARTS, draw_charts, save_charts
 from tuneoff.report.charts.style import arm_colours, styled
 from tuneoff.report.page import Refresher, sort_value, write_page
+from tuneoff.report.pdf import report_content
+from tuneoff.report.words import memory_columns
+from tuneoff.report.write import write_markdown
+from tuneoff.texts import shortened
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt-get install chromium)")
 
 SCRIPT = "<script>alert(1)</script>"
 CLASSES = {0: 'bad "quoted" & <b>', 1: "good & fine"}
-ARMS = ['method = "full"\nlearning_rate = 2e-3', 'method = "lora"\nlearning_rate = 2e-2', 'method = "head_only"']
+LONG_NAME = "lora-r8_on-query+value-with.a-name=of-60-letters_as-is-allowed"[:60]
+ARMS = [
+    'method = "full"\nlearning_rate = 2e-3',
+    f'method = "lora"\nname = "{LONG_NAME}"\nlearning_rate = 2e-2',
+    'method = "head_only"',
+]
 DESKTOP = ViewportSize(width=1280, height=900)
+WIDE = ViewportSize(width=1440, height=900)
 PHONE = ViewportSize(width=390, height=844)
 
 
@@ -145,6 +160,140 @@ def test_every_section_comes_in_order_with_the_verdict_first(desktop: Page) -> N
 
 
 @needs_chromium
+def test_the_table_of_contents_leads_to_every_section(desktop: Page) -> None:
+    links = desktop.get_by_role("navigation", name="Contents").get_by_role("link")
+    assert links.all_text_contents() == desktop.locator("h2").all_text_contents()
+    for link in links.all():
+        link.click()
+        heading = desktop.locator(desktop.evaluate("location.hash"))
+        assert heading.inner_text() == link.inner_text()
+        assert heading.evaluate("heading => heading.getBoundingClientRect().top < innerHeight")
+
+
+@needs_chromium
+@pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
+def test_nothing_is_cut(browser: Browser, page_file: Path, size: ViewportSize) -> None:
+    context = browser.new_context(viewport=size)
+    page, _, _ = opened(context, page_file)
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll(".chart svg")].flatMap((svg) => {
+            const room = svg.getBoundingClientRect();
+            return [...svg.querySelectorAll("text")].map((text) => {
+                const box = text.getBoundingClientRect();
+                const across = Math.max(room.left - box.left, box.right - room.right);
+                const over = Math.max(across, room.top - box.top, box.bottom - room.bottom);
+                return [svg.closest(".chart").id, text.textContent, over];
+            }).filter(([, , over]) => over > 1);
+        })"""
+    )
+    assert outside == []
+    texts = page.locator(".chart svg text").all_text_contents()
+    assert not [text for text in texts if text.endswith("…")]
+    assert LONG_NAME in texts
+    cells = page.evaluate(
+        """() => [...document.querySelectorAll("th, td")]
+            .filter((cell) => cell.scrollWidth > cell.clientWidth + 1).map((cell) => cell.textContent)"""
+    )
+    assert cells == []
+    assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
+    # What does not fit is scrolled in its table, which says so.
+    for region in page.locator(".wide").all():
+        wider, shown = region.evaluate(
+            """(region) => [region.scrollWidth > region.clientWidth + 1, getComputedStyle(region, "::after").content]"""
+        )
+        assert ("scrolls sideways" in shown) == wider
+    if size is PHONE:
+        assert page.locator(".wide.scrolls").count() > 2
+    context.close()
+
+
+@needs_chromium
+def test_all_runs_have_the_width_that_they_need(browser: Browser, page_file: Path) -> None:
+    context = browser.new_context(viewport=WIDE)
+    page, _, _ = opened(context, page_file)
+    page.get_by_text("All runs (").click()
+    runs = page.get_by_role("region", name="All runs, table")
+    box = runs.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= WIDE["width"]
+    assert runs.evaluate(
+        "region => region.scrollWidth <= region.clientWidth + 1 || region.clientWidth >= innerWidth - 41"
+    )
+    context.close()
+
+
+@needs_chromium
+def test_findings_for_information_are_folded(desktop: Page, study_folder: Path) -> None:
+    findings = json.loads((study_folder / "summary.json").read_text())["audit"]
+    known = [finding for finding in findings if finding["severity"] == "info"]
+    assert known
+    section = desktop.locator("section", has=desktop.locator("#audit"))
+    assert section.locator(".tag.info:visible").count() == 0
+    section.get_by_text(f"{len(known)} findings for information").click()
+    assert section.locator(".tag.info:visible").count() == len(known)
+
+
+def test_a_single_epoch_is_no_curve(study_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "one-epoch"
+    shutil.copytree(study_folder, folder)
+    for path in folder.glob("runs/*/result.json"):
+        result = json.loads(path.read_text())
+        del result["sha256"]
+        result["curve"] = result["curve"][:1]
+        path.write_text(json.dumps({**result, "sha256": canonical_hash(result)}))
+    drawn = set(draw_charts(api.load_results(folder)))
+    assert set(CHARTS) - drawn == {
+        "tuning", "validation_accuracy_by_epoch", "validation_loss_by_epoch", "train_loss_by_epoch",
+    }  # fmt: skip
+    assert "Learning curves" in write_page(api.load_results(folder)).read_text()  # by training examples
+    study = (folder / "study.toml").read_text()
+    assert "train_sizes = [\n    60,\n    240,\n]\n" in study
+    (folder / "study.toml").write_text(study.replace("    60,\n", ""))
+    assert "accuracy_by_train_size" not in draw_charts(api.load_results(folder))
+
+
+def test_reserved_memory_is_left_out_where_it_says_nothing(page_file: Path, study_folder: Path) -> None:
+    summary = api.load_results(study_folder).summary
+    assert "reserved in training" not in page_file.read_text()
+    on_gpu = [{**arm, "memory_kind": "cuda_allocated"} for arm in summary["arms"]]
+    assert "peak_reserved_memory_bytes" not in memory_columns({"arms": on_gpu})
+    on_gpu[0] = {**on_gpu[0], "peak_reserved_memory_bytes": 2 * on_gpu[0]["peak_train_memory_bytes"]}
+    assert memory_columns({"arms": on_gpu})["peak_reserved_memory_bytes"] == "reserved in training"
+    chart = CHARTS["memory_breakdown"].draw({**summary, "arms": on_gpu}, [])
+    assert chart is not None
+    assert "reserved in training" in json.dumps(chart.to_dict())
+
+
+def test_commands_are_quoted_for_a_shell(study_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "it's $HOME & more"
+    shutil.copytree(study_folder, folder)
+    results = api.load_results(folder)
+    page = html.unescape(write_page(results).read_text())
+    (command,) = re.findall(r'aria-label="Command"><code>(.*)</code>', page)
+    assert shlex.split(command) == ["tuneoff", "run", str(folder / "study.toml"), "--out", str(folder)]
+    assert f"    {command}\n" in write_markdown(results).read_text()
+    (block,) = [section for section in report_content(results)["sections"] if section["title"] == "How to repeat it"]
+    assert block["blocks"][0] == {"code": command}
+
+
+def test_a_front_that_holds_every_arm_is_one_line(study_folder: Path) -> None:
+    summary = api.load_results(study_folder).summary
+    arms = [{**arm, "adapter_unmerged": False} for arm in summary["arms"]]
+    names = [arm["arm"] for arm in arms]
+    everyone = dict.fromkeys(summary["pareto"], names)
+    assert evidence.fronts({"arms": arms, "pareto": everyone}) == [
+        "every cost: all 3 arms; none is shown to be beaten by one that costs no more"
+    ]
+    first, *others = evidence.fronts({"arms": arms, "pareto": {**everyone, "train_seconds": names[:1]}})
+    assert first.startswith(
+        "memory in training, trainable parameters, checkpoint, time to classify a text: all 3 arms;"
+    )
+    assert others == [f"time to train: {names[0]}"]
+
+
+@needs_chromium
 def test_tables_are_sorted_by_mouse_and_keyboard(desktop: Page, study_folder: Path) -> None:
     summary = json.loads((study_folder / "summary.json").read_text())
     times = {arm["arm"]: arm["train_seconds"] for arm in summary["arms"]}
@@ -245,12 +394,12 @@ def test_the_page_is_whole_while_the_study_goes_on(
 
 
 def test_the_page_is_one_file_of_moderate_size(page_file: Path, study_folder: Path) -> None:
-    html = page_file.read_text()
-    assert len(html.encode()) < 2_000_000
+    text_of_page = page_file.read_text()
+    assert len(text_of_page.encode()) < 2_000_000
     assert page_file == study_folder / "report.html"
     environment = json.loads((study_folder / "environment.json").read_text())
     for text in (f"tuneoff run {study_folder / 'study.toml'}", *environment["versions"].values()):
-        assert text in html
+        assert text in text_of_page
 
 
 def test_charts_are_valid_and_become_svg_and_png(study_folder: Path, tmp_path: Path) -> None:
@@ -274,7 +423,7 @@ def test_charts_are_valid_and_become_svg_and_png(study_folder: Path, tmp_path: P
 def test_a_tuned_study_shows_its_trials(study_folder: Path) -> None:
     summary = api.load_results(study_folder).summary
     trials = [{"learning_rate": rate, "validation_accuracy": score} for rate, score in ((1e-4, 0.6), (1e-3, None))]
-    tuning = {"arms": [{"arm": "lora", "part": "", "chosen": 1e-4, "trials": trials}]}
+    tuning = {"arms": [{"arm": "full", "part": "", "chosen": 1e-4, "trials": trials}]}
     chart = CHARTS["tuning"].draw({**summary, "tuning": tuning}, [])
     assert chart is not None
     spec = styled(chart, "container").to_dict()
@@ -293,7 +442,9 @@ def test_disagreements_are_those_with_the_most_spread_between_arms(study_folder:
     names = results.prepared.label_names
     for entry in found:
         row = test.loc[entry["example"]]
-        assert entry["text"] == row["text"][:300]
+        assert entry["text"] == shortened(row["text"], 300)
+        file = pd.read_csv(entry["file"])
+        assert (Path(entry["file"]).name, file["text"][entry["row"] - 1]) == ("test.csv", row["text"])
         assert entry["label"] == names[row["label"]]
         for arm, answer in entry["arms"].items():
             assert answer["right"] == right.loc[entry["example"], arm]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import tuneoff
 from tuneoff.errors import UserError
 from tuneoff.spec import load_study, shipped_studies
 
@@ -37,3 +40,45 @@ def test_errors_are_value_errors() -> None:
     with pytest.raises(UserError, match="did you mean 'epochs'"):
         load_study("quickstart", ["training.epoch=1"])
     assert issubclass(UserError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("arms.0.method=LoRA", "unknown method 'LoRA'; did you mean 'lora'?"),
+        ("arms.0.method=Head_Only", "did you mean 'head_only'?"),
+        ("Training.epochs=1", "unknown field 'Training'; did you mean 'training'?"),
+        ("tuning.Seeds=1", "did you mean 'seeds'?"),
+        ("name=my study", "name: a name is made of letters, digits, '.', '_' and '-', a letter or digit first"),
+        ("arms.lora.name=r/8", "arms.1.name: a name is made of letters, digits, '.', '_', '+', '=' and '-'"),
+        ("analysis.margin=3", "write 0.03 for 3%"),
+        ("analysis.min_accuracy=92.5%", "write 0.925 for 92.5%"),
+        ("training.warmup_ratio=6", "write 0.06 for 6%"),
+        ("analysis.max_memory=4 gigabytes", "write a size such as 512MB, 4GB or 4GiB"),
+    ],
+)
+def test_errors_say_in_words_what_to_write(override: str, said: str) -> None:
+    with pytest.raises(UserError) as refused:
+        load_study("imdb-roberta", [override])
+    assert said in str(refused.value)
+    assert "pattern" not in str(refused.value)
+
+
+def test_a_shipped_study_is_found_by_a_name_that_is_nearly_right() -> None:
+    with pytest.raises(UserError, match="did you mean 'imdb-roberta'"):
+        load_study("IMDB-Roberta")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("4GiB", 2**32), ("4 gib", 2**32), ("512MiB", 2**29), ("1.5 KiB", 1536), ("2TiB", 2**41), ("4GB", 4 * 10**9)],
+)
+def test_sizes_are_read_in_both_kinds_of_units(text: str, size: int) -> None:
+    assert load_study("quickstart", [f"analysis.max_memory={text}"]).analysis.limits["max_memory"] == size
+
+
+def test_the_public_names_are_listed_before_they_are_loaded() -> None:
+    script = "import sys, tuneoff; names = dir(tuneoff); assert 'pandas' not in sys.modules; print(*names)"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert set(tuneoff.__all__) <= set(answer.stdout.split())
+    assert all(getattr(tuneoff, name) is not None for name in dir(tuneoff) if not name.startswith("_"))

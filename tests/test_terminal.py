@@ -17,8 +17,11 @@ from pathlib import Path
 import pyte
 import pytest
 
+import tuneoff as api
 from conftest import Command, study_toml
 from processes import wait_until
+from tuneoff.report.live import study_line
+from tuneoff.report.words import verdict
 
 ROWS = 30
 HEADINGS = "loss  examples/s"
@@ -155,6 +158,41 @@ def test_elsewhere_there_are_plain_lines(watched: tuple[Path, Terminal], study: 
     done = tuneoff("run", study, "--out", out, "--set", "seeds=2")
     assert "All 4 runs are done already; nothing to train." in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("columns", [40, 63, 80, 110])
+def test_sentences_are_broken_between_words_and_nothing_is_cut(watched: tuple[Path, Terminal], columns: int) -> None:
+    out, _ = watched
+    results = api.load_results(out)
+    for command in ("report", "recommend"):
+        terminal = Terminal(columns, command, out)
+        assert terminal.end() == 0
+        shown = "\n".join(dict.fromkeys(line for screen in terminal.screens for line in screen.splitlines()))
+        words = verdict(results.summary).split()
+        lines = [line for line in shown.splitlines() if line.strip()]
+        said = " ".join(lines).split()
+        begin = said.index(words[0])
+        assert said[begin : begin + len(words)] == words
+        assert max(map(len, lines)) <= columns
+        assert "…" not in shown
+        if command == "report":
+            for arm in results.summary["arms"]:
+                assert matches(rf"^ +{arm['arm']} .*{100 * arm['test_accuracy']['mean']:.1f}%", shown), shown
+
+
+def test_a_plan_fits_where_there_is_little_room(study: Path) -> None:
+    terminal = Terminal(46, "plan", study)
+    assert terminal.end() == 0
+    last = terminal.screens[-1]
+    assert "…" not in last
+    assert matches(r"^ +lora +lora +0\.0\d+", last), last
+
+
+def test_hardly_any_time_left_is_not_counted() -> None:
+    running = {"state": "running", "seconds_per_step": 0.5, "steps": 100}
+    assert study_line([{**running, "step": 100}]).endswith("; almost done")
+    assert study_line([{**running, "step": 99}]).endswith("; almost done")
+    assert study_line([{**running, "step": 90}]).endswith("; about 5.0 s left")
 
 
 def test_quiet_prints_nothing(watched: tuple[Path, Terminal], study: Path, tmp_path: Path, tuneoff: Command) -> None:

@@ -29,6 +29,11 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    """The public names, which are not there before they are used, and what every module has."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'tuneoff' has no attribute '{name}'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tuneoff import completion
 from tuneoff.errors import UserError
 
 app = typer.Typer(
@@ -19,7 +21,6 @@ app = typer.Typer(
     help="Which fine-tuning method should I use, what does it cost, and what do I lose?",
     epilog="Example: tuneoff run quickstart",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -34,13 +35,29 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-Study = Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped study.", metavar="[STUDY]")]
+Study = Annotated[
+    str,
+    typer.Argument(
+        help="A TOML file, or the name of a shipped study.", metavar="[STUDY]", autocompletion=completion.studies
+    ),
+]
 Folder = Annotated[
-    Path, typer.Argument(help="A study's folder, as `tuneoff run` wrote it.", metavar="DIR", parser=_path)
+    Path,
+    typer.Argument(
+        help="A study's folder, as `tuneoff run` wrote it.",
+        metavar="DIR",
+        parser=_path,
+        autocompletion=completion.study_folders,
+    ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a field, such as training.epochs=1 or arms.lora.r=4."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a field, such as training.epochs=1 or arms.lora.r=4.",
+        autocompletion=completion.settings,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors; the exit code says it all.")]
@@ -57,7 +74,10 @@ def run(
     workers: Annotated[
         str | None, typer.Option(help="Runs at a time: auto or a number; sets execution.workers.", metavar="N")
     ] = None,
-    executor: Annotated[str | None, typer.Option(help="local or ray; sets execution.executor.")] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(help="local or ray; sets execution.executor.", autocompletion=completion.executors),
+    ] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -135,7 +155,7 @@ def init(
     from tuneoff.study.init import init_study
 
     path = init_study(data, model, out, print)
-    print(f"wrote       {path}; next: tuneoff plan {path}")
+    print(f"wrote       {path}; next: {shlex.join(['tuneoff', 'plan', str(path)])}")
 
 
 @app.command(epilog="Example: tuneoff audit study.toml --json")
@@ -175,7 +195,12 @@ def report(
     folder: Folder,
     formats: Annotated[
         str,
-        typer.Option("--format", help="Any of html, md, pdf, notebook, csv and latex, with commas.", metavar="NAMES"),
+        typer.Option(
+            "--format",
+            help="Any of html, md, pdf, notebook, csv and latex, with commas.",
+            metavar="NAMES",
+            autocompletion=completion.formats,
+        ),
     ] = "html,md",
     as_json: Json = False,
 ) -> None:
@@ -202,7 +227,12 @@ def report(
 def recommend(
     folder: Folder,
     prefer: Annotated[
-        str | None, typer.Option(help="What is cheap: memory, time, parameters, checkpoint or latency.", metavar="COST")
+        str | None,
+        typer.Option(
+            help="What is cheap: memory, time, parameters, checkpoint or latency.",
+            metavar="COST",
+            autocompletion=completion.costs,
+        ),
     ] = None,
     max_memory: Annotated[
         str | None, typer.Option(help="Most memory in training, such as 4GB.", metavar="SIZE")
@@ -222,6 +252,7 @@ def recommend(
     from tuneoff.analysis.results import load_results
     from tuneoff.analysis.summary import recommend_anew
     from tuneoff.report import words
+    from tuneoff.report.terminal import print_lines
     from tuneoff.spec import ask_otherwise
 
     results = load_results(folder)
@@ -236,21 +267,32 @@ def recommend(
     if as_json:
         print(json.dumps(summary["recommendation"]))
     else:
-        print("\n".join([words.verdict(summary), *words.excluded(summary)]))
+        print_lines([words.verdict(summary), *words.excluded(summary)])
 
 
 @app.command(epilog="Example: tuneoff compare studies-out/imdb-bert studies-out/imdb-roberta")
 def compare(
-    a: Annotated[Path, typer.Argument(help="A study's folder.", metavar="A", parser=_path)],
-    b: Annotated[Path, typer.Argument(help="Another one, on the same data.", metavar="B", parser=_path)],
+    a: Annotated[
+        Path,
+        typer.Argument(help="A study's folder.", metavar="A", parser=_path, autocompletion=completion.study_folders),
+    ],
+    others: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Others on the same data, each of which is compared with A.",
+            metavar="B",
+            parser=_path,
+            autocompletion=completion.study_folders,
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
-    """Put two studies on the same data side by side; exit code 2 where their results cannot be compared."""
+    """Put studies on the same data side by side; exit code 2 where their results cannot be compared."""
     from tuneoff.analysis.compare import compare_studies
     from tuneoff.analysis.results import load_results
     from tuneoff.report.compare import print_comparison
 
-    compared = compare_studies(load_results(a), load_results(b))
+    compared = compare_studies(*map(load_results, [a, *others]))
     if as_json:
         print(json.dumps(compared))
     else:

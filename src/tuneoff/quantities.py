@@ -1,11 +1,14 @@
-"""Durations and sizes as people write them: `90s`, `5m`, `2h`; `512MB`, `4GB`."""
+"""Durations and sizes as people write them: `90s`, `5m`, `2h`; `512MB`, `4GB`, `4GiB`."""
 
 from __future__ import annotations
 
 import re
 
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+BYTES = {
+    **{"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12},
+    **{"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40},
+}
 
 
 def parse_seconds(text: str) -> float:
@@ -18,12 +21,12 @@ def parse_seconds(text: str) -> float:
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes of a size such as `512MB` or `4GB` (powers of ten).
+    """Bytes of a size such as `512MB`, `4GB` (powers of ten) or `4GiB` (powers of two); small letters will do.
 
     Raises:
         ValueError: where it is none.
     """
-    return int(_parse(text, BYTES, "a size such as 512MB or 4GB"))
+    return int(_parse(text, BYTES, "a size such as 512MB, 4GB or 4GiB"))
 
 
 def _parse(text: str, units: dict[str, float] | dict[str, int], example: str) -> float:

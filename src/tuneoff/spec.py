@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,10 +20,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from tuneoff.errors import UserError
 from tuneoff.methods import Method, registry
 from tuneoff.methods.base import Frozen
+from tuneoff.names import did_you_mean, made_of
 from tuneoff.quantities import parse_bytes, parse_seconds
 from tuneoff.spec_data import Data as Data
 from tuneoff.spec_data import DataSpec as DataSpec
@@ -37,6 +39,8 @@ MOST_SEEDS = 10_000
 HIGHEST_SEED = 2**31 - 1
 MOST_AT_A_TIME = 10_000
 """Of runs, or of a run's devices."""
+SHARES = ("margin", "min_accuracy", "warmup_ratio")
+"""Fields that go from 0 to 1, and that people may write as percentages."""
 
 
 class ModelSpec(Frozen):
@@ -200,7 +204,7 @@ def _known_method(value: Any) -> Any:
     if not isinstance(value["method"], str):
         raise ValueError("a method is named by a word")
     if value["method"] not in methods:
-        raise ValueError(f"unknown method '{value['method']}'{_did_you_mean(str(value['method']), methods)}")
+        raise ValueError(f"unknown method '{value['method']}'{did_you_mean(str(value['method']), methods)}")
     return methods[value["method"]].model_validate(value)
 
 
@@ -210,7 +214,9 @@ Arm = Annotated[SerializeAsAny[Method], BeforeValidator(_known_method)]
 class StudySpec(Frozen):
     """One comparison: a model, a dataset, arms and seeds."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Annotated[
+        str, made_of(r"[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, '.', '_' and '-', a letter or digit first")
+    ]
     seeds: tuple[int, ...] = Field(min_length=1, description="a number of seeds (0, 1, ...) or a list of them")
     keep_models: bool = Field(default=True, description="keep each run's trained weights in its folder")
     model: ModelSpec
@@ -316,8 +322,7 @@ def ask_otherwise(analysis: AnalysisSpec, options: Mapping[str, str | None]) -> 
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
-        message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"--{option} {first['input']}: {message[0].lower()}{message[1:]}") from error
+        raise UserError(f"--{option} {first['input']}: {_in_words(first)}") from error
 
 
 def _study_path(study: str | Path) -> Path:
@@ -329,7 +334,9 @@ def _study_path(study: str | Path) -> Path:
         return path
     if path.is_dir():
         raise UserError(f"{path} is a folder, not a study file; give the TOML file inside it")
-    raise UserError(f"there is no study file '{study}', and no shipped study of that name ({', '.join(shipped)})")
+    raise UserError(
+        f"there is no study file '{study}', and no shipped study of that name{did_you_mean(str(study), shipped)}"
+    )
 
 
 def _override(table: dict[str, Any], override: str) -> None:
@@ -368,16 +375,23 @@ def _explain(error: ValidationError, table: dict[str, Any]) -> str:
     path = [str(part) for part in first["loc"] if part not in ("reviews", "files", "hub")]
     where = ".".join(path) or "study"
     if first["type"] == "extra_forbidden":
-        return f"unknown field '{where}'{_did_you_mean(path[-1], _fields_at(first['loc'], table))}"
+        return f"unknown field '{where}'{did_you_mean(path[-1], _fields_at(first['loc'], table))}"
     if first["type"] == "missing":
         return f"'{where}' is missing"
-    message = first["msg"].removeprefix("Value error, ")
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return f"{where}.source must be 'hub', 'files' or 'reviews'"
-    message = message[0].lower() + message[1:]
     given = first.get("input")
     shown = "" if isinstance(given, dict | list | tuple | BaseModel) else f" (it is {given!r})"
-    return f"{where}: {message}{shown}"
+    return f"{where}: {_in_words(first)}{shown}"
+
+
+def _in_words(error: ErrorDetails) -> str:
+    """What is wrong with a value; a share that is written as a percentage is rewritten."""
+    message = error["msg"].removeprefix("Value error, ")
+    number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%?\s*", str(error.get("input")))
+    if error["loc"] and error["loc"][-1] in SHARES and number and 1 <= float(number[1]) <= 100:
+        return f"it is a share from 0 to 1: write {float(number[1]) / 100:g} for {float(number[1]):g}%"
+    return message[0].lower() + message[1:]
 
 
 def _fields_at(location: tuple[int | str, ...], table: dict[str, Any]) -> list[str]:
@@ -399,12 +413,6 @@ def _fields_at(location: tuple[int | str, ...], table: dict[str, Any]) -> list[s
         "tracking": TrackingSpec,
     }
     return list((sources[location[1]] if location[0] == "data" else tables[location[0]]).model_fields)
-
-
-def _did_you_mean(given: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(given, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; known are {', '.join(known)}"
 
 
 def _without_none(value: Any) -> Any:

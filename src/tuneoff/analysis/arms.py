@@ -48,7 +48,8 @@ def describe_arm(results: StudyResults, name: str, correct: NDArray[np.float64])
     }
     if not runs:
         return arm
-    return arm | _scores(results, name, runs, correct) | _costs(runs)
+    unmerged = spec.mergeable and runs[0]["parameters"]["adapter"] > 0  # runs are timed as they were trained
+    return arm | _scores(results, name, runs, correct) | _costs(runs) | {"adapter_unmerged": unmerged}
 
 
 def _only(rates: set[float]) -> float | None:

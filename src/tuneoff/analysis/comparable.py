@@ -19,28 +19,35 @@ MEASURED = ("device", "precision")
 """Settings that are compared by what runs say they had, not by what was asked for."""
 
 
-def check_same_data(a: StudyResults, b: StudyResults) -> None:
+def check_same_data(a: StudyResults, b: StudyResults, name: str) -> None:
     """Refuses two studies that were not trained and tested on the same examples in the same order.
+
+    Args:
+        a: the first of the studies that are compared, A.
+        b: another one.
+        name: what that one is called.
 
     Raises:
         UserError: one line that says what differs, and where.
     """
     names = [", ".join(results.prepared.label_names) for results in (a, b)]
     if names[0] != names[1]:
-        raise _refusal(a, b, f"their classes differ: {_shortened(names[0])} in A, {_shortened(names[1])} in B")
+        raise _refusal(
+            a, b, name, f"their classes differ: {_shortened(names[0])} in A, {_shortened(names[1])} in {name}"
+        )
     folds = [results.spec.data.folds for results in (a, b)]
     if folds[0] != folds[1]:
         counts = " and ".join("no folds" if count is None else f"{count} folds" for count in folds)
-        raise _refusal(a, b, f"they split the data differently: {counts} (data.folds)")
+        raise _refusal(a, b, name, f"they split the data differently: {counts} (data.folds)")
     for part_a, part_b in zip(main_parts(a), main_parts(b), strict=True):
         for split in COMPARED_SPLITS:
             paths = [
                 results.folder / "data" / f"{place_of(part, split)}.parquet"
                 for results, part in ((a, part_a), (b, part_b))
             ]
-            difference = _difference(*map(_examples, paths))
+            difference = _difference(_examples(paths[0]), _examples(paths[1]), name)
             if difference is not None:
-                raise _refusal(a, b, f"their {split} examples differ: {difference} (data/{paths[0].name})")
+                raise _refusal(a, b, name, f"their {split} examples differ: {difference} (data/{paths[0].name})")
 
 
 def main_parts(results: StudyResults) -> tuple[str, ...]:
@@ -97,8 +104,8 @@ def differing(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _refusal(a: StudyResults, b: StudyResults, why: str) -> UserError:
-    return UserError(f"{a.folder} (A) and {b.folder} (B) cannot be compared: {why}")
+def _refusal(a: StudyResults, b: StudyResults, name: str, why: str) -> UserError:
+    return UserError(f"{a.folder} (A) and {b.folder} ({name}) cannot be compared: {why}")
 
 
 def _examples(path: Path) -> pd.DataFrame:
@@ -111,7 +118,7 @@ def _examples(path: Path) -> pd.DataFrame:
         raise damaged(path, error) from error
 
 
-def _difference(a: pd.DataFrame, b: pd.DataFrame) -> str | None:
+def _difference(a: pd.DataFrame, b: pd.DataFrame, name: str) -> str | None:
     """How the examples of two splits differ; None where they do not."""
     if a.equals(b):
         return None
@@ -121,7 +128,7 @@ def _difference(a: pd.DataFrame, b: pd.DataFrame) -> str | None:
     shared = int(counts[0].combine(counts[1], min, fill_value=0).sum())
     if shared == len(a) == len(b):
         return "they are the same, but in another order"
-    return f"{len(a)} in A, {len(b)} in B, {shared} of them in both"
+    return f"{len(a)} in A, {len(b)} in {name}, {shared} of them in both"
 
 
 def _shortened(text: str, most: int = 60) -> str:

@@ -1,15 +1,16 @@
-"""Two studies side by side: what may be compared, and what is found where it may."""
+"""Studies side by side: what may be compared, and what is found where it may."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tuneoff.analysis.comparable import check_same_data, conditions, differing, model_differences, settings
 from tuneoff.analysis.comparisons import pair_verdict
+from tuneoff.analysis.costs import LATENCY
 from tuneoff.analysis.statistics import holm, paired_difference
 from tuneoff.errors import UserError
 
@@ -24,35 +25,66 @@ SIZES = ("trainable_parameters", "checkpoint_bytes")
 """Costs that are the same on every machine."""
 
 
-def compare_studies(a: StudyResults, b: StudyResults) -> dict[str, Any]:
-    """Compares the arms of two studies on the same data; every value is plain JSON.
+def study_name(place: int) -> str:
+    """What the study at a place is called: A to Z, then A1, B1 and so on."""
+    letter = chr(ord("A") + place % 26)
+    return letter if place < 26 else f"{letter}{place // 26}"
 
-    Differences of accuracy are b's less a's, paired by seed and test example, over the seeds that both have; they
-    stand whatever else differs. Times and memory are compared only where they were taken alike.
+
+def compare_studies(*studies: StudyResults) -> dict[str, Any]:
+    """Compares studies on the same data, each with the first one, arm by arm; every value is plain JSON.
+
+    Differences of accuracy are the other's less the first's, paired by seed and test example, over the seeds that both
+    have; they stand whatever else differs. Times and memory are compared only where they were taken alike.
+
+    Args:
+        studies: at least two; they are called A, B, C and so on.
 
     Returns:
-        `a` and `b` (`folder`, `study`, `model`); `differences` of model, settings and conditions (`setting`, `a`,
-        `b`); `pairs` of arms; `only_in_a` and `only_in_b`, arms without a partner; `overall`, all pairs together;
-        `best`, each study's most accurate arm, without a verdict, since they were picked by their accuracies;
-        `notes`. Of a pair: `arm_a`, `arm_b`, `differences` of their options, `seeds`, `test_accuracy` (`a`, `b`,
-        `difference`, `p_value`, `p_value_holm` over all pairs, and the `verdict`: a, b, not shown, tie or unranked),
-        `costs` (`a`, `b`, `ratio`) and `left_out`, why a cost is not among them. None stands where nothing can be
-        compared.
+        `studies` (`name`, `folder`, `study`, `model`), and `comparisons`, one for each study but the first: `a` and `b`
+        (their names); `differences` of model, settings and conditions (`setting`, `a`, `b`); `pairs` of arms;
+        `only_in_a` and `only_in_b`, arms without a partner; `overall`, all pairs together; `best`, each study's most
+        accurate arm, without a verdict, since they were picked by their accuracies; `notes`. Of a pair: `arm_a`,
+        `arm_b`, `differences` of their options, `seeds`, `test_accuracy` (`a`, `b`, `difference`, `p_value`,
+        `p_value_holm` over the pairs of all comparisons, and the `verdict`: a, b, not shown, tie or unranked), `costs`
+        (`a`, `b`, `ratio`) and `left_out`, why a cost is not among them. None stands where nothing can be compared.
 
     Raises:
         UserError: where classes, splits or examples differ, or a study has no results.
     """
-    check_same_data(a, b)
-    for results in (a, b):
-        if not any(arm["runs"] for arm in results.summary["arms"]):
-            raise UserError(f"{results.folder} has no results to compare")
-    names, only_in_a, only_in_b = _paired_arms(a, b)
-    pairs = [_pair(a, b, *pair) for pair in names]
+    sides = [_Side(study_name(place), results) for place, results in enumerate(studies)]
+    for other in sides[1:]:
+        check_same_data(sides[0].results, other.results, other.name)
+    for side in sides:
+        if not any(arm["runs"] for arm in side.results.summary["arms"]):
+            raise UserError(f"{side.results.folder} has no results to compare")
+    comparisons = [_compare(sides[0], other) for other in sides[1:]]
+    pairs = [pair for comparison in comparisons for pair in comparison["pairs"]]
     _judge([pair["test_accuracy"] for pair in pairs if pair["seeds"]])
-    best = _pair(a, b, _best(a), _best(b))
+    _judge([comparison["overall"] for comparison in comparisons if comparison["overall"] is not None])
+    return {"studies": [side.describe() for side in sides], "comparisons": comparisons}
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A study that is compared, under the name that it has there."""
+
+    name: str
+    results: StudyResults
+
+    def describe(self) -> dict[str, str]:
+        spec = self.results.spec
+        return {"name": self.name, "folder": str(self.results.folder), "study": spec.name, "model": spec.model.id}
+
+
+def _compare(first: _Side, other: _Side) -> dict[str, Any]:
+    a, b = first.results, other.results
+    names, only_in_a, only_in_b = _paired_arms(a, b)
+    pairs = [_pair(first, other, *pair) for pair in names]
+    best = _pair(first, other, _best(a), _best(b))
     return {
-        "a": _study(a),
-        "b": _study(b),
+        "a": first.name,
+        "b": other.name,
         "differences": [
             *model_differences(a, b),
             *differing(settings(a), settings(b)),
@@ -63,12 +95,8 @@ def compare_studies(a: StudyResults, b: StudyResults) -> dict[str, Any]:
         "only_in_b": only_in_b,
         "overall": _overall(a, b, pairs),
         "best": best if best["seeds"] else None,
-        "notes": _notes(a, b, pairs, best),
+        "notes": _notes(first, other, pairs, best),
     }
-
-
-def _study(results: StudyResults) -> dict[str, str]:
-    return {"folder": str(results.folder), "study": results.spec.name, "model": results.spec.model.id}
 
 
 def _paired_arms(a: StudyResults, b: StudyResults) -> tuple[list[tuple[str, str]], list[str], list[str]]:
@@ -89,7 +117,8 @@ def _best(results: StudyResults) -> str:
     return max(scored, key=lambda arm: arm["test_accuracy"]["mean"])["arm"]
 
 
-def _pair(a: StudyResults, b: StudyResults, arm_a: str, arm_b: str) -> dict[str, Any]:
+def _pair(first: _Side, other: _Side, arm_a: str, arm_b: str) -> dict[str, Any]:
+    a, b = first.results, other.results
     seeds = _shared_seeds(a, b, arm_a, arm_b)
     pair: dict[str, Any] = {
         "arm_a": arm_a,
@@ -97,7 +126,7 @@ def _pair(a: StudyResults, b: StudyResults, arm_a: str, arm_b: str) -> dict[str,
         "differences": differing(*(_options(study, arm) for study, arm in ((a, arm_a), (b, arm_b)))),
         "seeds": seeds,
         "test_accuracy": None,
-        **_costs(a, b, arm_a, arm_b),
+        **_costs(first, other, arm_a, arm_b),
     }
     if seeds:
         correct = [_correct(study, arm, seeds) for study, arm in ((a, arm_a), (b, arm_b))]
@@ -140,13 +169,13 @@ def _judge(found: list[dict[str, Any]]) -> None:
         entry["verdict"] = verdict if verdict != "better" else "b" if seen["mean"] > 0 else "a"
 
 
-def _costs(a: StudyResults, b: StudyResults, arm_a: str, arm_b: str) -> dict[str, Any]:
+def _costs(first: _Side, other: _Side, arm_a: str, arm_b: str) -> dict[str, Any]:
     """The costs of two arms, and for those that cannot be compared the reason."""
-    arms = [_summary(study, arm) for study, arm in ((a, arm_a), (b, arm_b))]
+    arms = [_summary(side.results, arm) for side, arm in ((first, arm_a), (other, arm_b))]
     costs: dict[str, Any] = {}
     left_out: dict[str, str] = {}
     if all(arm["runs"] for arm in arms):
-        reasons = _reasons(a, b, arm_a, arm_b)
+        reasons = _reasons(first, other, arm_a, arm_b)
         for cost in (*TIMES, *MEMORY, *SIZES):
             values = [arm.get(cost) for arm in arms]
             if cost in reasons:
@@ -159,20 +188,24 @@ def _costs(a: StudyResults, b: StudyResults, arm_a: str, arm_b: str) -> dict[str
     return {"costs": costs, "left_out": left_out}
 
 
-def _reasons(a: StudyResults, b: StudyResults, arm_a: str, arm_b: str) -> dict[str, str]:
+def _reasons(first: _Side, other: _Side, arm_a: str, arm_b: str) -> dict[str, str]:
     """Why costs of two arms cannot be compared, by cost."""
-    runs = [study.of_arm(arm) for study, arm in ((a, arm_a), (b, arm_b))]
-    others = differing(conditions(a, runs[0]), conditions(b, runs[1]))
+    sides = ((first, arm_a), (other, arm_b))
+    found = [conditions(side.results, side.results.of_arm(arm)) for side, arm in sides]
+    others = differing(*found)
     on_cores = [entry for entry in others if entry["setting"] == "cores"]
     elsewhere = [entry for entry in others if entry["setting"] != "cores"]
     if elsewhere:
         return dict.fromkeys((*TIMES, *MEMORY), f"measured differently ({_listed(elsewhere)})")
     if on_cores:
         return dict.fromkeys(TIMES, f"measured differently ({_listed(on_cores)})")
-    shared = [_summary(study, arm)["times_shared"] for study, arm in ((a, arm_a), (b, arm_b))]
-    if shared[0] != shared[1]:
-        beside = "A" if shared[0] else "B"
-        return dict.fromkeys(TIMES, f"in {beside} other runs computed on the same device at the same time")
+    arms = [(side.name, _summary(side.results, arm)) for side, arm in sides]
+    shared = [name for name, arm in arms if arm["times_shared"]]
+    if len(shared) == 1:
+        return dict.fromkeys(TIMES, f"in {shared[0]} other runs computed on the same device at the same time")
+    unmerged = [name for name, arm in arms if arm["adapter_unmerged"]]
+    if len(unmerged) == 1:
+        return {LATENCY: f"in {unmerged[0]} an adapter is beside the weights, unmerged"}
     return {}
 
 
@@ -195,7 +228,6 @@ def _overall(a: StudyResults, b: StudyResults, pairs: list[dict[str, Any]]) -> d
         for study, arm in ((a, "arm_a"), (b, "arm_b"))
     ]
     difference = _difference(*means)
-    _judge([difference])
     ratios = {
         cost: [pair["costs"][cost]["ratio"] for pair in pairs if pair["costs"].get(cost, {}).get("ratio")]
         for cost in (*TIMES, *MEMORY, *SIZES)
@@ -210,18 +242,18 @@ def _overall(a: StudyResults, b: StudyResults, pairs: list[dict[str, Any]]) -> d
     }
 
 
-def _notes(a: StudyResults, b: StudyResults, pairs: list[dict[str, Any]], best: dict[str, Any]) -> list[str]:
+def _notes(first: _Side, other: _Side, pairs: list[dict[str, Any]], best: dict[str, Any]) -> list[str]:
     """What a reader must know, in sentences."""
     notes = []
-    for name, results in (("A", a), ("B", b)):
-        accepted = sorted({finding["name"] for finding in results.summary["audit"] if _ignored(finding)})
+    for side in (first, other):
+        accepted = sorted({finding["name"] for finding in side.results.summary["audit"] if _ignored(finding)})
         if accepted:
-            notes.append(f"{name}'s accuracies mean nothing: it went on in spite of {', '.join(accepted)}.")
+            notes.append(f"{side.name}'s accuracies mean nothing: it went on in spite of {', '.join(accepted)}.")
     apart = [pair["arm_a"] for pair in pairs if not pair["seeds"]]
     if apart:
-        notes.append(f"No seed has results in both studies for {', '.join(apart)}.")
+        notes.append(f"No seed has results in both {first.name} and {other.name} for {', '.join(apart)}.")
     if not pairs:
-        notes.append("No arm of one study has the name or the options of one in the other.")
+        notes.append(f"No arm of {first.name} has the name or the options of one in {other.name}.")
     if best["seeds"]:
         notes.append(
             "Each study's most accurate arm was picked by the test examples on which it is compared, "

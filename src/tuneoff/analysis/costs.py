@@ -14,8 +14,23 @@ PREFERENCES = {
 }
 """What `prefer` may be: the field, and how an arm that has the least of it is described."""
 COSTS = tuple(field for field, _ in PREFERENCES.values())
-CLOCKED = ("train_seconds", "inference_latency_seconds")
+LATENCY = "inference_latency_seconds"
+UNMERGED = "that of an unmerged adapter, which takes no time of its own once it is merged"
+"""Why an arm is not ranked by its latency."""
+CLOCKED = ("train_seconds", LATENCY)
 """Costs that differ between runs of one arm, and that other runs on the same device disturb."""
+
+
+def ranked(arms: Sequence[Mapping[str, Any]], cost: str) -> list[Mapping[str, Any]]:
+    """Those of the arms that may be ranked by a cost: it is known of them, and it is the cost of using them.
+
+    An adapter that is timed beside the weights would be as fast as these if it were merged into them, so that a time to
+    classify a text with an unmerged adapter is ranked among such times alone, where there are no others.
+    """
+    known = [arm for arm in arms if arm["runs"] and arm[cost] is not None]
+    if cost != LATENCY:
+        return known
+    return [arm for arm in known if not arm.get("adapter_unmerged", False)] or known
 
 
 def comparable(arms: Sequence[Mapping[str, Any]], cost: str) -> bool:

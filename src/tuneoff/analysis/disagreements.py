@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tuneoff.errors import damaged
+from tuneoff.texts import shortened
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
 
 MOST = 10
 LETTERS = 300
-"""Of each text, from its beginning."""
+"""Of each text, from its beginning, at most."""
 
 
 def find_disagreements(results: StudyResults) -> list[dict[str, Any]]:
@@ -23,9 +24,10 @@ def find_disagreements(results: StudyResults) -> list[dict[str, Any]]:
     between arms. Examples on which all arms do equally well are left out, so that there may be none.
 
     Returns:
-        For each example `example` (row of `data/test.parquet`), `text` (with ` / ` before the second of a pair; the
-        first 300 characters of each), `label`, and by arm in the study's order `right` (share of seeds, 0 to 1) and
-        `answer` (the label that it gave most often).
+        For each example `example` (row of `data/test.parquet`, from 0), `file` and `row` (where the user finds it: the
+        file or dataset, and the row there, from 1; None for data that an older version has prepared), `text` (with
+        ` / ` before the second of a pair; of each at most the first 300 characters, in whole words), `label`, and by
+        arm in the study's order `right` (share of seeds, 0 to 1) and `answer` (the label that it gave most often).
     """
     predictions = {arm.name: results.predictions(arm.name) for arm in results.spec.arms}
     predictions = {arm: frames for arm, frames in predictions.items() if frames}
@@ -42,25 +44,34 @@ def find_disagreements(results: StudyResults) -> list[dict[str, Any]]:
     return [
         {
             "example": row,
-            "text": text,
+            **shown,
             "label": names[truth[row]],
             "arms": {
                 arm: {"right": float(right[arm][row]), "answer": names[np.bincount(given[:, row]).argmax()]}
                 for arm, given in answers.items()
             },
         }
-        for row, text in zip(chosen, _texts(results, chosen), strict=True)
+        for row, shown in zip(chosen, _rows(results, chosen), strict=True)
     ]
 
 
-def _texts(results: StudyResults, rows: list[int]) -> list[str]:
+def _rows(results: StudyResults, rows: list[int]) -> list[dict[str, Any]]:
+    """The `file`, `row` and `text` of some test examples."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = results.folder / "data" / "test.parquet"
     try:
-        columns = [name for name in ("text", "text_pair") if name in pq.read_schema(path).names]
+        there = pq.read_schema(path).names
+        columns = [name for name in ("text", "text_pair", "source_file", "source_row") if name in there]
         table = pq.read_table(path, columns=columns).take(pa.array(rows, pa.int64()))
     except (OSError, pa.ArrowInvalid) as error:
         raise damaged(path, error) from error
-    return [" / ".join(text[:LETTERS] for text in texts) for texts in zip(*table.to_pydict().values(), strict=True)]
+    return [
+        {
+            "file": row.get("source_file"),
+            "row": row.get("source_row"),
+            "text": " / ".join(shortened(row[name], LETTERS) for name in ("text", "text_pair") if name in row),
+        }
+        for row in table.to_pylist()
+    ]

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuneoff.analysis.comparisons import in_points
-from tuneoff.analysis.costs import comparable
+from tuneoff.analysis.costs import LATENCY, comparable
 from tuneoff.analysis.statistics import RISK, least_examples, lowest_sign_flip_p_value
+from tuneoff.data.audit.noticed import listed
 
 FEW_SEEDS = 4
 """Up to so many, intervals are mostly made wide by how little is known of the spread between seeds."""
@@ -54,6 +55,13 @@ def write_notes(arms: Sequence[Mapping[str, Any]], planned_seeds: int, test_exam
         notes.append(
             f"With {test_examples:,} test examples a loss of {in_points(margin)} cannot be excluded for one of "
             f"{len(scored)} arms, however alike they are, unless it is ahead; that takes at least {least:,}."
+        )
+    unmerged = [arm["arm"] for arm in scored if arm.get("adapter_unmerged", False) and arm[LATENCY] is not None]
+    if unmerged:
+        notes.append(
+            f"The time to classify a text was taken with the {'adapters' if len(unmerged) > 1 else 'adapter'} of "
+            f"{listed(unmerged)} beside the weights. Merged into them, an adapter takes no time of its own, so these "
+            "times are not ranked with those of other arms."
         )
     if not comparable(scored, "train_seconds"):
         notes.append("Times are not compared: some arms ran alone on their device and some did not.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tuneoff.analysis.costs import COSTS, comparable, costs_no_more
+from tuneoff.analysis.costs import COSTS, comparable, costs_no_more, ranked
 
 
 def pareto_fronts(arms: Sequence[Mapping[str, Any]], comparisons: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -15,7 +15,7 @@ def pareto_fronts(arms: Sequence[Mapping[str, Any]], comparisons: Sequence[Mappi
     over all pairs) and costs at most as much; of times, where the other's slowest run took at most as long as this
     arm's fastest. Arms that are tied in accuracy stay on the front together, whatever they cost: a tie is not shown to
     be equality. A cost is left out where no arm has it, or where times cannot be compared; arms that lack it are left
-    out of its front.
+    out of its front, and those whose latency is an unmerged adapter's where others have none (`ranked`).
 
     Args:
         arms: of the summary.
@@ -24,7 +24,7 @@ def pareto_fronts(arms: Sequence[Mapping[str, Any]], comparisons: Sequence[Mappi
     better = {(pair["a"], pair["b"]) for pair in comparisons if pair["verdict"] == "better"}
     fronts = {}
     for cost in COSTS:
-        known = [arm for arm in arms if arm["runs"] and arm[cost] is not None]
+        known = ranked(arms, cost)
         if known and comparable(known, cost):
             fronts[cost] = [
                 arm["arm"]

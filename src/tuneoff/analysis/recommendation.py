@@ -7,7 +7,8 @@ from typing import Any
 
 from tuneoff.analysis.choice import choose_now, only_choice
 from tuneoff.analysis.comparisons import ComparedArms, in_points
-from tuneoff.analysis.costs import PREFERENCES, comparable
+from tuneoff.analysis.costs import PREFERENCES, UNMERGED, comparable
+from tuneoff.analysis.costs import ranked as ranked_by
 from tuneoff.analysis.fitness import Unfit, none_is_fit
 from tuneoff.analysis.limits import beyond_limits
 from tuneoff.analysis.statistics import (
@@ -110,11 +111,15 @@ def recommend(
         claim = f"No arm is shown to lose less than {in_points(margin)} of accuracy against {against}"
         return answer | needed | meanwhile(f"No clear winner yet. {claim}; {needed['reason']}.")
     cost, least = PREFERENCES[preference]
-    known = [arm for arm in found if arm[cost] is not None]
+    known = ranked_by(found, cost)
     names = ", ".join(arm["arm"] for arm in found)
     if not known:
         return answer | meanwhile(f"No arm that is accurate enough ({names}) has a known {cost}.")
-    excluded += [{"arm": arm["arm"], "why": f"its {cost} is not known"} for arm in found if arm not in known]
+    excluded += [
+        {"arm": arm["arm"], "why": f"its {cost} is {'not known' if arm[cost] is None else UNMERGED}"}
+        for arm in found
+        if arm not in known
+    ]
     if not comparable(known, cost):
         reason = f"The times of {names} cannot be compared: only some of them ran alone on their device."
         return answer | meanwhile(reason)

@@ -38,7 +38,8 @@ class Rows:
     """All rows of a source, numbered from 0; a row has text and label.
 
     Attributes:
-        file: Parquet with the columns `text`, and where there are such, `text_pair` and `breakdown` (strings).
+        file: Parquet with the columns `text`, and where there are such, `text_pair` and `breakdown` (strings); and with
+            `source_file` and `source_row`, where the user finds the row (see `tuneoff.data.sources.Part.places`).
         label_names: the classes, in order.
         labels: index into `label_names`, int32, shape (rows,); -1 where a row is left out.
         splits: index into `SPLITS` as the source has it, int8, shape (rows,); -1 where a row is left out.
@@ -97,6 +98,14 @@ class Rows:
                 table = pa.Table.from_batches([batch]).take(numbers - (first - len(batch)))
                 yield table.append_column("row", pa.array(numbers))
 
+    def places(self, numbers: Sequence[int]) -> list[str]:
+        """Where the user finds some rows, such as `row 12 of reviews.csv`."""
+        found: dict[int, str] = {}
+        for table in self.tables(np.unique(np.array(numbers, dtype=np.int64)), ["source_file", "source_row"]):
+            for row in table.to_pylist():
+                found[row["row"]] = f"row {row['source_row']:,} of {row['source_file']}"
+        return [found[number] for number in numbers]
+
 
 def collect_rows(parts: Sequence[Part], spec: DataSpec, folder: Path, say: Callable[[str], None]) -> Rows:
     """Reads a source from beginning to end and writes its rows into `folder`.
@@ -115,7 +124,9 @@ def collect_rows(parts: Sequence[Part], spec: DataSpec, folder: Path, say: Calla
                 f"{parts[0].where}; name the columns with data.text and data.text_pair"
             )
     kept = ["text", *(name for name in ("text_pair", "breakdown") if getattr(columns[0], name) is not None)]
-    schema = pa.schema([(name, pa.large_string()) for name in kept])
+    schema = pa.schema(
+        [*((name, pa.large_string()) for name in kept), ("source_file", pa.string()), ("source_row", pa.int64())]
+    )
     labels = Labels()
     arrays: dict[str, list[NDArray[Any]]] = {
         name: [] for name in ("labels", "splits", "keys", "loose_keys", "groups", "characters")
@@ -124,8 +135,10 @@ def collect_rows(parts: Sequence[Part], spec: DataSpec, folder: Path, say: Calla
     looks: Looks | None = None
     dropped: dict[str, dict[str, int]] = {}
     file = folder / "rows.parquet"
-    # Without a dictionary, because texts are mostly unlike each other.
-    with pq.ParquetWriter(file, schema, compression="zstd", compression_level=1, use_dictionary=False) as writer:
+    # Texts have no dictionary, because they are mostly unlike each other.
+    with pq.ParquetWriter(
+        file, schema, compression="zstd", compression_level=1, use_dictionary=["source_file"]
+    ) as writer:
         for part, names in zip(parts, columns, strict=True):
             before, left = total, 0
             for table in part.tables():
@@ -140,7 +153,7 @@ def collect_rows(parts: Sequence[Part], spec: DataSpec, folder: Path, say: Calla
                     arrays["groups"].append(_hashes(batch.groups))
                 arrays["keys"].append(_hashes(batch.stripped))
                 arrays["loose_keys"].append(_hashes([loosened(text) for text in batch.stripped]))
-                writer.write_table(batch.kept(schema))
+                writer.write_table(batch.kept(schema, *part.places(table, total - before)))
                 if (total + len(table)) // PROGRESS_ROWS > total // PROGRESS_ROWS:
                     say(f"Preparing data: {total + len(table):,} rows read")
                 for split, reason in batch.dropped:
@@ -232,10 +245,11 @@ class _Batch:
         lengths = np.array([len(text) for text in self.texts], dtype=np.int32)
         return lengths if self.pairs is None else lengths + np.array([len(pair) for pair in self.pairs], dtype=np.int32)
 
-    def kept(self, schema: pa.Schema) -> pa.Table:
+    def kept(self, schema: pa.Schema, source_file: str, source_rows: range) -> pa.Table:
         import pyarrow as pa
 
-        values = {"text": self.texts, "text_pair": self.pairs, "breakdown": self.breakdown}
+        values: dict[str, Any] = {"text": self.texts, "text_pair": self.pairs, "breakdown": self.breakdown}
+        values |= {"source_file": [source_file] * len(source_rows), "source_row": source_rows}
         return pa.table({name: values[name] for name in schema.names}, schema=schema)
 
 

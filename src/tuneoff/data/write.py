@@ -21,6 +21,8 @@ from tuneoff.errors import UserError
 
 PROGRESS_SECONDS = 5.0
 MOST_ROWS_NAMED = 5
+FEW_VALUES = ["label", "source_file"]
+"""Columns that Parquet keeps a dictionary of."""
 
 Say = Callable[[str], None]
 Encode = Callable[[Iterator[Texts], Numbers], Iterator[Encoded]]
@@ -130,7 +132,7 @@ def _write_split(splits: Splits, name: str, folder: Path, encode: Encode, say: S
             lost[done:end] = encoded.lost
             done = end
             now = time.monotonic()
-            if now - said > PROGRESS_SECONDS:
+            if now - said > PROGRESS_SECONDS and done < len(labels):
                 left = (now - began) / done * (len(labels) - done)
                 say(f"Preparing data: tokenised {done:,} of {len(labels):,} {name} texts, {left:.0f} s left")
                 said = now
@@ -163,7 +165,7 @@ def _texts(splits: Splits, name: str, file: Path) -> Iterator[Texts]:
             table = table.append_column("label", pa.array(rows.labels[numbers]))
             table = table.append_column("key", pa.array(rows.keys[numbers]))
             if writer is None:
-                writer = pq.ParquetWriter(file, table.schema, compression="zstd", use_dictionary=["label"])
+                writer = pq.ParquetWriter(file, table.schema, compression="zstd", use_dictionary=FEW_VALUES)
             writer.write_table(table)
             texts = table.column("text").to_pylist()
             pairs = table.column("text_pair").to_pylist() if "text_pair" in table.column_names else None
@@ -177,6 +179,6 @@ def _join_files(files: list[Path], joined: Path) -> None:
     """Writes the rows of Parquet files with the same columns into one, in order."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetWriter(joined, pq.read_schema(files[0]), compression="zstd", use_dictionary=["label"]) as writer:
+    with pq.ParquetWriter(joined, pq.read_schema(files[0]), compression="zstd", use_dictionary=FEW_VALUES) as writer:
         for file in files:
             writer.write_table(pq.read_table(file))

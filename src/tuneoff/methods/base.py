@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from tuneoff.names import made_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,15 +37,14 @@ class Method(Frozen):
     """Where the search for a learning rate begins, for a model of width 768 and 1,000 steps (`tuneoff.study.rates`)."""
     quantised: ClassVar[bool] = False
     """Whether the backbone is loaded in 4 bits."""
+    mergeable: ClassVar[bool] = False
+    """Whether what it adds can be merged into the weights once it is trained, and then takes no time of its own."""
     fitted: ClassVar[bool] = False
     """Whether `fit` makes the head from features of the pretrained model, and nothing is trained in gradient steps."""
 
     method: str
-    name: str = Field(
-        default="",
-        pattern=r"^[A-Za-z0-9._+=-]*$",
-        max_length=60,
-        description="name of the arm; the method's name when left out",
+    name: Annotated[str, made_of(r"[A-Za-z0-9._+=-]*", "letters, digits, '.', '_', '+', '=' and '-'")] = Field(
+        default="", max_length=60, description="name of the arm; the method's name when left out"
     )
     learning_rate: float | None = Field(
         default=None, gt=0, le=1000, description="peak learning rate, taken as it is; found by tuning when left out"

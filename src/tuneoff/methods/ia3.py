@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 class IA3(Method):
     summary: ClassVar[str] = "trains vectors that rescale inner activations, and the head"
+    mergeable: ClassVar[bool] = True
     reference: ClassVar[str] = "Liu et al. 2022 (T-Few), section 3.3: learning rate 3e-3, keys, values, feed-forward"
     starting_rate: ClassVar[float] = 1e-2
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class LowRank(Method):
     """The options that LoRA and its relatives share, and how peft applies them."""
 
+    mergeable: ClassVar[bool] = True
     starting_rate: ClassVar[float] = 1e-3
 
     r: int = Field(default=8, gt=0, description="rank of the updates")

@@ -69,7 +69,29 @@ def counted(findings: Sequence[Mapping[str, Any]]) -> str:
 
 
 def markdown(findings: Sequence[Mapping[str, Any]]) -> str:
-    """A list of the findings and their examples, in which no text of the data acts as Markdown or HTML."""
+    """Lists of the findings and their examples, in which no text of the data acts as Markdown or HTML.
+
+    What is for information alone is folded.
+    """
+    told, known = parted(findings)
+    if not known:
+        return _items(told)
+    folded = f"<details>\n<summary>{counted_information(known)}</summary>\n\n{_items(known)}\n\n</details>"
+    return f"{_items(told)}\n\n{folded}" if told else folded
+
+
+def parted(findings: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """The errors and warnings, and what is for information alone."""
+    known = [finding for finding in findings if finding["severity"] == "info"]
+    return [finding for finding in findings if finding["severity"] != "info"], known
+
+
+def counted_information(known: Sequence[Mapping[str, Any]]) -> str:
+    """What stands over findings that are folded."""
+    return f"{len(known):,} finding{'' if len(known) == 1 else 's'} for information"
+
+
+def _items(findings: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for finding, row in zip(findings, rows(findings), strict=True):
         lines.append(f"- **{row[0]}** `{row[1]}` ({row[2]}): {plain(row[4])} {plain(row[5])}")

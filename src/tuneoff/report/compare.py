@@ -1,15 +1,14 @@
-"""Two studies side by side, in the terminal."""
+"""Studies side by side, in the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from tuneoff.report.grid import fitting_table
+from tuneoff.report.terminal import print_lines, wide_console
 from tuneoff.report.words import megabytes, percent, seconds
 
 COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -20,8 +19,8 @@ COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "checkpoint_bytes": ("checkpoint", megabytes),
 }
 VERDICTS = {
-    "a": "A is more accurate",
-    "b": "B is more accurate",
+    "a": "{a} is more accurate",
+    "b": "{b} is more accurate",
     "not shown": "not shown after correcting for all pairs",
     "tie": "inside the noise",
     "unranked": "one seed: not ranked",
@@ -30,98 +29,111 @@ VERDICTS = {
 
 def print_comparison(compared: dict[str, Any]) -> None:
     """What differs, then accuracies, costs and the whole; `compared` is from `compare_studies`."""
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 200
+    console = wide_console()
+    print_lines(
+        f"{entry['name']}  {entry['folder']}: {entry['study']}, {entry['model']}" for entry in compared["studies"]
+    )
+    comparisons = compared["comparisons"]
+    print_lines(
+        f"different: {entry['setting']}: {entry['a']} in {comparison['a']}, {entry['b']} in {comparison['b']}"
+        for comparison in comparisons
+        for entry in comparison["differences"]
+    )
+    if any(comparison["pairs"] for comparison in comparisons):
+        _print_accuracies(console, comparisons)
+        _print_costs(console, comparisons)
+    # A note may be about several comparisons.
+    print_lines(dict.fromkeys(line for comparison in comparisons for line in comparison_lines(comparison)))
 
-    def say(line: str) -> None:
-        console.print(escape(line))
 
-    for name in ("a", "b"):
-        say(f"{name.upper()}  {compared[name]['folder']}: {compared[name]['study']}, {compared[name]['model']}")
-    for entry in compared["differences"]:
-        say(f"different: {entry['setting']}: {entry['a']} in A, {entry['b']} in B")
-    if compared["pairs"]:
-        console.print(_accuracies(compared["pairs"]))
-        console.print(_costs(compared["pairs"]))
-    for line in comparison_lines(compared):
-        say(line)
-
-
-def comparison_lines(compared: dict[str, Any]) -> list[str]:
-    """What is to be said beside the tables, in sentences."""
+def comparison_lines(comparison: dict[str, Any]) -> list[str]:
+    """What is to be said of a comparison beside the tables, in sentences."""
+    a, b = comparison["a"], comparison["b"]
     lines = []
-    for pair in compared["pairs"]:
+    for pair in comparison["pairs"]:
         lines += [
-            f"{_name(pair)}: {entry['setting']} is {entry['a']} in A, {entry['b']} in B."
+            f"{_name(pair)}: {entry['setting']} is {entry['a']} in {a}, {entry['b']} in {b}."
             for entry in pair["differences"]
         ]
     left_out: dict[str, list[str]] = {}
-    for pair in compared["pairs"]:
+    for pair in comparison["pairs"]:
         for cost, why in pair["left_out"].items():
             named = left_out.setdefault(why, [])
             if COSTS[cost][0] not in named:
                 named.append(COSTS[cost][0])
-    lines += [f"Not compared: {', '.join(costs)}; {why}." for why, costs in left_out.items()]
-    for name, arms in (("A", compared["only_in_a"]), ("B", compared["only_in_b"])):
+    lines += [f"Not compared, {b} with {a}: {', '.join(costs)}; {why}." for why, costs in left_out.items()]
+    for name, arms in ((a, comparison["only_in_a"]), (b, comparison["only_in_b"])):
         if arms:
-            lines.append(f"Only in {name}: {', '.join(arms)}.")
-    overall = compared["overall"]
+            lines.append(f"Only in {name}{f', not in {b}' if name == a else ''}: {', '.join(arms)}.")
+    overall = comparison["overall"]
     if overall is not None:
         ratios = [f"{COSTS[cost][0]} x {ratio:.2f}" for cost, ratio in overall["cost_ratios"].items()]
         arms = f"{overall['arms']} arm{'s' if overall['arms'] > 1 else ''}"
-        lines.append(f"Overall ({arms}), B against A: {'; '.join([_difference(overall), *ratios])}.")
-    if compared["best"] is not None:
-        best = compared["best"]
+        lines.append(f"Overall ({arms}), {b} against {a}: {'; '.join([_difference(overall, comparison), *ratios])}.")
+    if comparison["best"] is not None:
+        best = comparison["best"]
         lines.append(
-            f"Most accurate arms, {best['arm_b']} in B against {best['arm_a']} in A: "
-            f"{_difference(best['test_accuracy'])}."
+            f"Most accurate arms, {best['arm_b']} in {b} against {best['arm_a']} in {a}: "
+            f"{_difference(best['test_accuracy'], comparison)}."
         )
-    return lines + compared["notes"]
+    return lines + comparison["notes"]
 
 
 def _name(pair: dict[str, Any]) -> str:
     return pair["arm_a"] if pair["arm_a"] == pair["arm_b"] else f"{pair['arm_a']} / {pair['arm_b']}"
 
 
-def _difference(found: dict[str, Any]) -> str:
+def _difference(found: dict[str, Any], comparison: dict[str, Any]) -> str:
     mean, low, high = (100 * found["difference"][key] for key in ("mean", "ci_low", "ci_high"))
-    verdict = f" ({VERDICTS[found['verdict']]})" if "verdict" in found else ""
+    verdict = f" ({VERDICTS[found['verdict']].format(**comparison)})" if "verdict" in found else ""
     return f"{mean:+.1f} points, {low:+.1f} to {high:+.1f}{verdict}"
 
 
-def _accuracies(pairs: list[dict[str, Any]]) -> Table:
-    table = _table("arm", "seeds", "accuracy A", "accuracy B", "B - A, 95% interval")
-    for pair in pairs:
+def _in_order(comparisons: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each pair with its comparison: the pairs of an arm of the first study together, arms in its order."""
+    found = [(comparison, pair) for comparison in comparisons for pair in comparison["pairs"]]
+    arms = list(dict.fromkeys(pair["arm_a"] for _, pair in found))
+    return sorted(found, key=lambda item: arms.index(item[1]["arm_a"]))
+
+
+def _print_accuracies(console: Console, comparisons: list[dict[str, Any]]) -> None:
+    """A row for each arm and study, with the accuracy of the first study on the seeds that both have."""
+    first = comparisons[0]["a"]
+    headings = ("arm", "in", "seeds", f"accuracy in {first}", "accuracy", f"difference to {first}, 95% interval")
+    rows = []
+    for comparison, pair in _in_order(comparisons):
         scores = pair["test_accuracy"]
         shown = (
             ["", "", "no shared seed"]
             if scores is None
-            else [percent(scores["a"]), percent(scores["b"]), _difference(scores)]
+            else [percent(scores["a"]), percent(scores["b"]), _difference(scores, comparison)]
         )
-        table.add_row(escape(_name(pair)), str(len(pair["seeds"])), *shown)
-    return table
+        rows.append((_name(pair), comparison["b"], str(len(pair["seeds"])), *shown))
+    console.print(fitting_table(headings, rows, console.width, ("arm", "in", headings[-1])))
 
 
-def _costs(pairs: list[dict[str, Any]]) -> Table:
-    """Each cost in A and in B with their ratio; only those that some pair has."""
-    there = [cost for cost in COSTS if any(cost in pair["costs"] for pair in pairs)]
-    table = _table("arm", *(f"{COSTS[cost][0]} A, B" for cost in there))
-    for pair in pairs:
-        table.add_row(escape(_name(pair)), *(_cost(cost, pair["costs"].get(cost)) for cost in there))
-    return table
+def _print_costs(console: Console, comparisons: list[dict[str, Any]]) -> None:
+    """Each cost that some pair has: in the first study, and below it in the others, as a multiple as well."""
+    pairs = _in_order(comparisons)
+    there = [cost for cost in COSTS if any(cost in pair["costs"] for _, pair in pairs)]
+    if not there:
+        return
+    rows: list[tuple[str, ...]] = []
+    for arm in dict.fromkeys(pair["arm_a"] for _, pair in pairs):
+        of_arm = [(comparison, pair) for comparison, pair in pairs if pair["arm_a"] == arm]
+        known = {cost: found["a"] for _, pair in of_arm for cost, found in pair["costs"].items()}
+        rows.append(
+            (arm, comparisons[0]["a"], *(COSTS[cost][1](known[cost]) if cost in known else "" for cost in there))
+        )
+        for comparison, pair in of_arm:
+            name = "" if pair["arm_b"] == arm else pair["arm_b"]
+            rows.append((name, comparison["b"], *(_cost(cost, pair["costs"].get(cost)) for cost in there)))
+    headings = ("arm", "in", *(COSTS[cost][0] for cost in there))
+    console.print(fitting_table(headings, rows, console.width, ("arm", "in")))
 
 
 def _cost(name: str, found: dict[str, Any] | None) -> str:
     if found is None:
         return ""
-    show = COSTS[name][1]
-    ratio = "" if found["ratio"] is None else f" (x {found['ratio']:.2f})"
-    return f"{show(found['a'])}, {show(found['b'])}{ratio}"
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "arm" else "right", no_wrap=True)
-    return table
+    ratio = "" if found["ratio"] is None else f"\nx {found['ratio']:.2f}"
+    return COSTS[name][1](found["b"]) + ratio

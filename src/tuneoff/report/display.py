@@ -74,7 +74,11 @@ class Plots:
         return self.chart("trainable_parameters")
 
     def learning_curves(self) -> alt.LayerChart:
-        """Test accuracy by training examples where the study has `train_sizes`, else validation accuracy by epoch."""
+        """Test accuracy by training examples where the study has `train_sizes`, else validation accuracy by epoch.
+
+        Raises:
+            UserError: where there is a single size or epoch, which is no curve.
+        """
         by_size = self._results.spec.data.train_sizes is not None
         return self.chart("accuracy_by_train_size" if by_size else "validation_accuracy_by_epoch")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tuneoff.analysis.comparisons import in_points
+from tuneoff.analysis.costs import LATENCY
 from tuneoff.report import words
 
 PAIR_HEADINGS = ("a", "b", "a - b, points", "95% interval", "p", "p, corrected", "p, sign flips", "to tell them apart")
@@ -107,7 +108,10 @@ def quality_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def _latency(arm: dict[str, Any]) -> str:
     value = arm["inference_latency_seconds"]
-    return "" if value is None else f"{1000 * value:.1f} ms" + (words.SHARED if arm["times_shared"] else "")
+    if value is None:
+        return ""
+    unmerged = words.UNMERGED if arm["adapter_unmerged"] else ""
+    return f"{1000 * value:.1f} ms{unmerged}{words.SHARED if arm['times_shared'] else ''}"
 
 
 def _classes(summary: dict[str, Any]) -> list[str]:
@@ -117,8 +121,23 @@ def _classes(summary: dict[str, Any]) -> list[str]:
 
 
 def fronts(summary: dict[str, Any]) -> list[str]:
-    """One sentence for each cost: which arms no other arm is shown to beat."""
-    return [f"{FRONT_NAMES[cost]}: {', '.join(names)}" for cost, names in summary["pareto"].items()]
+    """Which arms no other arm is shown to beat: a sentence for each cost, but one for all that leave no arm out."""
+    everyone = [arm["arm"] for arm in summary["arms"] if arm["runs"]]
+    if len(everyone) < 2:
+        return []
+    by_cost = {_front_name(summary, cost): names for cost, names in summary["pareto"].items()}
+    undecided = [cost for cost, names in by_cost.items() if names == everyone]
+    sentences = [f"{cost}: {', '.join(names)}" for cost, names in by_cost.items() if names != everyone]
+    if undecided:
+        costs = ", ".join(undecided) if sentences or len(undecided) == 1 else "every cost"
+        sentences.insert(0, f"{costs}: all {len(everyone)} arms; none is shown to be beaten by one that costs no more")
+    return sentences
+
+
+def _front_name(summary: dict[str, Any], cost: str) -> str:
+    unmerged = [arm["arm"] for arm in summary["arms"] if arm["runs"] and arm["adapter_unmerged"]]
+    left_out = cost == LATENCY and unmerged and not set(unmerged) & set(summary["pareto"][cost])
+    return FRONT_NAMES[cost] + (" (of arms without an unmerged adapter)" if left_out else "")
 
 
 def curve_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -60,13 +60,15 @@ class LiveView:
 
 
 def study_line(states: list[State], what: str = "runs") -> str:
-    """How many runs there are in each state, and the time left by the pace so far."""
+    """How many runs there are in each state, and the time left by the pace so far, or that hardly any is."""
     kinds = ("ok", "running", "left", "interrupted")
     done, running, left, interrupted = (sum(state["state"] == kind for state in states) for kind in kinds)
     failed = len(states) - done - running - left - interrupted
     line = f"{len(states)} {what}: {done} done, {running} running, {failed} failed, {left + interrupted} left"
     seconds = words.seconds_left([state for state in states if state["state"] != "ok" or "wall_seconds" in state])
-    return line if seconds is None else f"{line}; about {words.seconds(seconds)} left"
+    if seconds is None:
+        return line
+    return f"{line}; about {words.seconds(seconds)} left" if seconds >= 1 else f"{line}; almost done"
 
 
 def running_table(states: list[State], width: int) -> Table:

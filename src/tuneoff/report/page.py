@@ -58,7 +58,7 @@ def write_page(results: StudyResults) -> Path:
         disagreements=find_disagreements(results),
         environment=results.environment,
         study_file=(results.folder / "study.toml").read_text(encoding="utf-8"),
-        command=f"tuneoff run {results.folder / 'study.toml'} --out {results.folder}",
+        command=words.repeating(results.folder),
         words=words,
         evidence=evidence,
         trials=trials,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
 
 Block = dict[str, Any]
+Inline = str | dict[str, Any]
+"""A piece of a sentence: a text, `{"see": name}` (a table or a chart) or `{"cite": number}` (a reference)."""
 Section = tuple[str, list[Block]]
 
 SHOWN = (
@@ -31,11 +33,12 @@ RULES = (
     "the resident memory of the run's process, libraries included. 1 MB is 1,000,000 bytes."
 )
 
-STATISTICS = (
-    "Behrens 1929, Fisher 1935: intervals over seeds and test examples together; Wilson 1927: with one seed",
-    "Bonett and Price 2012: paired differences; Shaffer 1986: p corrected over all pairs; Smyth 2004: spread of seeds",
-    "Guo et al. 2017: calibration error; Brier 1950: Brier score",
-)
+CURVE = "accuracy_by_train_size"
+STATISTICS = {
+    "intervals": "Behrens 1929, Fisher 1935: intervals over seeds and test examples; Wilson 1927: with one seed",
+    "pairs": "Bonett and Price 2012: paired differences; Shaffer 1986: p over all pairs; Smyth 2004: spread of seeds",
+    "quality": "Guo et al. 2017: calibration error; Brier 1950: Brier score",
+}
 """The sources of the numbers; docs/statistics.md says how they are used."""
 
 
@@ -58,27 +61,31 @@ def write_pdf(results: StudyResults) -> Path:
 def report_content(results: StudyResults) -> dict[str, Any]:
     """What the template sets: `title`, `verdict`, `conditions` and `sections` (`title`, `blocks`), as plain JSON.
 
-    A block is `{"text"}`, `{"code"}`, `{"items"}` (a list), `{"references"}` (a numbered one), `{"headings", "rows",
-    "prose"}` (a table; with `prose` its last column holds sentences) or `{"charts"}` (`title`, `caption`, `svg`).
+    A block is `{"text"}`, `{"code"}`, `{"items"}` (a list), `{"references"}` (a numbered one), `{"name", "caption",
+    "headings", "rows", "prose"}` (a table; with `prose` its last column holds sentences), `{"charts"}` (`name`,
+    `title`, `caption`, `svg`) or `{"small"}` (paragraphs of little weight). `text` and each of `items` are lists of
+    `Inline`.
     """
     summary = results.summary
+    drawn = _charts(results)
+    cited = _Citations(results)
     sections: list[Section] = [
-        ("Result", [_table(words.HEADINGS, words.rows(summary)), _text(f"{evidence.INTERVALS} {RULES}")]),
-        ("Charts", [{"charts": drawn}] if (drawn := _charts(results)) else []),
+        ("Result", _result(summary, drawn, cited)),
+        ("Charts", [{"charts": drawn}] if drawn else []),
         ("Against the baselines", _list(line["sentence"] for line in summary["headlines"])),
-        ("Pairs of arms", _pairs(summary)),
+        ("Pairs of arms", _pairs(summary, drawn, cited)),
         ("What this study cannot show", _list(summary["notes"])),
         ("Not recommended", _list(words.excluded(summary))),
         ("Arms that no other is shown to beat, by cost", _list(evidence.fronts(summary))),
-        ("Classes and calibration", _quality(summary)),
-        ("Test accuracy by training examples", _sizes(summary)),
+        ("Classes and calibration", _quality(summary, cited)),
+        ("Test accuracy by training examples", _sizes(summary, drawn)),
         *_breakdown(summary),
         ("Tuning", _tuning(summary)),
         ("Failed runs", _list(words.failures(summary))),
         ("Data", _data(summary)),
-        ("Methods", _methods(results)),
+        ("Methods", _methods(results, cited)),
         ("How to repeat it", _environment(results)),
-        ("References", [{"references": [*_references(results), *STATISTICS]}]),
+        ("References", [{"references": cited.references}]),
     ]
     return {
         "title": summary["study"],
@@ -86,6 +93,27 @@ def report_content(results: StudyResults) -> dict[str, Any]:
         "conditions": words.conditions(summary),
         "sections": [{"title": title, "blocks": blocks} for title, blocks in sections if blocks],
     }
+
+
+class _Citations:
+    """The references of a study, each once: those of its methods in the order of the arms, then those of statistics."""
+
+    def __init__(self, results: StudyResults) -> None:
+        methods = dict.fromkeys(registry()[arm.method].reference for arm in results.spec.arms)
+        self.references = [*methods, *STATISTICS.values()]
+
+    def __call__(self, reference: str) -> Inline:
+        """A reference, or a key of `STATISTICS`, as a piece of a sentence."""
+        return {"cite": self.references.index(STATISTICS.get(reference, reference)) + 1}
+
+
+def _result(summary: dict[str, Any], drawn: list[dict[str, str]], cited: _Citations) -> list[Block]:
+    shown: list[Inline] = [{"see": "result"}, " holds accuracy and costs of all arms and baselines"]
+    if drawn:
+        ends: list[Inline] = [{"see": drawn[0]["name"]}, " to ", {"see": drawn[-1]["name"]}] if len(drawn) > 1 else []
+        shown += ["; ", *(ends or [{"see": drawn[0]["name"]}]), " show them"]
+    table = _table("result", "Arms and baselines on the test split.", words.HEADINGS, words.rows(summary))
+    return [table, _text(*shown, f". {evidence.INTERVALS} ", cited("intervals"), f" {RULES}")]
 
 
 def _charts(results: StudyResults) -> list[dict[str, str]]:
@@ -97,6 +125,7 @@ def _charts(results: StudyResults) -> list[dict[str, str]]:
     drawn = draw_charts(results)
     return [
         {
+            "name": name,
             "title": CHARTS[name].title,
             "caption": CHARTS[name].caption,
             "svg": vl_convert.vegalite_to_svg(styled(drawn[name], FILE_WIDTH).to_dict()),
@@ -106,38 +135,61 @@ def _charts(results: StudyResults) -> list[dict[str, str]]:
     ]
 
 
-def _pairs(summary: dict[str, Any]) -> list[Block]:
+def _pairs(summary: dict[str, Any], drawn: list[dict[str, str]], cited: _Citations) -> list[Block]:
     if not summary["comparisons"]:
         return []
+    chart: list[Inline] = (
+        [" and ", {"see": "differences"}] if any(entry["name"] == "differences" for entry in drawn) else []
+    )
     return [
+        _text(
+            "Differences in test accuracy are paired by seed and test example ",
+            *(cited("pairs"), "; see ", {"see": "pairs"}, *chart, "."),
+        ),
         *_list(map(evidence.pair, summary["comparisons"])),
-        _table(evidence.PAIR_HEADINGS, evidence.pair_rows(summary)),
+        _table("pairs", "Differences between arms.", evidence.PAIR_HEADINGS, evidence.pair_rows(summary)),
     ]
 
 
-def _quality(summary: dict[str, Any]) -> list[Block]:
+def _quality(summary: dict[str, Any], cited: _Citations) -> list[Block]:
     rows = evidence.quality_rows(summary)
-    return [_table(evidence.quality_headings(summary), rows)] if rows else []
+    if not rows:
+        return []
+    headings = evidence.quality_headings(summary)
+    return [
+        _text({"see": "quality"}, " holds how well probabilities fit ", cited("quality"), " and F1 of the classes."),
+        _table("quality", "Calibration, time to classify a text, and F1 of each class, %.", headings, rows),
+    ]
 
 
-def _sizes(summary: dict[str, Any]) -> list[Block]:
+def _sizes(summary: dict[str, Any], drawn: list[dict[str, str]]) -> list[Block]:
     curves = summary["learning_curves"]
     if not curves:
         return []
-    return [_table(("arm", *(f"{size:,}" for size in curves["train_sizes"])), evidence.curve_rows(summary))]
+    headings = ("arm", *(f"{size:,}" for size in curves["train_sizes"]))
+    chart: list[Inline] = [" and ", {"see": CURVE}] if any(entry["name"] == CURVE for entry in drawn) else []
+    return [
+        _text("Test accuracy with fewer training examples: see ", {"see": "sizes"}, *chart, "."),
+        _table("sizes", "Test accuracy by number of training examples.", headings, evidence.curve_rows(summary)),
+    ]
 
 
 def _breakdown(summary: dict[str, Any]) -> list[Section]:
     if not summary["breakdown"]:
         return []
-    table = _table(breakdown_headings(summary), breakdown_rows(summary))
-    return [(f"Test accuracy by {summary['breakdown']['column']}", [table])]
+    name = f"Test accuracy by {summary['breakdown']['column']}"
+    table = _table("breakdown", f"{name}.", breakdown_headings(summary), breakdown_rows(summary))
+    return [(name, [_text({"see": "breakdown"}, " holds it for each group of test examples."), table])]
 
 
 def _tuning(summary: dict[str, Any]) -> list[Block]:
     if not summary["tuning"] or not (rows := trials.rows(summary)):
         return []
-    return [_text(" ".join(trials.sentences(summary))), _table(trials.HEADINGS, rows)]
+    sentences = " ".join(trials.sentences(summary))
+    return [
+        _text(f"{sentences} ", {"see": "trials"}, " holds all trials."),
+        _table("trials", "Learning rates that were tried.", trials.HEADINGS, rows),
+    ]
 
 
 def _data(summary: dict[str, Any]) -> list[Block]:
@@ -146,24 +198,32 @@ def _data(summary: dict[str, Any]) -> list[Block]:
         for name, count in summary["data"]["removed"].items()
         if count
     ]
-    rows = [(*row[:4], f"{row[4]} {row[5]}") for row in audit.rows(summary["audit"])]
-    table = [_table((*audit.HEADINGS[:4], "what it means and what to do"), rows, prose=True)] if rows else []
+    told, for_information = audit.parted(summary["audit"])
+    rows = [(*row[:4], f"{row[4]} {row[5]}") for row in audit.rows(told)]
+    headings = (*audit.HEADINGS[:4], "what it means and what to do")
+    table = [_table("audit", "What the audit found in the data.", headings, rows, prose=True)] if rows else []
     classes = f"Classes: {', '.join(summary['data']['label_names'])}."
-    return [_text(f"{classes} The audit: {audit.counted(summary['audit'])}"), *_list(removed), *table]
+    known = [f"For information: {row[1]} ({row[2]}): {row[4]}" for row in audit.rows(for_information)]
+    see: list[Inline] = [" See ", {"see": "audit"}, "."] if table else []
+    return [
+        _text(f"{classes} The audit: {audit.counted(summary['audit'])}", *see),
+        *_list(removed),
+        *table,
+        *([{"small": known}] if known else []),
+    ]
 
 
-def _methods(results: StudyResults) -> list[Block]:
-    references = list(_references(results))
+def _methods(results: StudyResults, cited: _Citations) -> list[Block]:
     described = {name: method.describe() for name, method in registry().items()}
-    items = []
+    items: list[list[Inline]] = []
     for arm in results.spec.arms:
         method = described[arm.method]
         name = arm.name if arm.name == arm.method else f"{arm.name} ({arm.method})"
         given = {option["name"]: getattr(arm, option["name"]) for option in method["options"]}
         options = ", ".join(f"{option} = {_value(value)}" for option, value in given.items() if value not in ((), None))
-        number = references.index(method["reference"]) + 1
-        items.append(f"{name}: {method['summary']} [{number}]{'; ' if options else ''}{options}.")
-    return _list(items)
+        end = f"{'; ' if options else ''}{options}."
+        items.append([f"{name}: {method['summary']} ", cited(method["reference"]), end])
+    return [{"items": items}]
 
 
 def _value(value: Any) -> str:
@@ -172,27 +232,29 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _references(results: StudyResults) -> dict[str, None]:
-    """The sources of the study's methods, each once, in the order of the arms."""
-    return dict.fromkeys(registry()[arm.method].reference for arm in results.spec.arms)
-
-
 def _environment(results: StudyResults) -> list[Block]:
     environment = results.environment
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
-    command = f"tuneoff run {results.folder / 'study.toml'} --out {results.folder}"
     machine = f"{environment['processor']}, {environment['cores']} cores, {environment['platform']}"
-    return [{"code": command}, _text(f"{versions}; {machine}.")]
+    return [{"code": words.repeating(results.folder)}, _text(f"{versions}; {machine}.")]
 
 
-def _text(text: str) -> Block:
-    return {"text": text}
+def _text(*pieces: Inline) -> Block:
+    return {"text": list(pieces)}
 
 
 def _list(items: Iterable[str]) -> list[Block]:
     """A list as the blocks of a section: none where there is nothing in it."""
-    return [{"items": found}] if (found := list(items)) else []
+    return [{"items": found}] if (found := [[item] for item in items]) else []
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], prose: bool = False) -> Block:
-    return {"headings": list(headings), "rows": [list(row) for row in rows], "prose": prose}
+def _table(
+    name: str, caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]], prose: bool = False
+) -> Block:
+    return {
+        "name": name,
+        "caption": caption,
+        "headings": list(headings),
+        "rows": [list(row) for row in rows],
+        "prose": prose,
+    }

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
 
 from tuneoff.data.parts import WHOLE, is_fold, part_words
 from tuneoff.report import words
-from tuneoff.report.live import VERY_WIDE, WIDE, LiveView, run_name, running_table, study_line
+from tuneoff.report.grid import fitting_table
+from tuneoff.report.live import LiveView, run_name, running_table, study_line
 from tuneoff.study.rates import RULE
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from tuneoff.study.progress import RunProgress
 
 TERMINAL_COLUMNS = ("arm", "test accuracy", "95% interval", "train time", "peak memory", "trainable")
-"""Of the result table; a narrow terminal gets the first four or five."""
+"""Of the result table; a narrow terminal gets the first ones."""
+PLAN_COLUMNS = ("arm", "method", "learning rate", "trainable", "adapter", "head", "of all")
 
 
 class Progress:
@@ -81,25 +82,32 @@ class Progress:
             self.say(f"{head} {result['status']}: {result['error']}")
 
 
-def _console() -> Console:
-    """Standard output; where that is no terminal, tables may be as wide as they need."""
-    console = Console(highlight=False, soft_wrap=True)
+def wide_console() -> Console:
+    """Standard output; where that is no terminal, tables may be as wide as they need, and a sentence is one line.
+
+    In a terminal what is printed is broken between words.
+    """
+    console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 200
+        console.soft_wrap = True
     return console
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Sentences, a paragraph each."""
+    console = wide_console()
+    for line in lines:
+        console.print(escape(line))
 
 
 def print_results(results: StudyResults) -> None:
     """The result table, the verdict, and where everything was written."""
-    console = _console()
+    console = wide_console()
     summary = results.summary
-    table = Table(box=box.SIMPLE_HEAD, title=None)
-    shown = 4 if console.width < WIDE else 5 if console.width < VERY_WIDE else len(TERMINAL_COLUMNS)
-    indices = [words.HEADINGS.index(name) for name in TERMINAL_COLUMNS[:shown]]
-    for index in indices:
-        table.add_column(words.HEADINGS[index], justify="left" if index == 0 else "right")
-    for row in words.rows(summary):
-        table.add_row(*(escape(row[index]) for index in indices))
+    indices = [words.HEADINGS.index(name) for name in TERMINAL_COLUMNS]
+    rows = [[row[index] for index in indices] for row in words.rows(summary)]
+    table = fitting_table(TERMINAL_COLUMNS, rows, console.width)
     console.print(table)
     console.print(escape(words.verdict(summary)))
     for sentence in words.did_not_learn(summary):
@@ -118,26 +126,25 @@ def print_results(results: StudyResults) -> None:
         ("runs", folder / "runs"),
     ):
         if path.exists():
-            console.print(escape(f"{label:9} {path}"))
+            console.print(escape(f"{label:9} {path}"), soft_wrap=True)  # a path is copied whole
 
 
 def print_plan(outlined: dict[str, Any]) -> None:
     """The arms of a study, what each trains, and how much work the study is."""
-    console = _console()
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("arm", "method", "learning rate", "trainable", "adapter", "head", "of all"):
-        table.add_column(heading, justify="left" if heading in ("arm", "method") else "right")
-    for arm in outlined["arms"]:
-        counts = arm["parameters"]
-        table.add_row(
-            escape(arm["arm"]),
+    console = wide_console()
+    rows = [
+        (
+            arm["arm"],
             arm["method"],
             f"{'found, from ' if arm['tuned'] else ''}{arm['learning_rate']:g}",
-            f"{counts['trainable']:,}",
-            f"{counts['adapter']:,}",
-            f"{counts['head']:,}",
-            f"{100 * counts['trainable'] / counts['total']:.2f}%",
+            f"{arm['parameters']['trainable']:,}",
+            f"{arm['parameters']['adapter']:,}",
+            f"{arm['parameters']['head']:,}",
+            f"{100 * arm['parameters']['trainable'] / arm['parameters']['total']:.2f}%",
         )
+        for arm in outlined["arms"]
+    ]
+    table = fitting_table(PLAN_COLUMNS, rows, console.width, ("arm", "method"))
     console.print(table)
     parts = outlined["parts"]
     shared_out = (
@@ -172,21 +179,21 @@ def print_plan(outlined: dict[str, Any]) -> None:
 
 def print_status(states: list[dict[str, Any]]) -> None:
     """A study's runs with their states, how far those under way are, and the time left by the pace so far."""
-    console = _console()
-    table = Table(box=box.SIMPLE_HEAD)
+    console = wide_console()
     parted = any(state.get("part", WHOLE) != WHOLE for state in states)
-    for heading in ("arm", "seed", *(["part"] if parted else []), "state", "test accuracy", "train time"):
-        table.add_column(heading, justify="left" if heading in ("arm", "part", "state") else "right")
-    for state in states:
-        done = state["state"] == "ok"
-        table.add_row(
-            escape(state["arm"]) + (f", trial of {state['learning_rate']:g}" if state.get("trial") else ""),
+    rows = [
+        (
+            state["arm"] + (f", trial of {state['learning_rate']:g}" if state.get("trial") else ""),
             str(state["seed"]),
             *([part_words(state["part"])] if parted else []),
             state["state"],
-            _accuracy(state) if done else "",
-            words.seconds(state["train_seconds"]) if done else "",
+            _accuracy(state) if state["state"] == "ok" else "",
+            words.seconds(state["train_seconds"]) if state["state"] == "ok" else "",
         )
+        for state in states
+    ]
+    headings = ("arm", "seed", *(["part"] if parted else []), "state", "test accuracy", "train time")
+    table = fitting_table(headings, rows, console.width, ("arm", "part", "state"))
     console.print(table)
     running = [state for state in states if state["state"] == "running"]
     if running:
@@ -204,7 +211,7 @@ def _accuracy(state: dict[str, Any]) -> str:
 
 def print_methods(described: list[dict[str, Any]]) -> None:
     """The methods with their options."""
-    console = _console()
+    console = wide_console()
     for method in described:
         console.print(f"[bold]{method['method']}[/bold]: {escape(method['summary'])}")
         for option in method["options"]:
@@ -216,7 +223,7 @@ def print_methods(described: list[dict[str, Any]]) -> None:
 
 def print_doctor(findings: dict[str, Any]) -> None:
     """One line a fact."""
-    console = _console()
+    console = wide_console()
     gpus = ", ".join(f"{gpu['name']} ({gpu['memory_bytes'] / 1e9:.0f} GB)" for gpu in findings["gpus"]) or "none"
     installed = "yes" if findings["quickstart_model_installed"] else "no (pip install 'tuneoff[quickstart]')"
     lines = {

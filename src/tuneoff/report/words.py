@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Any
 
 from tuneoff.data.parts import WHOLE, part_words
@@ -16,6 +18,8 @@ STATES = {
     "no better than guessing": "no better than guessing",
 }
 """What is said of an arm's state of learning, beside its accuracy."""
+UNMERGED = " (unmerged)"
+"""Marks a time to classify a text with an adapter beside the weights, which merging would make faster."""
 MEANINGLESS = " (means nothing)"
 """Marks an accuracy on data that the audit would have stopped."""
 
@@ -136,6 +140,26 @@ def conditions(summary: dict[str, Any]) -> str:
         f"{summary['model']}, {sizes['train']:,} training, {sizes['validation']:,} validation and "
         f"{sizes['test']:,} test examples{folds}, {seeds} seed{'s' if seeds > 1 else ''} an arm{where}."
     )
+
+
+def repeating(folder: Path) -> str:
+    """The command that carries a study out again, to be given to a shell as it is."""
+    return shlex.join(["tuneoff", "run", str(folder / "study.toml"), "--out", str(folder)])
+
+
+def memory_columns(summary: dict[str, Any]) -> dict[str, str]:
+    """The fields of memory that say something of this study's arms, and what they are called.
+
+    What the allocator held is left out where it is what was allocated, as it always is on a CPU.
+    """
+    columns = {"peak_train_memory_bytes": "peak in training", "peak_eval_memory_bytes": "peak in evaluation"}
+    if any(
+        arm["memory_kind"] == "cuda_allocated" and arm["peak_reserved_memory_bytes"] != arm["peak_train_memory_bytes"]
+        for arm in summary["arms"]
+        if arm["runs"]
+    ):
+        columns["peak_reserved_memory_bytes"] = "reserved in training"
+    return columns
 
 
 def probability(value: float) -> str:

@@ -37,7 +37,7 @@ def write_markdown(results: StudyResults) -> Path:
     text = plain.get_template("report.md").render(
         summary=results.summary,
         environment=results.environment,
-        command=f"tuneoff run {folder / 'study.toml'} --out {folder}",
+        command=words.repeating(folder),
         words=words,
         audit=audit,
         evidence=evidence,

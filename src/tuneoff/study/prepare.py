@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tuneoff.data.write import WrittenSplit
     from tuneoff.spec import DataSpec, StudySpec
 
-PREPARATION_VERSION = 3
+PREPARATION_VERSION = 4
 
 Say = Callable[[str], None]
 
@@ -215,7 +215,6 @@ def _prepare(
     baselines = {part: score_baselines(splits) for part, splits in parts.items()}
     definition, pad_token_id = cutting_tokenizer(spec, model_folder, len(first.label_names))
     written = write_parts(parts, folder, definition, say)
-    first.rows.file.unlink()
     study_baselines = next(iter(baselines.values()))
     if spec.data.folds is not None:
         study_baselines = pooled_baselines(
@@ -233,6 +232,7 @@ def _prepare(
             *baseline_findings((baseline["label"], baseline["test_accuracy"]) for baseline in study_baselines.values()),
         ]
     )
+    first.rows.file.unlink()
     fingerprints = {
         part: canonical_hash([split.digest for split in by_split.values()]) for part, by_split in written.items()
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuneoff.data.audit.finding import Finding
+from tuneoff.texts import shortened
 
 if TYPE_CHECKING:
     from tuneoff.data.rows import Rows
@@ -67,14 +68,15 @@ def _written(example: Example, texts: dict[int, str]) -> str:
         room = (LONGEST_EXAMPLE - len(example.note) - 10) // 2
         alike = next((place for place, (one, other) in enumerate(zip(*parts, strict=False)) if one != other), 0)
         start = max(0, alike - BEFORE_DIFFERENCE)
-        parts = [f"«{printable(part[start:], room)}»" for part in parts]
+        start = parts[0].rfind(" ", 0, start) + 1 if start else 0  # up to there both are alike
+        parts = [f"«{'… ' if start else ''}{printable(part[start:], room - 2)}»" for part in parts]
     return printable(" ".join([example.note, *parts]), LONGEST_EXAMPLE)
 
 
 def printable(text: str, most: int) -> str:
-    """A text in one line of at most so many characters, with control characters spelled out."""
-    line = SPACES.sub(" ", text[: 4 * most]).strip()[:most]
-    return "".join(character if _harmless(character) else _spelled(character) for character in line)[:most]
+    """A text in one line of at most so many characters, in whole words, with control characters spelled out."""
+    line = SPACES.sub(" ", text[: 4 * most]).strip()
+    return shortened("".join(character if _harmless(character) else _spelled(character) for character in line), most)
 
 
 def _harmless(character: str) -> bool:

@@ -19,7 +19,7 @@ def text_findings(splits: Splits, surveys: Surveys) -> Iterator[Noticed]:
         survey = surveys.of[name]
         for option, blank in survey.blank.items():
             if len(blank):
-                examples = [Example(note=f"row {row + 1} of the source") for row in blank[:3]]
+                examples = [Example(note=place) for place in splits.rows.places(list(map(int, blank[:3])))]
                 yield Noticed(_empty(name, option, len(blank), size), examples)
         damaged = survey.matches["encoding-damage"]
         if damaged.count:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tuneoff.data.audit.finding import Finding
-from tuneoff.data.audit.noticed import MOST_EXAMPLES, named, plural, share
+from tuneoff.data.audit.noticed import LONGEST_EXAMPLE, MOST_EXAMPLES, named, plural, printable, share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +48,7 @@ def _finding(splits: Splits, name: str, lost: NDArray[np.integer], kept: int) ->
     count = int(cut.sum())
     are = plural(count, "is", "are")
     tokens = int(lost.sum())
+    most = np.argsort(-lost, kind="stable")[:MOST_EXAMPLES]
     unread = f"{tokens:,} of {tokens + kept:,} tokens ({share(tokens, tokens + kept)}) go unread"
     return Finding(
         name="truncation",
@@ -58,7 +59,7 @@ def _finding(splits: Splits, name: str, lost: NDArray[np.integer], kept: int) ->
         f"data.max_length; {unread}. Cut texts by class: {by_class}. What their ends say, no arm can know.",
         advice="Raise data.max_length if the model reads more and time allows it.",
         examples=tuple(
-            f"row {splits.members[name][row] + 1} of the source lost {lost[row]:,} tokens"
-            for row in np.argsort(-lost, kind="stable")[:MOST_EXAMPLES]
+            f"{printable(place, LONGEST_EXAMPLE - 30)} lost {lost[row]:,} tokens"
+            for row, place in zip(most, splits.rows.places(splits.members[name][most].tolist()), strict=True)
         ),
     )

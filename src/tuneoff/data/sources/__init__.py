@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tuneoff.spec import Data, DataSpec
 
 BATCH_ROWS = 4096
+FILE, FIRST_ROW = b"tuneoff.file", b"tuneoff.first_row"
+"""What the metadata of a table's schema says of its rows where a part has several files."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,19 @@ class Part:
     class_names: tuple[str, ...] | None = None
     header: bool = False
 
+    def places(self, table: pa.Table, before: int) -> tuple[str, range]:
+        """Where the rows of a table are in what the user has: the file, and their numbers there.
+
+        Rows are numbered from 1; a header and blank lines are no rows.
+
+        Args:
+            table: as it was yielded.
+            before: how many rows were yielded before it.
+        """
+        known = table.schema.metadata or {}
+        first = int(known.get(FIRST_ROW, before + 1))
+        return known[FILE].decode() if FILE in known else self.where, range(first, first + len(table))
+
 
 class SourceModule(Protocol):
     """What a module of this package offers."""
@@ -52,6 +67,15 @@ class SourceModule(Protocol):
 
     def fingerprint(self, spec: Any) -> Any:
         """A JSON value that changes when the source's content does; cheaper than reading it."""
+
+
+def numbered(tables: Iterator[pa.Table], file: str) -> Iterator[pa.Table]:
+    """The tables of one file of several, each of which then knows its file and the number of its first row there."""
+    first = 1
+    name = file.encode("utf-8", "backslashreplace")
+    for table in tables:
+        yield table.replace_schema_metadata({**(table.schema.metadata or {}), FILE: name, FIRST_ROW: str(first)})
+        first += len(table)
 
 
 def open_parts(spec: Data | DataSpec) -> list[Part]:

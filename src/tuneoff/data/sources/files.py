@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff.data.columns import listed
 from tuneoff.data.headers import no_header
-from tuneoff.data.sources import Part
+from tuneoff.data.sources import Part, numbered
 from tuneoff.data.sources.readers import open_file
 from tuneoff.data.sources.saved import own_splits, read_folder, saved_part
 from tuneoff.errors import UserError
@@ -87,8 +87,8 @@ def open_files(split: str | None, where: str, paths: Sequence[Path], spec: Forma
             )
 
     def tables() -> Iterator[pa.Table]:
-        for file in opened:
-            for table in file.tables():
+        for path, file in zip(paths, opened, strict=True):
+            for table in numbered(file.tables(), where if len(paths) == 1 else str(path)):
                 yield table if file.columns == columns else table.select(columns)
 
     return Part(split, where, columns, tables, header=any(file.header for file in opened))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from tuneoff.spec_data import FormatSpec, ReviewsData
 
 
 def open_parts(spec: ReviewsData) -> list[Part]:
-    return [open_files(None, "the bundled reviews", [_path()], FormatSpec())]
+    part = open_files(None, "the bundled reviews", [_path()], FormatSpec())
+    return [replace(part, class_names=("negative", "positive"))]
 
 
 def fingerprint(_spec: ReviewsData) -> Any:

@@ -36,12 +36,15 @@ class ChartKind:
 
 
 FRONT = "Filled: no other arm costs as little and is shown to be more accurate. Small marks are runs."
+UNMERGED = "Adapters ran beside the weights, unmerged; they are not on the front beside arms without one."
 RANGE = "Mean over an arm's runs, and the range from the lowest to the highest."
 CHARTS: dict[str, ChartKind] = {
     "accuracy_by_time": ChartKind("Accuracy against training time", tradeoffs.by_time, FRONT),
     "accuracy_by_memory": ChartKind("Accuracy against memory", tradeoffs.by_memory, FRONT),
     "accuracy_by_parameters": ChartKind("Accuracy against trainable parameters", tradeoffs.by_parameters, FRONT),
-    "accuracy_by_latency": ChartKind("Accuracy against the time of a prediction", tradeoffs.by_latency, FRONT),
+    "accuracy_by_latency": ChartKind(
+        "Accuracy against the time of a prediction", tradeoffs.by_latency, f"{FRONT} {UNMERGED}"
+    ),
     "accuracy": ChartKind("Test accuracy", arms.accuracy),
     "trainable_parameters": ChartKind("Trainable parameters", arms.trainable_parameters),
     "training_time": ChartKind("Training time", arms.training_time),
@@ -54,7 +57,8 @@ CHARTS: dict[str, ChartKind] = {
     "accuracy_by_train_size": ChartKind(
         "Accuracy by training examples", curves.accuracy_by_train_size, "With 95% intervals; dotted: baselines."
     ),
-    "memory_breakdown": ChartKind("Memory and disk", memory.memory_breakdown),
+    "memory_breakdown": ChartKind("Memory in training and evaluation", memory.memory_breakdown),
+    "checkpoint": ChartKind("Checkpoint", memory.checkpoint),
     "tuning": ChartKind("Learning rates tried", curves.tuning),
     "differences": ChartKind("Differences between arms", differences.differences),
 }

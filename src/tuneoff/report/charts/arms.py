@@ -7,8 +7,23 @@ from typing import Any, Literal
 
 import altair as alt
 
-from tuneoff.report.charts.style import INK, ROW, Rows, Runs, arm_rows, colour, data, done, layers, log_axis
+from tuneoff.report.charts.style import (
+    INK,
+    LETTER,
+    NAME_LETTERS,
+    Rows,
+    Runs,
+    arm_rows,
+    colour,
+    data,
+    done,
+    layers,
+    log_axis,
+    room_beside,
+    row_height,
+)
 from tuneoff.report.words import megabytes, percent, seconds
+from tuneoff.texts import broken
 
 NEAR_BASELINE = 15
 """A baseline is drawn where it is at most so many points below the lowest interval, so that it squeezes nothing."""
@@ -52,7 +67,7 @@ def accuracy(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
     middle = (min([lowest, *(100 * baseline["test_accuracy"] for baseline in near)]) + highest) / 2
     for place, baseline in enumerate(near):
         drawn.extend(_baseline(baseline, place, left_of_line=100 * baseline["test_accuracy"] > middle))
-    return layers((ROW + 8) * len(rows), *drawn)
+    return layers((arm_height(names) + 8) * len(rows), *drawn)
 
 
 def _baseline(baseline: dict[str, Any], place: int, left_of_line: bool) -> list[alt.Chart]:
@@ -61,32 +76,64 @@ def _baseline(baseline: dict[str, Any], place: int, left_of_line: bool) -> list[
         "value": 100 * baseline["test_accuracy"],
         "text": f"{baseline['label']} {percent(baseline['test_accuracy'])}",
     }
-    base = alt.Chart(data([value])).encode(x=alt.X("value:Q"))
+    base = alt.Chart(data([value]))
     align: Literal["left", "right"] = "right" if left_of_line else "left"
+    wide = 5 + LETTER * len(value["text"])
+    line_at = f"scale('x', {value['value']:.6g})"
+    # A name that is wider than the chart goes on above the names of the arms.
+    inside = f"min(max({line_at} + 3, {wide:g}), width)" if left_of_line else f"min({line_at} - 3, width - {wide:g})"
     name = base.mark_text(
-        align=align, baseline="bottom", dx=3 if left_of_line else -3, dy=-3 - 14 * place, fontSize=11, color=INK
+        align=align, baseline="bottom", x=alt.ExprRef(inside), dy=-3 - 14 * place, fontSize=11, color=INK
     )
     line = base.mark_rule(color=INK, strokeDash=[2, 3], strokeWidth=1.2, opacity=0.8)
-    return [line, name.encode(y=alt.value(0), text="text:N")]
+    return [line.encode(x=alt.X("value:Q")), name.encode(y=alt.value(0), text="text:N")]
+
+
+def arm_height(arms: list[str]) -> int:
+    """Pixels of an arm's row."""
+    return row_height(broken(arm, NAME_LETTERS) for arm in arms)
 
 
 def trainable_parameters(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
     """Trainable parameters, head included, on a logarithmic scale."""
+    return log_dots(summary, "trainable_parameters", 1, "{:,}".format, ["trainable parameters", "head included"], "~s")
+
+
+def log_dots(
+    summary: dict[str, Any],
+    field: str,
+    unit: float,
+    text: Callable[[int], str],
+    title: list[str],
+    label_format: str,
+) -> alt.LayerChart | None:
+    """A cost of each arm as a dot on a logarithmic scale, with its number beside it.
+
+    Args:
+        summary: of the study.
+        field: of its arms.
+        unit: what one of the axis is in the field's unit.
+        text: writes a value of the field.
+        title: of the axis, in lines.
+        label_format: of the axis.
+    """
     arms = done(summary)
     if not arms:
         return None
     names = [arm["arm"] for arm in arms]
-    counts = [arm["trainable_parameters"] for arm in arms]
+    values = [arm[field] / unit for arm in arms]
+    lowest = min(values) / 3
     rows = [
-        {"arm": name, "value": count, "from": min(counts) / 3, "text": f"{count:,}"}
-        for name, count in zip(names, counts, strict=True)
+        {"arm": arm["arm"], "value": value, "from": lowest, "text": text(arm[field])}
+        for arm, value in zip(arms, values, strict=True)
     ]
-    axis = log_axis("trainable parameters", min(counts) / 3, max(counts) * 30, "~s")
-    x = alt.X("value:Q", **axis | {"title": [axis["title"], "head included"]})
+    room = room_beside([row["text"] for row in rows], names)
+    axis = log_axis(title[0], lowest, lowest * (max(values) / lowest) ** (1 / (1 - room)), label_format)
+    x = alt.X("value:Q", **axis | {"title": [axis["title"], *title[1:]]})
     y, tint = arm_rows(names), colour(summary, names, legend=False)
     base = alt.Chart(data(rows)).encode(y=y)
     return layers(
-        ROW * len(names),
+        arm_height(names) * len(names),
         base.mark_rule(strokeWidth=2, opacity=0.5).encode(x=alt.X("from:Q"), x2="value:Q", color=tint),
         base.mark_point(filled=True, size=90, opacity=1).encode(x=x, color=tint),
         base.mark_text(align="left", dx=9, fontSize=11, color=INK).encode(x=x, text="text:N"),
@@ -121,7 +168,9 @@ def _bars(
     names = [arm["arm"] for arm in arms]
     rows = [{"arm": arm["arm"], "value": arm[field] / unit, "text": text(arm[field])} for arm in arms]
     most = max(row["value"] for row in rows + each)
-    x = alt.X("value:Q", title=title, scale=alt.Scale(domain=[0, 1.3 * most], nice=False), axis=alt.Axis(tickCount=5))
+    end = most / (1 - room_beside([row["text"] for row in rows], names))
+    axis = alt.Axis(tickCount=4, labelOverlap=True)
+    x = alt.X("value:Q", title=title, scale=alt.Scale(domain=[0, end], nice=False), axis=axis)
     y = arm_rows(names)
     base = alt.Chart(data(rows)).encode(y=y)
     drawn = [
@@ -131,4 +180,4 @@ def _bars(
     if each:
         ticks = alt.Chart(data(each)).mark_tick(yOffset=11, height=5, thickness=1.5, color=INK, opacity=0.7)
         drawn.append(ticks.encode(x="value:Q", y=y))
-    return layers(ROW * len(names), *drawn)
+    return layers(arm_height(names) * len(names), *drawn)

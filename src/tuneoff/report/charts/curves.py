@@ -56,7 +56,7 @@ def accuracy_by_train_size(summary: dict[str, Any], runs: Runs) -> alt.LayerChar
         for point in points
         if point["test_accuracy"] is not None
     ]
-    if not rows:
+    if len({row["examples"] for row in rows}) < 2:  # a point is no curve
         return None
     labels = {baseline["baseline"]: baseline["label"] for baseline in summary["baselines"]}
     baselines = [
@@ -132,6 +132,8 @@ def _by_epoch(summary: dict[str, Any], runs: Runs, field: str, unit: float, titl
     if not rows:
         return None
     last = max(row["epoch"] for row in rows)
+    if last == 1:  # a point is no curve
+        return None
     axis = alt.Axis(format="d", tickMinStep=1, tickCount=min(last, 10))
     x = alt.X("epoch:Q", title="epoch", scale=alt.Scale(domain=[0.7, last + 0.3], nice=False), axis=axis)
     y = alt.Y("accuracy:Q", title=title, scale=alt.Scale(zero=False))

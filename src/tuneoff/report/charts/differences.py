@@ -6,8 +6,11 @@ from typing import Any
 
 import altair as alt
 
-from tuneoff.report.charts.style import INK, Runs, data, layers
+from tuneoff.report.charts.style import INK, Runs, data, layers, named_rows, row_height
+from tuneoff.texts import broken
 
+PAIR_LETTERS = 22
+"""Of a pair's name in a line."""
 VERDICTS = {
     "better": "beyond the noise",
     "not shown": "not shown after correcting for all pairs",
@@ -31,18 +34,18 @@ def differences(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
         }
         for pair in summary["comparisons"]
     ]
-    y = alt.Y(
-        "pair:N",
-        sort=[row["pair"] for row in rows],
-        title=None,
-        axis=alt.Axis(ticks=False, domain=False, grid=False, labelLimit=170),
+    names = {row["pair"]: broken(row["pair"], PAIR_LETTERS) for row in rows}
+    y = named_rows("pair:N", names)
+    x = alt.X(
+        "points:Q",
+        title=["difference in test accuracy, points", "with 95% interval"],
+        axis=alt.Axis(titleAnchor="end"),  # beside long names it is wider than the chart
     )
-    x = alt.X("points:Q", title=["difference in test accuracy, points", "with 95% interval"])
     base = alt.Chart(data(rows)).encode(y=y)
     zero = alt.Chart(data([{"at": 0}])).mark_rule(color=INK, strokeWidth=1.2).encode(x=alt.X("at:Q"))
     tooltip = ["pair:N", *(alt.Tooltip(f"{name}:Q", format="+.1f") for name in ("points", "low", "high")), "seeds:Q"]
     return layers(
-        26 * len(rows),
+        row_height(names.values(), 26) * len(rows),
         zero,
         base.mark_rule(strokeWidth=2, color=INK, opacity=0.6).encode(x=alt.X("low:Q"), x2="high:Q"),
         base.mark_point(size=70, strokeWidth=2, opacity=1, stroke=INK, fill=INK).encode(

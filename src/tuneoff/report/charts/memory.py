@@ -6,41 +6,66 @@ from typing import Any
 
 import altair as alt
 
-from tuneoff.report.charts.arms import memory_kind
-from tuneoff.report.charts.style import INK, ROW, Runs, arm_rows, colour, data, done, layers, log_axis
-from tuneoff.report.words import megabytes
+from tuneoff.report.charts.arms import log_dots, memory_kind
+from tuneoff.report.charts.style import (
+    INK,
+    NAME_LETTERS,
+    Runs,
+    arm_rows,
+    colour,
+    data,
+    done,
+    layers,
+    room_beside,
+    row_height,
+)
+from tuneoff.report.words import megabytes, memory_columns
+from tuneoff.texts import broken
 
-KINDS = {
-    "peak_train_memory_bytes": "training peak",
-    "peak_eval_memory_bytes": "evaluation peak",
-    "peak_reserved_memory_bytes": "reserved",
-    "checkpoint_bytes": "checkpoint",
-}
+BAR = 13
+"""Pixels of a bar and the space to the next one."""
+OPACITY = (1.0, 0.45, 0.15)
+"""Of the bars of an arm, from the first to the third."""
 
 
 def memory_breakdown(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
-    """Peaks in training and evaluation, what the allocator held, and the checkpoint on disk, a mark each."""
+    """Peaks in training and evaluation, and what the allocator held where that is more: a bar each."""
     arms = done(summary)
     if not arms:
         return None
     names = [arm["arm"] for arm in arms]
+    columns = memory_columns(summary)
     rows = [
         {"arm": arm["arm"], "kind": kind, "value": arm[field] / 1e6, "text": megabytes(arm[field])}
         for arm in arms
-        for field, kind in KINDS.items()
+        for field, kind in columns.items()
     ]
-    values = [row["value"] for row in rows]
-    axis = log_axis("MB", min(values) / 2, max(values) * 2, ",~g")
-    x = alt.X("value:Q", **axis | {"title": [axis["title"], f"memory {memory_kind(summary)}"]})
-    shape_scale = alt.Scale(domain=list(KINDS.values()), range=["circle", "square", "triangle-up", "diamond"])
-    legend = alt.Legend(title=None, columns=2, labelLimit=150, symbolStrokeColor=INK)
-    spread = alt.Chart(data(rows)).encode(y=arm_rows(names), color=colour(summary, names, legend=False))
+    end = max(row["value"] for row in rows) / (1 - room_beside([row["text"] for row in rows], names))
+    x = alt.X(
+        "value:Q",
+        title=["MB", memory_kind(summary)],
+        scale=alt.Scale(domain=[0, end], nice=False),
+        axis=alt.Axis(tickCount=4, labelOverlap=True),
+    )
+    kinds = list(columns.values())
+    legend = alt.Legend(title=None, columns=2, symbolType="square", symbolFillColor=INK, symbolStrokeColor=INK)
+    base = alt.Chart(data(rows)).encode(y=arm_rows(names), yOffset=alt.YOffset("kind:N", sort=kinds))
+    tint = colour(summary, names, legend=False)
     return layers(
-        ROW * len(names),
-        spread.mark_line(strokeWidth=1, opacity=0.5).encode(x=x, detail="arm:N"),
-        spread.mark_point(size=85, strokeWidth=2, opacity=1).encode(
+        row_height([broken(name, NAME_LETTERS) for name in names], BAR * len(kinds) + 10) * len(names),
+        base.mark_bar(height=BAR - 3, strokeWidth=1).encode(
             x=x,
-            shape=alt.Shape("kind:N", scale=shape_scale, legend=legend),
+            color=tint,
+            stroke=alt.Stroke("arm:N", scale=tint["scale"], legend=None),
+            fillOpacity=alt.FillOpacity(
+                "kind:N", sort=kinds, scale=alt.Scale(domain=kinds, range=list(OPACITY[: len(kinds)])), legend=legend
+            ),
             tooltip=["arm:N", "kind:N", alt.Tooltip("text:N", title="size")],
         ),
+        base.mark_text(align="left", dx=6, fontSize=11, color=INK).encode(x=x, text="text:N"),
     )
+
+
+def checkpoint(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+    """Megabytes of the saved adapter and head, or model, on a logarithmic scale."""
+    return log_dots(summary, "checkpoint_bytes", 1e6, megabytes, ["MB on disk", "adapter and head, or model"], ",~g")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import altair as alt
+
+from tuneoff.texts import broken
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#F0E442")
 """Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), grey for its black: told apart with every common colour
@@ -21,6 +25,10 @@ HEIGHT = 260
 MOST_TICKS = 7
 LEGEND_LETTERS = 44
 """What a line of a legend holds on a phone, a symbol counting as four."""
+NAME_LETTERS = 20
+"""Of a name in a line at a chart's left."""
+PHONE_WIDTH, LETTER, LINE = 310, 6.6, 14
+"""Pixels: a chart on a phone; a letter of its labels; a line of them."""
 
 Rows = list[dict[str, Any]]
 Runs = list[dict[str, Any]]
@@ -67,7 +75,53 @@ def dash(summary: dict[str, Any], arms: list[str]) -> alt.StrokeDash:
 
 def arm_rows(arms: list[str]) -> alt.Y:
     """A row for each arm, named at the left, in the study's order."""
-    return alt.Y("arm:N", sort=arms, title=None, axis=alt.Axis(ticks=False, domain=False, grid=False, labelLimit=150))
+    return named_rows("arm:N", {arm: broken(arm, NAME_LETTERS) for arm in arms})
+
+
+def named_rows(field: str, names: dict[str, list[str]]) -> alt.Y:
+    """A row for each value of a field, in order, with its name at the left in full.
+
+    Args:
+        field: with its type, as Altair writes it.
+        names: by value, the lines of its name.
+    """
+    axis = alt.Axis(
+        ticks=False,
+        domain=False,
+        grid=False,
+        labelLimit=0,
+        labelExpr=f"{json.dumps(names)}[datum.label]",
+        labelOffset=_upwards(names),
+    )
+    return alt.Y(field, sort=list(names), title=None, axis=axis)
+
+
+def _upwards(names: dict[str, list[str]]) -> Any:
+    """How far labels of several lines are moved, so that their middle, and not their first line, is at their row's."""
+    lines = {len(name) for name in names.values()} - {1}
+    if not lines:
+        return alt.Undefined
+    moved = []
+    for count in sorted(lines):
+        these = json.dumps([value for value, name in names.items() if len(name) == count])
+        moved.append({"test": f"indexof({these}, datum.value) >= 0", "value": -LINE * (count - 1) / 2})
+    return {"condition": moved, "value": 0}
+
+
+def row_height(names: Iterable[list[str]], least: int = ROW) -> int:
+    """Pixels of each row, in which the names with the most lines have room."""
+    return max(least, 6 + LINE * max(map(len, names)))
+
+
+def room_beside(texts: list[str], arms: list[str]) -> float:
+    """The share of a chart's width, up to a half, that texts at the ends of its bars need on a phone.
+
+    Args:
+        texts: of which the longest counts.
+        arms: named at the left, in lines of `broken`.
+    """
+    names = max(len(line) for arm in arms for line in broken(arm, NAME_LETTERS))
+    return min(0.5, (LETTER * max(map(len, texts)) + 14) / (PHONE_WIDTH - LETTER * names - 16))
 
 
 def data(rows: Rows) -> alt.InlineData:
@@ -135,7 +189,7 @@ def styled(chart: alt.LayerChart, width: int | str) -> alt.LayerChart:
             labelColor=INK,
             titleColor=INK,
             labelFontSize=12,
-            labelLimit=110,
+            labelLimit=0,
             symbolSize=70,
             symbolStrokeWidth=2,
             title=None,
@@ -146,7 +200,11 @@ def styled(chart: alt.LayerChart, width: int | str) -> alt.LayerChart:
 
 def _legend(arms: list[str]) -> alt.Legend:
     columns = LEGEND_LETTERS // (4 + max(len(arm) for arm in arms))
-    return alt.Legend(title=None, columns=max(1, min(columns, len(arms))), symbolOpacity=1)
+    names = {arm: broken(arm, LEGEND_LETTERS - 4) for arm in arms}
+    expression = (
+        f"{json.dumps(names)}[datum.label]" if any(len(lines) > 1 for lines in names.values()) else alt.Undefined
+    )
+    return alt.Legend(title=None, columns=max(1, min(columns, len(arms))), symbolOpacity=1, labelExpr=expression)
 
 
 def _short(value: Any) -> Any:

@@ -77,7 +77,12 @@ const makeCopying = (table) => {
   }
 };
 
+const showScrolling = (region) => {
+  new ResizeObserver(() => region.classList.toggle("scrolls", region.scrollWidth > region.clientWidth + 1)).observe(region);
+};
+
 document.querySelectorAll("table.sortable").forEach(makeSortable);
+document.querySelectorAll(".wide").forEach(showScrolling);
 makeCopying(document.getElementById("results-table"));
 window.addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("details")) details.open = true;

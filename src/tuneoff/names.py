@@ -1,0 +1,33 @@
+"""Names that people write: which known one was meant, and what they may be made of."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from pydantic import AfterValidator
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the known one that is near it in any case, or else all of them."""
+    known = list(known)
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(given.lower(), by_lower, n=1)
+    return f"; did you mean '{by_lower[close[0]]}'?" if close else f"; known are {', '.join(known)}"
+
+
+def made_of(pattern: str, words: str) -> AfterValidator:
+    """Refuses a name that does not match a regular expression, and says so in words.
+
+    Args:
+        pattern: of the whole name.
+        words: what it may be made of.
+    """
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(f"a name is made of {words}")
+        return text
+
+    return AfterValidator(check)

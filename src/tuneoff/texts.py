@@ -1,0 +1,32 @@
+"""Texts and names where there is little room."""
+
+from __future__ import annotations
+
+import re
+
+CUT = " …"
+BREAKS = r"\s._+=/,\-"
+"""What a name may be broken after."""
+ONLY_WORD = re.compile(r"\S+\s*$")
+
+
+def shortened(text: str, most: int) -> str:
+    """The beginning of a text in whole words, at most so many characters with the mark that it goes on.
+
+    What has no space after its first third (one long word, a script without spaces) is cut where the room ends.
+    """
+    if len(text) <= most:
+        return text
+    kept = text[: most - len(CUT) + 1]  # one more, which may be the space after a whole word
+    whole = ONLY_WORD.sub("", kept) if not kept[-1].isspace() else kept
+    return (whole if len(whole) > most // 3 else kept[:-1]).rstrip() + CUT
+
+
+def broken(name: str, most: int) -> list[str]:
+    """A name in lines of at most so many letters (two or more), broken after signs and spaces where there are any."""
+    lines = [""]
+    for piece in re.findall(f"[^{BREAKS}]{{1,{most - 1}}}[{BREAKS}]?|[{BREAKS}]", name):
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > most:
+            lines.append("")
+        lines[-1] += piece
+    return [line.rstrip() for line in lines]
