@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from tuneoff.analysis.comparisons import ComparedArms, in_points
-from tuneoff.analysis.costs import PREFERENCES, comparable
+from tuneoff.analysis.costs import PREFERENCES, comparable, ranked
 from tuneoff.analysis.statistics import at_worst, choose
 
 SIMULATED_MARGIN = 0.01
@@ -36,7 +36,7 @@ def choose_now(
         None where there are fewer than two seeds); `wrong_rate`, see `wrong_rate`; `sentence`, what is to be said.
     """
     cost, least = PREFERENCES[preference]
-    by_cost = all(arm[cost] is not None for arm in candidates) and comparable(candidates, cost)
+    by_cost = len(ranked(candidates, cost)) == len(candidates) and comparable(candidates, cost)
     in_order = sorted(candidates, key=lambda arm: (arm[cost] if by_cost else 0.0, -arm["test_accuracy"]["mean"]))
     field = compared.field
     choice = choose(field, margin, [compared.names.index(arm["arm"]) for arm in in_order])

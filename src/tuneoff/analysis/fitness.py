@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tuneoff.analysis.learning import LEARNED
+
 if TYPE_CHECKING:
     from tuneoff.analysis.against_baselines import AgainstBaseline
-
-LEARNED = "learned"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def unfit_arms(arms: Sequence[Mapping[str, Any]], against_majority: Sequence[Aga
         against_majority: each arm against the baseline of the majority class; empty where there is no such baseline.
     """
     unfit = {
-        arm["arm"]: Unfit(_learning(arm)["sentence"].rstrip("."), learned=False)
+        arm["arm"]: Unfit("it" + _learning(arm)["sentence"].removeprefix(arm["arm"]).rstrip("."), learned=False)
         for arm in arms
         if arm["runs"] and not has_learned(arm)
     }
@@ -49,7 +49,7 @@ def none_is_fit(unfit: Mapping[str, Unfit]) -> str:
     """What is said where no arm is left."""
     learned = [arm for arm, found in unfit.items() if found.learned]
     if not learned:
-        return f"No arm learned this task. {'; '.join(dict.fromkeys(found.why for found in unfit.values()))}."
+        return "No arm learned this task, so none can be named."
     if len(learned) == len(unfit):
         return "No arm is shown to beat the majority class, so none can be named."
     others = [arm for arm in unfit if arm not in learned]

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff.analysis.arms import describe_arm
 from tuneoff.analysis.comparisons import ComparedArms, compare_arms, compare_pairs
-from tuneoff.analysis.fitness import Unfit, unfit_arms
+from tuneoff.analysis.fitness import Unfit, has_learned, unfit_arms
 from tuneoff.analysis.headlines import baseline_headlines, compare_with_baselines
-from tuneoff.analysis.learning import LEARNED
 from tuneoff.analysis.learning_curves import learning_curves
 from tuneoff.analysis.notes import write_notes
 from tuneoff.analysis.pareto import pareto_fronts
@@ -92,7 +91,7 @@ def _findings(results: StudyResults, arms: Sequence[Mapping[str, Any]]) -> list[
     scored = [
         (arm["test_accuracy"]["mean"], arm["arm"])
         for arm in arms
-        if arm["runs"] and arm["learning"]["state"] == LEARNED  # only then is the data to blame
+        if arm["runs"] and has_learned(arm)  # only then is the data to blame
     ]
     if scored:
         accuracy, name = max(scored)
