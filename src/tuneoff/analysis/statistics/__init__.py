@@ -1,6 +1,6 @@
 """What the accuracies of a study can and cannot show: intervals, comparisons, claims, calibration, power.
 
-`docs/statistics.md` explains each number; `docs/decisions/010-statistics.md` and `014-verdict.md` why it is computed
+`docs/statistics.md` explains each number; `docs/decisions/010-statistics.md` and `016-verdict.md` why it is computed
 this way.
 """
 
