@@ -36,7 +36,7 @@ RULES = (
 CURVE = "accuracy_by_train_size"
 STATISTICS = {
     "intervals": "Behrens 1929, Fisher 1935: intervals over seeds and test examples; Wilson 1927: with one seed",
-    "pairs": "Bonett and Price 2012: paired differences; Smyth 2004: spread of seeds; Shaffer 1986, Holm 1979: p corrected",
+    "pairs": "Bonett and Price 2012: paired differences; Smyth 2004: spread of seeds; Shaffer 1986, Holm 1979: p",
     "quality": "Guo et al. 2017: calibration error; Brier 1950: Brier score",
 }
 """The sources of the numbers; docs/statistics.md says how they are used."""
