@@ -205,7 +205,11 @@ def test_dropout_on_the_gpu_drops_its_share_and_follows_the_seed(dtype: torch.dt
 def test_a_study_runs_on_the_gpu(tiny_model: Any, data_files: Any, tmp_path: Any) -> None:
     import tuneoff
 
-    (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, sorted(registry()), device='"cuda"'))
+    arms = [
+        f'method = "{name}"' + ("" if method.fitted else "\nlearning_rate = 1e-3")
+        for name, method in sorted(registry().items())
+    ]
+    (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, arms, device='"cuda"'))
     results = tuneoff.run_study(tuneoff.load_study(tmp_path / "study.toml"), tmp_path / "out")
     assert results.failed == []
     for run in results.runs:

@@ -27,10 +27,8 @@ MOST_WITHOUT_LEARNING = MOST_EXTENSIONS + 2
 SHORTEST = 100
 SHARE = 4
 """A trial has a quarter of a run's steps, but at least a hundred where the run has as many."""
-NEIGHBOUR = 0.1
-"""The share of each neighbour in the score of a rate."""
-BETWEEN_NEIGHBOURS = math.log(SPACING) * 1.1
-"""How far apart the logarithms of two rates may be that count as neighbours; the grid is rounded to two digits."""
+NEAR, FAR = (math.log(HALF_STEP) * 1.1, 0.25), (math.log(SPACING) * 1.1, 0.1)
+"""How far apart the logarithms of two rates may be, and the share of each such neighbour in the score of a rate."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ def _is_on_grid(rate: float, start: float) -> bool:
 
 
 def best(done: Sequence[Trial]) -> float | None:
-    """The learning rate with the lowest penalty, of which a tenth is each neighbour's; None where no trial ended.
+    """The learning rate with the lowest penalty, its neighbours' counted in; None where no trial ended.
 
     A neighbour that collapsed makes a rate risky: other seeds may fall over the same edge. A rate without a neighbour
     on one side counts for it. Of equal rates the lower one is taken.
@@ -158,9 +156,11 @@ def is_at_edge(done: Sequence[Trial]) -> bool:
 
 
 def _smoothed(by_rate: Sequence[Trial], place: int) -> float:
+    """The penalty of a rate, drawn to those of its neighbours by their shares."""
     own = by_rate[place]
-    around = [
-        neighbour.penalty if abs(math.log(neighbour.rate / own.rate)) < BETWEEN_NEIGHBOURS else own.penalty
-        for neighbour in (by_rate[max(0, place - 1)], by_rate[min(len(by_rate) - 1, place + 1)])
-    ]
-    return (1 - 2 * NEIGHBOUR) * own.penalty + NEIGHBOUR * sum(around)
+    score = own.penalty
+    for neighbour in (by_rate[max(0, place - 1)], by_rate[min(len(by_rate) - 1, place + 1)]):
+        distance = abs(math.log(neighbour.rate / own.rate))
+        share = next((share for within, share in (NEAR, FAR) if distance < within), 0.0)
+        score += share * (neighbour.penalty - own.penalty)
+    return score
