@@ -81,22 +81,22 @@ results.to_pandas()[["arm", "seed", "test_accuracy", "train_seconds", "parameter
 # %% [markdown]
 # ## Which one?
 #
-# The recommendation is the cheapest arm that is shown to be no more than a margin less accurate than the best. What is
-# cheap, and how much accuracy may be lost, is for you to say: in the study file under `[analysis]`, or afterwards.
+# The recommendation is the cheapest arm that is shown to be no more than a margin less accurate than the best, or else the
+# one to take if one must be taken now. What is cheap, and how much accuracy may be lost, is for you to say: in the study file under `[analysis]`, or afterwards.
 
 # %%
 from tuneoff.analysis.summary import recommend_anew
+from tuneoff.report.words import answer
 from tuneoff.spec import AnalysisSpec
 
 for margin in (0.01, 0.05, 0.2):
     recommendation = recommend_anew(results, AnalysisSpec(margin=margin, prefer="time"))["recommendation"]
-    use = f"Use {recommendation['arm']}. " if recommendation["arm"] else ""
-    print(f"margin {margin}: {use}{recommendation['reason']}")
+    print(f"margin {margin}: {answer(recommendation)}")
 
 # %% [markdown]
 # ## Try it on a sentence
 #
-# Where nothing is recommended, the arm of the highest mean accuracy is tried. Each run has kept its weights: a whole
+# Where no arm is shown to be good enough, the one to choose now is tried. Each run has kept its weights: a whole
 # model that transformers loads, or an adapter that peft loads.
 
 # %%
@@ -106,7 +106,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tuneoff.models.load import resolve_model
 
-winner = recommendation["arm"] or recommendation["best"]
+winner = recommendation["arm"] or (recommendation["choose_now"] or {}).get("arm") or results.spec.arms[0].name
 run = results.of_arm(winner)[0]
 folder = results.folder / "runs" / run["run_id"]
 if (folder / "model").is_dir():
