@@ -81,8 +81,9 @@ results.to_pandas()[["arm", "seed", "test_accuracy", "train_seconds", "parameter
 # %% [markdown]
 # ## Which one?
 #
-# The recommendation is the cheapest arm that is shown to be no more than a margin less accurate than the best, or else the
-# one to take if one must be taken now. What is cheap, and how much accuracy may be lost, is for you to say: in the study file under `[analysis]`, or afterwards.
+# The recommendation is the cheapest arm that is shown to be no more than a margin less accurate than the best, or else
+# the one to take if one must be taken now. What is cheap, and how much accuracy may be lost, is for you to say: in the
+# study file under `[analysis]`, or afterwards.
 
 # %%
 from tuneoff.analysis.summary import recommend_anew
