@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from conftest import Command, reviews, study_toml
+from tuneoff.analysis.learning import run_state
+from tuneoff.study.prepare import PreparedPart
 
 DOUBTS = ("did not learn", "diverged", "no better than guessing")
 
@@ -67,6 +72,47 @@ def test_a_rate_that_is_far_too_high(tiny_model: Path, data_files: Path, tmp_pat
         result = json.loads((folder / "result.json").read_text())
         if result["status"] == "diverged":
             assert result["loss_trace"][-1][0] < result["steps"], "it is given up before its end"
+
+
+def test_a_model_with_a_weight_that_is_no_number(
+    steady_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
+) -> None:
+    import torch
+    from transformers import BertModel
+
+    broken = tmp_path / "broken"
+    shutil.copytree(steady_model, broken)
+    model = BertModel.from_pretrained(broken)
+    with torch.no_grad():
+        model.encoder.layer[0].attention.self.query.weight[0, 0] = math.nan
+    model.save_pretrained(broken)
+    arms = ["full", 'method = "lora"\nlearning_rate = 900']
+    summary, _ = run(study_toml(broken, data_files, arms, tuning="trials = 2"), tmp_path, tuneoff, code=1)
+    assert set(states(summary).values()) == {"diverged"}
+    assert "was no number from the beginning" in sentence(summary, "full")
+    assert "Check that the model's weights are all numbers" in sentence(summary, "full")
+    assert "a learning rate of 900 is too high" in sentence(summary, "lora")
+    for path in (tmp_path / "out" / "runs").rglob("result.json"):
+        result = json.loads(path.read_text(), parse_constant=pytest.fail)
+        assert result["status"] == "diverged"
+        assert result["loss_trace"] == [[1, None]], "it is given up at once"
+
+
+@pytest.mark.parametrize(("accuracy", "constant", "state"), [(0.9, 0.6, "learned"), (0.9, 1.0, "not learned")])
+def test_a_run_that_is_right_has_learned_whatever_its_loss(accuracy: float, constant: float, state: str) -> None:
+    majority = {"test_accuracy": 0.5, "predictions": [0] * 60}
+    part = PreparedPart(fingerprint="", sizes={"validation": 16}, baselines={"majority": majority})
+    prepared = SimpleNamespace(label_names=("no", "yes"), part=lambda _: part)
+    guess = math.log(2)
+    result = {
+        "status": "ok",
+        "guess_loss": guess,
+        "loss_trace": [(step, guess) for step in range(1, 26)],
+        "curve": [{"largest_share": constant, "validation_loss": guess}],
+        "test_accuracy": accuracy,
+    }
+    assert run_state(cast("Any", SimpleNamespace(prepared=prepared)), result) == state
+    assert run_state(cast("Any", SimpleNamespace(prepared=prepared)), result | {"test_accuracy": 0.7}) == "not learned"
 
 
 @pytest.mark.parametrize("epochs", [2, 40])

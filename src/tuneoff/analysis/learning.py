@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.study.rates import starting_rate
+from tuneoff.study.search import Trial
 from tuneoff.study.tuning import tuned_arms
 from tuneoff.training.signs import NEAR_GUESSING, Signs
 
@@ -24,6 +25,8 @@ CONSTANT = 0.99
 """From this share of validation examples with the same answer on, predictions are constant."""
 NOISE = 2.0
 """Standard errors above the majority class within which an accuracy is no better than it."""
+HALF = 0.5
+"""Of guessing's errors: a run that makes fewer on test has learned, however unsure its training loss was of it."""
 FEW_EXAMPLES = 50
 """A validation loss over fewer says little; then the test split alone tells whether anything was learned."""
 FEW_STEPS = 50
@@ -62,9 +65,9 @@ def run_state(results: StudyResults, run: Mapping[str, Any]) -> str:
     if run["status"] == "diverged":
         return DIVERGED
     signs = Signs.of(run)
-    if signs is not None and signs.final_loss > NEAR_GUESSING:
-        return DIVERGED if signs.unstable else NOT_LEARNED
     last, part = run["curve"][-1], results.prepared.part(run.get("part", ""))
+    if signs is not None and signs.final_loss > NEAR_GUESSING and not _is_right_all_the_same(results, run, part):
+        return DIVERGED if signs.unstable else NOT_LEARNED
     doubtful = (
         last["largest_share"] >= CONSTANT
         or last["validation_loss"] > NEAR_GUESSING * run["guess_loss"]
@@ -75,18 +78,28 @@ def run_state(results: StudyResults, run: Mapping[str, Any]) -> str:
     return LEARNED
 
 
+def _is_right_all_the_same(results: StudyResults, run: Mapping[str, Any], part: PreparedPart) -> bool:
+    """Whether a run that learned only in its last steps makes less than half of guessing's errors on test."""
+    share = _share_of_guessing(results, part)
+    right = run["test_accuracy"] > max(1 - HALF * (1 - share), _within_noise_of_guessing(results, part))
+    return bool(right and run["curve"][-1]["largest_share"] < CONSTANT)
+
+
 def _within_noise_of_guessing(results: StudyResults, part: PreparedPart) -> float:
     """The test accuracy up to which an arm is no better than the majority class, or than drawing lots."""
-    majority = part.baselines["majority"]
-    share = max(majority["test_accuracy"], 1 / len(results.prepared.label_names))
-    return float(share + NOISE * math.sqrt(share * (1 - share) / len(majority["predictions"])))
+    share = _share_of_guessing(results, part)
+    return share + NOISE * math.sqrt(share * (1 - share) / len(part.baselines["majority"]["predictions"]))
+
+
+def _share_of_guessing(results: StudyResults, part: PreparedPart) -> float:
+    """The test accuracy of guessing: that of the majority class, or of drawing lots where that is higher."""
+    return float(max(part.baselines["majority"]["test_accuracy"], 1 / len(results.prepared.label_names)))
 
 
 def _sentence(results: StudyResults, arm: Method, runs: Sequence[Mapping[str, Any]], state: str, of: int) -> str:
     many = "" if len(runs) == of else f" in {len(runs)} of {of} runs"
     first = runs[0]
     rate, guess = first["learning_rate"], first["guess_loss"]
-    trace = [loss for _, loss in first["loss_trace"]]
     if state == GUESSING:
         return (
             f"{arm.name} learned its training examples{many} (training loss {first['curve'][-1]['train_loss']:.2f}, "
@@ -96,14 +109,32 @@ def _sentence(results: StudyResults, arm: Method, runs: Sequence[Mapping[str, An
         )
     start = starting_rate(arm, results.prepared.model_width, first.get("steps") or 1) if arm.starting_rate else None
     if state == DIVERGED:
-        lower = f" (about {start:g} is usual for this model)" if start and rate > start else ""
-        return (
-            f"{arm.name} diverged{many}: its training loss rose from {trace[0]:.2f} to {max(trace):.3g} and did not "
-            f"come down again; a learning rate of {rate:g} is too high{lower}. "
-            f"{_leave_out(results, arm) or f'Set arms.{arm.name}.learning_rate to a lower one.'}"
-        )
+        return f"{arm.name} diverged{many}: {_why_diverged(results, arm, first, start)}"
     seen = f"its training loss stayed at {_final_loss(first):.2f}, and guessing gives {guess:.2f}"
     return f"{arm.name} did not learn{many}: {seen}. {_why_not(results, arm, first, start)}"
+
+
+def _why_diverged(results: StudyResults, arm: Method, run: Mapping[str, Any], start: float | None) -> str:
+    rate = run["learning_rate"]
+    losses = [loss for _, loss in run["loss_trace"]]
+    known = [loss for loss in losses if loss is not None]
+    usual = start is not None and rate > start
+    if not known and (start is None or rate <= FAR * start):
+        return (
+            f"its training loss was no number from the beginning, at a learning rate of {rate:g}, which is not high for "
+            "this model. Check that the model's weights are all numbers (a training of its own may have diverged), or "
+            "set training.precision = 'fp32'."
+        )
+    rose = "was no number from the beginning" if not known else f"rose from {known[0]:.2f} to {max(known):.3g}"
+    if known and len(known) < len(losses):
+        rose = f"began at {known[0]:.2f} and then was no number any more"
+    elif known:
+        rose += " and did not come down again"
+    lower = f" (about {start:g} is usual for this model)" if usual else ""
+    return (
+        f"its training loss {rose}; a learning rate of {rate:g} is too high{lower}. "
+        f"{_leave_out(results, arm) or f'Set arms.{arm.name}.learning_rate to a lower one.'}"
+    )
 
 
 def _final_loss(run: Mapping[str, Any]) -> float:
@@ -129,9 +160,12 @@ def _why_not(results: StudyResults, arm: Method, run: Mapping[str, Any], start: 
         return (
             f"Set arms.{arm.name}.learning_rate higher, or leave it out to have it found; or set more training.epochs."
         )
-    rates = [trial["learning_rate"] for trial in results.trials if trial["arm"] == arm.name]
-    tried = f"None of the learning rates tried ({min(rates):g} to {max(rates):g}) trained it." if rates else ""
     part = results.prepared.part(run.get("part", ""))
+    trials = [trial for trial in results.trials if trial["arm"] == arm.name and trial["part"] == run["part"]]
+    rates = [trial["learning_rate"] for trial in trials]
+    tried = f"None of the learning rates tried ({min(rates):g} to {max(rates):g}) trained it." if rates else ""
+    if any(Trial.of(trial["learning_rate"], [trial]).learned for trial in trials):
+        tried = f"A trial of {rate:g} or of another learning rate trained it, this run did not."
     found = part.baselines.get("tfidf")
     if found is None or found["test_accuracy"] <= _within_noise_of_guessing(results, part):
         return (

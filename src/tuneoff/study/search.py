@@ -40,7 +40,7 @@ class Trial:
         accuracy: mean validation accuracy over the tuning seeds.
         loss: mean validation loss, in nats.
         guess_loss: the loss of guessing by the shares of the classes, in nats.
-        signs: of learning, of its first run.
+        signs: of learning, of its first run, or of the first that did not end well; None where that failed.
     """
 
     rate: float
@@ -52,14 +52,14 @@ class Trial:
     @classmethod
     def of(cls, rate: float, results: Sequence[Mapping[str, Any]]) -> Trial:
         """What the results of all runs at a learning rate say of it."""
-        signs = Signs.of(results[0])
-        if any(result["status"] != "ok" for result in results):
-            return cls(rate, None, None, None, signs)
+        for result in results:
+            if result["status"] != "ok":
+                return cls(rate, None, None, None, Signs.of(result))
         last = [result["curve"][-1] for result in results]
         accuracy, loss = (
             math.fsum(entry[name] for entry in last) / len(last) for name in ("validation_accuracy", "validation_loss")
         )
-        return cls(rate, accuracy, loss, results[0]["guess_loss"], signs)
+        return cls(rate, accuracy, loss, results[0]["guess_loss"], Signs.of(results[0]))
 
     @property
     def learned(self) -> bool:
@@ -98,7 +98,7 @@ def proposals(tuning: TuningSpec, start: float, done: Sequence[Trial]) -> list[f
     """The learning rates of a grid that an arm tries next, given all that it has tried; none where it has ended.
 
     Where the best rate is at an edge, the search goes on beyond it. Where no rate has learned anything it goes up,
-    unless the lowest rate was too high already. Once the best is inside, it is looked at half a step beside it.
+    unless the lowest rate was too high already, or the highest failed for another reason. Once the best is inside, it is looked at half a step beside it.
 
     Args:
         tuning: the study's.
@@ -114,7 +114,7 @@ def proposals(tuning: TuningSpec, start: float, done: Sequence[Trial]) -> list[f
     beyond = len(done) - tuning.trials
     if not any(trial.learned for trial in done):
         down = lowest.too_high
-        up = not down and not highest.too_high
+        up = not down and not highest.too_high and highest.signs is not None
         return _beyond(lowest, highest, up, down) if beyond < MOST_WITHOUT_LEARNING else []
     chosen = best(done)
     assert chosen is not None

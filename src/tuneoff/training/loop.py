@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -116,21 +117,26 @@ class Training:
         return self.curve
 
     def _look_at_loss(self) -> None:
-        self.trace.append((self.done, self._engine.mean_loss()))
+        loss = self._engine.mean_loss()
+        self.trace.append((self.done, loss if math.isfinite(loss) else None))
         if has_diverged(self.trace, self._guess):
+            began = self.trace[0][1]
+            where = f"at step {self.done:,} of {self._total:,}"
+            if began is None:
+                raise TrainingDiverged(f"the training loss is no number from the beginning ({where})")
+            now = f"{loss:.3g}" if math.isfinite(loss) else "no number"
             raise TrainingDiverged(
-                f"the training loss is {self.trace[-1][1]:.3g} at step {self.done:,} of {self._total:,}, where it "
-                f"began at {self.trace[0][1]:.3g} and guessing gives {self._guess:.3g}; a smaller learning rate may "
-                "help"
+                f"the training loss is {now} {where}, where it began at {began:.3g} and guessing gives "
+                f"{self._guess:.3g}; a smaller learning rate may help"
             )
 
     def _mean_loss_since(self, start: int) -> float:
         """Mean training loss of the steps since one, of the pieces by their steps."""
         pieces = [entry for entry in self.trace if entry[0] > start]
         begins = [start, *(step for step, _ in pieces[:-1])]
-        return sum((step - begin) * loss for begin, (step, loss) in zip(begins, pieces, strict=True)) / (
-            pieces[-1][0] - start
-        )
+        return sum(
+            (step - begin) * loss for begin, (step, loss) in zip(begins, pieces, strict=True) if loss is not None
+        ) / (pieces[-1][0] - start)
 
     def _evaluate(self, epoch: int, start: int) -> dict[str, Any]:
         validation = self._tokens["validation"]

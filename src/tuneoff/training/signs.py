@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,8 @@ UNSTABLE = 1.25
 RISEN = 3.0
 """Times the loss of the beginning, or of guessing where that is higher: from there a run is given up."""
 
-Trace = list[tuple[int, float]]
-"""Steps done, and the mean training loss since the entry before."""
+Trace = list[tuple[int, float | None]]
+"""Steps done, and the mean training loss since the entry before; None where that is no finite number, as in JSON."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Signs:
     """How a run's training loss went, in units of the loss of guessing.
 
     Attributes:
-        first_loss: of the first piece of the run.
+        first_loss: of the first piece of the run; infinite where it is no number, as the others are.
         largest_loss: of the worst one.
         final_loss: mean of the last third of the steps; infinite where the run was given up.
     """
@@ -43,7 +43,7 @@ class Signs:
         guess, trace = result.get("guess_loss"), result.get("loss_trace")
         if not guess or not trace:
             return None
-        losses = [loss / guess for _, loss in trace]
+        losses = [math.inf if loss is None else loss / guess for _, loss in trace]
         given_up = result["status"] != "ok"
         final = math.inf if given_up else _last_third(trace) / guess
         return cls(losses[0], max(losses), final)
@@ -69,18 +69,17 @@ def has_diverged(trace: Trace, guess: float) -> bool:
     """Whether the loss is no number any more, or has risen so far that nothing good can come of the run."""
     if not trace:
         return False
-    latest = trace[-1][1]
-    return not math.isfinite(latest) or latest > RISEN * max(trace[0][1], guess)
+    first, latest = trace[0][1], trace[-1][1]
+    return first is None or latest is None or latest > RISEN * max(first, guess)
 
 
-def _last_third(trace: Sequence[tuple[int, float]]) -> float:
-    """Mean training loss of the last third of the steps, by whole pieces."""
+def _last_third(trace: Trace) -> float:
+    """Mean training loss of the last third of the steps of a run that was not given up, by whole pieces."""
     ends = [step for step, _ in trace]
     begins = [0, *ends[:-1]]
     late = [
         (end - begin, loss)
         for begin, end, (_, loss) in zip(begins, ends, trace, strict=True)
-        if begin >= 2 * ends[-1] // 3
+        if loss is not None and (begin >= 2 * ends[-1] // 3 or end == ends[-1])
     ]
-    late = late or [(1, trace[-1][1])]
     return math.fsum(steps * loss for steps, loss in late) / sum(steps for steps, _ in late)
