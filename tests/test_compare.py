@@ -105,6 +105,10 @@ def test_a_study_equals_itself(first: Path, tuneoff: Command) -> None:
         assert "train_seconds" in pair["costs"]
         assert pair["differences"] == []
     assert compared["overall"]["arms"] == 2
+    arms = json.loads((first / "summary.json").read_text())["arms"]
+    idle = [arm["arm"] for arm in arms if arm["learning"]["state"] != "learned"]
+    assert idle, "one epoch is too short for some arm"
+    assert any(note.startswith(f"Of A, {', '.join(idle)} did not learn this task") for note in compared["notes"])
 
 
 def test_models_and_settings_may_differ_and_are_named(first: Path, second: Path, tuneoff: Command) -> None:

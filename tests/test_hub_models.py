@@ -97,6 +97,17 @@ def test_a_model_is_fetched_once_and_found_again_without_the_hub(
     _fetch(client, 'id = "tiny-bert"')  # its old name, which the Hub redirects
 
 
+def test_a_model_whose_weights_alone_are_in_the_cache(standin: HubServer, client: Client, tiny_model: Path) -> None:
+    commit = standin.commit("models", MODEL, tiny_model)
+    _fetch(client)
+    snapshot = client.cache / "hub" / "models--people--tiny-bert" / "snapshots" / commit
+    for name in ("tokenizer.json", "tokenizer_config.json"):  # as after `AutoModel.from_pretrained` elsewhere
+        (snapshot / name).unlink()
+    _study(client, f'id = "{MODEL}"\nrevision = "{commit}"')
+    assert _parameters(client) == PARAMETERS
+    assert (snapshot / "tokenizer.json").is_file()
+
+
 @pytest.mark.parametrize("form", ["safetensors in shards", "bin", "bin in shards"])
 def test_weights_in_every_form_are_the_same_model(
     form: str, standin: HubServer, client: Client, tiny_model: Path, tmp_path: Path

@@ -78,6 +78,17 @@ def test_the_cheapest_of_those_that_are_close_is_recommended() -> None:
     assert _ask(correct, margin=0.05)["arm"] == "a"
 
 
+def test_what_has_not_ended_is_not_said_to_have_failed() -> None:
+    arms: list[dict[str, Any]] = [{"arm": name, "runs": 0, "failed": []} for name in "ab"]
+    answer = recommend(arms, None, 0.01, "memory", NO_LIMITS, {})
+    assert answer["reason"] == "No run has ended yet."
+    assert {entry["why"] for entry in answer["excluded"]} == {"no run of it has ended yet"}
+    arms[0]["failed"] = [{"seed": 0, "status": "oom", "error": "no memory"}]
+    answer = recommend(arms, None, 0.01, "memory", NO_LIMITS, {})
+    assert answer["reason"] == "No run succeeded."
+    assert answer["excluded"][0]["why"] == "no run of it has succeeded"
+
+
 def test_limits_leave_arms_out_and_the_claim_is_about_the_others() -> None:
     correct = _study(3, [40, 2, 1, 0])
     answer = _ask(correct, max_memory=1e9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,3 +83,12 @@ def test_the_public_names_are_listed_before_they_are_loaded() -> None:
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert set(tuneoff.__all__) <= set(answer.stdout.split())
     assert all(getattr(tuneoff, name) is not None for name in dir(tuneoff) if not name.startswith("_"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [("tuning=5", "tuning is a table, with fields of its own (it is 5)"), ("arms=3", "arms is a list (it is 3)")],
+)
+def test_what_is_no_table_or_list_is_said_in_plain_words(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_study("quickstart", [override])

@@ -186,6 +186,21 @@ def test_the_search_goes_up_while_nothing_learns_and_down_where_all_is_too_high(
     assert proposals(settings(), 3.2e-3, between) == []
 
 
+def test_an_arm_that_fails_is_not_tried_at_ever_higher_rates() -> None:
+    failed = [Trial(rate, None, None, None, None) for rate in grid(1e-3, 3)]
+    assert proposals(settings(), 1e-3, failed) == []
+    assert proposals(settings(), 1e-3, [*failed[:2], tried(3.2e-3, 0.5, 0.999)]) == [1e-2]
+
+
+def test_a_rate_is_too_high_where_it_is_for_one_of_its_seeds() -> None:
+    ended = {"status": "ok", "guess_loss": 1.0, "loss_trace": [(1, 1.0)]}
+    ended["curve"] = [{"validation_accuracy": 0.5, "validation_loss": 1.0}]
+    diverged = {"status": "diverged", "guess_loss": 1.0, "loss_trace": [(1, 1.0), (2, None)]}
+    for results in ([ended, diverged], [diverged, ended]):
+        assert Trial.of(1e-3, results).too_high
+    assert not Trial.of(1e-3, [ended, {"status": "oom"}]).too_high
+
+
 def test_a_trial_is_a_quarter_of_a_run_but_no_stub() -> None:
     assert [trial_steps(steps) for steps in (3, 81, 100, 250, 400, 4000)] == [3, 81, 100, 100, 100, 1000]
 

@@ -380,6 +380,10 @@ def _explain(error: ValidationError, table: dict[str, Any]) -> str:
         return f"'{where}' is missing"
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return f"{where}.source must be 'hub', 'files' or 'reviews'"
+    if first["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        return f"{where} is a table, with fields of its own (it is {first.get('input')!r})"
+    if first["type"] in ("tuple_type", "list_type"):
+        return f"{where} is a list (it is {first.get('input')!r})"
     given = first.get("input")
     shown = "" if isinstance(given, dict | list | tuple | BaseModel) else f" (it is {given!r})"
     return f"{where}: {_in_words(first)}{shown}"

@@ -11,6 +11,7 @@ import numpy as np
 from tuneoff.analysis.comparable import check_same_data, conditions, differing, model_differences, settings
 from tuneoff.analysis.comparisons import pair_verdict
 from tuneoff.analysis.costs import LATENCY
+from tuneoff.analysis.fitness import has_learned
 from tuneoff.analysis.statistics import holm, paired_difference
 from tuneoff.errors import UserError
 
@@ -44,10 +45,11 @@ def compare_studies(*studies: StudyResults) -> dict[str, Any]:
         `studies` (`name`, `folder`, `study`, `model`), and `comparisons`, one for each study but the first: `a` and `b`
         (their names); `differences` of model, settings and conditions (`setting`, `a`, `b`); `pairs` of arms;
         `only_in_a` and `only_in_b`, arms without a partner; `overall`, all pairs together; `best`, each study's most
-        accurate arm, without a verdict, since they were picked by their accuracies; `notes`. Of a pair: `arm_a`,
-        `arm_b`, `differences` of their options, `seeds`, `test_accuracy` (`a`, `b`, `difference`, `p_value`,
-        `p_value_holm` over the pairs of all comparisons, and the `verdict`: a, b, not shown, tie or unranked), `costs`
-        (`a`, `b`, `ratio`) and `left_out`, why a cost is not among them. None stands where nothing can be compared.
+        accurate arm of those that learned, without a verdict, since they were picked by their accuracies; `notes`. Of
+        a pair: `arm_a`, `arm_b`, `differences` of their options, `seeds`, `test_accuracy` (`a`, `b`, `difference`,
+        `p_value`, `p_value_holm` over the pairs of all comparisons, and the `verdict`: a, b, not shown, tie or
+        unranked), `costs` (`a`, `b`, `ratio`) and `left_out`, why a cost is not among them. None stands where nothing
+        can be compared.
 
     Raises:
         UserError: where classes, splits or examples differ, or a study has no results.
@@ -113,7 +115,9 @@ def _paired_arms(a: StudyResults, b: StudyResults) -> tuple[list[tuple[str, str]
 
 
 def _best(results: StudyResults) -> str:
+    """The most accurate arm that learned; of all where none did."""
     scored = [arm for arm in results.summary["arms"] if arm["runs"]]
+    scored = [arm for arm in scored if has_learned(arm)] or scored
     return max(scored, key=lambda arm: arm["test_accuracy"]["mean"])["arm"]
 
 
@@ -249,6 +253,12 @@ def _notes(first: _Side, other: _Side, pairs: list[dict[str, Any]], best: dict[s
         accepted = sorted({finding["name"] for finding in side.results.summary["audit"] if _ignored(finding)})
         if accepted:
             notes.append(f"{side.name}'s accuracies mean nothing: it went on in spite of {', '.join(accepted)}.")
+        idle = [arm["arm"] for arm in side.results.summary["arms"] if arm["runs"] and not has_learned(arm)]
+        if idle:
+            notes.append(
+                f"Of {side.name}, {', '.join(idle)} did not learn this task: what is compared with "
+                f"{'it' if len(idle) == 1 else 'them'} says nothing of the method."
+            )
     apart = [pair["arm_a"] for pair in pairs if not pair["seeds"]]
     if apart:
         notes.append(f"No seed has results in both {first.name} and {other.name} for {', '.join(apart)}.")

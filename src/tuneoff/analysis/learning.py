@@ -99,7 +99,7 @@ def _share_of_guessing(results: StudyResults, part: PreparedPart) -> float:
 def _sentence(results: StudyResults, arm: Method, runs: Sequence[Mapping[str, Any]], state: str, of: int) -> str:
     many = "" if len(runs) == of else f" in {len(runs)} of {of} runs"
     first = runs[0]
-    rate, guess = first["learning_rate"], first["guess_loss"]
+    guess = first["guess_loss"]
     if state == GUESSING:
         return (
             f"{arm.name} learned its training examples{many} (training loss {first['curve'][-1]['train_loss']:.2f}, "
@@ -121,9 +121,9 @@ def _why_diverged(results: StudyResults, arm: Method, run: Mapping[str, Any], st
     usual = start is not None and rate > start
     if not known and (start is None or rate <= FAR * start):
         return (
-            f"its training loss was no number from the beginning, at a learning rate of {rate:g}, which is not high for "
-            "this model. Check that the model's weights are all numbers (a training of its own may have diverged), or "
-            "set training.precision = 'fp32'."
+            f"its training loss was no number from the beginning, at a learning rate of {rate:g}, which is not high "
+            "for this model. Check that the model's weights are all numbers (a training of its own may have diverged), "
+            "or set training.precision = 'fp32'."
         )
     rose = "was no number from the beginning" if not known else f"rose from {known[0]:.2f} to {max(known):.3g}"
     if known and len(known) < len(losses):

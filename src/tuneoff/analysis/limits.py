@@ -19,7 +19,7 @@ def beyond_limits(arms: Sequence[Mapping[str, Any]], limits: Mapping[str, float 
 
 def _why(arm: Mapping[str, Any], limits: Mapping[str, float | None]) -> str | None:
     if not arm["runs"]:
-        return "no run of it has succeeded"
+        return "no run of it has succeeded" if arm.get("failed") else "no run of it has ended yet"
     memory, seconds = limits["max_memory"], limits["max_train_time"]
     if memory is not None and arm["peak_train_memory_bytes"] > memory:
         return f"training takes {arm['peak_train_memory_bytes'] / 1e6:,.0f} MB, more than {memory / 1e6:,.0f} MB"

@@ -143,7 +143,7 @@ def _nobody(arms: Arms, unfit: Mapping[str, Unfit]) -> str:
     """Why no arm is left."""
     scored = [arm["arm"] for arm in arms if arm["runs"]]
     if not scored:
-        return "No run succeeded."
+        return "No run succeeded." if any(arm.get("failed") for arm in arms) else "No run has ended yet."
     if any(name not in unfit for name in scored):
         return "No arm is within the limits."
     return none_is_fit(unfit) if len(scored) > 1 else f"Only {scored[0]} has results: {unfit[scored[0]].why}."

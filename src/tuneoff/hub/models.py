@@ -15,6 +15,7 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """In the order in which transformers looks for them; each may be in shards, which an index names."""
 TEXTS = (".json", ".txt", ".model")
 """Of configuration and tokenizer."""
+TOKENIZER = "tokenizer.json"
 OTHER_WEIGHTS = (".h5", ".msgpack", ".gguf", ".onnx", ".ot", ".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -93,11 +94,16 @@ def _from_cache(model_id: str, revision: str | None) -> Path:
 
 
 def _whole_in_cache(model_id: str, revision: str | None) -> Path | None:
+    """The folder in the cache that surely has all that is wanted, so that the Hub need not be asked.
+
+    Others that fetch weights alone leave a model without its tokenizer there, which only the Hub can tell from a model
+    that has none in this form.
+    """
     try:
         folder = cached_snapshot("model", model_id, revision)
     except UserError:
         return None
-    return None if missing(folder) else folder
+    return None if missing(folder) or not (folder / TOKENIZER).is_file() else folder
 
 
 def missing(folder: Path) -> str | None:

@@ -98,7 +98,8 @@ def proposals(tuning: TuningSpec, start: float, done: Sequence[Trial]) -> list[f
     """The learning rates of a grid that an arm tries next, given all that it has tried; none where it has ended.
 
     Where the best rate is at an edge, the search goes on beyond it. Where no rate has learned anything it goes up,
-    unless the lowest rate was too high already, or the highest failed for another reason. Once the best is inside, it is looked at half a step beside it.
+    unless the lowest rate was too high already, or the highest failed for another reason. Once the best is inside, it
+    is looked at half a step beside it.
 
     Args:
         tuning: the study's.
