@@ -116,8 +116,18 @@ def data_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+UNTUNED = "trials = 1"
+RATES = {"full": 3e-5, "lora": 5e-4, "qlora": 5e-4, "ia3": 3e-3, "head_only": 3e-3}
+"""Of arms that a test names by their method alone and does not tune; low, since the tiny model is no matter here."""
+
+
+def _arm(method: str, untuned: bool) -> str:
+    rate = f"\nlearning_rate = {RATES[method]}" if untuned and method in RATES else ""
+    return f'[[arms]]\nmethod = "{method}"{rate}'
+
+
 def study_toml(
-    model: Path | str, data: Path, arms: Sequence[str], seeds: int = 2, tuning: str = "trials = 1", **training: Any
+    model: Path | str, data: Path, arms: Sequence[str], seeds: int = 2, tuning: str = UNTUNED, **training: Any
 ) -> str:
     """A study file over the made-up reviews, untuned; each arm is a method, or TOML lines that start with one."""
     settings = {"epochs": 2, "batch_size": 8, "device": '"cpu"', **training}
@@ -130,7 +140,7 @@ def study_toml(
             "[training]",
             *(f"{key} = {value}" for key, value in settings.items()),
             f"[tuning]\n{tuning}",
-            *(f"[[arms]]\n{arm}" if "=" in arm else f'[[arms]]\nmethod = "{arm}"' for arm in arms),
+            *(f"[[arms]]\n{arm}" if "=" in arm else _arm(arm, tuning == UNTUNED) for arm in arms),
         ]
     )
 

@@ -73,7 +73,7 @@ def test_the_summary_and_the_reports_agree(study_folder: Path) -> None:
         assert interval["ci_low"] <= interval["mean"] <= interval["ci_high"]
         shown = f"{100 * interval['mean']:.1f}%"
         assert shown in page
-        assert f"| {arm['arm']} | {shown} |" in text
+        assert f"| {arm['arm']} | {shown}" in text
 
 
 def test_a_second_run_trains_nothing(study_folder: Path, tuneoff: Command, tmp_path: Path) -> None:

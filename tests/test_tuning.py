@@ -273,7 +273,7 @@ def test_a_wide_decoder_starts_lower_than_a_narrow_one(data_files: Path, tmp_pat
         words = save_tokenizer(folder)
         config = GPT2Config(vocab_size=words, n_embd=width, n_layer=1, n_head=2, n_positions=64)
         GPT2Model(config).save_pretrained(folder)
-        arms = ["full", "lora", 'method = "lora"\nname = "own"\nlearning_rate = 5e-4']
+        arms = ['method = "full"', 'method = "lora"', 'method = "lora"\nname = "own"\nlearning_rate = 5e-4']
         (tmp_path / "study.toml").write_text(study_toml(folder, data_files, arms))
         answer = tuneoff("plan", "study.toml", "--json")
         assert answer.returncode == 0, answer.stderr

@@ -47,7 +47,7 @@ class Method(Frozen):
         default="", max_length=60, description="name of the arm; the method's name when left out"
     )
     learning_rate: float | None = Field(
-        default=None, gt=0, le=1000, description="peak learning rate, taken as it is; found by tuning when left out"
+        default=None, gt=0, description="peak learning rate, taken as it is; found by tuning when left out"
     )
     learning_rate_range: tuple[float, float] | None = Field(
         default=None,
