@@ -61,7 +61,7 @@ def first(make: Make) -> Path:
 @pytest.fixture(scope="module")
 def second(make: Make, steady_model: Path) -> Path:
     """Another model on the same data, with other epochs, seeds, and arms of which one only has another name."""
-    renamed = 'method = "head_only"\nname = "probe"'
+    renamed = 'method = "head_only"\nname = "probe"\nlearning_rate = 3e-3'
     return make(
         model=steady_model,
         arms=[renamed, 'method = "lora"\nr = 4\nlearning_rate = 1e-3', "ia3"],

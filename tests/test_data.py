@@ -51,7 +51,7 @@ def test_a_split_column(tmp_path: Path) -> None:
 
 def test_the_bundled_reviews(tmp_path: Path) -> None:
     splits = split(tmp_path, ReviewsData())
-    assert splits.sizes == {"train": 1002, "validation": 102, "test": 296}
+    assert splits.sizes == {"train": 476, "validation": 98, "test": 826}
     kinds = {kind for table in splits.tables("test", ["breakdown"]) for kind in table.column("breakdown").to_pylist()}
     assert kinds >= {"open", "irony", "negation"}
 

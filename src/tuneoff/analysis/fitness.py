@@ -41,7 +41,9 @@ def unfit_arms(arms: Sequence[Mapping[str, Any]], against_majority: Sequence[Aga
         if found.arm not in unfit and not found.beaten:
             seen = found.difference.difference
             points = f"{100 * seen.mean:+.1f} points, {100 * seen.ci_low:+.1f} to {100 * seen.ci_high:+.1f}"
-            unfit[found.arm] = Unfit(f"it is not shown to beat the majority class ({points})", learned=True)
+            unfit[found.arm] = Unfit(
+                f"it is not shown to beat the majority class after correcting for all arms ({points})", learned=True
+            )
     return unfit
 
 

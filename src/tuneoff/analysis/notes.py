@@ -15,7 +15,9 @@ FEW_SEEDS = 4
 NUMBERS = {2: "Two", 3: "Three", 4: "Four", 5: "Five"}
 
 
-def write_notes(arms: Sequence[Mapping[str, Any]], planned_seeds: int, test_examples: int, margin: float) -> list[str]:
+def write_notes(
+    arms: Sequence[Mapping[str, Any]], planned_seeds: int, test_examples: int, margin: float, untried: Sequence[str]
+) -> list[str]:
     """Sentences for the report about what few seeds, few test examples and failed runs leave open.
 
     Args:
@@ -23,6 +25,7 @@ def write_notes(arms: Sequence[Mapping[str, Any]], planned_seeds: int, test_exam
         planned_seeds: of the study.
         test_examples: of the study.
         margin: accuracy that may be lost.
+        untried: arms that ran at their starting rate, since the study tunes nothing.
     """
     scored = [arm for arm in arms if arm["runs"]]
     if not scored:
@@ -33,6 +36,11 @@ def write_notes(arms: Sequence[Mapping[str, Any]], planned_seeds: int, test_exam
         for arm in scored
         if arm["runs"] < planned_seeds
     ]
+    if untried:
+        notes.append(
+            f"Nothing was tuned (tuning.trials = 1): {', '.join(untried)} ran at a starting rate that was not tried, so a "
+            "difference may be one of learning rates, not of methods."
+        )
     seeds = min(arm["runs"] for arm in scored)
     if seeds == 1:
         notes.append(

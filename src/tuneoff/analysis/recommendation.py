@@ -15,7 +15,6 @@ from tuneoff.analysis.statistics import (
     RISK,
     adjust_pairs,
     least_examples,
-    least_margin,
     most_accurate,
     needed_to_show,
     shown,
@@ -187,8 +186,8 @@ def _needed(compared: ComparedArms, candidates: Sequence[str], margin: float) ->
         return nothing | {"more_seeds": more, "reason": seeds}
     least = least_examples(margin, field.arms)
     few = (
-        f"{field.examples:,} test examples cannot show such a loss to be absent between {field.arms} arms this alike "
-        f"(that takes {least:,}, or a margin of {100 * least_margin(field.examples, field.arms):.1f} points); "
+        f"{field.examples:,} test examples cannot show such a loss to be absent between {field.arms} arms, "
+        f"unless one is ahead (for arms that are alike it takes {least:,}); "
         if field.examples < least
         else "more seeds alone would not show it; "
     )
@@ -196,7 +195,8 @@ def _needed(compared: ComparedArms, candidates: Sequence[str], margin: float) ->
         what = f"{few}about {needed.test_examples:,} test examples would be needed"
         return nothing | {"test_examples": needed.test_examples, "reason": what}
     if needed.times is not None:
-        what = f"{few}about {needed.times} times as many seeds and as many test examples would be needed"
+        times = f"{needed.times} times as many"
+        what = f"{few}about {times} seeds, and {times} test examples, would be needed"
         return nothing | {"times": needed.times, "reason": what}
     reason = "by the differences seen, no amount of seeds and test examples is likely to show it"
     return nothing | {"reason": reason}

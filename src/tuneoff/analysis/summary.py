@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tuneoff.analysis.results import StudyResults
-    from tuneoff.spec import AnalysisSpec
+    from tuneoff.spec import AnalysisSpec, StudySpec
 
 
 def summarise(results: StudyResults) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def summarise(results: StudyResults) -> dict[str, Any]:
         "comparisons": comparisons,
         "pareto": pareto_fronts(arms, comparisons),
         "recommendation": _recommend(spec, arms, compared, unfit_arms(arms, against.get("majority", []))),
-        "notes": write_notes(arms, len(results.spec.seeds), test_examples, spec.margin),
+        "notes": write_notes(arms, len(results.spec.seeds), test_examples, spec.margin, _untried(results.spec)),
         "learning_curves": learning_curves(results),
         "tuning": summarise_tuning(results),
         "breakdown": _breakdown(results, correct),
@@ -77,6 +77,11 @@ def recommend_anew(results: StudyResults, spec: AnalysisSpec) -> dict[str, Any]:
     correct = {arm.name: results.correct(arm.name) for arm in results.spec.arms}
     unfit = unfit_arms(arms, compare_with_baselines(results, arms, correct).get("majority", []))
     return {**summary, "recommendation": _recommend(spec, arms, compare_arms(arms, correct), unfit)}
+
+
+def _untried(study: StudySpec) -> list[str]:
+    """The arms that ran at their starting rate, since the study tunes nothing."""
+    return [arm.name for arm in study.arms if arm.learning_rate is None and study.tuning.trials == 1]
 
 
 def _recommend(

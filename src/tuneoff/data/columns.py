@@ -25,7 +25,30 @@ LABELS = (
     "intent",
     "topic",
     "coarse_label",
+    "team",
+    "queue",
+    "department",
+    "kategorie",
+    "thema",
+    "bereich",
+    "catégorie",
+    "categoría",
 )
+PEOPLE = ("agent", "assignee", "user", "author", "annotator", "worker", "customer", "bearbeiter", "owner", "handler")
+STATES = (
+    "status",
+    "state",
+    "channel",
+    "kanal",
+    "priority",
+    "date",
+    "time",
+    "created",
+    "updated",
+    "eingang",
+    "language",
+)
+"""Words in the names of columns that say who or how, and seldom what a text is about."""
 PAIRS = (
     ("sentence1", "sentence2"),
     ("premise", "hypothesis"),

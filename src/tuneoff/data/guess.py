@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.data.columns import LABELS, PAIRS, TEXTS, find_named, listed
+from tuneoff.data.columns import LABELS, PAIRS, PEOPLE, STATES, TEXTS, find_named, listed
 from tuneoff.data.headers import no_header
 from tuneoff.data.labels import MOST_CLASSES, several_labels
 from tuneoff.data.looks import Looks, look_at
@@ -82,7 +82,7 @@ def guess_columns(part: Part, table: pa.Table) -> Guess:
     free = [name for name in looks.filled if name not in (*looks.splits[:1], *looks.indexes)]
     label = _usual_label(looks, free)
     text, pair = _guess_texts(part, looks, [name for name in free if name != label])
-    classes = [name for name in looks.classes if name not in (text, pair)]
+    classes = sorted((name for name in looks.classes if name not in (text, pair)), key=_says_who_or_how)
     label = label or next(iter(classes), None)
     if label is None:
         raise UserError(f"{part.where}: {_no_label(part, table, looks, free)}")
@@ -104,6 +104,11 @@ def guess_columns(part: Part, table: pa.Table) -> Guess:
         several=looks.yes_no if looks.one_of_several(label) else (),
         one_hot=looks.one_hot,
     )
+
+
+def _says_who_or_how(name: str) -> bool:
+    """Whether a column's name says that it is about people or the handling of a text, not about what it says."""
+    return any(word in name.lower() for word in (*PEOPLE, *STATES))
 
 
 def _usual_label(looks: Looks, free: Sequence[str]) -> str | None:

@@ -78,7 +78,7 @@ class Units:
         labels, totals = np.unique(np.repeat(self.classes, self.sizes), return_counts=True)
         if size < len(labels):
             raise UserError(
-                f"data.{option} = {size}, but there are {len(labels)} classes, each of which needs an example"
+                f"{_asked(option, size)}, but there are {len(labels)} classes, each of which needs an example"
             )
         for label, quota in zip(labels, _quotas(totals, size), strict=True):
             units = np.flatnonzero(self.classes == label)
@@ -117,3 +117,10 @@ def _mix(hashes: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     return mixed ^ (mixed >> np.uint64(31))
+
+
+def _asked(option: str, size: int) -> str:
+    """What a study asked for, or what is left for validation beside the training examples that it asked for."""
+    if option == "validation_size":
+        return f"{size} examples are for validation (data.validation_size, or what data.train_size leaves)"
+    return f"data.{option} = {size}"

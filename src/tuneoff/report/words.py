@@ -39,7 +39,13 @@ def verdict(summary: dict[str, Any]) -> str:
         return f"These accuracies mean nothing: the study was told to go on in spite of what its audit found ({names})."
     left = summary["runs"]["planned"] - summary["runs"]["done"]
     unfinished = f" {left} of {summary['runs']['planned']} runs are not done yet." if left else ""
-    return f"{answer(summary['recommendation'])}{_doubts(summary)}{unfinished}"
+    return f"{_better_baselines(summary)}{answer(summary['recommendation'])}{_doubts(summary)}{unfinished}"
+
+
+def _better_baselines(summary: dict[str, Any]) -> str:
+    """Says first of all where a baseline is better than every arm, beyond the noise."""
+    better = [line["label"] for line in summary["headlines"] if line["difference"]["ci_high"] < 0]
+    return "".join(f"{label} is more accurate than every arm: use it, or train for longer. " for label in better)
 
 
 def answer(recommendation: dict[str, Any]) -> str:

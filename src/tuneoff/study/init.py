@@ -166,7 +166,7 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
     lines += [
         _line("max_length", spec.max_length, "tokens at which texts are cut; shorter trains faster"),
         _line("deduplicate", spec.deduplicate, f"{found.repeated:,} rows have the text of an earlier row"),
-        "# train_size = 1000               # examples to train on; all when left out",
+        f"# {_line('train_size', _fewer(sum(found.sizes.values())), 'examples to train on; all when left out')}",
     ]
     for option, columns, comment in (
         ("group", guess.groups, "keeps rows with the same value in one split"),
@@ -226,6 +226,13 @@ def _format(spec: FormatSpec) -> list[str]:
     }
     lines = [_line(option, value, comments[option]) for option, value in unusual(spec).items()]
     return ["", f"[data.format]{' ' * 21}# how the files are written", *lines] if lines else []
+
+
+def _fewer(rows: int) -> int:
+    """About a third of the rows, as people would write it, at most a thousand."""
+    third = max(2, rows // 3)
+    unit = 10 ** max(0, len(str(third)) - 1)
+    return min(1000, third // unit * unit)
 
 
 def _line(key: str, value: str | bool | int | list[str], comment: str) -> str:

@@ -116,7 +116,8 @@ def proposals(tuning: TuningSpec, start: float, done: Sequence[Trial]) -> list[f
     if not any(trial.learned for trial in done):
         down = lowest.too_high
         up = not down and not highest.too_high and highest.signs is not None
-        return _beyond(lowest, highest, up, down) if beyond < MOST_WITHOUT_LEARNING else []
+        further = _beyond(lowest, highest, up, down) if beyond < MOST_WITHOUT_LEARNING else []
+        return further or _between(by_rate)
     chosen = best(done)
     assert chosen is not None
     up, down = chosen == highest.rate, chosen == lowest.rate
@@ -129,6 +130,12 @@ def _beyond(lowest: Trial, highest: Trial, up: bool, down: bool) -> list[float]:
     if up:
         return [two_digits(highest.rate * SPACING)]
     return [two_digits(lowest.rate / SPACING)] if down else []
+
+
+def _between(by_rate: Sequence[Trial]) -> list[float]:
+    """Half a step between the highest rate that does nothing and the lowest that is too high."""
+    too_high = next((trial.rate for trial in by_rate if trial.too_high), None)
+    return [] if too_high is None or too_high == by_rate[0].rate else [two_digits(too_high / HALF_STEP)]
 
 
 def _is_on_grid(rate: float, start: float) -> bool:

@@ -1,4 +1,4 @@
-"""Tuning: arms that name no learning rate try as many each, and validation decides; no trial reads a test example."""
+"""Tuning: arms that name no learning rate look for one, and validation decides; no trial reads a test example."""
 
 from __future__ import annotations
 
