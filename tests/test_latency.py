@@ -23,8 +23,8 @@ from tuneoff.training.engines import make_engine
 @pytest.fixture(scope="module")
 def measured(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> api.StudyResults:
     folder = tmp_path_factory.mktemp("latency")
-    arms = ['method = "full"\nlearning_rate = 3e-3', 'method = "qlora"\nlearning_rate = 1e-2', "head_only"]
-    (folder / "study.toml").write_text(study_toml(tiny_model, data_files, arms, epochs=6))
+    arms = ['method = "full"\nlearning_rate = 3e-3', 'method = "qlora"\nlearning_rate = 4e-3', "head_only"]
+    (folder / "study.toml").write_text(study_toml(tiny_model, data_files, arms, epochs=10))
     results = api.run_study(api.load_study(folder / "study.toml"), folder / "out")
     assert results.failed == []
     return results

@@ -33,7 +33,7 @@ def unfit_arms(arms: Sequence[Mapping[str, Any]], against_majority: Sequence[Aga
         against_majority: each arm against the baseline of the majority class; empty where there is no such baseline.
     """
     unfit = {
-        arm["arm"]: Unfit("it" + _learning(arm)["sentence"].removeprefix(arm["arm"]).rstrip("."), learned=False)
+        arm["arm"]: Unfit(_of_it(arm["arm"], _learning(arm)["sentence"]), learned=False)
         for arm in arms
         if arm["runs"] and not has_learned(arm)
     }
@@ -45,6 +45,12 @@ def unfit_arms(arms: Sequence[Mapping[str, Any]], against_majority: Sequence[Aga
                 f"it is not shown to beat the majority class after correcting for all arms ({points})", learned=True
             )
     return unfit
+
+
+def _of_it(arm: str, sentence: str) -> str:
+    """A sentence about an arm as it continues one that has named the arm."""
+    said = sentence.rstrip(".")
+    return f"it {said.removeprefix(f'{arm} ')}" if said.startswith(f"{arm} ") else said
 
 
 def none_is_fit(unfit: Mapping[str, Unfit]) -> str:
