@@ -38,8 +38,8 @@ def write_notes(
     ]
     if untried:
         notes.append(
-            f"Nothing was tuned (tuning.trials = 1): {', '.join(untried)} ran at a starting rate that was not tried, so "
-            "a difference may be one of learning rates, not of methods."
+            f"Nothing was tuned (tuning.trials = 1): {', '.join(untried)} ran at a starting rate that was not tried, "
+            "so a difference may be one of learning rates, not of methods."
         )
     seeds = min(arm["runs"] for arm in scored)
     if seeds == 1:
