@@ -1,4 +1,4 @@
-# make quickstart   installs tuneoff into .venv and runs the main job: four methods compared on real weights, offline
+# make quickstart   installs tuneoff into .venv and runs the main job: methods compared on real weights, offline
 # make test         installs the same with the test tools and runs the tests
 # make lint         style and types
 # make test-long    further tests that take long: Ray clusters, several processes, whole studies
