@@ -17,10 +17,15 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, reviews, study_toml
+from tuneoff.report.words import learning_mark
 
 NASTY = ("<script>alert(1)</script>", r"a_b #c $d$ 100% \e{f} *g* [h] |i| ~j^ 'k' `l` @m // n")
 KIND = "kind_of|text #1"
-ARMS = ['method = "lora"\nname = "lora_r8"', "head_only", 'method = "full"\nname = "hopeless"\nlearning_rate = 1e30']
+ARMS = [
+    'method = "lora"\nname = "lora_r8"\nlearning_rate = 5e-4',
+    "head_only",
+    'method = "full"\nname = "hopeless"\nlearning_rate = 1e30',
+]
 ALL = "html,md,pdf,notebook,csv,latex"
 Table = list[list[str]]
 
@@ -122,17 +127,19 @@ def megabytes(size: float) -> str:
 def from_csv(folder: Path) -> Table:
     """The raw numbers in the words of the other formats."""
     table = []
+    arms = json.loads((folder / "summary.json").read_text())["arms"]
+    marks = {arm["arm"]: learning_mark(arm) for arm in arms}
     with (folder / "report.csv").open(newline="") as handle:
         for row in csv.DictReader(handle):
             if row["kind"] == "baseline":
                 table.append([f"baseline: {row['name']}", f"{100 * float(row['test_accuracy']):.1f}%", *[""] * 6])
             elif not row["test_accuracy"]:
-                table.append([f"{row['name']} ({row['failed_runs']} failed)", "failed", *[""] * 6])
+                table.append([f"{row['name']} ({row['failed_runs']} failed)", "diverged", *[""] * 6])
             else:
                 table.append(
                     [
                         row["name"],
-                        f"{100 * float(row['test_accuracy']):.1f}%",
+                        f"{100 * float(row['test_accuracy']):.1f}%{marks[row['name']]}",
                         f"{100 * float(row['test_accuracy_ci_low']):.1f} to "
                         f"{100 * float(row['test_accuracy_ci_high']):.1f}",
                         f"{100 * float(row['test_macro_f1']):.1f}",
