@@ -22,7 +22,6 @@ from tuneoff.report.words import learning_mark
 NASTY = ("<script>alert(1)</script>", r"a_b #c $d$ 100% \e{f} *g* [h] |i| ~j^ 'k' `l` @m // n")
 KIND = "kind_of|text #1"
 ARMS = [
-]
     'method = "lora"\nname = "lora_r8"\nlearning_rate = 5e-4',
     "head_only",
     'method = "full"\nname = "hopeless"\nlearning_rate = 1e30',

@@ -45,7 +45,7 @@ def verdict(summary: dict[str, Any]) -> str:
 def _better_baselines(summary: dict[str, Any]) -> str:
     """Says first of all where a baseline is better than every arm, beyond the noise."""
     better = [line["label"] for line in summary["headlines"] if line["difference"]["ci_high"] < 0]
-    return "".join(f"{label} is more accurate than every arm: use it, or train for longer. " for label in better)
+    return "".join(f"Every arm is less accurate than {label}: use that, or train for longer. " for label in better)
 
 
 def answer(recommendation: dict[str, Any]) -> str:
