@@ -108,7 +108,8 @@ def guess_columns(part: Part, table: pa.Table) -> Guess:
 
 def _says_who_or_how(name: str) -> bool:
     """Whether a column's name says that it is about people or the handling of a text, not about what it says."""
-    return any(word in name.lower() for word in (*PEOPLE, *STATES))
+    words = re.findall(r"[^\W\d_]+", name.lower())
+    return any(word in (*PEOPLE, *STATES) for word in words)
 
 
 def _usual_label(looks: Looks, free: Sequence[str]) -> str | None:
