@@ -317,7 +317,7 @@ def test_a_tracker_that_fails_is_left_alone_and_the_others_go_on(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     (study / "tensorboard").write_text("in the way")
     said = track(study, *EVERY)
-    first = api.load_results(study).trials[0]["run_id"]
+    first = api.load_results(study).runs[0]["run_id"]
     assert len(said) == 3
     assert said[0].startswith(f"tensorboard: {first} was not tracked: ")
     assert said[1].startswith(f"mlflow: {first} was not tracked: ")
