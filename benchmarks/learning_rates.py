@@ -25,8 +25,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tuneoff.methods import Method
     from tuneoff.spec import StudySpec
+    from tuneoff.spec.arms import ArmSpec
     from tuneoff.study.prepare import PreparedStudy
 
 RATES = {
@@ -45,7 +45,7 @@ class Work:
 
     spec: StudySpec
     prepared: PreparedStudy
-    arm: Method
+    arm: ArmSpec
     rate: float
     length: float
     seed: int
@@ -58,7 +58,7 @@ def main() -> None:
     from tuneoff.study.prepare import prepare_study
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tuneoff.study.preload"])
+    context.set_forkserver_preload(["tuneoff.runs.preload"])
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         work: list[Work] = []
@@ -100,9 +100,9 @@ def _run(work: Work) -> dict[str, Any]:
     """Trains and scores one run, in a process of the pool."""
     import torch
 
+    from tuneoff.data.prepared import load_tokens
     from tuneoff.models.hide import bitsandbytes_hidden
     from tuneoff.models.load import load_classifier, load_config
-    from tuneoff.study.prepare import load_tokens
     from tuneoff.training.device import choose_device, choose_precision
     from tuneoff.training.engines import make_engine
     from tuneoff.training.loop import accuracy, cross_entropy

@@ -66,8 +66,8 @@ def _profile(spec: Any, prepared: Any, arm: Any, steps: int) -> dict[str, Any]:
     import torch
     from torch.profiler import ProfilerActivity, profile
 
+    from tuneoff.data.prepared import load_tokens
     from tuneoff.models.load import load_classifier, load_config
-    from tuneoff.study.prepare import load_tokens
     from tuneoff.training.device import choose_device, choose_precision
     from tuneoff.training.engines import make_engine
     from tuneoff.training.order import epoch_batches

@@ -26,8 +26,8 @@ from unittest import mock
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from tuneoff.study.plan import Run
-    from tuneoff.study.progress import RunProgress
+    from tuneoff.runs.progress import RunProgress
+    from tuneoff.runs.run import Run
 
 ARMS = ("full", "lora", "ia3")
 TARGET_SECONDS = 2.0
@@ -83,7 +83,7 @@ class Timeline:
 def main() -> None:
     """Runs the study, measures start-ups, prints the tables and writes the JSON."""
     arguments = _arguments()
-    from tuneoff.files import write_json
+    from tuneoff.core.files import write_json
     from tuneoff.measure.environment import environment
 
     with tempfile.TemporaryDirectory() as name:
@@ -174,7 +174,7 @@ def _timed(owner: type, method: str) -> Iterator[list[float]]:
 
 def _measure_starts(on_cuda: bool) -> dict[str, Any]:
     """Median seconds from starting a process to its entry point, all that runs need imported, and to a CUDA context."""
-    from tuneoff.study.process import ForkServer
+    from tuneoff.runs.process import ForkServer
 
     contexts: dict[str, Any] = {"fork server": ForkServer().context, "plain": multiprocessing.get_context("spawn")}
     starts: dict[str, Any] = {}
@@ -194,7 +194,7 @@ def _measure_starts(on_cuda: bool) -> dict[str, Any]:
 
 def _report_times(on_cuda: bool) -> tuple[float, float]:
     """When this process had all that a run imports, and when it had a CUDA context (where one is asked for)."""
-    importlib.import_module("tuneoff.study.preload")
+    importlib.import_module("tuneoff.runs.preload")
     entered = time.monotonic()
     if on_cuda:
         import torch

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tuneoff.data.tokens import Tokens
-    from tuneoff.methods import Method
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import StudySpec, TrainingSpec
+    from tuneoff.spec.arms import ArmSpec
     from tuneoff.study.prepare import PreparedStudy
 
     Predict = Callable[[], NDArray[np.int64]]
@@ -49,7 +49,7 @@ class Work:
     spec: StudySpec
     prepared: PreparedStudy
     engine: str
-    arm: Method
+    arm: ArmSpec
     seed: int
     steps: int | None
 
@@ -100,8 +100,8 @@ class StepClock:
 def main() -> None:
     """Measures every arm in every engine, prints the table and writes the JSON."""
     arguments = _arguments()
+    from tuneoff.core.files import write_json
     from tuneoff.data.parts import WHOLE
-    from tuneoff.files import write_json
     from tuneoff.measure.environment import environment
     from tuneoff.spec import load_study
     from tuneoff.study.prepare import prepare_study
@@ -109,7 +109,7 @@ def main() -> None:
     from tuneoff.training.loop import total_steps
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tuneoff.study.preload"])
+    context.set_forkserver_preload(["tuneoff.runs.preload"])
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         overrides = list(arguments.set)
@@ -224,9 +224,9 @@ def wait_for(device: torch.device) -> None:
 def _measure(work: Work) -> Measured:
     import torch
 
+    from tuneoff.data.prepared import load_tokens
     from tuneoff.measure.memory import peak_memory
     from tuneoff.models.load import load_classifier, load_config
-    from tuneoff.study.prepare import load_tokens
     from tuneoff.training.device import choose_device, choose_precision
     from tuneoff.training.order import epoch_batches
 

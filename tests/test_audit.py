@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import REAL_DATA, reviews
+from tuneoff.core.errors import UserError
 from tuneoff.data.audit import FINDINGS, AcceptableFinding, Finding, audit, baseline_findings, in_order, stop_on_errors
 from tuneoff.data.audit.minhash import signatures, similar_pairs
 from tuneoff.data.audit.truncation import truncation_findings
@@ -24,7 +25,6 @@ from tuneoff.data.audit.words import words_of
 from tuneoff.data.rows import collect_rows
 from tuneoff.data.sources import BATCH_ROWS, Part
 from tuneoff.data.splits import Splits, make_splits
-from tuneoff.errors import UserError
 from tuneoff.report.audit import counted, markdown, print_audit, rows
 from tuneoff.spec import FilesData
 

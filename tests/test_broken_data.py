@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 from conftest import Command, study_toml
+from tuneoff.core.errors import UserError
 from tuneoff.data.rows import collect_rows
 from tuneoff.data.sources import open_parts
 from tuneoff.data.splits import Splits, make_splits
-from tuneoff.errors import UserError
 from tuneoff.spec import FilesData
 
 Content = str | bytes | pd.DataFrame | Callable[[Path], object]

@@ -12,9 +12,9 @@ import pytest
 
 from conftest import Command, reviews
 from processes import small_disk
+from tuneoff.core.errors import UserError
+from tuneoff.core.files import write_json
 from tuneoff.data.cache import cached, preparing
-from tuneoff.errors import UserError
-from tuneoff.files import write_json
 from tuneoff.models.fingerprint import changed_since, stamp_folder
 from tuneoff.models.load import resolve_model
 

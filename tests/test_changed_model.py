@@ -10,8 +10,8 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, study_toml
-from tuneoff.study.plan import Run
-from tuneoff.study.run import Silent
+from tuneoff.runs.run import Run
+from tuneoff.study.listener import Silent
 
 
 class Changes(Silent):

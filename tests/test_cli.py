@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from conftest import Command
-from tuneoff import completion
 from tuneoff.analysis.costs import PREFERENCES
+from tuneoff.cli import completion
 from tuneoff.report.formats import FORMATS
 from tuneoff.spec import load_study
 

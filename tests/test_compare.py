@@ -15,7 +15,7 @@ import pytest
 import tuneoff as api
 from conftest import Command, reviews, study_toml
 from test_terminal import Terminal
-from tuneoff.files import canonical_hash, file_hash
+from tuneoff.core.files import canonical_hash, file_hash
 from tuneoff.measure.environment import environment
 from tuneoff.study.plan import plan_runs
 from tuneoff.study.prepare import prepare_study

@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 
 from conftest import REAL_DATA, Command, reviews, study_toml
+from tuneoff.core.errors import UserError
+from tuneoff.data.prepared import load_tokens
 from tuneoff.data.rows import collect_rows
 from tuneoff.data.sources import open_parts
 from tuneoff.data.splits import Splits, make_splits
 from tuneoff.data.tokens import Tokens
-from tuneoff.errors import UserError
 from tuneoff.spec import DataSpec, FilesData, ReviewsData, load_study
-from tuneoff.study.prepare import load_tokens, prepare_study
+from tuneoff.study.prepare import prepare_study
 
 
 def split(folder: Path, spec: DataSpec) -> Splits:

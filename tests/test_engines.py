@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from tuneoff.data.tokens import Tokens
-from tuneoff.methods import registry
 from tuneoff.models.load import LoadedModel, load_classifier, load_config
 from tuneoff.spec import TrainingSpec
+from tuneoff.spec.arms import METHODS
 from tuneoff.training.dropout import Dropout, own_dropout
 from tuneoff.training.engine import Engine
 from tuneoff.training.engines import make_engine
@@ -241,7 +241,7 @@ def test_checkpointing_changes_nothing_but_memory(method: str, tiny_model: Path)
     def trained(checkpointing: bool) -> np.ndarray[Any, Any]:
         loaded = load_classifier(tiny_model, load_config(tiny_model, 3), 0, CPU)
         torch.manual_seed(5)
-        model = registry()[method].model_validate({"method": method}).adapt(loaded)
+        model = METHODS.classes()[method].model_validate({"method": method}).adapt(loaded)
         engine = make_engine(
             model, loaded, TrainingSpec(batch_size=4, gradient_checkpointing=checkpointing), CPU, torch.float32
         )

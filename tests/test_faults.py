@@ -33,8 +33,8 @@ from processes import (
     stop_fork_server,
     wait_until,
 )
-from tuneoff.study.plan import Run
-from tuneoff.study.progress import RunProgress
+from tuneoff.runs.progress import RunProgress
+from tuneoff.runs.run import Run
 
 SHORT, LONG = 1, 12
 """Epochs of 18 steps each."""

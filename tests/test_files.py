@@ -20,14 +20,14 @@ import pytest
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from conftest import Command, reviews
+from tuneoff.core.errors import UserError
 from tuneoff.data.rows import collect_rows
 from tuneoff.data.sources import open_parts, source_fingerprint
 from tuneoff.data.splits import Splits, make_splits
-from tuneoff.errors import UserError
 from tuneoff.spec import FilesData, FormatSpec, load_study
 from tuneoff.study.init import init_study
-from tuneoff.study.outline import outline_study
 from tuneoff.study.prepare import audit_study, prepare_study
+from tuneoff.study.preview import outline_study
 
 WORDS = ("river", "stone", "lamp", "paper", "green", "slow", "north", "bread", "cloud", "wheel", "quiet", "glass")
 TEAMS = ("billing", "hardware", "login")

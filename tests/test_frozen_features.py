@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 
 import tuneoff as api
 from conftest import Command, study_toml
-from tuneoff.methods import Method, registry
+from tuneoff.spec.arms import METHODS, ArmSpec
 
 
-def _arm(**options: Any) -> Method:
-    return registry()["frozen_features"].model_validate({"method": "frozen_features", **options})
+def _arm(**options: Any) -> ArmSpec:
+    return METHODS.classes()["frozen_features"].model_validate({"method": "frozen_features", **options})
 
 
 def _logits(folder: Path, run: dict[str, Any]) -> NDArray[np.float64]:

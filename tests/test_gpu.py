@@ -12,9 +12,9 @@ from conftest import study_toml
 from test_attention import agreement, bounds_of, dropout_agreement, inputs
 from test_engines import PACKED, TOKENS, classifier, gradients, make_tokens
 from tuneoff.data.tokens import Tokens
-from tuneoff.methods import registry
 from tuneoff.models.load import LoadedModel
 from tuneoff.spec import TrainingSpec
+from tuneoff.spec.arms import METHODS
 from tuneoff.training.dropout import Dropout, own_dropout
 from tuneoff.training.engine import Engine
 from tuneoff.training.engines import make_engine
@@ -31,7 +31,7 @@ def engine_for(kind: str = "bert", method: str = "full", checkpointing: bool = F
     loaded = classifier(kind, PACKED[kind])
     loaded = LoadedModel.of(loaded.model, ("classifier",) if hasattr(loaded.model, "classifier") else ("score",))
     torch.manual_seed(3)
-    model = registry()[method].model_validate({"method": method}).adapt(loaded)
+    model = METHODS.classes()[method].model_validate({"method": method}).adapt(loaded)
     engine = make_engine(
         model, loaded, TrainingSpec(batch_size=8, gradient_checkpointing=checkpointing), CUDA, torch.bfloat16
     )
@@ -175,7 +175,7 @@ def test_every_method_is_graphed_on_a_gpu(tiny_model: Any) -> None:
     from tuneoff.models.load import load_classifier, load_config
 
     tokens = Tokens(MANY.ids % 20, MANY.offsets, MANY.labels % 2)
-    for method, kind in registry().items():
+    for method, kind in METHODS.classes().items():
         if kind.fitted:
             continue
         arm = kind.model_validate({"method": method, "learning_rate": 1e-3})
@@ -207,7 +207,7 @@ def test_a_study_runs_on_the_gpu(tiny_model: Any, data_files: Any, tmp_path: Any
 
     arms = [
         f'method = "{name}"' + ("" if method.fitted else "\nlearning_rate = 1e-3")
-        for name, method in sorted(registry().items())
+        for name, method in sorted(METHODS.classes().items())
     ]
     (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, arms, device='"cuda"'))
     results = tuneoff.run_study(tuneoff.load_study(tmp_path / "study.toml"), tmp_path / "out")

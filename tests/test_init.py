@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from conftest import Command, reviews
-from tuneoff.errors import UserError
+from tuneoff.core.errors import UserError
 from tuneoff.spec import FilesData, StudySpec, load_study
 from tuneoff.study.init import init_study
 

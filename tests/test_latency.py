@@ -14,10 +14,10 @@ import tuneoff as api
 from conftest import Command, study_toml
 from test_engines import CPU, PACKED, PADDED, TOKENS, classifier
 from tuneoff.analysis.pareto import pareto_fronts
-from tuneoff.measure.latency import inference_latency, spread_by_length
 from tuneoff.report import evidence
 from tuneoff.spec import TrainingSpec
 from tuneoff.training.engines import make_engine
+from tuneoff.training.latency import inference_latency, spread_by_length
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 
 from conftest import Command, reviews, study_toml
 from tuneoff.analysis.learning import run_state
-from tuneoff.study.prepare import PreparedPart
+from tuneoff.data.prepared import PreparedPart
 
 DOUBTS = ("did not learn", "diverged", "no better than guessing")
 

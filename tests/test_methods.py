@@ -10,26 +10,26 @@ import torch
 from torch import nn
 
 from conftest import bert_config
-from tuneoff.errors import UserError
-from tuneoff.methods import Method, registry
+from tuneoff.core.errors import UserError
 from tuneoff.models.count import parameter_counts
 from tuneoff.models.load import LoadedModel, load_classifier, load_config, outline
 from tuneoff.spec import load_study
+from tuneoff.spec.arms import METHODS, ArmSpec
 
 CPU = torch.device("cpu")
-TRAINED = [name for name, method in registry().items() if not method.fitted]
+TRAINED = [name for name, method in METHODS.classes().items() if not method.fitted]
 """Methods whose head is that of the loader, and that train it in gradient steps."""
 ORIGINAL_COUNTS = {"full": 124_647_170, "lora": 1_034_498, "qlora": 739_586, "ia3": 675_074}
 
 
-def _load(folder: Path, arm: Method, seed: int = 0) -> tuple[nn.Module, LoadedModel]:
+def _load(folder: Path, arm: ArmSpec, seed: int = 0) -> tuple[nn.Module, LoadedModel]:
     config = load_config(folder, num_labels=2)
     loaded = load_classifier(folder, config, seed, CPU, torch.float32 if arm.quantised else None)
     return arm.adapt(loaded), loaded
 
 
-def _arm(method: str, **options: Any) -> Method:
-    return registry()[method].model_validate({"method": method, **options})
+def _arm(method: str, **options: Any) -> ArmSpec:
+    return METHODS.classes()[method].model_validate({"method": method, **options})
 
 
 def _batch() -> dict[str, torch.Tensor]:
@@ -55,7 +55,7 @@ def test_the_original_parameter_counts() -> None:
     assert counted == ORIGINAL_COUNTS
 
 
-@pytest.mark.parametrize("method", registry())
+@pytest.mark.parametrize("method", METHODS.classes())
 def test_counts_on_real_weights_equal_those_of_the_outline(method: str, tiny_model: Path) -> None:
     arm = _arm(method)
     real = parameter_counts(*_load(tiny_model, arm))
@@ -145,7 +145,7 @@ def test_unknown_layers_are_named(tiny_model: Path) -> None:
         _load(tiny_model, _arm("lora", target_modules=["qurey"]))
 
 
-@pytest.mark.parametrize("method", [name for name in registry() if name not in TRAINED])
+@pytest.mark.parametrize("method", [name for name in METHODS.classes() if name not in TRAINED])
 @pytest.mark.parametrize("pooler", [False, True])
 def test_a_fitted_method_trains_its_own_head_alone(method: str, pooler: bool, tmp_path: Path) -> None:
     from transformers import BertModel

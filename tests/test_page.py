@@ -23,15 +23,15 @@ from playwright.sync_api import Browser, BrowserContext, Dialog, Page, ViewportS
 import tuneoff as api
 from conftest import reviews, study_toml
 from tuneoff.analysis.disagreements import find_disagreements
-from tuneoff.files import canonical_hash
+from tuneoff.core.files import canonical_hash
+from tuneoff.core.texts import shortened
 from tuneoff.report import evidence
 from tuneoff.report.charts import CHARTS, draw_charts, save_charts
 from tuneoff.report.charts.style import arm_colours, styled
-from tuneoff.report.page import Refresher, sort_value, write_page
+from tuneoff.report.page import sort_value, write_page
 from tuneoff.report.pdf import report_content
 from tuneoff.report.words import memory_columns
 from tuneoff.report.write import write_markdown
-from tuneoff.texts import shortened
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt-get install chromium)")
@@ -384,7 +384,7 @@ def test_the_page_is_whole_while_the_study_goes_on(
     for run in planned[done:]:
         shutil.rmtree(folder / "runs" / run["id"])
     (folder / "report.html").unlink()
-    Refresher(folder).refresh()
+    write_page(api.load_results(folder))
     context = browser.new_context(viewport=PHONE)
     page, said, asked = opened(context, folder / "report.html")
     assert said == asked == []

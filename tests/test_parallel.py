@@ -22,19 +22,21 @@ import tuneoff as api
 from conftest import study_toml
 from test_engines import PACKED, PADDED, TOKENS, classifier
 from tuneoff.data.tokens import Tokens
-from tuneoff.methods import registry
 from tuneoff.models.load import LoadedModel
+from tuneoff.runs import process_group as group
+from tuneoff.runs.process import ForkServer
+from tuneoff.runs.progress import RunProgress
+from tuneoff.runs.run import Run
+from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.spec import ExecutionSpec, TrainingSpec
-from tuneoff.study import group
-from tuneoff.study.plan import Outcome, Place, Run, RunTask
-from tuneoff.study.process import ForkServer
-from tuneoff.study.progress import RunProgress
-from tuneoff.study.run import Silent
+from tuneoff.spec.arms import METHODS
+from tuneoff.study.listener import Silent
 from tuneoff.training.checkpoint import Checkpoints
 from tuneoff.training.dropout import Dropout
 from tuneoff.training.engine import Engine, Step
 from tuneoff.training.engines import make_engine
 from tuneoff.training.parallel import make_parallel
+from tuneoff.training.process_rank import ProcessRank
 from tuneoff.training.ranks import Ranks
 
 pytestmark = pytest.mark.long
@@ -88,7 +90,7 @@ def make(case: Case, ranks: Ranks, dropout: bool = False) -> Engine:
     heads = [name for name in ("classifier", "score") if hasattr(loaded.model, name)]
     loaded = LoadedModel.of(loaded.model, tuple(heads))
     torch.manual_seed(3)
-    model = registry()[case.method].model_validate({"method": case.method}).adapt(loaded)
+    model = METHODS.classes()[case.method].model_validate({"method": case.method}).adapt(loaded)
     training = TrainingSpec.model_validate(
         {
             "batch_size": 4,
@@ -128,7 +130,7 @@ def resumes_to_the_bit(parallel: str, ranks: Ranks, folder: Path) -> bool:
     list(straight.steps(TOKENS, SCHEDULE))
     begun = make(case, ranks, dropout=True)
     list(begun.steps(TOKENS, SCHEDULE[:2]))
-    checkpoints = Checkpoints(folder, parallel, 1, begun.parallel)
+    checkpoints = Checkpoints(folder / "checkpoint.pt", parallel, 1, begun.parallel)
     checkpoints.save(begun, {"done": 2})
     resumed = make(case, ranks, dropout=True)
     saved = checkpoints.load(4)
@@ -146,15 +148,15 @@ def drops(ranks: Ranks) -> torch.Tensor:
     return dropout.train()(torch.ones(1000))
 
 
-def in_one_of_two(place: Place, folder: Path, connection: Connection) -> None:
+def in_one_of_two(rank: ProcessRank, folder: Path, connection: Connection) -> None:
     """Entry point of each of two processes: trains all cases and sends what came out."""
     torch.set_num_threads(1)
-    ranks = Ranks.meet(place, CPU)
+    ranks = Ranks.meet(rank, CPU)
     results = {str(case): train(case, ranks) for case in CASES}
     resumed = {parallel: resumes_to_the_bit(parallel, ranks, folder) for parallel in ("ddp", "fsdp")}
     dropped = ranks.gather(drops(ranks))
     ranks.part()
-    torch.save({"results": results, "resumed": resumed, "dropped": dropped}, folder / f"rank{place.rank}.pt")
+    torch.save({"results": results, "resumed": resumed, "dropped": dropped}, folder / f"rank{rank.rank}.pt")
     connection.send("done")
 
 
@@ -168,8 +170,8 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, An
     processes = []
     for rank in range(RANKS):
         receiver, sender = context.Pipe(duplex=False)
-        place = Place(rank, RANKS, str(folder / "meeting"))
-        process = context.Process(target=in_one_of_two, args=(place, folder, sender), daemon=True)
+        of = ProcessRank(rank, RANKS, str(folder / "meeting"))
+        process = context.Process(target=in_one_of_two, args=(of, folder, sender), daemon=True)
         process.start()
         sender.close()
         processes.append((process, receiver))
@@ -227,7 +229,7 @@ def test_shares_are_even_in_rows_and_in_tokens(count: int, size: int) -> None:
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     tokens = Tokens(np.zeros(offsets[-1], np.int32), offsets, np.zeros(size, np.int64))
     rows = np.random.default_rng(0).permutation(size)
-    shares = [Ranks(Place(rank, count)).share(tokens, rows) for rank in range(count)]
+    shares = [Ranks(ProcessRank(rank, count)).share(tokens, rows) for rank in range(count)]
     assert sorted(np.concatenate(shares)) == list(range(size))
     sizes = [len(share) for share in shares]
     assert max(sizes) - min(sizes) <= 1
@@ -400,7 +402,7 @@ class Scripted:
     """Stands in for `RunProcess`: ends with what the script says."""
 
     def __init__(self, script: dict[int, Outcome | None], task: Any) -> None:
-        self._outcome = script[task.place.rank]
+        self._outcome = script[task.process.rank]
 
     def poll(self) -> tuple[RunProgress | None, Outcome | None]:
         return None, self._outcome
@@ -427,7 +429,7 @@ def test_a_group_tells_cause_from_consequence(
 ) -> None:
     monkeypatch.setattr(group, "RunProcess", lambda _server, task, _gpu: Scripted(script, task))
     monkeypatch.setattr(group, "GRACE_SECONDS", 0.0)
-    arm = registry()["full"].model_validate({"method": "full"})
+    arm = METHODS.classes()["full"].model_validate({"method": "full"})
     execution = ExecutionSpec(devices_per_run=RANKS)
     here = Path()
     task = RunTask(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 AS_ON_A_GPU_MACHINE = (
-    "import json, sys, torch\ntorch.backends.cuda.is_built = lambda: True\nimport tuneoff.study.preload\n"
+    "import json, sys, torch\ntorch.backends.cuda.is_built = lambda: True\nimport tuneoff.runs.preload\n"
 )
 
 
@@ -31,7 +31,7 @@ from importlib import import_module
 before = set(sys.modules)
 from tuneoff.spec import load_study
 study = load_study("quickstart")
-import_module("tuneoff.study.process")
+import_module("tuneoff.runs.process")
 print(json.dumps(sorted(name for name in set(sys.modules) - before if name.startswith("tuneoff"))))
 """
     assert answer_of(script) == []
@@ -40,7 +40,7 @@ print(json.dumps(sorted(name for name in set(sys.modules) - before if name.start
 def test_bitsandbytes_is_imported_by_runs_that_quantise_alone(tiny_model: Path, tmp_path: Path) -> None:
     script = """
 from pathlib import Path
-from tuneoff.methods import registry
+from tuneoff.spec.arms import METHODS
 from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.models.load import load_classifier, load_config
 from tuneoff.models.save import save_trained
@@ -53,10 +53,10 @@ def loaded(quantised=None):
 imported = ["bitsandbytes" in sys.modules]
 for name in ("full", "lora", "ia3"):
     with bitsandbytes_hidden():
-        model = registry()[name]().adapt(loaded())
+        model = METHODS.classes()[name]().adapt(loaded())
     save_trained(model, out / name, folder, "base")
     imported.append("bitsandbytes" in sys.modules)
-model = registry()["qlora"]().adapt(loaded(torch.float32))
+model = METHODS.classes()["qlora"]().adapt(loaded(torch.float32))
 layers = {type(module).__module__ + "." + type(module).__name__ for module in model.modules()}
 imported.append("peft.tuners.lora.bnb.Linear4bit" in layers)
 print(json.dumps(imported))

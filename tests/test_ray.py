@@ -21,11 +21,11 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, study_toml
+from tuneoff.runs.progress import RunProgress
 from tuneoff.spec import ExecutionSpec, TrainingSpec
 from tuneoff.study.executors import ray_cluster, ray_files
 from tuneoff.study.executors.ray_cluster import Needs
-from tuneoff.study.progress import RunProgress
-from tuneoff.study.run import Silent
+from tuneoff.study.listener import Silent
 
 pytestmark = pytest.mark.long
 pytest.importorskip("ray", reason="Ray is not installed (the extra 'cluster')")

@@ -10,8 +10,8 @@ import pytest
 
 import tuneoff as api
 from conftest import reviews
+from tuneoff.core.texts import shortened
 from tuneoff.study.prepare import prepare_study
-from tuneoff.texts import shortened
 
 
 def _prepared(model: Path, folder: Path, data: str) -> pd.DataFrame:

@@ -19,10 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import reviews
+from tuneoff.core.errors import UserError
 from tuneoff.data.rows import collect_rows
 from tuneoff.data.sources import BATCH_ROWS, open_parts, source_fingerprint
 from tuneoff.data.splits import Splits, make_splits
-from tuneoff.errors import UserError
 from tuneoff.spec import FilesData, ReviewsData
 
 datasets = pytest.importorskip("datasets", reason="datasets is not installed (the extra 'hub')")

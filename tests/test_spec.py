@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tuneoff
-from tuneoff.errors import UserError
+from tuneoff.core.errors import UserError
 from tuneoff.spec import load_study, shipped_studies
 
 

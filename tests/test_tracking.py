@@ -15,9 +15,9 @@ import pytest
 
 import tuneoff as api
 from conftest import NEGATIVE, POSITIVE, Command, study_toml
-from tuneoff.errors import UserError
-from tuneoff.study.plan import Run
-from tuneoff.study.run import Silent
+from tuneoff.core.errors import UserError
+from tuneoff.runs.run import Run
+from tuneoff.study.listener import Silent
 from tuneoff.tracking import TRACKERS, Trackers
 
 CURVES = ("train_loss", "validation_loss", "validation_accuracy")

@@ -13,13 +13,13 @@ import pytest
 import tuneoff as api
 from conftest import Command, reviews, study_toml
 from tuneoff.analysis.learning_curves import learning_curves
+from tuneoff.core.errors import UserError
 from tuneoff.data.parts import make_parts
+from tuneoff.data.prepared import load_tokens
 from tuneoff.data.rows import collect_rows
 from tuneoff.data.sources import open_parts
 from tuneoff.data.splits import Splits
-from tuneoff.errors import UserError
 from tuneoff.spec import FilesData
-from tuneoff.study.prepare import load_tokens
 
 ARMS = ["full", "head_only"]
 SIZES = [16, 40, 96]

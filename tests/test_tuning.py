@@ -12,8 +12,8 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, study_toml
-from tuneoff.study.plan import Run
-from tuneoff.study.run import Silent
+from tuneoff.runs.run import Run
+from tuneoff.study.listener import Silent
 from tuneoff.study.search import Trial, best, grid, proposals, trial_steps
 from tuneoff.training.signs import Signs
 

@@ -11,21 +11,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuneoff.analysis.results import StudyResults, load_results
-    from tuneoff.errors import UserError
+    from tuneoff.api import StudyResults, load_results, run_study
+    from tuneoff.core.errors import UserError
     from tuneoff.spec import StudySpec, load_study
-    from tuneoff.study.run import run_study
 
 __version__ = "0.1.0"
 __all__ = ["StudyResults", "StudySpec", "UserError", "load_results", "load_study", "run_study"]
 
 _HOMES = {
-    "StudyResults": "tuneoff.analysis.results",
+    "StudyResults": "tuneoff.api",
     "StudySpec": "tuneoff.spec",
-    "UserError": "tuneoff.errors",
-    "load_results": "tuneoff.analysis.results",
+    "UserError": "tuneoff.core.errors",
+    "load_results": "tuneoff.api",
     "load_study": "tuneoff.spec",
-    "run_study": "tuneoff.study.run",
+    "run_study": "tuneoff.api",
 }
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuneoff.core.errors import UserError, damaged
 from tuneoff.data.parts import part_names, place_of
-from tuneoff.errors import UserError, damaged
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from tuneoff.analysis.comparisons import pair_verdict
 from tuneoff.analysis.costs import LATENCY
 from tuneoff.analysis.fitness import has_learned
 from tuneoff.analysis.statistics import holm, paired_difference
-from tuneoff.errors import UserError
+from tuneoff.core.errors import UserError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

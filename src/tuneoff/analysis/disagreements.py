@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuneoff.errors import damaged
-from tuneoff.texts import shortened
+from tuneoff.core.errors import damaged
+from tuneoff.core.texts import shortened
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults

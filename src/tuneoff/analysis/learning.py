@@ -14,8 +14,8 @@ from tuneoff.training.signs import NEAR_GUESSING, Signs
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
-    from tuneoff.methods import Method
-    from tuneoff.study.prepare import PreparedPart
+    from tuneoff.data.prepared import PreparedPart
+    from tuneoff.spec.arms import ArmSpec
 
 LEARNED = "learned"
 NOT_LEARNED = "not learned"
@@ -96,7 +96,7 @@ def _share_of_guessing(results: StudyResults, part: PreparedPart) -> float:
     return float(max(part.baselines["majority"]["test_accuracy"], 1 / len(results.prepared.label_names)))
 
 
-def _sentence(results: StudyResults, arm: Method, runs: Sequence[Mapping[str, Any]], state: str, of: int) -> str:
+def _sentence(results: StudyResults, arm: ArmSpec, runs: Sequence[Mapping[str, Any]], state: str, of: int) -> str:
     many = "" if len(runs) == of else f" in {len(runs)} of {of} runs"
     first = runs[0]
     guess = first["guess_loss"]
@@ -114,7 +114,7 @@ def _sentence(results: StudyResults, arm: Method, runs: Sequence[Mapping[str, An
     return f"{arm.name} did not learn{many}: {seen}. {_why_not(results, arm, first, start)}"
 
 
-def _why_diverged(results: StudyResults, arm: Method, run: Mapping[str, Any], start: float | None) -> str:
+def _why_diverged(results: StudyResults, arm: ArmSpec, run: Mapping[str, Any], start: float | None) -> str:
     rate = run["learning_rate"]
     losses = [loss for _, loss in run["loss_trace"]]
     known = [loss for loss in losses if loss is not None]
@@ -144,7 +144,7 @@ def _final_loss(run: Mapping[str, Any]) -> float:
     return signs.final_loss * float(run["guess_loss"])
 
 
-def _why_not(results: StudyResults, arm: Method, run: Mapping[str, Any], start: float | None) -> str:
+def _why_not(results: StudyResults, arm: ArmSpec, run: Mapping[str, Any], start: float | None) -> str:
     steps, rate = run["steps"], run["learning_rate"]
     if start is not None and rate < start / FAR and arm.name not in tuned_arms(results.spec):
         return (
@@ -178,7 +178,7 @@ def _why_not(results: StudyResults, arm: Method, run: Mapping[str, Any], start: 
     ).strip()
 
 
-def _leave_out(results: StudyResults, arm: Method) -> str:
+def _leave_out(results: StudyResults, arm: ArmSpec) -> str:
     """The advice to leave a named rate to tuning."""
     if arm.learning_rate is None:
         return ""

@@ -5,23 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from tuneoff.analysis.folds import pooled
+from tuneoff.core.errors import damaged
+from tuneoff.core.files import read_json
 from tuneoff.data.parts import WHOLE, part_names, size_name
-from tuneoff.errors import damaged
-from tuneoff.files import read_json
+from tuneoff.data.prepared import Prepared
 from tuneoff.spec import StudySpec, load_study
-from tuneoff.study.prepare import Prepared
 from tuneoff.study.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
-
-    from tuneoff.report.display import Plots
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +43,34 @@ class StudyResults:
     planned: list[dict[str, Any]]
     runs: list[dict[str, Any]]
     trials: list[dict[str, Any]]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads a study's folder, finished or not.
+
+        Raises:
+            UserError: (a `ValueError`) where the folder holds no study, or a damaged one.
+        """
+        store = Store(folder)
+        planned = store.planned()
+        path = folder / "data" / "prepared.json"
+        try:
+            prepared = Prepared.model_validate(read_json(path))
+            path = folder / "environment.json"
+            environment = read_json(path)
+        except (OSError, ValueError) as error:
+            raise damaged(path, error) from error
+        tried = [entry for entry in planned if entry.get("trial")]
+        planned = [entry for entry in planned if not entry.get("trial")]
+        return cls(
+            folder=folder,
+            spec=load_study(folder / "study.toml"),
+            prepared=prepared,
+            environment=environment,
+            planned=planned,
+            runs=_stored(store, planned),
+            trials=_stored(store, tried),
+        )
 
     @property
     def ended(self) -> list[dict[str, Any]]:
@@ -124,55 +150,14 @@ class StudyResults:
             for arm in self.spec.arms
         }
 
-    @property
-    def plot(self) -> Plots:
-        """Charts: `plot.accuracy()`, `plot.pareto("memory")` and so on, which a notebook shows."""
-        from tuneoff.report.display import Plots
-
-        return Plots(self)
-
     def __repr__(self) -> str:
         return f"StudyResults({str(self.folder)!r}, {len(self.ended)} of {len(self.planned)} runs done)"
-
-    def _repr_html_(self) -> str:
-        from tuneoff.report.display import results_html
-
-        return results_html(self.summary)
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a run, nested fields flattened with a dot (`parameters.trainable`); without the curves."""
         import pandas as pd
 
         return pd.json_normalize([{key: value for key, value in run.items() if key != "curve"} for run in self.runs])
-
-
-def load_results(folder: str | Path) -> StudyResults:
-    """Reads a study's folder, finished or not.
-
-    Raises:
-        UserError: (a `ValueError`) where the folder holds no study, or a damaged one.
-    """
-    folder = Path(folder)
-    store = Store(folder)
-    planned = store.planned()
-    path = folder / "data" / "prepared.json"
-    try:
-        prepared = Prepared.model_validate(read_json(path))
-        path = folder / "environment.json"
-        environment = read_json(path)
-    except (OSError, ValueError) as error:
-        raise damaged(path, error) from error
-    tried = [entry for entry in planned if entry.get("trial")]
-    planned = [entry for entry in planned if not entry.get("trial")]
-    return StudyResults(
-        folder=folder,
-        spec=load_study(folder / "study.toml"),
-        prepared=prepared,
-        environment=environment,
-        planned=planned,
-        runs=_stored(store, planned),
-        trials=_stored(store, tried),
-    )
 
 
 def _stored(store: Store, planned: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import filelock
 
-from tuneoff.errors import UserError
-from tuneoff.files import expanded, file_hash, flush, is_disk_trouble, read_json, write_json
+from tuneoff.core.errors import UserError
+from tuneoff.core.files import cache_folder, file_hash, flush, is_disk_trouble, read_json, write_json
 
 MANIFEST = "manifest.json"
 """Hashes of the other files of prepared data; written last, it makes them whole."""
@@ -21,14 +21,6 @@ PREPARED = "prepared.json"
 """What is known of prepared data."""
 UNFINISHED = re.compile(r"(\.[0-9a-f]+\.[0-9a-f]+)\.(?:tmp|lock)")
 """Names of folders in which data is being prepared, and of the locks that their processes hold."""
-
-
-def cache_folder() -> Path:
-    """Where prepared data is kept: `TUNEOFF_CACHE`, or `tuneoff` in the user's cache folder."""
-    named = os.environ.get("TUNEOFF_CACHE")
-    if named:
-        return expanded(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tuneoff"
 
 
 def entry(key: str) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tuneoff.errors import UserError
+from tuneoff.core.errors import UserError
 
 if TYPE_CHECKING:
     from tuneoff.data.sources import Part

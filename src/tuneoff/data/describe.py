@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tuneoff.core.errors import UserError
 from tuneoff.data.columns import listed
 from tuneoff.data.guess import Guess, guess_columns
 from tuneoff.data.label_signs import sentinels
@@ -19,10 +20,9 @@ from tuneoff.data.sources import Part, open_parts
 from tuneoff.data.sources.detect import detect_format
 from tuneoff.data.sources.files import existing
 from tuneoff.data.splits import make_splits
-from tuneoff.errors import UserError
 
 if TYPE_CHECKING:
-    from tuneoff.spec_data import FilesData
+    from tuneoff.spec.data import FilesData
 
 MAX_LENGTHS = (32, 64, 128, 256, 512)
 BYTES_PER_TOKEN = 3.5

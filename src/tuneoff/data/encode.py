@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneoff.errors import UserError
+from tuneoff.core.errors import UserError
+from tuneoff.core.parent_death import tether
+from tuneoff.core.processes import leave_signals_to_the_driver, signals_held, without_main_module
 from tuneoff.measure.environment import usable_cores
-from tuneoff.processes import leave_signals_to_the_driver, signals_held, without_main_module
-from tuneoff.study.tether import tether
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

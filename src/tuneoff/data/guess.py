@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tuneoff.core.errors import UserError
 from tuneoff.data.columns import LABELS, PAIRS, PEOPLE, STATES, TEXTS, find_named, listed
 from tuneoff.data.headers import no_header
 from tuneoff.data.labels import MOST_CLASSES, several_labels
 from tuneoff.data.looks import Looks, look_at
-from tuneoff.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneoff.errors import UserError
+from tuneoff.core.errors import UserError
 
 if TYPE_CHECKING:
     from tuneoff.data.sources import Part

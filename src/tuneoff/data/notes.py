@@ -11,12 +11,12 @@ from tuneoff.data.audit.noticed import printable
 from tuneoff.data.columns import listed
 from tuneoff.data.label_signs import sentinels, several_in_one, spelt_alike
 from tuneoff.data.sources.detect import inline, unusual
-from tuneoff.spec_data import FormatSpec
+from tuneoff.spec.data import FormatSpec
 
 if TYPE_CHECKING:
     from tuneoff.data.guess import Guess
     from tuneoff.data.rows import Rows
-    from tuneoff.spec_data import FilesData
+    from tuneoff.spec.data import FilesData
 
 SHOWN = 3
 SHOWN_BEFORE, SHOWN_CHARACTERS = 10, 50

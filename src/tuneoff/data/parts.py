@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tuneoff.core.errors import UserError
 from tuneoff.data.rows import Rows
 from tuneoff.data.splits import Splits, complete, given, make_splits, take
 from tuneoff.data.units import Units
-from tuneoff.errors import UserError
 
 if TYPE_CHECKING:
     from tuneoff.spec import DataSpec

@@ -13,11 +13,11 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
+from tuneoff.core.errors import UserError
 from tuneoff.data.columns import SPLIT_WORDS, Columns, choose_columns
 from tuneoff.data.labels import Labels, spelt
 from tuneoff.data.looks import Looks, look_at
 from tuneoff.data.sources import BATCH_ROWS, Part
-from tuneoff.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa

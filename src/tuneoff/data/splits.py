@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneoff.core.errors import UserError
 from tuneoff.data.columns import listed
 from tuneoff.data.label_signs import sentinels
 from tuneoff.data.rows import SPLITS, Rows
 from tuneoff.data.units import Numbers, Units
-from tuneoff.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneoff.core.errors import UserError
 from tuneoff.data.rows import Rows
-from tuneoff.errors import UserError
 
 Numbers = NDArray[np.int64]
 

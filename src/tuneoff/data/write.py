@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneoff.core.errors import UserError
 from tuneoff.data.encode import Encoded, Texts, encode_all
 from tuneoff.data.parts import place_of
 from tuneoff.data.rows import SPLITS
 from tuneoff.data.splits import Splits
 from tuneoff.data.tokens import Tokens, writing_tokens
 from tuneoff.data.units import Numbers
-from tuneoff.errors import UserError
 
 PROGRESS_SECONDS = 5.0
 MOST_ROWS_NAMED = 5

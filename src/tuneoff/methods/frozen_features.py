@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.base import Method
+from tuneoff.spec.arms import ArmSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ UNSEEN = -30.0
 """The logit of a class that has no training example."""
 
 
-class FrozenFeatures(Method):
+class FrozenFeatures(ArmSpec):
     summary: ClassVar[str] = "trains nothing of the model: frozen features + logistic regression, a baseline"
     reference: ClassVar[str] = (
         "Reimers and Gurevych 2019 (mean pooling), Conneau and Kiela 2018 (logistic regression on frozen sentence "

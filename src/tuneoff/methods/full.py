@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tuneoff.methods.base import Method
+from tuneoff.spec.arms import ArmSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
 
 
-class Full(Method):
+class Full(ArmSpec):
     summary: ClassVar[str] = "trains every weight of the backbone and the head"
     reference: ClassVar[str] = "Devlin et al. 2019 (BERT), appendix A.3: learning rates 2e-5 to 5e-5"
     starting_rate: ClassVar[float] = 3e-5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tuneoff.methods.base import Method
+from tuneoff.spec.arms import ArmSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
 
 
-class HeadOnly(Method):
+class HeadOnly(ArmSpec):
     summary: ClassVar[str] = "freezes the backbone and trains the new head alone"
     reference: ClassVar[str] = "Kumar et al. 2022 (linear probing against fine-tuning): rates 1e-3 and above"
     starting_rate: ClassVar[float] = 1e-2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.base import Method
+from tuneoff.spec.arms import ArmSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
 
 
-class IA3(Method):
+class IA3(ArmSpec):
     summary: ClassVar[str] = "trains vectors that rescale inner activations, and the head"
     mergeable: ClassVar[bool] = True
     reference: ClassVar[str] = "Liu et al. 2022 (T-Few), section 3.3: learning rate 3e-3, keys, values, feed-forward"

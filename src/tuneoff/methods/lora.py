@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.base import Method
+from tuneoff.spec.arms import ArmSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
 
 
-class LowRank(Method):
+class LowRank(ArmSpec):
     """The options that LoRA and its relatives share, and how peft applies them."""
 
     mergeable: ClassVar[bool] = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tuneoff.errors import UserError
+from tuneoff.core.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,8 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuneoff.data.cache import cache_folder
-from tuneoff.files import canonical_hash, file_hash, write_text
+from tuneoff.core.files import cache_folder, canonical_hash, file_hash, write_text
 
 MODEL_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
 SMALL_BYTES = 32_000_000

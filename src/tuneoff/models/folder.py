@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tuneoff.errors import UserError
+from tuneoff.core.errors import UserError
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 LFS_POINTER = b"version https://git-lfs"

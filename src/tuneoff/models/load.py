@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneoff import hub
-from tuneoff.errors import UserError
-from tuneoff.files import expanded
+from tuneoff.core import hub
+from tuneoff.core.errors import UserError
+from tuneoff.core.files import expanded
 from tuneoff.models.count import logical_size
 from tuneoff.models.folder import checked_folder
 

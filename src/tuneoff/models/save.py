@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.files import replacing_directory
+from tuneoff.core.files import replacing_directory
 
 if TYPE_CHECKING:
     import peft

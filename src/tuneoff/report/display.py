@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.errors import UserError
+from tuneoff.core.errors import UserError
 from tuneoff.report import words
 
 if TYPE_CHECKING:

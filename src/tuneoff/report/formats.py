@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuneoff.errors import UserError
+from tuneoff.core.errors import UserError
 from tuneoff.report.notebook import write_notebook
 from tuneoff.report.page import write_page
 from tuneoff.report.pdf import write_pdf

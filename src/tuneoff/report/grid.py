@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from tuneoff.texts import broken
+from tuneoff.core.texts import broken
 
 BESIDE = 3
 """Columns of the terminal between two of a table."""

@@ -14,8 +14,8 @@ from tuneoff.data.parts import WHOLE, part_words
 from tuneoff.report import words
 
 if TYPE_CHECKING:
-    from tuneoff.study.plan import Run
-    from tuneoff.study.progress import RunProgress
+    from tuneoff.runs.progress import RunProgress
+    from tuneoff.runs.run import Run
 
 WIDE, VERY_WIDE = 80, 100
 """Columns from which on a terminal has room for the number of steps, not only their share, and for a bar as well."""

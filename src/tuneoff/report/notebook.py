@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.files import write_text
+from tuneoff.core.files import write_text
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults

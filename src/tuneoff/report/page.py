@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.analysis.disagreements import find_disagreements
+from tuneoff.analysis.results import StudyResults
+from tuneoff.core.errors import one_line
+from tuneoff.core.files import write_text
 from tuneoff.data.parts import WHOLE, part_words
-from tuneoff.files import write_text
 from tuneoff.report import audit, evidence, trials, words
+from tuneoff.study.listener import Silent
 
 if TYPE_CHECKING:
-    from tuneoff.analysis.results import StudyResults
+    from tuneoff.runs.run import Run
 
 UNITS = {"": 1.0, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "MB": 1e6, "GB": 1e9}
 QUANTITY = re.compile(r"([+-]?[\d,]+(?:\.\d+)?)(?: (ms|s|min|h|MB|GB)\b)?")
@@ -72,28 +77,30 @@ def write_page(results: StudyResults) -> Path:
     return path
 
 
-class Refresher:
-    """Keeps a study's page up to date while its runs go on.
+class PageKeeper(Silent):
+    """A listener that keeps a study's page up to date while its runs go on. It can fail neither a run nor the study.
 
     Args:
         folder: the study's.
+        say: told in one line where the page cannot be written; it is then left alone until the study has ended.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         self._folder = folder
+        self._say = say
         self._quiet_until = 0.0
 
-    def refresh(self) -> None:
-        """Writes the page from the results stored by now, unless that was done a moment ago.
-
-        To be called between runs, since it takes a second of a processor core.
-        """
-        from tuneoff.analysis.results import load_results
-
+    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+        """Writes the page from the results stored by now, unless that was done a moment ago: it takes a second."""
         begun = time.monotonic()
-        if begun < self._quiet_until:
+        if run.trial or begun < self._quiet_until:
             return
-        write_page(load_results(self._folder))
+        try:
+            write_page(StudyResults.load(self._folder))
+        except Exception as error:  # of whatever kind: the study matters more, and its end writes the page again
+            self._quiet_until = math.inf
+            self._say(f"report.html is not kept up to date: {type(error).__name__}: {one_line(error)}")
+            return
         ended = time.monotonic()
         self._quiet_until = ended + QUIET * (ended - begun)
 

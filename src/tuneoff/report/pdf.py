@@ -8,10 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.files import replacing
-from tuneoff.methods import registry
+from tuneoff.core.files import replacing
 from tuneoff.report import audit, evidence, trials, words
 from tuneoff.report.tables import breakdown_headings, breakdown_rows
+from tuneoff.spec.arms import METHODS
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -99,7 +99,7 @@ class _Citations:
     """The references of a study, each once: those of its methods in the order of the arms, then those of statistics."""
 
     def __init__(self, results: StudyResults) -> None:
-        methods = dict.fromkeys(registry()[arm.method].reference for arm in results.spec.arms)
+        methods = dict.fromkeys(METHODS.classes()[arm.method].reference for arm in results.spec.arms)
         self.references = [*methods, *STATISTICS.values()]
 
     def __call__(self, reference: str) -> Inline:
@@ -214,7 +214,7 @@ def _data(summary: dict[str, Any]) -> list[Block]:
 
 
 def _methods(results: StudyResults, cited: _Citations) -> list[Block]:
-    described = {name: method.describe() for name, method in registry().items()}
+    described = {name: method.describe() for name, method in METHODS.classes().items()}
     items: list[list[Inline]] = []
     for arm in results.spec.arms:
         method = described[arm.method]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.files import replacing, write_text
+from tuneoff.core.files import replacing, write_text
 from tuneoff.report import evidence, words
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from tuneoff.study.rates import RULE
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
-    from tuneoff.study.plan import Run
-    from tuneoff.study.progress import RunProgress
+    from tuneoff.runs.progress import RunProgress
+    from tuneoff.runs.run import Run
 
 TERMINAL_COLUMNS = ("arm", "test accuracy", "95% interval", "train time", "peak memory", "trainable")
 """Of the result table; a narrow terminal gets the first ones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuneoff.files import write_json, write_text
+from tuneoff.core.files import write_json, write_text
 from tuneoff.report import audit, evidence, trials, words
 from tuneoff.report.page import write_page
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tuneoff.core.errors import UserError
+from tuneoff.core.files import expanded
 from tuneoff.data.columns import SPLIT_WORDS, listed
 from tuneoff.data.describe import Understanding, understand
 from tuneoff.data.rows import SPLITS
 from tuneoff.data.sources.detect import toml, unusual
-from tuneoff.errors import UserError
-from tuneoff.files import expanded
 from tuneoff.models.load import PACKAGE_PREFIX, load_config, load_tokenizer, longest_input, resolve_model
 from tuneoff.spec import FilesData, FormatSpec, load_study
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from tuneoff.processes import SIGNALS
+from tuneoff.core.processes import SIGNALS
 
 
 class Interruption:

@@ -13,8 +13,8 @@ from typing import Any
 import filelock
 import psutil
 
-from tuneoff.errors import UserError
-from tuneoff.files import read_json, write_json
+from tuneoff.core.errors import UserError
+from tuneoff.core.files import read_json, write_json
 
 LOCK = ".lock"
 DRIVER = "driver.json"

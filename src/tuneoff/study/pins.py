@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from tuneoff import hub
-from tuneoff.errors import UserError
-from tuneoff.files import read_json, write_json
-from tuneoff.methods.base import Frozen
+from tuneoff.core import hub
+from tuneoff.core.errors import UserError
+from tuneoff.core.files import read_json, write_json
+from tuneoff.core.frozen import Frozen
 from tuneoff.models.load import is_hub_id
 from tuneoff.spec import HubData
 

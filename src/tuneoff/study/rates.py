@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuneoff.files import read_json
+from tuneoff.models.width import USUAL_WIDTH
 
 if TYPE_CHECKING:
-    from tuneoff.methods import Method
+    from tuneoff.spec.arms import ArmSpec
 
-WIDTHS = ("hidden_size", "dim", "n_embd", "d_model")
-"""What architectures call the width of their hidden states."""
-USUAL_WIDTH = 768
 USUAL_STEPS = 1000
-"""The model and the length of training that a method's `starting_rate` is for."""
+"""The length of training that a method's `starting_rate` is for, with a model of the usual width."""
 FEWEST_STEPS, MOST_STEPS = 30, 10_000
 """Beyond these the number of steps moves the rate no further."""
 STEPS_POWER = 0.25
@@ -23,13 +19,7 @@ RULE = "times 768 / the model's width, times (1,000 / steps) to the power of 1/4
 """How `starting_rate` depends on model and steps, in words: docs/tuning.md has the measurements behind it."""
 
 
-def model_width(model_folder: Path) -> int:
-    """The width of a model's hidden states; 768 where its configuration does not name it."""
-    config = read_json(model_folder / "config.json")
-    return next((config[name] for name in WIDTHS if isinstance(config.get(name), int)), USUAL_WIDTH)
-
-
-def starting_rate(method: Method | type[Method], width: int, steps: int) -> float:
+def starting_rate(method: ArmSpec | type[ArmSpec], width: int, steps: int) -> float:
     """The learning rate that an arm without one starts its search at, two digits.
 
     Wider models want smaller steps, in proportion (Yang et al. 2021, Tensor Programs V, for Adam); shorter training
@@ -45,12 +35,12 @@ def starting_rate(method: Method | type[Method], width: int, steps: int) -> floa
     return two_digits(method.starting_rate * USUAL_WIDTH / width * (USUAL_STEPS / length) ** STEPS_POWER)
 
 
-def at_starting_rates(arms: Sequence[Method], width: int, steps: int) -> list[Method]:
+def at_starting_rates(arms: Sequence[ArmSpec], width: int, steps: int) -> list[ArmSpec]:
     """The arms, those that name no learning rate at the one that their search begins at."""
     return [arm if arm.learning_rate is not None else at_rate(arm, starting_rate(arm, width, steps)) for arm in arms]
 
 
-def at_rate(arm: Method, rate: float) -> Method:
+def at_rate(arm: ArmSpec, rate: float) -> ArmSpec:
     """An arm with another learning rate."""
     return arm.model_copy(update={"learning_rate": rate})
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tuneoff.errors import UserError
-from tuneoff.files import canonical_hash
+from tuneoff.core.errors import UserError
+from tuneoff.core.files import canonical_hash
 from tuneoff.study.rates import two_digits
 
 if TYPE_CHECKING:
-    from tuneoff.methods import Method
     from tuneoff.spec import StudySpec, TuningSpec
+    from tuneoff.spec.arms import ArmSpec
     from tuneoff.study.search import Trial
 
 RANGE = 10
 """Where an arm declares no range, it looks from the starting rate divided by this to that multiplied by it."""
 
 
-def proposals(tuning: TuningSpec, arm: Method, start: float, done: Sequence[Trial]) -> list[float]:
+def proposals(tuning: TuningSpec, arm: ArmSpec, start: float, done: Sequence[Trial]) -> list[float]:
     """The learning rate that an arm tries next, after Optuna was told of all trials; none once it has had enough.
 
     Optuna is asked anew each time, with a seed of its own for each arm and trial, so that a study that was interrupted

@@ -7,25 +7,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.errors import UserError
-from tuneoff.files import canonical_hash, file_hash, read_json, remove_temporaries, replacing, write_json, write_text
+from tuneoff.core.errors import UserError
+from tuneoff.core.files import (
+    canonical_hash,
+    file_hash,
+    read_json,
+    remove_temporaries,
+    replacing,
+    write_json,
+    write_text,
+)
+from tuneoff.runs.files import CHECKPOINT, PREDICTIONS, PROGRESS, RESULT
+from tuneoff.runs.progress import RunProgress
+from tuneoff.runs.run import RESULT_SCHEMA_VERSION
 from tuneoff.study.lock import running_driver
-from tuneoff.study.plan import RESULT_SCHEMA_VERSION
-from tuneoff.study.progress import RunProgress
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
+    from tuneoff.runs.run import Run
     from tuneoff.spec import StudySpec
-    from tuneoff.study.plan import Run
 
 
-RESULT = "result.json"
-PREDICTIONS = "predictions.parquet"
-PROGRESS = "progress.json"
-CHECKPOINT = "checkpoint.pt"
 PLAN_FIELDS = {"id", "arm", "method", "seed", "learning_rate"}
 SCORES = ("test_accuracy", "validation_accuracy", "train_seconds", "wall_seconds", "error")
 PROGRESS_SECONDS = 1.0

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuneoff.data.parts import part_names
+from tuneoff.runs.run import Run
 from tuneoff.study import search, search_optuna
-from tuneoff.study.plan import Run, make_run, steps_of
+from tuneoff.study.plan import make_run, steps_of
 from tuneoff.study.rates import at_rate, at_starting_rates
 from tuneoff.study.search import Trial, best
 
 if TYPE_CHECKING:
-    from tuneoff.methods import Method
     from tuneoff.spec import StudySpec, TuningSpec
+    from tuneoff.spec.arms import ArmSpec
     from tuneoff.study.prepare import PreparedStudy
     from tuneoff.study.store import Store
 
@@ -53,18 +54,18 @@ class Tuning:
                 ]
         return [run for _, run in sorted(wanted, key=lambda entry: entry[0])]
 
-    def tuned(self, part: str) -> list[Method]:
+    def tuned(self, part: str) -> list[ArmSpec]:
         """The study's arms with the rates named, found on a part's validation split, or started from."""
         return [self._settled(arm, part) for arm in self._starts[part]]
 
-    def _settled(self, arm: Method, part: str) -> Method:
+    def _settled(self, arm: ArmSpec, part: str) -> ArmSpec:
         found = best(self._history(arm, part)[0]) if self._is_tuned(arm) else None
         return arm if found is None else at_rate(arm, found)
 
-    def _is_tuned(self, arm: Method) -> bool:
+    def _is_tuned(self, arm: ArmSpec) -> bool:
         return arm.name in tuned_arms(self._spec)
 
-    def _history(self, arm: Method, part: str) -> tuple[list[Trial], list[float]]:
+    def _history(self, arm: ArmSpec, part: str) -> tuple[list[Trial], list[float]]:
         """The trials of all rounds that have ended, and the rates of the round under way."""
         done: list[Trial] = []
         while rates := proposals(self._spec.tuning, arm, done):
@@ -75,12 +76,12 @@ class Tuning:
             done += ended
         return done, []
 
-    def _trial(self, arm: Method, part: str, rate: float) -> Trial | None:
+    def _trial(self, arm: ArmSpec, part: str, rate: float) -> Trial | None:
         results = [self._store.result(run.id) for run in self._runs_of(arm, part, rate)]
         ended = [result for result in results if result is not None and result["status"] != "interrupted"]
         return None if len(ended) < len(results) else Trial.of(rate, ended)
 
-    def _runs_of(self, arm: Method, part: str, rate: float) -> list[Run]:
+    def _runs_of(self, arm: ArmSpec, part: str, rate: float) -> list[Run]:
         seeds = self._spec.seeds[: self._spec.tuning.seeds]
         return [make_run(self._spec, self._prepared, at_rate(arm, rate), seed, part, trial=True) for seed in seeds]
 
@@ -92,7 +93,7 @@ def tuned_arms(spec: StudySpec) -> list[str]:
     return [arm.name for arm in spec.arms if arm.learning_rate is None]
 
 
-def proposals(tuning: TuningSpec, arm: Method, done: list[Trial]) -> list[float]:
+def proposals(tuning: TuningSpec, arm: ArmSpec, done: list[Trial]) -> list[float]:
     """The learning rates that an arm, given at its starting rate, tries next; none when it has tried enough."""
     if tuning.strategy == "optuna":
         return search_optuna.proposals(tuning, arm, arm.rate, done)

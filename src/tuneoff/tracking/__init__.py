@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.errors import UserError
-from tuneoff.files import canonical_hash, read_json, write_json
-from tuneoff.tracking.base import Tracked, Tracker, one_line
+from tuneoff.core.errors import UserError, one_line
+from tuneoff.core.files import canonical_hash, read_json, write_json
+from tuneoff.study.listener import Silent
+from tuneoff.tracking.base import Tracked, Tracker
 from tuneoff.tracking.mlflow import MlflowTracker
 from tuneoff.tracking.tensorboard import TensorboardTracker
 from tuneoff.tracking.wandb import WandbTracker
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.runs.run import Run
     from tuneoff.spec import StudySpec
 
 __all__ = ["TRACKERS", "Tracked", "Tracker", "Trackers"]
@@ -30,7 +32,7 @@ REMEMBERED = "tracked.json"
 STUDY = "study"
 
 
-class Trackers:
+class Trackers(Silent):
     """The trackers that a study asks for. None of them can fail it: one that raises is left alone, which is said.
 
     What has been tracked is remembered in the study's folder, as hashes of what was told, so that going on with a study
@@ -55,12 +57,12 @@ class Trackers:
             study = Tracked(spec, folder.absolute(), self._remembered["token"])
             self._trackers = {name: TRACKERS[name](study) for name in used}
 
-    def run_ended(self, result: Mapping[str, Any]) -> None:
-        """Tracks a run that has a stored result; one that was interrupted is to go on and is not tracked yet.
+    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+        """Tracks a run that has a stored result."""
+        self.run_ended(result)
 
-        Args:
-            result: the content of its `result.json`.
-        """
+    def run_ended(self, result: Mapping[str, Any]) -> None:
+        """Tracks a run; one that was interrupted is to go on and is not tracked yet."""
         if result["status"] == "interrupted":
             return
         told = {name: value for name, value in result.items() if name not in ("sha256", "predictions_sha256")}

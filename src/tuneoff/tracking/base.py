@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.errors import UserError
-from tuneoff.files import canonical_hash, read_json
+from tuneoff.core.errors import UserError
+from tuneoff.core.files import canonical_hash, read_json
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 Value = str | int | float | bool
 
-LONGEST_MESSAGE = 300
 CURVES = ("train_loss", "validation_loss", "validation_accuracy")
 """What a run's curve holds for each epoch, against the optimiser step."""
 UNTOLD = (
@@ -108,14 +106,9 @@ def require(field: str, *packages: str) -> None:
             raise UserError(f"tracking.{field} needs {package}, which is not installed: pip install 'tuneoff[{field}]'")
 
 
-def one_line(error: Exception) -> str:
-    """What an exception says, in one line of bearable length."""
-    return shorten(str(error), LONGEST_MESSAGE, placeholder=" ...") or error.__class__.__name__
-
-
 def run_config(study: Tracked, result: Mapping[str, Any]) -> dict[str, Value]:
     """All that decides a run's result: arm and options, model, data, training; nested names are joined by dots."""
-    from tuneoff.study.prepare import Prepared
+    from tuneoff.data.prepared import Prepared
 
     spec = study.spec
     arm = next(arm for arm in spec.arms if arm.name == result["arm"])

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.files import replacing_directory
+from tuneoff.core.files import replacing_directory
 from tuneoff.tracking.base import (
     TABLE,
     Tracked,

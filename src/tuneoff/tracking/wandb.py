@@ -6,12 +6,11 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.errors import UserError
+from tuneoff.core.errors import UserError, one_line
 from tuneoff.tracking.base import (
     TABLE,
     Tracker,
     Value,
-    one_line,
     require,
     run_config,
     run_curve,

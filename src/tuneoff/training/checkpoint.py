@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tuneoff.files import writing
-from tuneoff.quantities import parse_seconds
-from tuneoff.study.store import CHECKPOINT
+from tuneoff.core.files import writing
+from tuneoff.core.quantities import parse_seconds
 from tuneoff.training.parallel import Alone
 
 if TYPE_CHECKING:
@@ -25,15 +24,15 @@ class Checkpoints:
     """Writes a run's checkpoint now and then, and finds it again. The first of the run's processes does so for all.
 
     Args:
-        folder: the run's.
+        path: of the file.
         run_id: a checkpoint of another run is not taken.
         every: a duration such as `5m`, a number of steps, or `epoch`.
         parallel: how the run uses its devices.
     """
 
-    def __init__(self, folder: Path, run_id: str, every: str | int, parallel: Alone | None = None) -> None:
+    def __init__(self, path: Path, run_id: str, every: str | int, parallel: Alone | None = None) -> None:
         parallel = parallel or Alone()
-        self._path = folder / CHECKPOINT
+        self._path = path
         self._ranks = parallel.ranks
         self._of = {
             "version": CHECKPOINT_VERSION,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tuneoff.errors import UserError
+from tuneoff.core.errors import UserError
 
 if TYPE_CHECKING:
     from tuneoff.spec import TrainingSpec

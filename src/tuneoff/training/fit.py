@@ -20,9 +20,9 @@ from tuneoff.training.signs import Trace
 
 if TYPE_CHECKING:
     from tuneoff.measure.clock import Stopwatch
-    from tuneoff.methods import Method
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
+    from tuneoff.spec.arms import ArmSpec
 
 MOST_ROWS = 25_000
 """Training examples that are read; of more, an even sample, as for the other baselines."""
@@ -74,7 +74,7 @@ class FeatureFit:
     """
 
     def __init__(
-        self, arm: Method, engine: FeatureEngine, tokens: dict[str, Tokens], watch: Stopwatch, steps: int
+        self, arm: ArmSpec, engine: FeatureEngine, tokens: dict[str, Tokens], watch: Stopwatch, steps: int
     ) -> None:
         self._arm = arm
         self._engine = engine

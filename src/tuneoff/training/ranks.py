@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneoff.study.plan import Place
+from tuneoff.training.process_rank import ProcessRank
 
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
@@ -27,29 +27,29 @@ class Ranks:
     All of them call the same methods in the same order, apart from `share`.
 
     Args:
-        place: which of them this one is. Where there are several, they must have met: see `meet`.
+        process: which of them this one is. Where there are several, they must have met: see `meet`.
     """
 
-    def __init__(self, place: Place | None = None) -> None:
-        place = place or Place()
-        self.rank, self.count = place.rank, place.ranks
+    def __init__(self, process: ProcessRank | None = None) -> None:
+        process = process or ProcessRank()
+        self.rank, self.count = process.rank, process.world_size
 
     @classmethod
-    def meet(cls, place: Place, device: torch.device) -> Ranks:
+    def meet(cls, process: ProcessRank, device: torch.device) -> Ranks:
         """Waits for all the others and connects with them: through gloo, for tensors on GPUs through NCCL."""
-        if place.ranks > 1:
+        if process.world_size > 1:
             from torch import distributed
 
             for library in ("GLOO", "NCCL"):  # they are all on this machine, which may have no other network
                 os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
             distributed.init_process_group(
                 "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl",
-                store=distributed.FileStore(place.meeting_file, place.ranks),  # type: ignore[attr-defined]
-                rank=place.rank,
-                world_size=place.ranks,
+                store=distributed.FileStore(process.meeting_file, process.world_size),  # type: ignore[attr-defined]
+                rank=process.rank,
+                world_size=process.world_size,
                 timeout=PATIENCE,
             )
-        return cls(place)
+        return cls(process)
 
     def part(self) -> None:
         """Ends the connection; to be left out after a failure, where the others no longer answer."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tuneoff.data.audit.baselines import baseline_findings
 from tuneoff.data.audit.finding import AuditError, Finding, stop_on_errors
-from tuneoff.data.audit.names import FINDINGS, AcceptableFinding
+from tuneoff.spec.findings import FINDINGS, AcceptableFinding
 
 if TYPE_CHECKING:
     from tuneoff.data.splits import Splits

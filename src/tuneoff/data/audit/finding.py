@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from tuneoff.errors import UserError
-from tuneoff.methods.base import Frozen
+from tuneoff.core.errors import UserError
+from tuneoff.core.frozen import Frozen
 
 
 class Finding(Frozen):

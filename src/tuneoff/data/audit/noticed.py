@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tuneoff.core.texts import shortened
 from tuneoff.data.audit.finding import Finding
-from tuneoff.texts import shortened
 
 if TYPE_CHECKING:
     from tuneoff.data.rows import Rows

@@ -10,6 +10,7 @@ from typing import Any
 
 import tomli_w
 
+from tuneoff.core.errors import UserError
 from tuneoff.data.headers import example_in
 from tuneoff.data.sources.encodings import likely_encoding
 from tuneoff.data.sources.fasttext import MARK
@@ -17,8 +18,7 @@ from tuneoff.data.sources.lines import explaining, opened_bytes, read_lines
 from tuneoff.data.sources.other_kinds import HEAD
 from tuneoff.data.sources.readers import KINDS, PARQUET_MARK, SEPARATED_BY, ending, kind_of, separator_of
 from tuneoff.data.sources.separated import read_records
-from tuneoff.errors import UserError
-from tuneoff.spec_data import FormatSpec
+from tuneoff.spec.data import FormatSpec
 
 FIRST_TRIED = ("\t", "|", ";", ",")
 """Separators where a name says nothing, those first that texts seldom hold."""

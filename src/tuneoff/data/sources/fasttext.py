@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuneoff.core.errors import UserError
 from tuneoff.data.sources.lines import OpenedFile, batched, read_lines
-from tuneoff.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa

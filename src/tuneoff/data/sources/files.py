@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuneoff.core.errors import UserError
+from tuneoff.core.files import expanded, file_hash
 from tuneoff.data.columns import listed
 from tuneoff.data.headers import no_header
 from tuneoff.data.sources import Part, numbered
 from tuneoff.data.sources.readers import open_file
 from tuneoff.data.sources.saved import own_splits, read_folder, saved_part
-from tuneoff.errors import UserError
-from tuneoff.files import expanded, file_hash
-from tuneoff.spec_data import FilesData, FormatSpec
+from tuneoff.spec.data import FilesData, FormatSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tuneoff import hub
+from tuneoff.core import hub
+from tuneoff.core.errors import UserError
 from tuneoff.data.sources import BATCH_ROWS, Part
-from tuneoff.errors import UserError
-from tuneoff.spec_data import HubData
+from tuneoff.spec.data import HubData
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuneoff.core.errors import UserError
 from tuneoff.data.columns import listed
 from tuneoff.data.sources.lines import MOST_CHARACTERS, OpenedFile, batched, opened_text, read_lines
-from tuneoff.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa

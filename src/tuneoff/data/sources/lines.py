@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tuneoff.core.errors import UserError
 from tuneoff.data.sources import BATCH_ROWS
 from tuneoff.data.sources.other_kinds import HEAD, other_kind
-from tuneoff.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tuneoff.core.errors import UserError
 from tuneoff.data.sources import BATCH_ROWS
 from tuneoff.data.sources.fasttext import open_fasttext
 from tuneoff.data.sources.json_objects import open_json
 from tuneoff.data.sources.lines import BATCH_CHARACTERS, OpenedFile, explaining, opened_bytes
 from tuneoff.data.sources.other_kinds import HEAD, other_kind
 from tuneoff.data.sources.separated import open_separated
-from tuneoff.errors import UserError
-from tuneoff.spec_data import FormatSpec
+from tuneoff.spec.data import FormatSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,10 +7,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tuneoff.core.files import file_hash
 from tuneoff.data.sources import Part
 from tuneoff.data.sources.files import open_files
-from tuneoff.files import file_hash
-from tuneoff.spec_data import FormatSpec, ReviewsData
+from tuneoff.spec.data import FormatSpec, ReviewsData
 
 
 def open_parts(spec: ReviewsData) -> list[Part]:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tuneoff.core.errors import UserError
 from tuneoff.data.columns import SPLIT_WORDS
 from tuneoff.data.rows import SPLITS
 from tuneoff.data.sources import Part
 from tuneoff.data.sources.hub import dataset_part
-from tuneoff.errors import UserError
 
 SEVERAL_SPLITS = "dataset_dict.json"
 ONE_SPLIT = "state.json"

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuneoff.core.errors import UserError
 from tuneoff.data.sources.lines import MOST_CHARACTERS, OpenedFile, batched, read_lines
-from tuneoff.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tuneoff.spec_data import FormatSpec
+    from tuneoff.spec.data import FormatSpec
 
 SEPARATORS = (",", "\t", ";", "|")
 """What usually parts cells."""

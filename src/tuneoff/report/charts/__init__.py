@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
+from tuneoff.core.files import replacing
 from tuneoff.data.parts import is_fold, part_names
-from tuneoff.files import replacing
 from tuneoff.report.charts import arms, curves, differences, memory, tradeoffs
 from tuneoff.report.charts.style import FILE_WIDTH, Runs, styled
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import altair as alt
 
+from tuneoff.core.texts import broken
 from tuneoff.report.charts.style import (
     INK,
     LETTER,
@@ -23,7 +24,6 @@ from tuneoff.report.charts.style import (
     row_height,
 )
 from tuneoff.report.words import megabytes, percent, seconds
-from tuneoff.texts import broken
 
 NEAR_BASELINE = 15
 """A baseline is drawn where it is at most so many points below the lowest interval, so that it squeezes nothing."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import altair as alt
 
+from tuneoff.core.texts import broken
 from tuneoff.report.charts.style import INK, Runs, data, layers, named_rows, row_height
-from tuneoff.texts import broken
 
 PAIR_LETTERS = 22
 """Of a pair's name in a line."""

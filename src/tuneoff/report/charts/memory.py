@@ -6,6 +6,7 @@ from typing import Any
 
 import altair as alt
 
+from tuneoff.core.texts import broken
 from tuneoff.report.charts.arms import log_dots, memory_kind
 from tuneoff.report.charts.style import (
     INK,
@@ -20,7 +21,6 @@ from tuneoff.report.charts.style import (
     row_height,
 )
 from tuneoff.report.words import megabytes, memory_columns
-from tuneoff.texts import broken
 
 BAR = 13
 """Pixels of a bar and the space to the next one."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from tuneoff.texts import broken
+from tuneoff.core.texts import broken
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#F0E442")
 """Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), grey for its black: told apart with every common colour

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
+    from tuneoff.runs.progress import RunProgress
+    from tuneoff.runs.task import Outcome, RunTask
     from tuneoff.spec import ExecutionSpec, TrainingSpec
-    from tuneoff.study.plan import Outcome, RunTask
-    from tuneoff.study.progress import RunProgress
 
 
 @dataclass(frozen=True)

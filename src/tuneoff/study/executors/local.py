@@ -7,17 +7,17 @@ from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
-from tuneoff.errors import UserError
+from tuneoff.core.errors import UserError
 from tuneoff.measure.environment import usable_cores, visible_gpus
+from tuneoff.runs.process import ForkServer
+from tuneoff.runs.process_group import settle_devices, start_run
 from tuneoff.study.executors.base import Event, Executor
-from tuneoff.study.group import settle_devices, start_run
-from tuneoff.study.process import ForkServer
 
 if TYPE_CHECKING:
+    from tuneoff.runs.process import RunProcess
+    from tuneoff.runs.process_group import RunGroup
+    from tuneoff.runs.task import RunTask
     from tuneoff.spec import ExecutionSpec, TrainingSpec
-    from tuneoff.study.group import RunGroup
-    from tuneoff.study.plan import RunTask
-    from tuneoff.study.process import RunProcess
 
 POLL_SECONDS = 0.1
 """How often limits are checked."""

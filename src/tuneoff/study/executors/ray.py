@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tuneoff.core.errors import UserError
+from tuneoff.core.files import replacing
+from tuneoff.core.quantities import parse_bytes
 from tuneoff.data.parts import WHOLE, place_of
 from tuneoff.data.rows import SPLITS
-from tuneoff.errors import UserError
-from tuneoff.files import replacing
 from tuneoff.models.fingerprint import model_files
-from tuneoff.quantities import parse_bytes
+from tuneoff.runs.files import CHECKPOINT
+from tuneoff.runs.process_group import settle_devices
+from tuneoff.runs.progress import RunProgress
+from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.study.executors.base import Event, Executor
 from tuneoff.study.executors.ray_cluster import Cluster, Needs
 from tuneoff.study.executors.ray_files import Files, Folder, read_files, send_folder, write_pieces
 from tuneoff.study.executors.ray_node import REPORT_SECONDS, Board, News, carry_out_on_node
-from tuneoff.study.group import settle_devices
-from tuneoff.study.plan import Outcome, RunTask
-from tuneoff.study.progress import RunProgress
-from tuneoff.study.store import CHECKPOINT
 
 if TYPE_CHECKING:
     from tuneoff.spec import ExecutionSpec, TrainingSpec

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tuneoff.errors import UserError
+from tuneoff.core.errors import UserError
 from tuneoff.measure.environment import usable_cores
 
 LOCAL = "local"

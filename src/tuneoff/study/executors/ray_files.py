@@ -14,8 +14,8 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneoff.errors import UserError
-from tuneoff.files import canonical_hash, replacing_directory
+from tuneoff.core.errors import UserError
+from tuneoff.core.files import canonical_hash, replacing_directory
 
 PIECE_BYTES = 64 << 20
 

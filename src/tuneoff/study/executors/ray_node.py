@@ -10,13 +10,13 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuneoff.runs.files import CHECKPOINT
+from tuneoff.runs.progress import RunProgress
+from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.study.executors.ray_files import Files, Folder, Piece, read_files, read_pieces, unpack, write_pieces
-from tuneoff.study.plan import Outcome, RunTask
-from tuneoff.study.progress import RunProgress
-from tuneoff.study.store import CHECKPOINT
 
 if TYPE_CHECKING:
-    from tuneoff.study.process import ForkServer
+    from tuneoff.runs.process import ForkServer
 
 REPORT_SECONDS = 0.5
 
@@ -69,7 +69,7 @@ def carry_out_on_node(
     """
     import ray
 
-    from tuneoff.study.group import start_run
+    from tuneoff.runs.process_group import start_run
 
     ray.get(board.report.remote(attempt, None))
     model_folder, data_folder = (unpack(ray, folder) for folder in folders)
@@ -124,6 +124,6 @@ def _files_to_return(run_folder: Path, outcome: Outcome) -> Files:
 @lru_cache(maxsize=1)
 def _fork_server() -> ForkServer:
     """One for all runs that this Ray worker carries out."""
-    from tuneoff.study.process import ForkServer
+    from tuneoff.runs.process import ForkServer
 
     return ForkServer()

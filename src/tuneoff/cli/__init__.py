@@ -1,0 +1,376 @@
+"""The command line: thin, and quick to answer, since everything heavy is imported where it is used."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tuneoff.cli import completion
+from tuneoff.core.errors import UserError
+
+app = typer.Typer(
+    name="tuneoff",
+    help="Which fine-tuning method should I use, what does it cost, and what do I lose?",
+    epilog="Example: tuneoff run quickstart",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+INTERRUPTED = 130
+
+
+def _path(text: str) -> Path:
+    """A path as given; an empty one would otherwise mean the current folder."""
+    if not text:
+        raise typer.BadParameter("it is empty; name a path")
+    return Path(text)
+
+
+Study = Annotated[
+    str,
+    typer.Argument(
+        help="A TOML file, or the name of a shipped study.", metavar="[STUDY]", autocompletion=completion.studies
+    ),
+]
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        help="A study's folder, as `tuneoff run` wrote it.",
+        metavar="DIR",
+        parser=_path,
+        autocompletion=completion.study_folders,
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a field, such as training.epochs=1 or arms.lora.r=4.",
+        autocompletion=completion.settings,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors; the exit code says it all.")]
+
+
+@app.command(epilog="Example: tuneoff run imdb-roberta --out results --set seeds=3")
+def run(
+    study: Study = "quickstart",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The study's folder.", show_default="studies-out/<name>", metavar="DIR", parser=_path),
+    ] = None,
+    overrides: Set = None,
+    workers: Annotated[
+        str | None, typer.Option(help="Runs at a time: auto or a number; sets execution.workers.", metavar="N")
+    ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(help="local or ray; sets execution.executor.", autocompletion=completion.executors),
+    ] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Carry out a study, or what is left of it, and write its report."""
+    options = {"workers": workers, "executor": executor, "fail_fast": "true" if fail_fast else None}
+    given = [f"execution.{name}={value}" for name, value in options.items() if value is not None]
+    _run(study, out, [*(overrides or []), *given], quiet, as_json)
+
+
+@app.command(epilog="Example: tuneoff retry studies-out/quickstart --set execution.max_run_time=2h")
+def retry(folder: Folder, overrides: Set = None, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Try the runs of a study again that failed, ran out of memory or took too long."""
+    study = folder / "study.toml"
+    if not study.is_file():
+        raise UserError(f"{folder} holds no study (it has no study.toml)")
+    _run(str(study), folder, overrides or [], quiet, as_json, retry_failed=True)
+
+
+def _run(
+    study: str, out: Path | None, overrides: list[str], quiet: bool, as_json: bool, retry_failed: bool = False
+) -> None:
+    from tuneoff.api import run_study
+    from tuneoff.report.terminal import Progress, print_results
+    from tuneoff.spec import load_study
+
+    spec = load_study(study, overrides)
+    if quiet or as_json:
+        results = run_study(spec, out, retry_failed=retry_failed)
+    else:
+        with Progress() as progress:
+            results = run_study(spec, out, progress, retry_failed)
+    if as_json:
+        print(json.dumps({"folder": str(results.folder), "summary": results.summary}))
+    elif not quiet:
+        print_results(results)
+    if results.failed or results.failed_trials:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: tuneoff plan imdb-roberta --set seeds=3")
+def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = False) -> None:
+    """Show the runs of a study and what each arm trains, without training or writing anything."""
+    from tuneoff.analysis.reach import margin_in_reach
+    from tuneoff.report.terminal import print_plan
+    from tuneoff.spec import load_study
+    from tuneoff.study.preview import outline_study
+
+    spec = load_study(study, overrides or [])
+    outlined = outline_study(spec, _say_nothing if as_json else _say_line)
+    size = (len(spec.arms), len(spec.seeds), outlined["sizes"]["test"])
+    outlined["margin"] = margin_in_reach(spec.analysis.margin, *size)
+    if as_json:
+        print(json.dumps(outlined))
+    else:
+        print_plan(outlined)
+
+
+@app.command(epilog="Example: tuneoff init tickets.csv --model FacebookAI/roberta-base")
+def init(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            help="A file, a quoted pattern, or a folder that `datasets` saved; or several, named train and test.",
+            metavar="DATA",
+        ),
+    ],
+    model: Annotated[str, typer.Option(help="A Hub id, a local folder, or package:NAME.", metavar="ID")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The study file.", show_default="named after the data", metavar="FILE", parser=_path),
+    ] = None,
+) -> None:
+    """Look at data, say what it seems to be, and write a commented study file to start from."""
+    from tuneoff.study.init import init_study
+
+    path = init_study(data, model, out, print)
+    print(f"wrote       {path}; next: {shlex.join(['tuneoff', 'plan', str(path)])}")
+
+
+@app.command(epilog="Example: tuneoff audit study.toml --json")
+def audit(study: Study = "quickstart", overrides: Set = None, as_json: Json = False) -> None:
+    """Check a study's data for what would make its result worthless; exit code 2 where it would be stopped."""
+    from tuneoff.report.audit import print_audit
+    from tuneoff.spec import load_study
+    from tuneoff.study.prepare import audit_study
+
+    found = audit_study(load_study(study, overrides or []), _say_nothing if as_json else _say_line)
+    findings = [finding.model_dump(mode="json") for finding in found]
+    if as_json:
+        print(json.dumps(findings))
+    else:
+        print_audit(findings)
+    if any(finding["severity"] == "error" and not finding["accepted"] for finding in findings):
+        raise typer.Exit(2)
+
+
+@app.command(epilog="Example: tuneoff status studies-out/quickstart")
+def status(folder: Folder, as_json: Json = False) -> None:
+    """Show which runs of a study are done, running, failed and left, and the time left; also while it runs."""
+    from tuneoff.report.terminal import print_status
+    from tuneoff.report.words import seconds_left
+    from tuneoff.study.lock import running_driver
+    from tuneoff.study.store import Store
+
+    states = Store(folder).states()
+    if as_json:
+        print(json.dumps({"driver": running_driver(folder), "seconds_left": seconds_left(states), "runs": states}))
+    else:
+        print_status(states)
+
+
+@app.command(epilog="Example: tuneoff report studies-out/quickstart --format html,pdf")
+def report(
+    folder: Folder,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="Any of html, md, pdf, notebook, csv and latex, with commas.",
+            metavar="NAMES",
+            autocompletion=completion.formats,
+        ),
+    ] = "html,md",
+    as_json: Json = False,
+) -> None:
+    """Write a study's report again, from its stored results, in the formats that are named."""
+    from tuneoff.api import load_results
+    from tuneoff.core.files import write_json
+    from tuneoff.report.formats import chosen_formats, write_formats
+    from tuneoff.report.terminal import print_results
+
+    names = chosen_formats(formats)
+    results = load_results(folder)
+    write_json(folder / "summary.json", results.summary)
+    written = write_formats(results, names)
+    if as_json:
+        print(json.dumps(results.summary))
+        return
+    print_results(results)
+    for name in names:
+        if name not in ("html", "md"):  # which are named above
+            print(f"{name:9} {written[name]}")
+
+
+@app.command(epilog="Example: tuneoff recommend studies-out/quickstart --prefer time --max-memory 4GB")
+def recommend(
+    folder: Folder,
+    prefer: Annotated[
+        str | None,
+        typer.Option(
+            help="What is cheap: memory, time, parameters, checkpoint or latency.",
+            metavar="COST",
+            autocompletion=completion.costs,
+        ),
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Most memory in training, such as 4GB.", metavar="SIZE")
+    ] = None,
+    max_train_time: Annotated[
+        str | None, typer.Option(help="Longest time to train, such as 10m.", metavar="TIME")
+    ] = None,
+    min_accuracy: Annotated[
+        str | None, typer.Option(help="Lowest mean test accuracy, such as 0.9.", metavar="SHARE")
+    ] = None,
+    margin: Annotated[
+        str | None, typer.Option(help="Accuracy that may be lost, such as 0.02.", metavar="SHARE")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which arm of a study to use, from its stored results; what is left out is as the study file says."""
+    from tuneoff.analysis.summary import recommend_anew
+    from tuneoff.api import load_results
+    from tuneoff.report import words
+    from tuneoff.report.terminal import print_lines
+    from tuneoff.spec import ask_otherwise
+
+    results = load_results(folder)
+    given = {
+        "prefer": prefer,
+        "max_memory": max_memory,
+        "max_train_time": max_train_time,
+        "min_accuracy": min_accuracy,
+        "margin": margin,
+    }
+    summary = recommend_anew(results, ask_otherwise(results.spec.analysis, given))
+    if as_json:
+        print(json.dumps(summary["recommendation"]))
+    else:
+        print_lines([words.verdict(summary), *words.excluded(summary)])
+
+
+@app.command(epilog="Example: tuneoff compare studies-out/imdb-bert studies-out/imdb-roberta")
+def compare(
+    a: Annotated[
+        Path,
+        typer.Argument(help="A study's folder.", metavar="A", parser=_path, autocompletion=completion.study_folders),
+    ],
+    others: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Others on the same data, each of which is compared with A.",
+            metavar="B",
+            parser=_path,
+            autocompletion=completion.study_folders,
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Put studies on the same data side by side; exit code 2 where their results cannot be compared."""
+    from tuneoff.analysis.compare import compare_studies
+    from tuneoff.api import load_results
+    from tuneoff.report.compare import print_comparison
+
+    compared = compare_studies(*map(load_results, [a, *others]))
+    if as_json:
+        print(json.dumps(compared))
+    else:
+        print_comparison(compared)
+
+
+@app.command(epilog="Example: tuneoff methods")
+def methods(as_json: Json = False) -> None:
+    """List the fine-tuning methods, their options and their defaults."""
+    from tuneoff.report.terminal import print_methods
+    from tuneoff.spec.arms import METHODS
+
+    if as_json:
+        print(json.dumps({name: method.describe() for name, method in METHODS.classes().items()}))
+    else:
+        print_methods([method.describe() for method in METHODS.classes().values()])
+
+
+@app.command(epilog="Example: tuneoff doctor")
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine can do: device, precision, versions, disk, whether the Hub answers."""
+    from tuneoff.cli.doctor import examine
+    from tuneoff.report.terminal import print_doctor
+
+    findings = examine()
+    if as_json:
+        print(json.dumps(findings))
+    else:
+        print_doctor(findings)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    from tuneoff.core.hub.reach import check_environment
+
+    check_environment()
+    if version:
+        from tuneoff import __version__
+
+        print(f"tuneoff {__version__}")
+        raise typer.Exit
+
+
+def _say_line(message: str) -> None:
+    print(message)
+
+
+def _say_nothing(message: str) -> None: ...
+
+
+def main() -> None:
+    """Runs the command line; exit codes: 0 done, 1 some runs failed, 2 cannot be carried out, 130 interrupted."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # means the same as Ctrl-C
+    sys.exit(_exit_code(app))
+
+
+def _exit_code(command: Callable[..., Any]) -> int:
+    try:
+        code = command(standalone_mode=False)
+        if code == INTERRUPTED:  # so typer says that KeyboardInterrupt was raised
+            raise KeyboardInterrupt
+    except UserError as error:
+        return _say(str(error), 2)
+    except OSError as error:
+        return _say(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted; the same command goes on from here", INTERRUPTED)
+    except Exception as error:
+        if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # a usage error of typer's
+            return _say(f"{error.format_message()} (see tuneoff --help)", 2)
+        raise
+    return code if isinstance(code, int) else 0
+
+
+def _say(message: str, code: int) -> int:
+    """Prints an error as one line, in which nothing that a user or a file wrote acts on the terminal."""
+    line = " ".join(message.split())
+    shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
+    print(f"tuneoff: {shown}", file=sys.stderr)
+    return code

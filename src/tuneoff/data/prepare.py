@@ -1,0 +1,167 @@
+"""Preparing data once: read, split, audit, tokenise, score the baselines, store."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuneoff.core.errors import UserError
+from tuneoff.core.files import canonical_hash, write_json
+from tuneoff.data.audit import Finding, audit, baseline_findings, in_order, stop_on_errors
+from tuneoff.data.audit.truncation import truncation_findings
+from tuneoff.data.baselines import pooled_baselines, score_baselines
+from tuneoff.data.cache import PREPARED
+from tuneoff.data.parts import WHOLE, make_parts, overall, part_words
+from tuneoff.data.prepared import Prepared, PreparedPart
+from tuneoff.data.rows import collect_rows
+from tuneoff.data.sources import open_parts
+from tuneoff.data.splits import Splits
+from tuneoff.models.load import load_config, load_tokenizer, longest_input
+from tuneoff.models.width import model_width
+
+if TYPE_CHECKING:
+    from tuneoff.data.write import WrittenSplit
+    from tuneoff.spec import DataSpec, StudySpec
+
+Say = Callable[[str], None]
+
+
+@contextmanager
+def audited(spec: DataSpec, say: Say) -> Iterator[tuple[dict[str, Splits], list[Finding]]]:
+    """Reads, splits and audits a study's data, part by part; the rows' texts are there inside the block.
+
+    Raises:
+        UserError: where the data cannot be used; not for what the audit finds.
+    """
+    with tempfile.TemporaryDirectory(prefix="tuneoff-") as folder:
+        yield _split_and_audit(spec, Path(folder), say)
+
+
+def _split_and_audit(spec: DataSpec, folder: Path, say: Say) -> tuple[dict[str, Splits], list[Finding]]:
+    say("Preparing data: reading, splitting, checking")
+    parts = make_parts(collect_rows(open_parts(spec), spec, folder, say), spec)
+    return parts, _audit(parts, spec)
+
+
+def _audit(parts: dict[str, Splits], spec: DataSpec) -> list[Finding]:
+    """What the audit finds in the first part, and what is more than information and new in the others."""
+    findings: list[Finding] = []
+    for part, splits in parts.items():
+        found = audit(splits, spec.accept)
+        if findings:
+            known = {(finding.name, finding.split, finding.severity) for finding in findings}
+            found = [
+                finding.model_copy(update={"message": f"{part_words(part)}: {finding.message}"})
+                for finding in found
+                if finding.severity != "info" and (finding.name, finding.split, finding.severity) not in known
+            ]
+        findings += found
+    return in_order(findings)
+
+
+def prepare_data(
+    spec: StudySpec,
+    folder: Path,
+    model_folder: Path,
+    model_fingerprint: str,
+    key: str,
+    say: Say,
+    accepted: Callable[[], None],
+) -> None:
+    """Fills a folder with a study's prepared data: read, split, audited, tokenised, baselines scored.
+
+    Args:
+        spec: the study; only its data and its model matter.
+        folder: empty.
+        model_folder: of the model.
+        model_fingerprint: of its files.
+        key: see `Prepared.key`.
+        say: told what goes on.
+        accepted: called when the data has passed the audit; most of the work is ahead then.
+
+    Raises:
+        UserError: where data or model cannot be used.
+    """
+    from tuneoff.data.write import write_parts
+
+    parts, findings = _split_and_audit(spec.data, folder, say)
+    stop_on_errors(findings)
+    accepted()
+    first = next(iter(parts.values()))
+    # Before the tokenizer, with which torch comes: both at once would take the most memory.
+    say("Scoring the baselines: majority class, TF-IDF with logistic regression")
+    baselines = {part: score_baselines(splits) for part, splits in parts.items()}
+    definition, pad_token_id = cutting_tokenizer(spec, model_folder, len(first.label_names))
+    written = write_parts(parts, folder, definition, say)
+    study_baselines = next(iter(baselines.values()))
+    if spec.data.folds is not None:
+        study_baselines = pooled_baselines(
+            list(baselines.values()), [splits.labels("test") for splits in parts.values()]
+        )
+    first_written = next(iter(written.values()))
+    findings = in_order(
+        [
+            *findings,
+            *truncation_findings(
+                first,
+                {name: split.lost for name, split in first_written.items()},
+                {name: split.tokens for name, split in first_written.items()},
+            ),
+            *baseline_findings((baseline["label"], baseline["test_accuracy"]) for baseline in study_baselines.values()),
+        ]
+    )
+    first.rows.file.unlink()
+    fingerprints = {
+        part: canonical_hash([split.digest for split in by_split.values()]) for part, by_split in written.items()
+    }
+
+    def numbers(of: Callable[[WrittenSplit], int]) -> dict[str, int]:
+        by_part = {part: {name: of(split) for name, split in splits.items()} for part, splits in written.items()}
+        return overall(spec.data, by_part)
+
+    prepared = Prepared(
+        key=key,
+        fingerprint=fingerprints[WHOLE] if WHOLE in parts else canonical_hash(fingerprints),
+        model_fingerprint=model_fingerprint,
+        label_names=first.label_names,
+        sizes=numbers(lambda split: len(split.lost)),
+        tokens=numbers(lambda split: split.tokens),
+        cut_texts=numbers(lambda split: split.cut_texts),
+        removed=first.removed,
+        pad_token_id=pad_token_id,
+        model_width=model_width(model_folder),
+        baselines=study_baselines,
+        findings=tuple(finding.model_dump(mode="json") for finding in findings),
+        parts={
+            part: PreparedPart(fingerprint=fingerprints[part], sizes=splits.sizes, baselines=baselines[part])
+            for part, splits in parts.items()
+            if part != WHOLE
+        },
+    )
+    write_json(folder / "audit.json", {"findings": list(prepared.findings)})
+    write_json(folder / PREPARED, prepared.model_dump(mode="json"))
+
+
+def cutting_tokenizer(spec: StudySpec, model_folder: Path, num_labels: int) -> tuple[str, int]:
+    """The model's tokenizer, set to cut at the study's length, as JSON; and the token that pads.
+
+    Raises:
+        UserError: where the model has no tokenizer that works, or `data.max_length` does not fit it.
+    """
+    tokenizer = load_tokenizer(model_folder)
+    config = load_config(model_folder, num_labels, tokenizer.pad_token_id)
+    limit = longest_input(config, tokenizer)
+    length = spec.data.max_length
+    if length > limit:
+        raise UserError(f"data.max_length = {length}, but this model takes at most {limit} tokens")
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise UserError(f"model.id: the tokenizer of '{spec.model.id}' has no fast version (a tokenizer.json)")
+    if length <= backend.num_special_tokens_to_add(spec.data.text_pair is not None):
+        raise UserError(f"data.max_length = {length} leaves no room for text beside the model's special tokens")
+    backend.no_padding()
+    backend.enable_truncation(length, strategy="longest_first", direction=tokenizer.truncation_side)
+    return backend.to_str(), int(tokenizer.pad_token_id)

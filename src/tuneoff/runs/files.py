@@ -1,0 +1,8 @@
+"""Names of the files in a run's folder."""
+
+from __future__ import annotations
+
+RESULT = "result.json"
+PREDICTIONS = "predictions.parquet"
+PROGRESS = "progress.json"
+CHECKPOINT = "checkpoint.pt"

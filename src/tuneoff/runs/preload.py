@@ -1,0 +1,55 @@
+"""What the fork server imports, so that a run's process starts in a fraction of a second.
+
+None of it may touch a device: a process that has initialised CUDA cannot be forked.
+"""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import nullcontext
+
+import torch
+
+from tuneoff.core.processes import leave_signals_to_the_driver
+from tuneoff.measure.environment import processor, versions
+from tuneoff.models.hide import bitsandbytes_hidden
+from tuneoff.spec.arms import METHODS
+
+MODULES = (
+    "scipy.special",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "torch.utils.serialization.config",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.roberta.modeling_roberta",
+    "peft",
+    "peft.utils.transformers_weight_conversion",
+    "tuneoff.models.families",
+    "tuneoff.spec",
+    "tuneoff.runs.process",
+    "tuneoff.runs.worker",
+)
+
+
+def preload() -> None:
+    """Imports the modules and fills the caches; bitsandbytes, which initialises CUDA, is left to runs that use it."""
+    with bitsandbytes_hidden() if torch.backends.cuda.is_built() else nullcontext():
+        for name in MODULES:
+            importlib.import_module(name)
+    _fill_caches()
+    assert not torch.cuda.is_initialized()
+
+
+def _fill_caches() -> None:
+    """Finds out what is the same for every run and would take each of them a while."""
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    get_checkpoint_conversion_mapping("bert")  # compiles the patterns of all architectures
+    METHODS.classes()
+    versions()
+    processor()
+
+
+leave_signals_to_the_driver()
+preload()

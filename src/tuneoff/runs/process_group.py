@@ -1,0 +1,120 @@
+"""A run on several devices: a process each, watched as one."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import uuid
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuneoff.runs.process import ForkServer, RunProcess
+from tuneoff.runs.progress import RunProgress
+from tuneoff.runs.task import Outcome, RunTask
+from tuneoff.training.process_rank import ProcessRank
+
+if TYPE_CHECKING:
+    from tuneoff.spec import ExecutionSpec, TrainingSpec
+
+GRACE_SECONDS = 3.0
+"""After a process has failed, how long the others have to say that they did, which tells cause from consequence."""
+
+
+def settle_devices(execution: ExecutionSpec, training: TrainingSpec, on_cpu: bool, gpus: int) -> ExecutionSpec:
+    """The study's `[execution]` with the number of devices of a run in the place of `auto`.
+
+    Args:
+        execution: the study's.
+        training: the study's `[training]`.
+        on_cpu: whether runs compute on a CPU, where each of a run's processes counts as a device.
+        gpus: the most that a run can have.
+    """
+    wanted = execution.devices_per_run
+    if training.parallel == "none":
+        wanted = 1
+    elif wanted == "auto":
+        wanted = 1 if on_cpu else gpus
+    return execution.model_copy(update={"devices_per_run": wanted})
+
+
+def start_run(server: ForkServer, task: RunTask, visible_gpus: str | None = None) -> RunProcess | RunGroup:
+    """Starts a run in as many processes as it has devices; arguments as for `RunProcess`."""
+    return (RunProcess if task.execution.devices == 1 else RunGroup)(server, task, visible_gpus)
+
+
+class RunGroup:
+    """A run's processes, one a device; from outside like one `RunProcess`. The first reports for all.
+
+    Args:
+        server: they are forked from.
+        task: the run.
+        visible_gpus: of which each process sees one (as in `CUDA_VISIBLE_DEVICES`); None on CPUs.
+    """
+
+    def __init__(self, server: ForkServer, task: RunTask, visible_gpus: str | None = None) -> None:
+        count = task.execution.devices
+        self._meeting_file = Path(tempfile.gettempdir()) / f"tuneoff-{uuid.uuid4().hex}"
+        gpus = visible_gpus.split(",") if visible_gpus else [visible_gpus] * count
+        cores = task.cores and max(1, task.cores // count)
+        ranks = [ProcessRank(rank, count, str(self._meeting_file)) for rank in range(count)]
+        self._processes = [
+            RunProcess(server, replace(task, cores=cores, process=rank), gpu)
+            for rank, gpu in zip(ranks, gpus, strict=True)
+        ]
+        self._outcomes: dict[int, Outcome] = {}
+        self._failed_since: float | None = None
+
+    @property
+    def waits(self) -> list[Connection | int]:
+        """What `multiprocessing.connection.wait` can wait for; then there is something to `poll`."""
+        return [waited for _, process in self._going_on() for waited in process.waits]
+
+    def poll(self) -> tuple[RunProgress | None, Outcome | None]:
+        """How it goes, without waiting; the outcome comes once all processes have ended, or one has failed.
+
+        Returns:
+            As `RunProcess.poll` does.
+        """
+        progress: RunProgress | None = None
+        for rank, process in self._going_on():
+            news, outcome = process.poll()
+            if rank == 0:
+                progress = news
+            if outcome is not None:
+                self._outcomes[rank] = outcome
+        return progress, self._verdict()
+
+    def stop(self) -> None:
+        """Asks it to write a checkpoint after the step under way, and end."""
+        for process in self._processes:
+            process.stop()
+
+    def close(self) -> None:
+        """Ends what still lives of it at once."""
+        for process in self._processes:
+            process.close()
+        self._meeting_file.unlink(missing_ok=True)
+
+    def _going_on(self) -> list[tuple[int, RunProcess]]:
+        return [(rank, process) for rank, process in enumerate(self._processes) if rank not in self._outcomes]
+
+    def _verdict(self) -> Outcome | None:
+        failed = {rank: outcome for rank, outcome in self._outcomes.items() if outcome.result["status"] != "ok"}
+        if failed and self._failed_since is None:
+            self._failed_since = time.monotonic()
+        all_ended = len(self._outcomes) == len(self._processes)
+        if failed and (all_ended or time.monotonic() - (self._failed_since or 0.0) > GRACE_SECONDS):
+            return self._cause(failed)
+        return self._outcomes[0] if all_ended else None
+
+    def _cause(self, failed: dict[int, Outcome]) -> Outcome:
+        """The first failure; where one has failed, the others lose their connection to it and fail as well."""
+        rank = min(failed, key=lambda rank: failed[rank].failed_at)
+        cause = failed[rank]
+        count = len(self._processes)
+        if len(failed) == count and len({outcome.result["error"] for outcome in failed.values()}) == 1:
+            return cause
+        error = f"process {rank + 1} of {count}: {cause.result['error']}"
+        return replace(cause, result={**cause.result, "error": error})

@@ -1,0 +1,34 @@
+"""The study file: its schema, reading it, and saying in one line what is wrong with it."""
+
+from __future__ import annotations
+
+from tuneoff.spec.data import Data, DataSpec, FilesData, FormatSpec, HubData, ReviewsData
+from tuneoff.spec.load import ask_otherwise, load_study, shipped_studies
+from tuneoff.spec.schema import (
+    AnalysisSpec,
+    ExecutionSpec,
+    ModelSpec,
+    StudySpec,
+    TrackingSpec,
+    TrainingSpec,
+    TuningSpec,
+)
+
+__all__ = [
+    "AnalysisSpec",
+    "Data",
+    "DataSpec",
+    "ExecutionSpec",
+    "FilesData",
+    "FormatSpec",
+    "HubData",
+    "ModelSpec",
+    "ReviewsData",
+    "StudySpec",
+    "TrackingSpec",
+    "TrainingSpec",
+    "TuningSpec",
+    "ask_otherwise",
+    "load_study",
+    "shipped_studies",
+]

@@ -1,0 +1,125 @@
+"""`[[arms]]` of a study file: a fine-tuning method with its options, which also says how it changes a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
+
+from pydantic import Field, field_validator
+
+from tuneoff.core.frozen import Frozen
+from tuneoff.core.names import made_of
+from tuneoff.core.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from tuneoff.models.load import LoadedModel
+
+
+class ArmSpec(Frozen):
+    """An arm of a study: one configured method.
+
+    A method is a subclass in one file of `tuneoff.methods`, or of another package, which names it as an entry point of
+    the group `tuneoff.methods`. It names the method, declares its options as fields with their published defaults, and
+    implements `adapt`. Nothing else needs to be edited.
+    """
+
+    summary: ClassVar[str]
+    """One line for `tuneoff methods`."""
+    reference: ClassVar[str]
+    """Where the method comes from."""
+    starting_rate: ClassVar[float | None] = None
+    """Where the search for a learning rate begins, for a model of width 768 and 1,000 steps (`tuneoff.study.rates`)."""
+    quantised: ClassVar[bool] = False
+    """Whether the backbone is loaded in 4 bits."""
+    mergeable: ClassVar[bool] = False
+    """Whether what it adds can be merged into the weights once it is trained, and then takes no time of its own."""
+    fitted: ClassVar[bool] = False
+    """Whether `fit` makes the head from features of the pretrained model, and nothing is trained in gradient steps."""
+
+    method: str
+    name: Annotated[str, made_of(r"[A-Za-z0-9._+=-]*", "letters, digits, '.', '_', '+', '=' and '-'")] = Field(
+        default="", max_length=60, description="name of the arm; the method's name when left out"
+    )
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="peak learning rate, taken as it is; found by tuning when left out"
+    )
+    learning_rate_range: tuple[float, float] | None = Field(
+        default=None,
+        description="where tuning.strategy = 'optuna' looks; a tenth to ten times the starting rate if left out",
+    )
+
+    @field_validator("learning_rate_range")
+    @classmethod
+    def _lower_first(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 < value[0] < value[1]:
+            raise ValueError("write two rates above 0, the lower one first")
+        return value
+
+    def model_post_init(self, _context: Any) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.method)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, once it is settled: named by the study, found by tuning, or the starting rate."""
+        assert self.learning_rate is not None
+        return self.learning_rate
+
+    @classmethod
+    def describe(cls) -> dict[str, Any]:
+        """Name, summary, source and options with their defaults, as plain JSON."""
+        options = [
+            {
+                "name": name,
+                "default": list(default) if isinstance(default := field.default, tuple) else default,
+                "description": field.description or "",
+            }
+            for name, field in cls.model_fields.items()
+            if name not in ("method", "name")
+        ]
+        method = cls.model_fields["method"].default
+        return {
+            "method": method,
+            "summary": cls.summary,
+            "reference": cls.reference,
+            "starting_rate": cls.starting_rate,
+            "options": options,
+        }
+
+    def adapt(self, loaded: LoadedModel) -> nn.Module:
+        """Returns the model to train, with `requires_grad` set on exactly what this method trains.
+
+        Args:
+            loaded: the pretrained model and the names of its freshly initialised head modules.
+                It is changed in place.
+
+        Raises:
+            UserError: where an option does not fit this model.
+        """
+        raise NotImplementedError
+
+    def fit(
+        self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of a method that is `fitted`, whose `adapt` returns a `MeanPooledClassifier`: the head's coefficients.
+
+        Args:
+            features: of the training texts, shape (texts, hidden).
+            labels: class indices, shape (texts,).
+            classes: how many there are; not each need have a text.
+
+        Returns:
+            Weights, shape (classes, hidden), and biases, shape (classes,).
+        """
+        raise NotImplementedError
+
+
+def _name_of(cls: type[ArmSpec]) -> str | None:
+    named = get_args(cls.model_fields["method"].annotation)
+    return named[0] if named else None
+
+
+METHODS = Registry("tuneoff.methods", ArmSpec, _name_of, "method")

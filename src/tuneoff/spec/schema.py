@@ -1,0 +1,267 @@
+"""The study file, validated and frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    field_validator,
+    model_validator,
+)
+
+from tuneoff.core.frozen import Frozen
+from tuneoff.core.names import did_you_mean, made_of
+from tuneoff.core.quantities import parse_bytes, parse_seconds
+from tuneoff.spec.arms import METHODS, ArmSpec
+from tuneoff.spec.data import Data
+
+MOST_SEEDS = 10_000
+HIGHEST_SEED = 2**31 - 1
+MOST_AT_A_TIME = 10_000
+"""Of runs, or of a run's devices."""
+
+
+class ModelSpec(Frozen):
+    """`[model]`: which pretrained transformer."""
+
+    id: str = Field(min_length=1, description="Hub id, local folder, or package:NAME")
+    revision: str | None = Field(default=None, description="branch, tag or commit of a Hub model")
+
+
+class TrainingSpec(Frozen):
+    """`[training]`: the same for every arm."""
+
+    epochs: int = Field(default=3, gt=0, le=100_000)
+    batch_size: int = Field(default=16, gt=0, le=1_000_000, description="sequences per optimiser step, exactly")
+    precision: Literal["auto", "bf16", "fp32"] = Field(default="auto", description="bf16 where the device has it")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    warmup_ratio: float = Field(default=0.06, ge=0, le=1, description="share of all steps with a rising learning rate")
+    weight_decay: float = Field(default=0.01, ge=0, description="not applied to biases and normalisation")
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    gradient_checkpointing: bool = False
+    attention_dropout: bool = Field(
+        default=False, description="drop attention weights as the model's configuration says; slower"
+    )
+    compile: bool = Field(default=False, description="compile the blocks with torch.compile; counted as set-up")
+    parallel: Literal["none", "ddp", "fsdp"] = Field(
+        default="none",
+        description="how a run uses several devices: each has all weights (ddp), or a share of them (fsdp)",
+    )
+    auto_batch: bool = Field(
+        default=False, description="after running out of memory, try again with gradients accumulated over half-batches"
+    )
+
+    @model_validator(mode="after")
+    def _compile_stands_alone(self) -> TrainingSpec:
+        for other in ("gradient_checkpointing", "attention_dropout"):
+            if self.compile and getattr(self, other):
+                raise ValueError(f"compile and {other} cannot be used together")
+        if self.compile and self.parallel == "fsdp":
+            raise ValueError("compile and parallel = 'fsdp' cannot be used together; use 'ddp'")
+        return self
+
+
+MOST_OF_A_GRID = 15
+"""Rates that are √10 apart."""
+
+
+class TuningSpec(Frozen):
+    """`[tuning]`: how each arm that names no learning rate looks for one, on validation."""
+
+    trials: int = Field(
+        default=3,
+        ge=1,
+        le=1000,
+        description="rates tried for each arm, then beyond an edge, then beside the best; 1: the starting rate",
+    )
+    strategy: Literal["grid", "optuna"] = Field(default="grid", description="around the starting rate, or Optuna's TPE")
+    seeds: int = Field(default=1, ge=1, description="trials are run with so many of the study's seeds")
+
+    @model_validator(mode="after")
+    def _a_grid_has_an_end(self) -> TuningSpec:
+        if self.strategy == "grid" and self.trials > MOST_OF_A_GRID:
+            raise ValueError(
+                f"a grid has at most {MOST_OF_A_GRID} trials, over seven decades; take strategy = 'optuna' for more"
+            )
+        return self
+
+
+def _checked(parse: Callable[[str], float]) -> AfterValidator:
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
+
+
+Duration = Annotated[str, _checked(parse_seconds)]
+Size = Annotated[str, _checked(parse_bytes)]
+
+
+class ExecutionSpec(Frozen):
+    """`[execution]`: where and how runs are carried out. None of it changes a result, so none of it names a run."""
+
+    executor: Literal["local", "ray"] = "local"
+    workers: int | Literal["auto"] = Field(
+        default="auto", description="runs at a time; auto: one a GPU, or one on a CPU; with ray: as many as fit"
+    )
+    cores: int | None = Field(
+        default=None, gt=0, le=10_000, description="processor cores of a run; all, shared evenly, if left out"
+    )
+    devices_per_run: int | Literal["auto"] = Field(
+        default="auto",
+        description="with training.parallel: GPUs of a run, all that are there if auto; or processes on CPUs",
+    )
+    checkpoint_every: Duration | int | Literal["epoch"] = Field(
+        default="5m", description="a duration, a number of steps, or epoch; a run that was cut short goes on from there"
+    )
+    max_run_time: Duration | None = Field(default=None, description="a run's process is ended after this time")
+    max_memory: Size | None = Field(
+        default=None, description="of a run: allocated on a GPU, resident on a CPU (libraries included)"
+    )
+    fail_fast: bool = Field(default=False, description="stop the study at the first run that fails")
+
+    @property
+    def devices(self) -> int:
+        """Devices of a run, once `auto` has been settled (`tuneoff.runs.process_group.settle_devices`)."""
+        return 1 if self.devices_per_run == "auto" else self.devices_per_run
+
+    @field_validator("workers", "devices_per_run")
+    @classmethod
+    def _at_least_one(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("at least one is needed")
+        if isinstance(value, int) and value > MOST_AT_A_TIME:
+            raise ValueError(f"more than {MOST_AT_A_TIME:,} are not possible")
+        return value
+
+    @field_validator("checkpoint_every")
+    @classmethod
+    def _positive_steps(cls, value: str | int) -> str | int:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("write a duration such as 5m, a number of steps, or epoch")
+        return value
+
+
+class AnalysisSpec(Frozen):
+    """`[analysis]`: what the results are asked. None of it changes a result, so none of it names a run."""
+
+    margin: float = Field(default=0.01, gt=0, lt=1, description="accuracy that may be lost for a cheaper arm")
+    prefer: Literal["memory", "time", "parameters", "checkpoint", "latency"] = Field(
+        default="memory", description="what makes an arm the cheapest"
+    )
+    max_memory: Size | None = Field(default=None, description="arms that need more in training are not recommended")
+    max_train_time: Duration | None = Field(default=None, description="nor are arms that train longer")
+    min_accuracy: float | None = Field(default=None, ge=0, le=1, description="nor are arms whose mean is lower")
+
+    @property
+    def limits(self) -> dict[str, float | None]:
+        """`max_memory` in bytes, `max_train_time` in seconds, `min_accuracy`; None where there is none."""
+        return {
+            "max_memory": None if self.max_memory is None else parse_bytes(self.max_memory),
+            "max_train_time": None if self.max_train_time is None else parse_seconds(self.max_train_time),
+            "min_accuracy": self.min_accuracy,
+        }
+
+
+class TrackingSpec(Frozen):
+    """`[tracking]`: where results are shown besides the report. None of it changes a result, or names a run."""
+
+    wandb: bool = Field(default=False, description="Weights & Biases, online or offline as it is set up")
+    tensorboard: bool = Field(default=False, description="event files in the study's folder")
+    mlflow: bool = Field(default=False, description="MLFLOW_TRACKING_URI, or a store in the study's folder")
+    wandb_project: str = Field(default="tuneoff", min_length=1, description="W&B's project")
+
+
+def _known_method(value: Any) -> Any:
+    if isinstance(value, ArmSpec):
+        return value
+    if not isinstance(value, dict) or "method" not in value:
+        raise ValueError("an arm needs a method")
+    methods = METHODS.classes()
+    if not isinstance(value["method"], str):
+        raise ValueError("a method is named by a word")
+    if value["method"] not in methods:
+        raise ValueError(f"unknown method '{value['method']}'{did_you_mean(str(value['method']), methods)}")
+    return methods[value["method"]].model_validate(value)
+
+
+Arm = Annotated[SerializeAsAny[ArmSpec], BeforeValidator(_known_method)]
+
+
+class StudySpec(Frozen):
+    """One comparison: a model, a dataset, arms and seeds."""
+
+    name: Annotated[
+        str, made_of(r"[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, '.', '_' and '-', a letter or digit first")
+    ]
+    seeds: tuple[int, ...] = Field(min_length=1, description="a number of seeds (0, 1, ...) or a list of them")
+    keep_models: bool = Field(default=True, description="keep each run's trained weights in its folder")
+    model: ModelSpec
+    data: Data
+    training: TrainingSpec = TrainingSpec()
+    tuning: TuningSpec = TuningSpec()
+    execution: ExecutionSpec = ExecutionSpec()
+    analysis: AnalysisSpec = AnalysisSpec()
+    tracking: TrackingSpec = TrackingSpec()
+    arms: tuple[Arm, ...] = Field(min_length=1)
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_of_seeds(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value < 1:
+                raise ValueError("at least one seed is needed")
+            if value > MOST_SEEDS:
+                raise ValueError(f"more than {MOST_SEEDS:,} seeds are not possible")
+            return tuple(range(value))
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct_seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value) or min(value) < 0:
+            raise ValueError("seeds must be distinct and not negative")
+        if max(value) > HIGHEST_SEED or len(value) > MOST_SEEDS:
+            raise ValueError(f"seeds go up to {HIGHEST_SEED:,}, and there may be {MOST_SEEDS:,} of them")
+        return value
+
+    @model_validator(mode="after")
+    def _several_devices_work_in_parallel(self) -> StudySpec:
+        if self.execution.devices > 1 and self.training.parallel == "none":
+            raise ValueError("execution.devices_per_run above 1 needs training.parallel = 'ddp' or 'fsdp'")
+        return self
+
+    @model_validator(mode="after")
+    def _tuning_seeds_are_seeds(self) -> StudySpec:
+        if self.tuning.seeds > len(self.seeds):
+            have = f"{len(self.seeds)} seed{'s' if len(self.seeds) > 1 else ''}"
+            raise ValueError(f"tuning.seeds = {self.tuning.seeds}, but the study has {have}")
+        return self
+
+    @field_validator("arms")
+    @classmethod
+    def _distinct_names(cls, value: tuple[ArmSpec, ...]) -> tuple[ArmSpec, ...]:
+        names = [arm.name for arm in value]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two arms are called '{name}'; give each a name of its own")
+        return value
+
+    def to_toml(self) -> str:
+        """The study with every default written out, as TOML that `load_study` reads back to an equal spec."""
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_none(item) for item in value]
+    return value

@@ -1,0 +1,149 @@
+"""Carrying out a study: its data prepared, its trials and runs done one set after another."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuneoff.measure.environment import environment
+from tuneoff.runs.task import RunTask
+from tuneoff.study.executors import EXECUTORS
+from tuneoff.study.pins import Pinned
+from tuneoff.study.plan import plan_runs
+from tuneoff.study.prepare import PreparedStudy, prepare_study
+from tuneoff.study.preview import check_arms
+from tuneoff.study.scheduler import Scheduler
+from tuneoff.study.store import Store, set_aside
+from tuneoff.study.tuning import Tuning
+
+if TYPE_CHECKING:
+    from tuneoff.runs.run import Run
+    from tuneoff.spec import StudySpec
+    from tuneoff.study.executors import Executor
+    from tuneoff.study.interruption import Interruption
+    from tuneoff.study.listener import Listener
+
+
+def carry_out(
+    pinned: Pinned, folder: Path, listener: Listener, interruption: Interruption, retry_failed: bool = False
+) -> None:
+    """Carries out a study, or what is left of it, and stores its results; only under the folder's lock.
+
+    Args:
+        pinned: the study.
+        folder: of its results. Runs that it holds already are not repeated.
+        listener: told about progress, and of each result.
+        interruption: says whether to stop.
+        retry_failed: whether runs that failed before are tried again.
+
+    Raises:
+        UserError: where it cannot be carried out, and nothing has been written.
+        KeyboardInterrupt: finished runs are stored, and those under way have a checkpoint.
+    """
+    spec = pinned.spec
+    store = Store(folder)
+    store.remove_leftovers()
+    prepared = prepare_study(spec, folder, listener.say, EXECUTORS[spec.execution.executor].warm_up)
+    tuning = Tuning(spec, prepared, store)
+    with _Conductor(spec, prepared, store, listener, interruption, retry_failed, pinned) as conductor:
+        while conductor.execute(trials := tuning.runs(), trials):
+            pass  # what was found may call for further trials
+        runs = plan_runs(spec, prepared, tuning.tuned)
+        if not conductor.execute(runs, [*trials, *runs]):
+            prepared.save()
+            store.write_study(spec, [*trials, *runs], environment())
+            listener.planned(len(runs), len(runs), 0, "runs")
+
+
+class _Conductor:
+    """Carries out sets of runs one after another, by one executor that is there once something is left to do."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        prepared: PreparedStudy,
+        store: Store,
+        listener: Listener,
+        interruption: Interruption,
+        retry_failed: bool,
+        pinned: Pinned,
+    ) -> None:
+        self._spec = spec
+        self._prepared = prepared
+        self._store = store
+        self._listener = listener
+        self._interruption = interruption
+        self._retry_failed = retry_failed
+        self._pinned = pinned
+        self._tried: set[str] = set()
+        self._opened = ExitStack()
+        self._executor: Executor | None = None
+
+    def __enter__(self) -> _Conductor:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._opened.close()
+
+    def execute(self, runs: list[Run], plan: list[Run]) -> bool:
+        """Carries out those of `runs` that are left, all of which `plan.json` has; says whether any was."""
+        left = [run for run in runs if not self._is_done(run)]
+        if not left:
+            return False
+        if self._executor is None:
+            self._executor = self._open()
+        self._store.write_study(self._spec, plan, environment())
+        self._pinned.save(self._store.folder)
+        what = "trials" if runs[0].trial else "runs"
+        self._listener.planned(len(runs), len(runs) - len(left), sum(run.steps for run in left), what)
+        tasks = [self._task(run, self._executor) for run in left]
+        scheduler = Scheduler(
+            self._executor,
+            self._store,
+            self._prepared.model_stamp,
+            self._listener,
+            self._interruption,
+        )
+        scheduler.execute(tasks)
+        self._tried.update(run.id for run in left)
+        return True
+
+    def _open(self) -> Executor:
+        executor_class = EXECUTORS[self._spec.execution.executor]
+        executor_class.warm_up()
+        executor = self._opened.enter_context(executor_class(self._spec.execution, self._spec.training))
+        prepared = self._prepared.prepared
+        check_arms(self._spec, self._prepared.model_folder, len(prepared.label_names), prepared.pad_token_id)
+        self._prepared.save()
+        return executor
+
+    def _is_done(self, run: Run) -> bool:
+        """Whether a run has ended and is not to be tried again; a result that cannot be trusted is set aside."""
+        damage = self._store.damage(run.id)
+        if damage is not None:
+            place = set_aside(self._store.folder, self._store.run_folder(run.id))
+            self._listener.say(f"{run.id}: {damage}; it is set aside in {place} and run again")
+            return False
+        result = self._store.result(run.id)
+        if result is None or result["status"] == "interrupted":
+            return False
+        return result["status"] == "ok" or run.id in self._tried or not self._retry_failed
+
+    def _task(self, run: Run, executor: Executor) -> RunTask:
+        on_hub = self._pinned.pins.get("model")
+        prepared, model_folder = self._prepared.prepared, self._prepared.model_folder.resolve()
+        return RunTask(
+            run=run,
+            training=self._spec.training,
+            execution=executor.execution,
+            model_folder=model_folder,
+            data_folder=self._prepared.data_folder.resolve(),
+            run_folder=self._store.run_folder(run.id).resolve(),
+            num_labels=len(prepared.label_names),
+            pad_token_id=prepared.pad_token_id,
+            keep_model=self._spec.keep_models,
+            base_model=on_hub.id if on_hub else str(model_folder),
+            base_revision=on_hub.commit if on_hub else None,
+            on_cpu=executor.on_cpu,
+        )

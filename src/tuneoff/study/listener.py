@@ -1,0 +1,69 @@
+"""Who is told how a study goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from tuneoff.runs.progress import RunProgress
+    from tuneoff.runs.run import Run
+
+
+class Listener(Protocol):
+    """Is told how a study goes on."""
+
+    def say(self, message: str) -> None:
+        """Something a reader of the log should know, in one line."""
+
+    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
+        """So many "runs" or "trials" follow, of which `done` are stored; the rest is `steps` optimiser steps."""
+
+    def run_started(self, run: Run) -> None:
+        """A run begins."""
+
+    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
+        """A run has come so far, of `total` optimiser steps; it may fall back where it starts again."""
+
+    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+        """A run has ended and its result is stored."""
+
+
+class Silent:
+    """A listener that keeps quiet."""
+
+    def say(self, message: str) -> None: ...
+
+    def planned(self, runs: int, done: int, steps: int, what: str) -> None: ...
+
+    def run_started(self, run: Run) -> None: ...
+
+    def progressed(self, run: Run, progress: RunProgress, total: int) -> None: ...
+
+    def run_finished(self, run: Run, result: dict[str, Any]) -> None: ...
+
+
+class Audience:
+    """Several listeners as one, told in order."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = listeners
+
+    def say(self, message: str) -> None:
+        for listener in self._listeners:
+            listener.say(message)
+
+    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
+        for listener in self._listeners:
+            listener.planned(runs, done, steps, what)
+
+    def run_started(self, run: Run) -> None:
+        for listener in self._listeners:
+            listener.run_started(run)
+
+    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
+        for listener in self._listeners:
+            listener.progressed(run, progress, total)
+
+    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+        for listener in self._listeners:
+            listener.run_finished(run, result)

@@ -1,0 +1,114 @@
+"""What a study would do, found out on the meta device: no weights, no training, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuneoff.core import hub
+from tuneoff.core.errors import UserError
+from tuneoff.data.audit import stop_on_errors
+from tuneoff.data.parts import overall
+from tuneoff.data.prepare import audited, cutting_tokenizer
+from tuneoff.models.load import resolve_model
+from tuneoff.models.width import model_width
+from tuneoff.study.pins import pin_to_commits
+from tuneoff.study.rates import at_starting_rates
+from tuneoff.study.search import MOST_EXTENSIONS, REFINEMENTS, trial_steps
+from tuneoff.study.tuning import tuned_arms
+from tuneoff.training.loop import total_steps
+
+if TYPE_CHECKING:
+    from tuneoff.spec import StudySpec
+
+
+def outline_study(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """The content of `tuneoff plan`: arms with their parameter counts, sizes of the splits, runs, steps.
+
+    `sizes` are those of the study (see `Prepared`) and `steps_per_run` are the steps of its first part; `parts` has the
+    sizes and steps of each. `trials` come before the runs; `extensions` is how many more there may be. The
+    `learning_rate` of an arm that is `tuned` is where its search begins, on the first part.
+
+    Args:
+        spec: the study.
+        say: told what is fetched from the Hub.
+
+    Raises:
+        UserError: where the study could not be carried out.
+    """
+    with hub.telling(say):
+        return _outline(pin_to_commits(spec, None, say).spec)
+
+
+def _outline(spec: StudySpec) -> dict[str, Any]:
+    model_folder = resolve_model(spec.model.id, spec.model.revision)
+    with audited(spec.data, lambda _: None) as (parts, findings):
+        stop_on_errors(findings)
+    num_labels = len(next(iter(parts.values())).label_names)
+    _, pad_token_id = cutting_tokenizer(spec, model_folder, num_labels)
+    counts = check_arms(spec, model_folder, num_labels, pad_token_id)
+    sizes = {part: splits.sizes for part, splits in parts.items()}
+    steps = {part: total_steps(size["train"], spec.training) for part, size in sizes.items()}
+    runs_a_part = len(spec.arms) * len(spec.seeds)
+    tuned = tuned_arms(spec)
+    on_grid = spec.tuning.strategy == "grid"
+    of_each = len(tuned) * len(spec.seeds[: spec.tuning.seeds])
+    tried = (spec.tuning.trials + (REFINEMENTS if on_grid else 0)) * of_each
+    arms = at_starting_rates(spec.arms, model_width(model_folder), next(iter(steps.values())))
+    return {
+        "study": spec.name,
+        "model": spec.model.id,
+        "sizes": overall(spec.data, sizes),
+        "seeds": list(spec.seeds),
+        "runs": runs_a_part * len(parts),
+        "steps_per_run": next(iter(steps.values())),
+        "steps": runs_a_part * sum(steps.values()),
+        "trials": {
+            "runs": tried * len(parts),
+            "steps": tried * sum(map(trial_steps, steps.values())),
+            "extensions": MOST_EXTENSIONS * of_each * len(parts) if on_grid else 0,
+        },
+        "parts": [{"part": part, "sizes": sizes[part], "steps_per_run": steps[part]} for part in parts],
+        "arms": [
+            {
+                "arm": arm.name,
+                "method": arm.method,
+                "learning_rate": arm.rate,
+                "tuned": arm.name in tuned,
+                "parameters": counts[arm.name],
+            }
+            for arm in arms
+        ],
+    }
+
+
+def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_id: int) -> dict[str, dict[str, int]]:
+    """Tries every arm on the model's outline, and, where it computes here, the device and precision asked for.
+
+    Returns:
+        Parameter counts by arm, as in `result.json`.
+
+    Raises:
+        UserError: where an arm does not fit the model, or the device or its precision is not there.
+    """
+    from tuneoff.models.count import parameter_counts
+    from tuneoff.models.hide import bitsandbytes_hidden
+    from tuneoff.models.load import load_config, outline
+    from tuneoff.study.executors import EXECUTORS
+    from tuneoff.training.device import choose_device, choose_precision
+
+    if EXECUTORS[spec.execution.executor].computes_here:
+        choose_precision(spec.training, choose_device(spec.training))
+    counts = {}
+    for arm in spec.arms:
+        loaded = outline(load_config(model_folder, num_labels, pad_token_id), model_folder)
+        try:
+            if arm.quantised and spec.training.parallel == "fsdp":
+                raise UserError("training.parallel = 'fsdp' cannot share out 4-bit weights; use 'ddp'")
+            with bitsandbytes_hidden():  # nothing is quantised here, and its import would initialise CUDA
+                adapted = arm.adapt(loaded)
+            counts[arm.name] = parameter_counts(adapted, loaded)
+        except UserError as error:
+            raise UserError(f"arm '{arm.name}': {error}") from error
+    return counts
