@@ -17,11 +17,12 @@ import tuneoff as api
 from conftest import NEGATIVE, POSITIVE, Command, study_toml
 from tuneoff.core.errors import UserError
 from tuneoff.runs.run import Run
+from tuneoff.spec.schema import TRACKERS
 from tuneoff.study.listener import Silent
-from tuneoff.tracking import TRACKERS, Trackers
+from tuneoff.tracking import Trackers
 
 CURVES = ("train_loss", "validation_loss", "validation_accuracy")
-EVERY = tuple(f"tracking.{name}=true" for name in TRACKERS)
+EVERY = tuple(f"tracking.{name}=true" for name in TRACKERS.classes())
 
 
 class Notes(Silent):
@@ -279,7 +280,7 @@ def test_going_on_tracks_each_run_once(study_with_store: Path, finished: tuple[P
     track(study, *EVERY)
     assert files == {path: path.stat().st_mtime_ns for path in study.rglob("*") if path.is_file()}
 
-    for tracker in TRACKERS:
+    for tracker in TRACKERS.classes():
         del remembered[tracker][name]
     (study / "tracked.json").write_text(json.dumps(remembered))
     track(study, *EVERY)
@@ -289,7 +290,7 @@ def test_going_on_tracks_each_run_once(study_with_store: Path, finished: tuple[P
     assert len(list(study.glob("tensorboard/*/events*"))) == len(names_of(study))
 
     everything = b"".join(
-        path.read_bytes() for place in TRACKERS for path in (study / place).rglob("*") if path.is_file()
+        path.read_bytes() for place in TRACKERS.classes() for path in (study / place).rglob("*") if path.is_file()
     )
     assert not [word for word in (*POSITIVE[2:], *NEGATIVE[1:2]) if word.encode() in everything]
 
@@ -319,8 +320,8 @@ def test_a_tracker_that_fails_is_left_alone_and_the_others_go_on(
     said = track(study, *EVERY)
     first = api.load_results(study).runs[0]["run_id"]
     assert len(said) == 3
-    assert said[0].startswith(f"tensorboard: {first} was not tracked: ")
-    assert said[1].startswith(f"mlflow: {first} was not tracked: ")
+    assert said[1].startswith(f"tensorboard: {first} was not tracked: ")
+    assert said[0].startswith(f"mlflow: {first} was not tracked: ")
     assert all("results are not affected" in line and "\n" not in line and len(line) < 500 for line in said[:2])
     assert wandb_runs(study).keys() == names_of(study)
     (study / "tensorboard").unlink()
@@ -346,7 +347,7 @@ def test_wandb_may_be_turned_off_from_outside(study: Path, monkeypatch: pytest.M
     assert not (study / "tracked.json").exists()
 
 
-@pytest.mark.parametrize("name", TRACKERS)
+@pytest.mark.parametrize("name", TRACKERS.classes())
 def test_a_missing_package_is_named_before_anything_is_done(
     study: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

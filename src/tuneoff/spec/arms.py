@@ -69,6 +69,12 @@ class ArmSpec(Frozen):
         return self.learning_rate
 
     @classmethod
+    def registered_name(cls) -> str | None:
+        """What `method` calls it; None of what several methods share."""
+        named = get_args(cls.model_fields["method"].annotation)
+        return named[0] if named else None
+
+    @classmethod
     def describe(cls) -> dict[str, Any]:
         """Name, summary, source and options with their defaults, as plain JSON."""
         options = [
@@ -117,9 +123,4 @@ class ArmSpec(Frozen):
         raise NotImplementedError
 
 
-def _name_of(cls: type[ArmSpec]) -> str | None:
-    named = get_args(cls.model_fields["method"].annotation)
-    return named[0] if named else None
-
-
-METHODS = Registry("tuneoff.methods", ArmSpec, _name_of, "method")
+METHODS: Registry[ArmSpec] = Registry("tuneoff.methods", "tuneoff.spec.arms.ArmSpec", "method")

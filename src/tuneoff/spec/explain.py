@@ -16,9 +16,9 @@ from tuneoff.spec.schema import (
     ExecutionSpec,
     ModelSpec,
     StudySpec,
-    TrackingSpec,
     TrainingSpec,
     TuningSpec,
+    tracking_table,
 )
 
 SHARES = ("margin", "min_accuracy", "warmup_ratio")
@@ -75,6 +75,6 @@ def _fields_at(location: tuple[int | str, ...], table: dict[str, Any]) -> list[s
         "tuning": TuningSpec,
         "execution": ExecutionSpec,
         "analysis": AnalysisSpec,
-        "tracking": TrackingSpec,
+        "tracking": tracking_table(),
     }
     return list((sources[location[1]] if location[0] == "data" else tables[location[0]]).model_fields)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tomli_w
 from pydantic import (
@@ -11,15 +12,21 @@ from pydantic import (
     BeforeValidator,
     Field,
     SerializeAsAny,
+    create_model,
     field_validator,
     model_validator,
 )
 
 from tuneoff.core.frozen import Frozen
-from tuneoff.core.names import did_you_mean, made_of
+from tuneoff.core.names import made_of
 from tuneoff.core.quantities import parse_bytes, parse_seconds
+from tuneoff.core.registry import Registry
 from tuneoff.spec.arms import METHODS, ArmSpec
 from tuneoff.spec.data import Data
+
+if TYPE_CHECKING:
+    from tuneoff.study.executors.base import Executor
+    from tuneoff.tracking.base import Tracker
 
 MOST_SEEDS = 10_000
 HIGHEST_SEED = 2**31 - 1
@@ -104,10 +111,19 @@ Duration = Annotated[str, _checked(parse_seconds)]
 Size = Annotated[str, _checked(parse_bytes)]
 
 
+EXECUTORS: Registry[Executor] = Registry("tuneoff.study.executors", "tuneoff.study.executors.base.Executor", "executor")
+TRACKERS: Registry[Tracker] = Registry("tuneoff.tracking", "tuneoff.tracking.base.Tracker", "tracker")
+
+
+def _known_executor(name: str) -> str:
+    EXECUTORS.named(name)
+    return name
+
+
 class ExecutionSpec(Frozen):
     """`[execution]`: where and how runs are carried out. None of it changes a result, so none of it names a run."""
 
-    executor: Literal["local", "ray"] = "local"
+    executor: Annotated[str, AfterValidator(_known_executor)] = "local"
     workers: int | Literal["auto"] = Field(
         default="auto", description="runs at a time; auto: one a GPU, or one on a CPU; with ray: as many as fit"
     )
@@ -171,7 +187,10 @@ class AnalysisSpec(Frozen):
 
 
 class TrackingSpec(Frozen):
-    """`[tracking]`: where results are shown besides the report. None of it changes a result, or names a run."""
+    """`[tracking]`: where results are shown besides the report. None of it changes a result, or names a run.
+
+    A tracker of another package adds a field of its name (`tracking_table`).
+    """
 
     wandb: bool = Field(default=False, description="Weights & Biases, online or offline as it is set up")
     tensorboard: bool = Field(default=False, description="event files in the study's folder")
@@ -179,17 +198,26 @@ class TrackingSpec(Frozen):
     wandb_project: str = Field(default="tuneoff", min_length=1, description="W&B's project")
 
 
+@cache
+def tracking_table() -> type[TrackingSpec]:
+    """`[tracking]` with a field for each tracker that there is."""
+    others = [name for name in TRACKERS.classes() if name not in TrackingSpec.model_fields]
+    fields: dict[str, Any] = {name: (bool, Field(default=False)) for name in others}
+    return create_model("TrackingTable", __base__=TrackingSpec, **fields)
+
+
+def _with_every_tracker(value: Any) -> Any:
+    return value if isinstance(value, TrackingSpec) else tracking_table().model_validate(value)
+
+
 def _known_method(value: Any) -> Any:
     if isinstance(value, ArmSpec):
         return value
     if not isinstance(value, dict) or "method" not in value:
         raise ValueError("an arm needs a method")
-    methods = METHODS.classes()
     if not isinstance(value["method"], str):
         raise ValueError("a method is named by a word")
-    if value["method"] not in methods:
-        raise ValueError(f"unknown method '{value['method']}'{did_you_mean(str(value['method']), methods)}")
-    return methods[value["method"]].model_validate(value)
+    return METHODS.named(value["method"]).model_validate(value)
 
 
 Arm = Annotated[SerializeAsAny[ArmSpec], BeforeValidator(_known_method)]
@@ -209,7 +237,7 @@ class StudySpec(Frozen):
     tuning: TuningSpec = TuningSpec()
     execution: ExecutionSpec = ExecutionSpec()
     analysis: AnalysisSpec = AnalysisSpec()
-    tracking: TrackingSpec = TrackingSpec()
+    tracking: Annotated[SerializeAsAny[TrackingSpec], BeforeValidator(_with_every_tracker)] = TrackingSpec()
     arms: tuple[Arm, ...] = Field(min_length=1)
 
     @field_validator("seeds", mode="before")

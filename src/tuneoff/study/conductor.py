@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tuneoff.measure.environment import environment
 from tuneoff.runs.task import RunTask
-from tuneoff.study.executors import EXECUTORS
+from tuneoff.spec.schema import EXECUTORS
 from tuneoff.study.pins import Pinned
 from tuneoff.study.plan import plan_runs
 from tuneoff.study.prepare import PreparedStudy, prepare_study
@@ -20,7 +20,7 @@ from tuneoff.study.tuning import Tuning
 if TYPE_CHECKING:
     from tuneoff.runs.run import Run
     from tuneoff.spec import StudySpec
-    from tuneoff.study.executors import Executor
+    from tuneoff.study.executors.base import Executor
     from tuneoff.study.interruption import Interruption
     from tuneoff.study.listener import Listener
 
@@ -44,7 +44,7 @@ def carry_out(
     spec = pinned.spec
     store = Store(folder)
     store.remove_leftovers()
-    prepared = prepare_study(spec, folder, listener.say, EXECUTORS[spec.execution.executor].warm_up)
+    prepared = prepare_study(spec, folder, listener.say, EXECUTORS.named(spec.execution.executor).warm_up)
     tuning = Tuning(spec, prepared, store)
     with _Conductor(spec, prepared, store, listener, interruption, retry_failed, pinned) as conductor:
         while conductor.execute(trials := tuning.runs(), trials):
@@ -110,7 +110,7 @@ class _Conductor:
         return True
 
     def _open(self) -> Executor:
-        executor_class = EXECUTORS[self._spec.execution.executor]
+        executor_class = EXECUTORS.named(self._spec.execution.executor)
         executor_class.warm_up()
         executor = self._opened.enter_context(executor_class(self._spec.execution, self._spec.training))
         prepared = self._prepared.prepared

@@ -95,10 +95,10 @@ def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_i
     from tuneoff.models.count import parameter_counts
     from tuneoff.models.hide import bitsandbytes_hidden
     from tuneoff.models.load import load_config, outline
-    from tuneoff.study.executors import EXECUTORS
+    from tuneoff.spec.schema import EXECUTORS
     from tuneoff.training.device import choose_device, choose_precision
 
-    if EXECUTORS[spec.execution.executor].computes_here:
+    if EXECUTORS.named(spec.execution.executor).computes_here:
         choose_precision(spec.training, choose_device(spec.training))
     counts = {}
     for arm in spec.arms:

@@ -14,7 +14,7 @@ from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.task import Outcome, RunTask
 
 if TYPE_CHECKING:
-    from tuneoff.study.executors import Event, Executor
+    from tuneoff.study.executors.base import Event, Executor
     from tuneoff.study.interruption import Interruption
     from tuneoff.study.listener import Listener
     from tuneoff.study.store import Store

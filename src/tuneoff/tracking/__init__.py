@@ -9,25 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError, one_line
 from tuneoff.core.files import canonical_hash, read_json, write_json
+from tuneoff.spec.schema import TRACKERS
 from tuneoff.study.listener import Silent
 from tuneoff.tracking.base import Tracked, Tracker
-from tuneoff.tracking.mlflow import MlflowTracker
-from tuneoff.tracking.tensorboard import TensorboardTracker
-from tuneoff.tracking.wandb import WandbTracker
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
     from tuneoff.runs.run import Run
     from tuneoff.spec import StudySpec
 
-__all__ = ["TRACKERS", "Tracked", "Tracker", "Trackers"]
-
-TRACKERS: dict[str, type[Tracker]] = {
-    "wandb": WandbTracker,
-    "tensorboard": TensorboardTracker,
-    "mlflow": MlflowTracker,
-}
-"""By their fields in `[tracking]`."""
 REMEMBERED = "tracked.json"
 STUDY = "study"
 
@@ -51,11 +41,12 @@ class Trackers(Silent):
         self._say = say
         self._path = folder / REMEMBERED
         self._trackers: dict[str, Tracker] = {}
-        used = [name for name in TRACKERS if getattr(spec.tracking, name) and TRACKERS[name].check(spec)]
+        asked = {name: tracker for name, tracker in TRACKERS.classes().items() if getattr(spec.tracking, name, False)}
+        used = {name: tracker for name, tracker in asked.items() if tracker.check(spec)}
         if used:
             self._remembered = self._read()
             study = Tracked(spec, folder.absolute(), self._remembered["token"])
-            self._trackers = {name: TRACKERS[name](study) for name in used}
+            self._trackers = {name: tracker(study) for name, tracker in used.items()}
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:
         """Tracks a run that has a stored result."""
@@ -102,7 +93,7 @@ class Trackers(Silent):
         try:
             remembered = read_json(self._path)
             if isinstance(remembered["token"], str) and all(
-                isinstance(remembered.get(name, {}), dict) for name in TRACKERS
+                isinstance(remembered.get(name, {}), dict) for name in TRACKERS.classes()
             ):
                 return remembered
         except (OSError, ValueError, KeyError, TypeError):

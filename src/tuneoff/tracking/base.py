@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import canonical_hash, read_json
@@ -69,8 +69,16 @@ class Tracker(ABC):
         study: the study that is tracked.
     """
 
+    name: ClassVar[str | None] = None
+    """Its field in `[tracking]`."""
+
     def __init__(self, study: Tracked) -> None:
         self._study = study
+
+    @classmethod
+    def registered_name(cls) -> str | None:
+        """Its field in `[tracking]`."""
+        return cls.name
 
     @classmethod
     @abstractmethod

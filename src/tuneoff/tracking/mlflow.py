@@ -48,6 +48,8 @@ QUIET = {
 class MlflowTracker(Tracker):
     """An experiment a study; a run a run, and one more for the study itself with its table and charts."""
 
+    name = "mlflow"
+
     @classmethod
     def check(cls, spec: StudySpec) -> bool:
         require("mlflow", "mlflow", "sqlalchemy", "alembic")

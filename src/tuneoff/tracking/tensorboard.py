@@ -34,6 +34,8 @@ STUDY_FOLDER = "study"
 class TensorboardTracker(Tracker):
     """A folder of event files a run, `tensorboard/<run id>`, and `tensorboard/study`; each is whole or absent."""
 
+    name = "tensorboard"
+
     def __init__(self, study: Tracked) -> None:
         super().__init__(study)
         self._folder = study.folder / "tensorboard"

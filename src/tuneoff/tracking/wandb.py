@@ -34,6 +34,8 @@ FINISH_SECONDS = 120
 class WandbTracker(Tracker):
     """W&B runs with curves and summary. Nothing else is collected: no system metrics, code, output or packages."""
 
+    name = "wandb"
+
     @classmethod
     def check(cls, spec: StudySpec) -> bool:
         require("wandb", "wandb")

@@ -31,6 +31,8 @@ class Executor(ABC):
         training: the study's `[training]`.
     """
 
+    name: ClassVar[str | None] = None
+    """What `execution.executor` calls it."""
     computes_here: ClassVar[bool] = True
     """Whether runs compute on this machine, so that it shows here what they can do."""
     on_cpu: bool
@@ -47,6 +49,11 @@ class Executor(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @classmethod
+    def registered_name(cls) -> str | None:
+        """What `execution.executor` calls it."""
+        return cls.name
 
     @classmethod  # noqa: B027  # an executor may have nothing of the kind
     def warm_up(cls) -> None:

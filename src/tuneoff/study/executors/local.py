@@ -26,6 +26,8 @@ POLL_SECONDS = 0.1
 class LocalExecutor(Executor):
     """A slot a worker; on GPUs each slot belongs to one of them, or to as many as a run takes."""
 
+    name = "local"
+
     def __init__(self, execution: ExecutionSpec, training: TrainingSpec) -> None:
         from tuneoff.training.device import choose_device
 

@@ -49,6 +49,7 @@ class RayExecutor(Executor):
         UserError: where Ray is not installed or does not answer, or no node has what a run needs.
     """
 
+    name = "ray"
     computes_here: ClassVar[bool] = False
 
     def __init__(self, execution: ExecutionSpec, training: TrainingSpec) -> None:
