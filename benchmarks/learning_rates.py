@@ -103,9 +103,10 @@ def _run(work: Work) -> dict[str, Any]:
     from tuneoff.data.prepared import load_tokens
     from tuneoff.models.hide import bitsandbytes_hidden
     from tuneoff.models.load import load_classifier, load_config
+    from tuneoff.tasks.single_label import accuracy
     from tuneoff.training.device import choose_device, choose_precision
     from tuneoff.training.engines import make_engine
-    from tuneoff.training.loop import accuracy, cross_entropy
+    from tuneoff.training.loop import cross_entropy
     from tuneoff.training.optimiser import learning_rates
     from tuneoff.training.order import epoch_batches
 
@@ -152,8 +153,8 @@ def _run(work: Work) -> dict[str, Any]:
         "train_losses": losses,
         "guess_loss": float(-(shares * np.log(shares)).sum()),
         "validation_loss": cross_entropy(logits["validation"], labels["validation"]),
-        "validation_accuracy": accuracy(logits["validation"], labels["validation"]),
-        "test_accuracy": accuracy(logits["test"], labels["test"]),
+        "validation_accuracy": accuracy(logits["validation"].argmax(axis=1), labels["validation"]),
+        "test_accuracy": accuracy(logits["test"].argmax(axis=1), labels["test"]),
         "majority": float(np.bincount(labels["test"]).max() / len(labels["test"])),
         "largest_share": float(np.bincount(logits["validation"].argmax(axis=1)).max() / len(labels["validation"])),
     }

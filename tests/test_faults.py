@@ -274,7 +274,7 @@ def _start(study: Path, out: Path) -> subprocess.Popen[str]:
     return driver
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_stops_at_a_checkpoint_and_the_same_command_goes_on(
     number: signal.Signals, long_study: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tuneoff.tasks.single_label import accuracy, macro_f1
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -34,15 +36,13 @@ def pooled(runs: Sequence[dict[str, Any]], predictions: pd.DataFrame) -> dict[st
         runs: all of them succeeded.
         predictions: of all folds, with the columns `label` and `prediction`.
     """
-    from sklearn.metrics import f1_score
-
     labels, guesses = predictions["label"], predictions["prediction"]
     known = {name: [run[name] for run in runs if run.get(name) is not None] for name in MEANS}
     return {
         **{name: value for name, value in runs[0].items() if name not in OF_ONE_RUN},
         **{name: float(np.mean(values)) if values else None for name, values in known.items()},
-        "test_accuracy": float((labels == guesses).mean()),
-        "test_macro_f1": float(f1_score(labels, guesses, average="macro")),
+        "test_accuracy": accuracy(guesses, labels),
+        "test_macro_f1": macro_f1(guesses, labels),
         "peak_memory_bytes": {
             name: max(run["peak_memory_bytes"][name] for run in runs) for name in runs[0]["peak_memory_bytes"]
         },

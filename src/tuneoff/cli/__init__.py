@@ -15,6 +15,8 @@ import typer
 
 from tuneoff.cli import completion
 from tuneoff.core.errors import UserError
+from tuneoff.core.output import outlast_readers, output_was_lost
+from tuneoff.core.processes import HANGUP, SIGNALS
 
 app = typer.Typer(
     name="tuneoff",
@@ -346,8 +348,13 @@ def _say_nothing(message: str) -> None: ...
 def main() -> None:
     """Runs the command line; exit codes: 0 done, 1 some runs failed, 2 cannot be carried out, 130 interrupted."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # means the same as Ctrl-C
-    sys.exit(_exit_code(app))
+    for number in SIGNALS:  # all mean the same as Ctrl-C, but for a hangup that `nohup` has ignored
+        if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    outlast_readers()
+    code = _exit_code(app)
+    sys.stdout.flush()
+    sys.exit(code or (2 if output_was_lost() else 0))
 
 
 def _exit_code(command: Callable[..., Any]) -> int:

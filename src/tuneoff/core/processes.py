@@ -20,7 +20,9 @@ def without_main_module() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HANGUP = getattr(signal, "SIGHUP", None)
+"""Comes when the terminal is closed, but not where `nohup` has it ignored; Windows has none."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP else []))
 """Those that ask the driver to stop."""
 
 

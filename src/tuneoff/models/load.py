@@ -16,6 +16,7 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.files import expanded
 from tuneoff.models.count import logical_size
 from tuneoff.models.folder import checked_folder
+from tuneoff.models.quiet import transformers_quiet
 
 if TYPE_CHECKING:
     import torch
@@ -75,6 +76,7 @@ def is_hub_id(model_id: str) -> bool:
     return True
 
 
+@transformers_quiet()
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model folder, with a padding token.
 
@@ -83,7 +85,6 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    _silence_transformers()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -96,6 +97,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+@transformers_quiet()
 def load_config(folder: Path, num_labels: int, pad_token_id: int | None = None) -> Any:
     """The model's configuration for `num_labels` classes.
 
@@ -104,7 +106,6 @@ def load_config(folder: Path, num_labels: int, pad_token_id: int | None = None) 
     """
     from transformers import AutoConfig
 
-    _silence_transformers()
     try:
         config = AutoConfig.from_pretrained(folder, num_labels=num_labels, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -182,6 +183,7 @@ def _load_quantised(
     return model
 
 
+@transformers_quiet()
 def outline(config: Any, folder: Path | None = None) -> LoadedModel:
     """The classifier on the meta device: shapes and names, no memory.
 
@@ -215,11 +217,11 @@ def _head(model: PreTrainedModel, info: dict[str, Any], folder: Path) -> tuple[s
     return _whole_modules(model, fresh) if fresh else _modules_outside_backbone(model)
 
 
+@transformers_quiet()
 def _from_pretrained(folder: Path, config: Any, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
     from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
-    _silence_transformers()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, of how a file was pickled
@@ -234,13 +236,6 @@ def _from_pretrained(folder: Path, config: Any, **options: Any) -> tuple[PreTrai
             )
     except (OSError, ValueError, KeyError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
         raise UserError(f"model.id: no weights could be loaded from '{folder}' ({_first_line(error)})") from error
-
-
-def _silence_transformers() -> None:
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
 
 
 def _keep_differentiable(model: PreTrainedModel) -> None:

@@ -32,12 +32,13 @@ from tuneoff.models.save import save_trained
 from tuneoff.runs.files import CHECKPOINT
 from tuneoff.runs.reporter import Reporter
 from tuneoff.runs.task import Outcome, RunTask
+from tuneoff.tasks.single_label import accuracy, macro_f1
 from tuneoff.training.checkpoint import Checkpoints
 from tuneoff.training.cpu import settle_on_cpu
 from tuneoff.training.device import choose_device, choose_precision
 from tuneoff.training.engines import make_engine
 from tuneoff.training.latency import inference_latency
-from tuneoff.training.loop import Training, TrainingDiverged, TrainingStopped, accuracy
+from tuneoff.training.loop import Training, TrainingDiverged, TrainingStopped
 from tuneoff.training.optimiser import learning_rates
 from tuneoff.training.order import run_batches
 from tuneoff.training.parallel import make_parallel
@@ -263,12 +264,10 @@ def _save(model: nn.Module, task: RunTask, weights: dict[str, torch.Tensor] | No
 
 
 def _scores(logits: NDArray[np.float32], test: Tokens) -> dict[str, float]:
-    from sklearn.metrics import f1_score
-
     predictions = logits.argmax(axis=1)
     return {
-        "test_accuracy": accuracy(logits, test.labels),
-        "test_macro_f1": float(f1_score(test.labels, predictions, average="macro")),
+        "test_accuracy": accuracy(predictions, test.labels),
+        "test_macro_f1": macro_f1(predictions, test.labels),
     }
 
 

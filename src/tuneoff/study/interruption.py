@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: once stops a study after the step under way, twice at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: once stops a study after the step under way, twice at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from tuneoff.core.processes import SIGNALS
+from tuneoff.core.processes import HANGUP, SIGNALS
 
 
 class Interruption:
@@ -24,7 +24,8 @@ class Interruption:
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread can be told of signals
             return
-        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        heard = [number for number in SIGNALS if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._on_signal) for number in heard}
         try:
             yield
         finally:

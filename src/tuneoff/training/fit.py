@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.mean_pooled import MeanPooledClassifier
-from tuneoff.training.loop import TrainingStopped, accuracy, cross_entropy, largest_share
+from tuneoff.tasks.single_label import accuracy
+from tuneoff.training.loop import TrainingStopped, cross_entropy, largest_share
 from tuneoff.training.padded import PaddedEngine
 from tuneoff.training.parallel import Alone
 from tuneoff.training.signs import Trace
@@ -114,7 +115,7 @@ class FeatureFit:
                 "step": 0,
                 "train_loss": cross_entropy((features @ weights.T + biases).astype(np.float32), labels),
                 "validation_loss": cross_entropy(logits, validation.labels),
-                "validation_accuracy": accuracy(logits, validation.labels),
+                "validation_accuracy": accuracy(logits.argmax(axis=1), validation.labels),
                 "largest_share": largest_share(logits),
                 "train_seconds": self._watch.seconds["train"],
             }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneoff.tasks.single_label import accuracy
 from tuneoff.training.signs import SEGMENTS, Trace, guess_loss, has_diverged
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class Training:
             "step": self.done,
             "train_loss": self._mean_loss_since(start),
             "validation_loss": cross_entropy(logits, validation.labels),
-            "validation_accuracy": accuracy(logits, validation.labels),
+            "validation_accuracy": accuracy(logits.argmax(axis=1), validation.labels),
             "largest_share": largest_share(logits),
             "train_seconds": self._watch.seconds["train"],
         }
@@ -162,11 +163,6 @@ class Training:
                 self._checkpoints.save(self._engine, progress | spent)
         if stopping:
             raise TrainingStopped
-
-
-def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Share of examples whose largest logit is that of their label."""
-    return float(np.mean(logits.argmax(axis=1) == labels))
 
 
 def largest_share(logits: NDArray[np.float32]) -> float:

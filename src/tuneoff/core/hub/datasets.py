@@ -153,5 +153,10 @@ def _quiet_datasets() -> Iterator[None]:
         import datasets
     except ModuleNotFoundError as error:
         raise UserError("datasets from the Hub need an extra: pip install 'tuneoff[hub]'") from error
+    shown = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
-    yield
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.hub.explain import explained, explained_absence
 from tuneoff.core.hub.reach import UnansweredError, connection_fault, session, unreachable
 from tuneoff.core.hub.telling import counting, size, tell
+from tuneoff.core.quiet import only_errors_logged
 
 Kind = Literal["model", "dataset"]
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -180,9 +180,13 @@ def quiet() -> Iterator[None]:
     """The Hub's libraries print nothing inside the block."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from huggingface_hub.utils.tqdm import disable_progress_bars
+        from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-        for library in ("huggingface_hub", "httpx", "datasets"):
-            logging.getLogger(library).setLevel(logging.ERROR)
+        shown = not are_progress_bars_disabled()
         disable_progress_bars()
-        yield
+        try:
+            with only_errors_logged("huggingface_hub", "httpx", "datasets"):
+                yield
+        finally:
+            if shown:
+                enable_progress_bars()
