@@ -150,11 +150,21 @@ def init(
         Path | None,
         typer.Option(help="The study file.", show_default="named after the data", metavar="FILE", parser=_path),
     ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="The column of texts.", show_default="found out", metavar="COLUMN")
+    ] = None,
+    text_pair: Annotated[
+        str | None,
+        typer.Option(help="The column of second texts, where an example is two.", metavar="COLUMN"),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="The column of classes.", show_default="found out", metavar="COLUMN")
+    ] = None,
 ) -> None:
     """Look at data, say what it seems to be, and write a commented study file to start from."""
     from tuneoff.study.init import init_study
 
-    path = init_study(data, model, out, print)
+    path = init_study(data, model, out, print, text=text, text_pair=text_pair, label=label)
     print(f"wrote       {path}; next: {shlex.join(['tuneoff', 'plan', str(path)])}")
 
 

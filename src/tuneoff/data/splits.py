@@ -40,11 +40,13 @@ class Splits:
         rows: all rows of the source.
         members: by split, the numbers of its rows, ascending.
         removed: how many rows were taken out, by split: repeats, and those that the study leaves out.
+        deduplicated: whether repeats were taken out.
     """
 
     rows: Rows
     members: dict[str, Numbers]
     removed: dict[str, int]
+    deduplicated: bool = False
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -130,7 +132,7 @@ def complete(rows: Rows, members: dict[str, Numbers], removed: dict[str, int], s
         members["validation"] = take(rows, members["validation"], spec.validation_size, "validation_size", spec)
     option = "train_sizes" if spec.train_sizes else "train_size"
     members["train"] = take(rows, members["train"], train_size, option, spec)
-    return Splits(rows, {name: members[name] for name in SPLITS}, removed)
+    return Splits(rows, {name: members[name] for name in SPLITS}, removed, spec.deduplicate)
 
 
 def _check_classes(rows: Rows, parts: dict[str, Numbers]) -> None:

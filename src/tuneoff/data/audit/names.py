@@ -21,6 +21,8 @@ FINDINGS: dict[str, str] = {
     "one-class-split": "all examples of a split have the same label, so that any model scores 0% or 100%",
     "missing-class": "a class has no example in a split",
     "labels-alike": "labels that differ in case, leading zeros or the space between words alone",
+    "ordered-labels": "labels that are steps of a scale, or numbers to predict, whose order is not used",
+    "unknown-tokens": "texts of which the model's tokenizer knows much too little",
     "several-labels": "labels or columns that hold several classes an example (multi-label)",
     "missing-header": "a file's first line looks like an example, not like names of columns",
     "other-columns": "columns that could be texts or labels as well",

@@ -1,4 +1,7 @@
-"""JSON: one object a line, or an array of objects. A key that an object lacks is missing there."""
+"""JSON: one object a line, or an array of objects. A key that an object lacks is missing there.
+
+An object inside is taken apart: its keys are columns such as `content.body`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff.data.columns import listed
 from tuneoff.data.sources.lines import MOST_CHARACTERS, OpenedFile, batched, opened_text, read_lines
+from tuneoff.data.sources.nested import flat_object
 from tuneoff.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,7 +67,7 @@ def _of_lines(path: Path, encoding: str) -> Iterator[tuple[dict[str, Any], int]]
         if not isinstance(value, dict):
             raise UserError(f"{path}: {_not_an_object(path, encoding, number, value)}")
         _check_unicode(path, f"line {number}", line, value)
-        yield value, len(line)
+        yield _flat(path, f"line {number}", value), len(line)
 
 
 def _of_array(path: Path, encoding: str) -> Iterator[tuple[dict[str, Any], int]]:
@@ -96,7 +100,7 @@ def _of_array(path: Path, encoding: str) -> Iterator[tuple[dict[str, Any], int]]
             if complete[0] not in ",]":
                 raise UserError(f"{path}: a comma is missing after object {number} of its array")
             _check_unicode(path, f"object {number}", left[:end], value)
-            yield value, end
+            yield _flat(path, f"object {number}", value), end
             left = complete.removeprefix(",")
 
 
@@ -139,6 +143,13 @@ def _check_unicode(path: Path, where: str, text: str, value: dict[str, Any]) -> 
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise UserError(f"{path}: {where} holds half of a character (a lone surrogate); write it whole") from error
+
+
+def _flat(path: Path, where: str, value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return flat_object(value)
+    except ValueError as error:
+        raise UserError(f"{path}: {where}: {error}; rename one") from error
 
 
 def _array(values: list[Any]) -> pa.Array:
