@@ -143,8 +143,8 @@ def _no_label(part: Part, table: pa.Table, looks: Looks, free: Sequence[str]) ->
     named = next((name for name in (find_named(free, name) for name in LABELS) if name is not None), None)
     measured = next((name for name in (named, *looks.measures) if name in looks.measures), None)
     if measured is not None:
-        values = {str(value) for value in table.column(measured).to_pylist() if value is not None and value == value}
-        return f"{known}: {listed([measured])} {not_predicted(values)}"
+        numbers = {str(value) for value in table.column(measured).to_pylist() if value is not None and value == value}
+        return f"{known}: {listed([measured])} {not_predicted(numbers)}"
     if named is None:
         return f"{known}; name it with --label{no_header(part.columns) if part.header else ''}"
     values: list[Any] = [value for value in table.column(named).to_pylist() if value is not None]

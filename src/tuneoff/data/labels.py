@@ -75,8 +75,8 @@ class Labels:
                 raise UserError(f"{where}: the column {listed([self._column])} {not_predicted(self._codes)}")
             raise UserError(
                 f"{where}: the column {listed([self._column])} has more than {MOST_CLASSES:,} different values up to "
-                f"row {row:,}, {_shown(text)} for one, as an id has, and classes have not; set data.label to another column"
-                f"{self._instead()}"
+                f"row {row:,}, {_shown(text)} for one, as an id has, and classes have not; set data.label to another "
+                f"column{self._instead()}"
             )
         return code
 

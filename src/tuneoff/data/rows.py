@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 FRACTION = regex.compile(r"(?<=^[+-]?[0-9]+)\.0+$")
 DROP_EMPTY = "set data.drop_empty = true to leave such rows out, or fill it in"
-NOT_A_WORD = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
+NOT_A_WORD = regex.compile(r"(?:(?:[^\p{L}\p{M}\p{N}]|^)\p{M}*)+")
+"""What is no letter or number, with marks that belong to it, as they do in emoji."""
 PROGRESS_ROWS = 200_000
 EMPTY, LABEL = "empty", "label"
 """Why rows are left out: `data.drop_empty`, `data.drop_labels`."""

@@ -15,6 +15,7 @@ from tuneoff import hub
 from tuneoff.analysis.baselines import pooled_baselines, score_baselines
 from tuneoff.data.audit import AuditError, Finding, audit, baseline_findings, in_order, stop_on_errors
 from tuneoff.data.audit.truncation import truncation_findings
+from tuneoff.data.audit.unknown import unknown_findings
 from tuneoff.data.cache import MANIFEST, PREPARED, cached, copy_prepared, damage, entry, preparing
 from tuneoff.data.parts import WHOLE, make_parts, overall, part_words, place_of
 from tuneoff.data.rows import SPLITS, collect_rows
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from tuneoff.data.write import WrittenSplit
     from tuneoff.spec import DataSpec, StudySpec
 
-PREPARATION_VERSION = 4
+PREPARATION_VERSION = 5
 
 Say = Callable[[str], None]
 
@@ -229,6 +230,7 @@ def _prepare(
                 {name: split.lost for name, split in first_written.items()},
                 {name: split.tokens for name, split in first_written.items()},
             ),
+            *unknown_findings(first, load_tokens(folder, next(iter(parts))), definition),
             *baseline_findings((baseline["label"], baseline["test_accuracy"]) for baseline in study_baselines.values()),
         ]
     )
