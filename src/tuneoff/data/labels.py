@@ -21,6 +21,8 @@ MOST_CLASSES = 1000
 NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,30})?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 RECURRING = 0.9
 """Different values of rows, at most, where values recur."""
+FEW_NUMBERS = 10
+"""That are not all whole, and may be classes all the same, such as half stars."""
 FEWEST_ROWS = 10
 """From which it is told whether values recur."""
 
@@ -154,6 +156,12 @@ def _fraction(label: str) -> bool:
 def not_predicted(labels: Collection[str]) -> str:
     """The end of a message about a column whose labels are numbers to predict, and what makes classes of them."""
     numbers = sorted(map(Decimal, labels))
+    if len(numbers) <= FEW_NUMBERS:
+        return (
+            f"holds {len(numbers)} different numbers that are not all whole, such as {numbers[0]} and {numbers[-1]}, "
+            "and tuneoff compares classifiers today: where each is a class, write it as a word, or else put them into "
+            "a few classes, in a column of its own, and set data.label to it"
+        )
     many = f"{len(numbers):,}" if len(numbers) <= MOST_CLASSES else f"more than {MOST_CLASSES:,}"
     return (
         f"holds numbers to predict (regression): {many} different ones, such as {numbers[0]} and "

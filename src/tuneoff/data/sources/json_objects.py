@@ -1,6 +1,6 @@
 """JSON: one object a line, or an array of objects. A key that an object lacks is missing there.
 
-An object inside is taken apart: its keys are columns such as `content.body`.
+What holds an object in all of the first few thousand is taken apart: its keys are columns such as `content.body`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff.data.columns import listed
 from tuneoff.data.sources.lines import MOST_CHARACTERS, OpenedFile, batched, opened_text, read_lines
-from tuneoff.data.sources.nested import flat_object
+from tuneoff.data.sources.nested import flat_object, nested_names
 from tuneoff.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +33,15 @@ def open_json(path: Path, encoding: str) -> OpenedFile:
         UserError: where the file holds something else, or an object has a key twice.
     """
     first = next(batched(_objects(path, encoding)), [])
-    columns = tuple(dict.fromkeys(name for row in first for name in row))
+    nested = nested_names(first)
+
+    def flat(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        try:
+            return [flat_object(row, nested) for row in rows]
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from error
+
+    columns = tuple(dict.fromkeys(name for row in flat(first) for name in row))
     if not columns:
         raise UserError(f"{path}: is empty; {ARRAY}")
 
@@ -41,7 +49,8 @@ def open_json(path: Path, encoding: str) -> OpenedFile:
         import pyarrow as pa
 
         for batch in batched(_objects(path, encoding)):
-            arrays = [_array([row.get(name) for row in batch]) for name in columns]
+            rows = flat(batch)
+            arrays = [_array([row.get(name) for row in rows]) for name in columns]
             yield pa.Table.from_arrays(arrays, names=list(columns))
 
     return OpenedFile(columns, tables)
@@ -67,7 +76,7 @@ def _of_lines(path: Path, encoding: str) -> Iterator[tuple[dict[str, Any], int]]
         if not isinstance(value, dict):
             raise UserError(f"{path}: {_not_an_object(path, encoding, number, value)}")
         _check_unicode(path, f"line {number}", line, value)
-        yield _flat(path, f"line {number}", value), len(line)
+        yield value, len(line)
 
 
 def _of_array(path: Path, encoding: str) -> Iterator[tuple[dict[str, Any], int]]:
@@ -100,7 +109,7 @@ def _of_array(path: Path, encoding: str) -> Iterator[tuple[dict[str, Any], int]]
             if complete[0] not in ",]":
                 raise UserError(f"{path}: a comma is missing after object {number} of its array")
             _check_unicode(path, f"object {number}", left[:end], value)
-            yield _flat(path, f"object {number}", value), end
+            yield value, end
             left = complete.removeprefix(",")
 
 
@@ -143,13 +152,6 @@ def _check_unicode(path: Path, where: str, text: str, value: dict[str, Any]) -> 
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise UserError(f"{path}: {where} holds half of a character (a lone surrogate); write it whole") from error
-
-
-def _flat(path: Path, where: str, value: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return flat_object(value)
-    except ValueError as error:
-        raise UserError(f"{path}: {where}: {error}; rename one") from error
 
 
 def _array(values: list[Any]) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,21 +11,34 @@ if TYPE_CHECKING:
 BETWEEN = "."
 
 
-def flat_object(value: dict[str, Any]) -> dict[str, Any]:
-    """A JSON object without objects inside; lists stay as they are, and an empty object is a missing value.
+def nested_names(objects: Iterable[dict[str, Any]]) -> set[str]:
+    """Names of what holds objects in some JSON objects, and nothing else, at any depth."""
+    holding, other = set(), set()
+    for name, item in (pair for value in objects for pair in _walked(value, "")):
+        if isinstance(item, dict):
+            holding.add(name)
+        elif item is not None:
+            other.add(name)
+    return holding - other
+
+
+def flat_object(value: dict[str, Any], nested: Set[str]) -> dict[str, Any]:
+    """A JSON object with what is inside of others beside them; lists stay as they are.
+
+    Args:
+        value: the object.
+        nested: from `nested_names`; other objects stay as they are.
 
     Raises:
         ValueError: where a key inside an object is called like one beside it.
     """
-    if not any(isinstance(item, dict) for item in value.values()):
+    if nested.isdisjoint(value):
         return value
     found: dict[str, Any] = {}
-    for name, item in value.items():
-        inside = {f"{name}{BETWEEN}{key}": part for key, part in flat_object(item).items()} if _filled(item) else None
-        for key, part in (inside or {name: None if item == {} else item}).items():
-            if key in found:
-                raise ValueError(f"the key {key!r} is there twice, inside an object and beside it")
-            found[key] = part
+    for name, item in _flat(value, "", nested):
+        if name in found:
+            raise ValueError(f"the key {name!r} is there twice, inside an object and beside it; rename one")
+        found[name] = item
     return found
 
 
@@ -37,5 +51,20 @@ def flat_table(table: pa.Table) -> pa.Table:
     return table
 
 
-def _filled(item: Any) -> bool:
-    return isinstance(item, dict) and bool(item)
+def _walked(value: dict[str, Any], before: str) -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        name = f"{before}{key}"
+        if not isinstance(item, dict):
+            yield name, item
+        elif item:
+            yield name, item
+            yield from _walked(item, f"{name}{BETWEEN}")
+
+
+def _flat(value: dict[str, Any], before: str, nested: Set[str]) -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        name = f"{before}{key}"
+        if name not in nested:
+            yield name, item
+        elif isinstance(item, dict):
+            yield from _flat(item, f"{name}{BETWEEN}", nested)
