@@ -173,7 +173,10 @@ def test_what_is_said_is_about_columns_that_are_named() -> None:
         ({"label": "?"}, r"no column '\?' \(--label\); its columns are ticket, subject, team, customer$"),
         ({"text": "team", "label": "team"}, r"'team' cannot be both text and label"),
         ({"text_pair": "team", "label": "team"}, r"'team' cannot be both data.text_pair and data.label"),
-        ({"label": "ticket"}, r"ticket looks like an id, .* 60 different values in 60 rows, .*, as team, customer may be$"),
+        (
+            {"label": "ticket"},
+            r"ticket looks like an id, .* 60 different values in 60 rows, .*, as team, customer may be$",
+        ),
     ],
 )
 def test_columns_that_cannot_be(columns: dict[str, Any], expected: str) -> None:
