@@ -175,7 +175,7 @@ def test_what_is_said_is_about_columns_that_are_named() -> None:
         ({"text_pair": "team", "label": "team"}, r"'team' cannot be both data.text_pair and data.label"),
         (
             {"label": "ticket"},
-            r"ticket looks like an id, .* 60 different values in 60 rows, .*, as team, customer may be$",
+            r"ticket looks like an id, .* 60 different values in 60 rows.* team, customer may be$",
         ),
     ],
 )

@@ -62,6 +62,7 @@ def _missing(name: str, labels: tuple[str, ...], count: NDArray[np.int64], train
     names = [named(labels[index]) for index in missing[:MOST_LISTED]]
     if len(missing) > MOST_LISTED:
         names.append(f"{len(missing) - MOST_LISTED} more")
+    have = plural(len(missing), "has", "have")
     means = (
         "the model cannot learn what it never sees, and gets every such example wrong."
         if name == "train"
@@ -72,7 +73,7 @@ def _missing(name: str, labels: tuple[str, ...], count: NDArray[np.int64], train
         severity="warning",
         split=name,
         count=len(missing),
-        message=f"{len(missing):,} of {len(labels):,} classes {plural(len(missing), 'has', 'have')} no {name} example ({listed(names)}); {means}",
+        message=f"{len(missing):,} of {len(labels):,} classes {have} no {name} example ({listed(names)}); {means}",
         advice=f"Give more {name} examples, or merge or remove rare classes.",
     )
 
