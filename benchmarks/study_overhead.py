@@ -26,6 +26,7 @@ from unittest import mock
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from tuneoff.study.ahead import Ahead
     from tuneoff.study.plan import Run
     from tuneoff.study.progress import RunProgress
 
@@ -66,7 +67,7 @@ class Timeline:
     def say(self, message: str) -> None:
         print(message, flush=True)
 
-    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
+    def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None:
         self.planned_at = self.now()
         self.say(f"{runs - done} runs, {steps} steps")
 

@@ -190,7 +190,7 @@ def test_the_plan_and_the_lines_of_a_study_name_sizes(
         ("train-96", 12), ("train-40", 5), ("train-16", 2),
     ]  # fmt: skip
     assert plan["steps"] == 2 * (12 + 5 + 2)
-    assert "2 arms x 1 seeds x 3 training sizes = 6 runs, 38 steps" in tuneoff("plan", "study.toml").stdout
+    assert "2 arms x 1 seed x 3 training sizes = 6 runs, 38 steps" in tuneoff("plan", "study.toml").stdout
     answer = tuneoff("run", "study.toml", "--out", "out")
     assert answer.returncode == 0, answer.stderr
     assert "6 of 6 runs to train, 38 steps" in answer.stdout
