@@ -117,7 +117,7 @@ def test_what_is_no_table_or_list_is_said_in_plain_words(override: str, message:
 def test_a_misspelt_name_in_a_study_file_is_named_with_one_that_is_near(
     right: str, wrong: str, said: str, tmp_path: Path
 ) -> None:
-    toml = '''name = "odd"
+    toml = """name = "odd"
 seeds = 1
 [model]
 id = "here"
@@ -134,7 +134,7 @@ name = "small"
 r = 2
 [[arms]]
 method = "ia3"
-'''
+"""
     assert right in toml
     (tmp_path / "study.toml").write_text(toml.replace(right, wrong))
     with pytest.raises(UserError) as refused:

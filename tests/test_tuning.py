@@ -132,11 +132,16 @@ def run(toml: str, folder: Path) -> api.StudyResults:
 def test_the_plan_counts_trials_and_their_cost(study: Path, tuneoff: Command) -> None:
     plan = json.loads(tuneoff("plan", study, "--json").stdout)
     assert plan["runs"] == 4
+    few = plan["trials"].pop("few_validation")
     assert plan["trials"] == {"runs": 10, "steps": 10 * trial_steps(plan["steps_per_run"]), "extensions": 8}
+    assert few.startswith("16 validation examples cannot choose finely between learning rates")
+    assert "give more rows" in few
+    assert "validation_size" not in few, "so few rows cannot spare any"
     assert [arm["tuned"] for arm in plan["arms"]] == [True, True]
     shown = tuneoff("plan", study, "--set", "arms.full.learning_rate=1e-3").stdout
     assert "before these 5 trials of learning rates" in shown
     assert "up to 4 more" in shown
+    assert "16 validation examples cannot choose finely" in " ".join(shown.split())
     assert "found, from" in shown
     assert "trials" not in tuneoff("plan", study, "--set", "tuning.trials=1").stdout
 

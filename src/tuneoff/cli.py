@@ -132,8 +132,8 @@ def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = Fal
     outlined = outline_study(spec, _say_nothing if as_json else _say_line)
     size = (len(spec.arms), len(spec.seeds), outlined["sizes"]["test"])
     outlined["margin"] = margin_in_reach(spec.analysis.margin, *size)
-    fewest = min(part["sizes"]["validation"] for part in outlined["parts"])
-    outlined["trials"]["few_validation"] = few_validation_examples(fewest) if outlined["trials"]["runs"] else None
+    sizes = [part["sizes"] for part in outlined["parts"]]
+    outlined["trials"]["few_validation"] = few_validation_examples(sizes) if outlined["trials"]["runs"] else None
     if as_json:
         print(json.dumps(outlined))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.data.parts import part_names, part_words
@@ -18,24 +18,33 @@ if TYPE_CHECKING:
 TOLD_APART = 0.05
 """Standard error of an accuracy from which on rates are not told apart: rates of a method work within about a step of
 the best one, and half a step costs a point or two, a whole one five and more (docs/decisions/017-learning-rates.md)."""
+MANY_TIMES = 5
+"""So many times as many rows as are enough for validation must be there to take them from training."""
 EVEN = 0.5
 """The accuracy at which its standard error is the largest."""
 
 
-def few_validation_examples(count: int) -> str | None:
+def few_validation_examples(parts: Iterable[Mapping[str, int]]) -> str | None:
     """One sentence where so many validation examples are too few to choose finely between learning rates, or None.
 
     Args:
-        count: of validation examples, of the part that has the fewest.
+        parts: of the data: examples by split. The one with the fewest for validation counts.
     """
+    sizes = min(parts, key=lambda part: part["validation"])
+    count = sizes["validation"]
     error = math.sqrt(EVEN * (1 - EVEN) / count)
     if error <= TOLD_APART:
         return None
     enough = math.ceil(EVEN * (1 - EVEN) / TOLD_APART**2)
+    spare = sizes["train"] + count >= MANY_TIMES * enough
+    how = (
+        f"set data.validation_size = {enough} (they are taken from training), or give more rows"
+        if spare
+        else ("give more rows")
+    )
     return (
         f"{counted(count, 'validation example')} cannot choose finely between learning rates, since an accuracy on so "
-        f"few has a standard error of up to {100 * error:.0f} points: {enough:,} or more would do better, by "
-        f"data.validation_size = {enough} (which takes them from training) or by more rows"
+        f"few has a standard error of up to {100 * error:.0f} points; for {enough} or more {how}"
     )
 
 
@@ -63,7 +72,7 @@ def summarise_tuning(results: StudyResults) -> dict[str, Any] | None:
         "train_seconds": sum(run.get("train_seconds", 0.0) for run in results.trials),
         "wall_seconds": sum(run.get("wall_seconds", 0.0) for run in results.trials),
         "few_validation": few_validation_examples(
-            min(results.prepared.part(part).sizes["validation"] for part in part_names(results.spec.data))
+            results.prepared.part(part).sizes for part in part_names(results.spec.data)
         ),
         "untuned": [arm.name for arm in results.spec.arms if arm.name not in names and not arm.fitted],
         "arms": [arm for arm in arms if arm["trials"]],

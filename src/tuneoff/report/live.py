@@ -101,7 +101,11 @@ def what_follows(ahead: Ahead) -> str:
     if ahead.trials:
         more = f"{ahead.trials:,} or more trials" if ahead.may_grow else counted(ahead.trials, "further trial")
         return f", then {more} and {runs}"
-    return f", then {runs}, with more trials before {'it' if ahead.runs == 1 else 'them'} if need be" if ahead.may_grow else f", then {runs}"
+    return (
+        f", then {runs}, with more trials before {'it' if ahead.runs == 1 else 'them'} if need be"
+        if ahead.may_grow
+        else f", then {runs}"
+    )
 
 
 def running_table(states: list[State], width: int) -> Table:

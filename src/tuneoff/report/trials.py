@@ -6,7 +6,15 @@ from typing import Any
 
 from tuneoff.report.words import percent, seconds
 
-HEADINGS = ("arm", "learning rate", "steps", "validation accuracy", "validation loss", "score (lower is better)", "note")
+HEADINGS = (
+    "arm",
+    "learning rate",
+    "steps",
+    "validation accuracy",
+    "validation loss",
+    "score (lower is better)",
+    "note",
+)
 MOST_NAMED = 3
 """Arms of which it is told that another rate was more accurate; of more, how many they are."""
 FAILED = "failed"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tuneoff.data.write import WrittenSplit
     from tuneoff.spec import DataSpec, StudySpec
 
-PREPARATION_VERSION = 4
+PREPARATION_VERSION = 5
 
 Say = Callable[[str], None]
 

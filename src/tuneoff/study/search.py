@@ -162,9 +162,7 @@ def best(done: Sequence[Trial]) -> float | None:
 def scores(done: Sequence[Trial]) -> dict[float, float]:
     """By rate, what `best` goes by: the penalty with its neighbours' counted in; without rates that did not end."""
     by_rate = sorted(done, key=lambda trial: trial.rate)
-    return {
-        trial.rate: _smoothed(by_rate, place) for place, trial in enumerate(by_rate) if trial.accuracy is not None
-    }
+    return {trial.rate: _smoothed(by_rate, place) for place, trial in enumerate(by_rate) if trial.accuracy is not None}
 
 
 def is_at_edge(done: Sequence[Trial]) -> bool:
