@@ -123,14 +123,14 @@ def test_validation_and_test_are_stored_once(finished: Path) -> None:
     for size in SIZES:
         assert [path.name for path in sorted((data / f"train-{size}").iterdir())] == ["train", "train.parquet"]
         tokens = load_tokens(data, f"train-{size}")
-        assert {name: len(split) for name, split in tokens.items()} == {"train": size, "validation": 10, "test": 60}
+        assert {name: len(split) for name, split in tokens.items()} == {"train": size, "validation": 16, "test": 60}
         assert len(pd.read_parquet(data / f"train-{size}" / "train.parquet")) == size
 
 
 def test_every_size_has_results_and_the_summary_is_of_the_largest(finished: Path) -> None:
     results = api.load_results(finished)
     assert len(results.runs) == len(ARMS) * 2 * len(SIZES)
-    assert results.prepared.sizes == {"train": 96, "validation": 10, "test": 60}
+    assert results.prepared.sizes == {"train": 96, "validation": 16, "test": 60}
     for run in results.runs:
         size = int(run["part"].removeprefix("train-"))
         assert run["steps"] == -(-size // 8)

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     Field,
     SerializeAsAny,

@@ -86,8 +86,9 @@ def sentences(summary: dict[str, Any]) -> list[str]:
     told = [
         f"Learning rates were chosen on validation ({tuning['strategy']}; seed {seeds}), before any test example was "
         f"read. {_took(tuning['runs'])} {seconds(tuning['train_seconds'])} of training "
-        f"({seconds(tuning['wall_seconds'])} in all), which is no part of the times above. The lowest score is chosen: "
-        "validation loss in units of guessing (at most 1) less validation accuracy, with a share of the rates beside it."
+        f"({seconds(tuning['wall_seconds'])} in all), which is no part of the times above. The rate with the lowest "
+        "score is chosen: validation loss in units of guessing (at most 1) less validation accuracy, with a share of "
+        "the scores of the rates beside it."
     ]
     told += _passed_over(tuning["arms"])
     if tuning["few_validation"]:
