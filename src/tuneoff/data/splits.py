@@ -32,7 +32,7 @@ HELD_OUT_OF = {"validation": 10, "test": 5}
 """One unit of so many is held out where no number of examples is asked for."""
 ENOUGH = 200
 """Examples for validation below which a small `train_size` is no reason to go: the standard error of an accuracy on so
-many is 3.5 points at most, and to evaluate them after each epoch costs little beside a training of hundreds of steps."""
+many is 3.5 points at most, and evaluating them after each epoch costs little beside hundreds of steps."""
 
 
 @dataclass(frozen=True)
