@@ -74,7 +74,7 @@ class Timeline:
     def run_started(self, run: Run) -> None:
         self.started.append(self.now())
 
-    def progressed(self, run: Run, progress: RunProgress, total: int) -> None: ...
+    def progressed(self, run: Run, progress: RunProgress) -> None: ...
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:
         self.finished.append(self.now())

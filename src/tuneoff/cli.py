@@ -352,7 +352,7 @@ def _say_nothing(message: str) -> None: ...
 
 
 def main() -> None:
-    """Runs the command line; exit codes: 0 done, 1 some runs or trials failed, 2 cannot be carried out, 130 interrupted."""
+    """Runs the command line; exit codes: 0 done, 1 runs or trials failed, 2 cannot be carried out, 130 interrupted."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # means the same as Ctrl-C
     sys.exit(_exit_code(app))

@@ -83,7 +83,8 @@ def _path(location: Location, table: Mapping[str, Any]) -> list[str]:
 
 def _fields_at(location: Location, table: Mapping[str, Any], study: type[BaseModel]) -> list[str]:
     """Names of the fields that are allowed where an unknown one was found."""
-    model, annotation = study, None
+    model = study
+    annotation: Any
     for part in location[:-1]:
         if isinstance(part, int):
             annotation = registry()[table["arms"][part]["method"]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tuneoff.analysis.fitness import has_learned
-from tuneoff.data.audit.noticed import listed, named
+from tuneoff.data.audit.noticed import listed, named, plural
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -76,7 +76,8 @@ def _fall(run: Mapping[str, Any]) -> tuple[float, float] | None:
 
 def _never_answered(results: StudyResults, names: Sequence[str]) -> list[str]:
     classes = results.prepared.label_names
-    told, rare = [], False
+    arms_of: dict[str, list[str]] = {}
+    rare = False
     for name in names:
         frames = results.predictions(name)
         labels = np.bincount(frames[0]["label"], minlength=len(classes))
@@ -86,10 +87,11 @@ def _never_answered(results: StudyResults, names: Sequence[str]) -> list[str]:
             continue
         shown = [f"{named(classes[label])} ({labels[label]:,} test examples)" for label in never[:MOST_NAMED]]
         more = [f"{len(never) - MOST_NAMED} more"] if len(never) > MOST_NAMED else []
-        told.append(f"{name} never answers {listed([*shown, *more])}")
+        arms_of.setdefault(listed([*shown, *more]), []).append(name)
         rare = rare or bool((labels[never] < RARE * labels.sum() / len(classes)).any())
-    if not told:
+    if not arms_of:
         return []
+    told = [f"{listed(arms)} never {plural(len(arms), 'answers', 'answer')} {never}" for never, arms in arms_of.items()]
     advice = "More training.epochs or a higher learning rate may help"
     if rare:
         advice += ", and more training examples of such rare classes"

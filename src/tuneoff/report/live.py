@@ -55,7 +55,7 @@ class LiveView:
     def ended(self, run: Run, result: dict[str, Any]) -> None:
         """A run has ended with a result."""
         del self._going[run.id]
-        seconds = {name: result[name] for name in ("wall_seconds", "train_seconds") if name in result}
+        seconds: State = {name: result[name] for name in ("wall_seconds", "train_seconds") if name in result}
         self._ended.append({**run.entry(), "state": result["status"], **seconds})
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
