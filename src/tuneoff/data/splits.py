@@ -21,6 +21,7 @@ from tuneoff.data.label_signs import sentinels
 from tuneoff.data.rows import SPLITS, Rows
 from tuneoff.data.units import Numbers, Units
 from tuneoff.errors import UserError
+from tuneoff.texts import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,7 +203,9 @@ def _hold_out(
     They are chosen by class and seed; with `sampling = "first"` they are those that follow the first `before` ones.
     """
     if size is not None and size >= len(numbers):
-        raise UserError(f"{size} examples for {name} cannot be taken from {len(numbers)} rows of training data")
+        raise UserError(
+            f"{size} examples for {name} cannot be taken from {counted(len(numbers), 'row')} of training data"
+        )
     if spec.sampling == "first" and before is not None:
         size = size or max(2, len(numbers) // HELD_OUT_OF[name])
         end = min(before + size, len(numbers))
@@ -215,7 +218,7 @@ def _hold_out(
     chosen = held_out[units.of_row]
     if not 0 < chosen.sum() < len(numbers):
         raise UserError(
-            f"no {name} examples can be held out of {len(numbers)} rows, of which those with the same text or group "
+            f"no {name} examples can be held out of {counted(len(numbers), 'row')}, of which those with the same text or group "
             "stay together; give some, or more rows"
         )
     return numbers[~chosen], numbers[chosen]
@@ -238,7 +241,9 @@ def take(rows: Rows, numbers: Numbers, size: int | None, option: str, spec: Data
         return numbers
     if size > len(numbers):
         name = option.split("_")[0]
-        raise UserError(f"data.{option} = {size}, but only {len(numbers)} rows are left for {name}")
+        raise UserError(
+            f"data.{option} = {size}, but only {counted(len(numbers), 'row')} {'is' if len(numbers) == 1 else 'are'} left for {name}"
+        )
     if spec.sampling == "first":
         return numbers[:size]
     units = Units.of(rows, numbers)

@@ -8,9 +8,10 @@ import numpy as np
 
 from tuneoff.data import notes
 from tuneoff.data.audit.finding import Finding
-from tuneoff.data.audit.noticed import Noticed, listed, named
+from tuneoff.data.audit.noticed import Noticed, listed, named, plural
 from tuneoff.data.label_signs import sentinels, spelt_alike
 from tuneoff.data.splits import Splits
+from tuneoff.texts import counted
 
 
 def label_findings(splits: Splits) -> Iterator[Noticed]:
@@ -35,7 +36,7 @@ def _meaningless(names: list[str], count: int, declared: tuple[str, ...] | None)
         severity="error",
         split="all",
         count=count,
-        message=f"{count:,} rows have the label {shown}, which means that there is none{f': {why}' if why else ''}; a "
+        message=f"{counted(count, 'row')} {plural(count, 'has', 'have')} the label {shown}, which means that there is none{f': {why}' if why else ''}; a "
         "model would learn it as a class.",
         advice=f"Set {_dropping(names)} to leave these rows out.",
     )
@@ -48,7 +49,7 @@ def _perhaps_meaningless(names: list[str], count: int) -> Finding:
         severity="warning",
         split="all",
         count=count,
-        message=f"{count:,} rows have the label {shown}, which is taken for a class, and may mean that there is none.",
+        message=f"{counted(count, 'row')} {plural(count, 'has', 'have')} the label {shown}, which is taken for a class, and may mean that there is none.",
         advice=f"If so, set {_dropping(names)} to leave these rows out.",
     )
 
