@@ -218,8 +218,8 @@ def _hold_out(
     chosen = held_out[units.of_row]
     if not 0 < chosen.sum() < len(numbers):
         raise UserError(
-            f"no {name} examples can be held out of {counted(len(numbers), 'row')}, of which those with the same text or group "
-            "stay together; give some, or more rows"
+            f"no {name} examples can be held out of {counted(len(numbers), 'row')}, of which those with the same text "
+            "or group stay together; give some, or more rows"
         )
     return numbers[~chosen], numbers[chosen]
 
@@ -240,10 +240,8 @@ def take(rows: Rows, numbers: Numbers, size: int | None, option: str, spec: Data
     if size is None or size == len(numbers):
         return numbers
     if size > len(numbers):
-        name = option.split("_")[0]
-        raise UserError(
-            f"data.{option} = {size}, but only {counted(len(numbers), 'row')} {'is' if len(numbers) == 1 else 'are'} left for {name}"
-        )
+        left = f"{counted(len(numbers), 'row')} {'is' if len(numbers) == 1 else 'are'}"
+        raise UserError(f"data.{option} = {size}, but only {left} left for {option.split('_')[0]}")
     if spec.sampling == "first":
         return numbers[:size]
     units = Units.of(rows, numbers)
