@@ -456,6 +456,25 @@ def test_other_files_that_are_damaged_are_written_again(
     assert results.runs == api.load_results(reference).runs
 
 
+def test_data_that_an_earlier_version_prepared_is_said_to_be_so_and_prepared_again(
+    long_study: tuple[Path, Path], tuneoff: Command, tmp_path: Path
+) -> None:
+    study, reference = long_study
+    out = tmp_path / "out"
+    shutil.copytree(reference, out)
+    prepared = json.loads((out / "data" / "prepared.json").read_text())
+    del prepared["model_width"]
+    (out / "data" / "prepared.json").write_text(json.dumps(prepared))
+    answer = tuneoff("report", "out")
+    assert answer.returncode == 2
+    assert answer.stderr.count("\n") == 1
+    assert "out/data/prepared.json was written by another version of Tuneoff" in answer.stderr
+    assert "`tuneoff run out/study.toml --out out` prepares the data again" in answer.stderr
+    witness = Witness()
+    assert api.run_study(api.load_study(study), out, witness).failed == []
+    assert witness.planned_runs == (1, 1), "its result still holds"
+
+
 @pytest.fixture(scope="module")
 def interrupted(study_file: StudyFile, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A study whose only run was interrupted, and its folder."""
