@@ -16,6 +16,7 @@ import pytest
 import tuneoff as api
 from conftest import NEGATIVE, POSITIVE, Command, study_toml
 from tuneoff.errors import UserError
+from tuneoff.study.ahead import Ahead
 from tuneoff.study.plan import Run
 from tuneoff.study.run import Silent
 from tuneoff.tracking import TRACKERS, Trackers
@@ -31,7 +32,7 @@ class Notes(Silent):
         self.plan: tuple[int, int] = (0, 0)
         self.results: list[dict[str, Any]] = []
 
-    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
+    def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None:
         self.plan = (runs, done)
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:

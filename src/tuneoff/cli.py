@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,6 +123,7 @@ def _run(
 def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = False) -> None:
     """Show the runs of a study and what each arm trains, without training or writing anything."""
     from tuneoff.analysis.reach import margin_in_reach
+    from tuneoff.analysis.tuning import few_validation_examples
     from tuneoff.report.terminal import print_plan
     from tuneoff.spec import load_study
     from tuneoff.study.outline import outline_study
@@ -130,6 +132,8 @@ def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = Fal
     outlined = outline_study(spec, _say_nothing if as_json else _say_line)
     size = (len(spec.arms), len(spec.seeds), outlined["sizes"]["test"])
     outlined["margin"] = margin_in_reach(spec.analysis.margin, *size)
+    sizes = [part["sizes"] for part in outlined["parts"]]
+    outlined["trials"]["few_validation"] = few_validation_examples(sizes) if outlined["trials"]["runs"] else None
     if as_json:
         print(json.dumps(outlined))
     else:
@@ -190,14 +194,18 @@ def status(folder: Folder, as_json: Json = False) -> None:
     """Show which runs of a study are done, running, failed and left, and the time left; also while it runs."""
     from tuneoff.report.terminal import print_status
     from tuneoff.report.words import seconds_left
+    from tuneoff.study.ahead import ahead_in
     from tuneoff.study.lock import running_driver
     from tuneoff.study.store import Store
 
     states = Store(folder).states()
+    ahead = ahead_in(folder, states)
     if as_json:
-        print(json.dumps({"driver": running_driver(folder), "seconds_left": seconds_left(states), "runs": states}))
+        left = seconds_left(states, ahead)
+        found = {"driver": running_driver(folder), "seconds_left": left, "ahead": asdict(ahead), "runs": states}
+        print(json.dumps(found))
     else:
-        print_status(states)
+        print_status(states, ahead)
 
 
 @app.command(epilog="Example: tuneoff report studies-out/quickstart --format html,pdf")
@@ -354,7 +362,7 @@ def _say_nothing(message: str) -> None: ...
 
 
 def main() -> None:
-    """Runs the command line; exit codes: 0 done, 1 some runs failed, 2 cannot be carried out, 130 interrupted."""
+    """Runs the command line; exit codes: 0 done, 1 runs or trials failed, 2 cannot be carried out, 130 interrupted."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # means the same as Ctrl-C
     sys.exit(_exit_code(app))

@@ -23,6 +23,12 @@ def nearest(given: str, known: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
+def meant_by(wanted: str, given: Iterable[str]) -> str:
+    """The end of a message about a name that is missing: one that was given and looks like it, or nothing."""
+    close = difflib.get_close_matches(wanted, [name for name in given if name != wanted], n=1)
+    return f" (is '{close[0]}' meant to be {wanted}?)" if close else ""
+
+
 def made_of(pattern: str, words: str) -> AfterValidator:
     """Refuses a name that does not match a regular expression, and says so in words.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -12,7 +11,6 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     Field,
     SerializeAsAny,
@@ -20,12 +18,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from tuneoff.errors import UserError
 from tuneoff.methods import Method, registry
 from tuneoff.methods.base import Frozen
-from tuneoff.names import did_you_mean, made_of
+from tuneoff.names import did_you_mean, made_of, meant_by
 from tuneoff.quantities import parse_bytes, parse_seconds
 from tuneoff.spec_data import Data as Data
 from tuneoff.spec_data import DataSpec as DataSpec
@@ -33,14 +30,13 @@ from tuneoff.spec_data import FilesData as FilesData
 from tuneoff.spec_data import FormatSpec as FormatSpec
 from tuneoff.spec_data import HubData as HubData
 from tuneoff.spec_data import ReviewsData as ReviewsData
+from tuneoff.spec_explain import arm_name, explain, in_words
 
 DEFAULT_STUDY = "quickstart"
 MOST_SEEDS = 10_000
 HIGHEST_SEED = 2**31 - 1
 MOST_AT_A_TIME = 10_000
 """Of runs, or of a run's devices."""
-SHARES = ("margin", "min_accuracy", "warmup_ratio")
-"""Fields that go from 0 to 1, and that people may write as percentages."""
 
 
 class ModelSpec(Frozen):
@@ -199,7 +195,7 @@ def _known_method(value: Any) -> Any:
     if isinstance(value, Method):
         return value
     if not isinstance(value, dict) or "method" not in value:
-        raise ValueError("an arm needs a method")
+        raise ValueError(f"an arm needs a method{meant_by('method', value if isinstance(value, dict) else ())}")
     methods = registry()
     if not isinstance(value["method"], str):
         raise ValueError("a method is named by a word")
@@ -307,7 +303,7 @@ def load_study(study: str | Path = DEFAULT_STUDY, overrides: Sequence[str] = ())
     try:
         return StudySpec.model_validate(table)
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error, table)}") from error
+        raise UserError(f"{path}: {explain(error, table, StudySpec)}") from error
 
 
 def ask_otherwise(analysis: AnalysisSpec, options: Mapping[str, str | None]) -> AnalysisSpec:
@@ -322,7 +318,7 @@ def ask_otherwise(analysis: AnalysisSpec, options: Mapping[str, str | None]) -> 
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
-        raise UserError(f"--{option} {first['input']}: {_in_words(first)}") from error
+        raise UserError(f"--{option} {first['input']}: {in_words(first)}") from error
 
 
 def _study_path(study: str | Path) -> Path:
@@ -359,64 +355,16 @@ def _step_into(place: Any, part: str, override: str) -> Any:
     if isinstance(place, dict):
         place = place.setdefault(part, {})
     elif isinstance(place, list):
-        named = [arm for arm in place if isinstance(arm, dict) and part == arm.get("name", arm.get("method"))]
-        if not named and part.isdecimal() and int(part) < len(place):
-            named = [place[int(part)]]
-        if not named:
-            raise UserError(f"--set {override}: there is no arm '{part}'")
-        place = named[0]
+        names = [arm_name(arm, number) for number, arm in enumerate(place)]
+        if part in names:
+            place = place[names.index(part)]
+        elif part.isdecimal() and int(part) < len(place):
+            place = place[int(part)]
+        else:
+            raise UserError(f"--set {override}: there is no arm '{part}'{did_you_mean(part, names)}")
     if not isinstance(place, dict | list):
         raise UserError(f"--set {override}: '{part}' has no fields")
     return place
-
-
-def _explain(error: ValidationError, table: dict[str, Any]) -> str:
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if part not in ("reviews", "files", "hub")]
-    where = ".".join(path) or "study"
-    if first["type"] == "extra_forbidden":
-        return f"unknown field '{where}'{did_you_mean(path[-1], _fields_at(first['loc'], table))}"
-    if first["type"] == "missing":
-        return f"'{where}' is missing"
-    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return f"{where}.source must be 'hub', 'files' or 'reviews'"
-    if first["type"] in ("model_type", "dict_type", "model_attributes_type"):
-        return f"{where} is a table, with fields of its own (it is {first.get('input')!r})"
-    if first["type"] in ("tuple_type", "list_type"):
-        return f"{where} is a list (it is {first.get('input')!r})"
-    given = first.get("input")
-    shown = "" if isinstance(given, dict | list | tuple | BaseModel) else f" (it is {given!r})"
-    return f"{where}: {_in_words(first)}{shown}"
-
-
-def _in_words(error: ErrorDetails) -> str:
-    """What is wrong with a value; a share that is written as a percentage is rewritten."""
-    message = error["msg"].removeprefix("Value error, ")
-    number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%?\s*", str(error.get("input")))
-    if error["loc"] and error["loc"][-1] in SHARES and number and 1 <= float(number[1]) <= 100:
-        return f"it is a share from 0 to 1: write {float(number[1]) / 100:g} for {float(number[1]):g}%"
-    return message[0].lower() + message[1:]
-
-
-def _fields_at(location: tuple[int | str, ...], table: dict[str, Any]) -> list[str]:
-    """Names of the fields that are allowed where an unknown one was found."""
-    if len(location) == 1:
-        return list(StudySpec.model_fields)
-    if location[0] == "arms":
-        method = table["arms"][location[1]]["method"]
-        return [field for field in registry()[method].model_fields if field != "method"]
-    if location[:3] == ("data", "files", "format"):
-        return list(FormatSpec.model_fields)
-    sources: dict[Any, type[BaseModel]] = {"reviews": ReviewsData, "files": FilesData, "hub": HubData}
-    tables: dict[Any, type[BaseModel]] = {
-        "model": ModelSpec,
-        "training": TrainingSpec,
-        "tuning": TuningSpec,
-        "execution": ExecutionSpec,
-        "analysis": AnalysisSpec,
-        "tracking": TrackingSpec,
-    }
-    return list((sources[location[1]] if location[0] == "data" else tables[location[0]]).model_fields)
 
 
 def _without_none(value: Any) -> Any:

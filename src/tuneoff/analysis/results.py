@@ -14,7 +14,7 @@ from tuneoff.data.parts import WHOLE, part_names, size_name
 from tuneoff.errors import damaged
 from tuneoff.files import read_json
 from tuneoff.spec import StudySpec, load_study
-from tuneoff.study.prepare import Prepared
+from tuneoff.study.prepare import Prepared, read_prepared
 from tuneoff.study.store import Store
 
 if TYPE_CHECKING:
@@ -155,10 +155,9 @@ def load_results(folder: str | Path) -> StudyResults:
     folder = Path(folder)
     store = Store(folder)
     planned = store.planned()
-    path = folder / "data" / "prepared.json"
+    prepared = read_prepared(folder)
+    path = folder / "environment.json"
     try:
-        prepared = Prepared.model_validate(read_json(path))
-        path = folder / "environment.json"
         environment = read_json(path)
     except (OSError, ValueError) as error:
         raise damaged(path, error) from error

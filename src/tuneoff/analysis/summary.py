@@ -14,6 +14,7 @@ from tuneoff.analysis.notes import write_notes
 from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.analysis.recommendation import recommend
 from tuneoff.analysis.tuning import summarise_tuning
+from tuneoff.analysis.underfitting import underfitting_notes
 from tuneoff.data.audit import Finding, baseline_findings, in_order
 
 if TYPE_CHECKING:
@@ -62,7 +63,10 @@ def summarise(results: StudyResults) -> dict[str, Any]:
         "comparisons": comparisons,
         "pareto": pareto_fronts(arms, comparisons),
         "recommendation": _recommend(spec, arms, compared, unfit_arms(arms, against.get("majority", []))),
-        "notes": write_notes(arms, len(results.spec.seeds), test_examples, spec.margin, _untried(results.spec)),
+        "notes": [
+            *underfitting_notes(results, arms),
+            *write_notes(arms, len(results.spec.seeds), test_examples, spec.margin, _untried(results.spec)),
+        ],
         "learning_curves": learning_curves(results),
         "tuning": summarise_tuning(results),
         "breakdown": _breakdown(results, correct),

@@ -193,11 +193,6 @@ def _tuning(summary: dict[str, Any]) -> list[Block]:
 
 
 def _data(summary: dict[str, Any]) -> list[Block]:
-    removed = [
-        f"{count:,} rows of {name} were left out: repeated texts, or what data.drop_empty and data.drop_labels name."
-        for name, count in summary["data"]["removed"].items()
-        if count
-    ]
     told, for_information = audit.parted(summary["audit"])
     rows = [(*row[:4], f"{row[4]} {row[5]}") for row in audit.rows(told)]
     headings = (*audit.HEADINGS[:4], "what it means and what to do")
@@ -207,7 +202,7 @@ def _data(summary: dict[str, Any]) -> list[Block]:
     see: list[Inline] = [" See ", {"see": "audit"}, "."] if table else []
     return [
         _text(f"{classes} The audit: {audit.counted(summary['audit'])}", *see),
-        *_list(removed),
+        *_list(audit.left_out(summary["data"]["removed"])),
         *table,
         *([{"small": known}] if known else []),
     ]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuneoff.data.parts import WHOLE, part_words
+
+if TYPE_CHECKING:
+    from tuneoff.study.ahead import Ahead
 
 HEADINGS = ("arm", "test accuracy", "95% interval", "macro F1", "train time", "peak memory", "trainable", "checkpoint")
 
@@ -189,18 +192,25 @@ def megabytes(value: float) -> str:
     return f"{value / 1e6:,.{digits}f} MB"
 
 
-def seconds_left(states: list[dict[str, Any]]) -> float | None:
-    """Seconds until all runs are done, as many at a time as run now.
+def seconds_left(states: list[dict[str, Any]], ahead: Ahead) -> float | None:
+    """Seconds until all that is planned and all that follows is done, as many runs at a time as run now.
 
-    A run is taken to last as long as those that are done, or, where none is, as the pace of those that run says. None
-    where nothing runs, or where nothing is known yet.
+    A run is taken to need as many seconds a step as those that are done, and as many for all else; where none is done,
+    the steps of those that run say how long it takes. None where nothing runs, or where nothing is known yet.
     """
     running = [state for state in states if state["state"] == "running"]
-    known = [state["wall_seconds"] for state in states if state["state"] == "ok"] or [
-        state["steps"] * state["seconds_per_step"] for state in running if state["seconds_per_step"] is not None
-    ]
-    if not known or not running:
+    done = [state for state in states if state["state"] == "ok" and "wall_seconds" in state]
+    paces = [state["seconds_per_step"] for state in running if state["seconds_per_step"] is not None]
+    if not running or not (done or paces):
         return None
-    waiting = sum(state["state"] in ("left", "interrupted") for state in states)
-    parts = waiting + sum(1 - state["step"] / state["steps"] for state in running)
-    return parts * sum(known) / len(known) / len(running)
+    if done:
+        a_step = sum(state["train_seconds"] for state in done) / sum(state["steps"] for state in done)
+        beside = sum(state["wall_seconds"] - state["train_seconds"] for state in done) / len(done)
+    else:
+        a_step, beside = sum(paces) / len(paces), 0.0
+    waiting = [state for state in states if state["state"] in ("left", "interrupted")]
+    going = [1 - state["step"] / state["steps"] for state in running]
+    steps = sum(state["steps"] for state in waiting) + ahead.steps
+    steps += sum(share * state["steps"] for share, state in zip(going, running, strict=True))
+    count = len(waiting) + ahead.trials + ahead.runs + sum(going)
+    return float((a_step * steps + beside * count) / len(running))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from tuneoff.data.rows import SPLITS, collect_rows
 from tuneoff.data.sources import open_parts, source_fingerprint
 from tuneoff.data.splits import Splits
 from tuneoff.errors import UserError
+from tuneoff.errors import damaged as damaged_file
 from tuneoff.files import canonical_hash, read_json, write_json
 from tuneoff.methods.base import Frozen
 from tuneoff.models.fingerprint import Stamp, changed_since, stamp_folder
@@ -293,6 +295,27 @@ def load_tokens(data_folder: Path, part: str = WHOLE, splits: Sequence[str] = SP
     from tuneoff.data.tokens import Tokens
 
     return {name: Tokens.load(data_folder / place_of(part, name)) for name in splits}
+
+
+def read_prepared(study_folder: Path) -> Prepared:
+    """What `data/prepared.json` of a study's folder says.
+
+    Raises:
+        UserError: where it is missing or damaged, or an earlier version of Tuneoff wrote it.
+    """
+    path = study_folder / "data" / PREPARED
+    try:
+        return Prepared.model_validate(read_json(path))
+    except ValidationError as error:
+        if all(one["type"] in ("missing", "extra_forbidden") for one in error.errors()):
+            again = shlex.join(["tuneoff", "run", str(study_folder / "study.toml"), "--out", str(study_folder)])
+            raise UserError(
+                f"{path} was written by another version of Tuneoff; `{again}` prepares the data again, and keeps the "
+                "results that still hold"
+            ) from error
+        raise damaged_file(path, error) from error
+    except (OSError, ValueError) as error:
+        raise damaged_file(path, error) from error
 
 
 def _stored(data_folder: Path) -> Prepared | None:

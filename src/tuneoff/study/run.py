@@ -12,6 +12,7 @@ from tuneoff import hub
 from tuneoff.errors import UserError
 from tuneoff.files import is_disk_trouble
 from tuneoff.measure.environment import environment
+from tuneoff.study.ahead import Ahead, ahead_of
 from tuneoff.study.drive import Driver
 from tuneoff.study.executors import EXECUTORS, Executor
 from tuneoff.study.interruption import Interruption
@@ -40,14 +41,17 @@ class Listener(Protocol):
     def say(self, message: str) -> None:
         """Something a reader of the log should know, in one line."""
 
-    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
-        """So many "runs" or "trials" follow, of which `done` are stored; the rest is `steps` optimiser steps."""
+    def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None:
+        """So many of what is called a "run" or a "trial" are planned, of which `done` are stored.
+
+        The rest of them is `steps` optimiser steps, and `ahead` is what will be planned after them.
+        """
 
     def run_started(self, run: Run) -> None:
         """A run begins."""
 
-    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
-        """A run has come so far, of `total` optimiser steps; it may fall back where it starts again."""
+    def progressed(self, run: Run, progress: RunProgress) -> None:
+        """A run has come so far, of `run.steps`; it may fall back where it starts again."""
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:
         """A run has ended and its result is stored."""
@@ -58,11 +62,11 @@ class Silent:
 
     def say(self, message: str) -> None: ...
 
-    def planned(self, runs: int, done: int, steps: int, what: str) -> None: ...
+    def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None: ...
 
     def run_started(self, run: Run) -> None: ...
 
-    def progressed(self, run: Run, progress: RunProgress, total: int) -> None: ...
+    def progressed(self, run: Run, progress: RunProgress) -> None: ...
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None: ...
 
@@ -107,7 +111,7 @@ def run_study(
             if not conductor.execute(runs, [*trials, *runs]):
                 prepared.save()
                 store.write_study(spec, [*trials, *runs], environment())
-                listener.planned(len(runs), len(runs), 0, "runs")
+                listener.planned(len(runs), len(runs), 0, "run", Ahead())
         results = _report(folder)
         trackers.study_ended(results)
         return results
@@ -165,8 +169,9 @@ class _Conductor:
             self._executor = self._open()
         self._store.write_study(self._spec, plan, environment())
         self._pinned.save(self._store.folder)
-        what = "trials" if runs[0].trial else "runs"
-        self._listener.planned(len(runs), len(runs) - len(left), sum(run.steps for run in left), what)
+        what = "trial" if runs[0].trial else "run"
+        ahead = ahead_of(self._spec, self._prepared.prepared, [run.entry() for run in plan])
+        self._listener.planned(len(runs), len(runs) - len(left), sum(run.steps for run in left), what, ahead)
         tasks = [self._task(run, self._executor) for run in left]
         driver = Driver(
             self._executor,
@@ -199,7 +204,10 @@ class _Conductor:
         result = self._store.result(run.id)
         if result is None or result["status"] == "interrupted":
             return False
-        return result["status"] == "ok" or run.id in self._tried or not self._retry_failed
+        if result["status"] in ("ok", "diverged") or run.id in self._tried:
+            return True
+        # A trial whose process died has told nothing of its rate, so that the search would go on without it for good.
+        return not self._retry_failed and not (run.trial and result["status"] == "failed")
 
     def _task(self, run: Run, executor: Executor) -> RunTask:
         on_hub = self._pinned.pins.get("model")

@@ -11,7 +11,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.errors import UserError
-from tuneoff.files import canonical_hash, read_json
+from tuneoff.files import canonical_hash
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -115,11 +115,11 @@ def one_line(error: Exception) -> str:
 
 def run_config(study: Tracked, result: Mapping[str, Any]) -> dict[str, Value]:
     """All that decides a run's result: arm and options, model, data, training; nested names are joined by dots."""
-    from tuneoff.study.prepare import Prepared
+    from tuneoff.study.prepare import read_prepared
 
     spec = study.spec
     arm = next(arm for arm in spec.arms if arm.name == result["arm"])
-    prepared = Prepared.model_validate(read_json(study.folder / "data" / "prepared.json"))
+    prepared = read_prepared(study.folder)
     options = arm.model_dump(mode="json", exclude={"name", "method", "learning_rate"})
     return flat(
         {

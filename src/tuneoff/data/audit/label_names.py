@@ -8,9 +8,10 @@ import numpy as np
 
 from tuneoff.data import notes
 from tuneoff.data.audit.finding import Finding
-from tuneoff.data.audit.noticed import Noticed, listed, named
+from tuneoff.data.audit.noticed import Noticed, listed, named, plural
 from tuneoff.data.label_signs import Ordered, ordered, sentinels, spelt_alike
 from tuneoff.data.splits import Splits
+from tuneoff.texts import counted
 
 
 def label_findings(splits: Splits) -> Iterator[Noticed]:
@@ -30,6 +31,10 @@ def label_findings(splits: Splits) -> Iterator[Noticed]:
         yield Noticed(_ordered(steps, rows.label_names))
 
 
+def _rows_have(count: int) -> str:
+    return f"{counted(count, 'row')} {plural(count, 'has', 'have')}"
+
+
 def _meaningless(names: list[str], count: int, declared: tuple[str, ...] | None) -> Finding:
     shown = listed([named(name) for name in names])
     why = f"the classes that the data declares are {listed([named(name) for name in declared])}" if declared else ""
@@ -38,7 +43,7 @@ def _meaningless(names: list[str], count: int, declared: tuple[str, ...] | None)
         severity="error",
         split="all",
         count=count,
-        message=f"{count:,} rows have the label {shown}, which means that there is none{f': {why}' if why else ''}; a "
+        message=f"{_rows_have(count)} the label {shown}, which means that there is none{f': {why}' if why else ''}; a "
         "model would learn it as a class.",
         advice=f"Set {_dropping(names)} to leave these rows out.",
     )
@@ -51,7 +56,7 @@ def _perhaps_meaningless(names: list[str], count: int) -> Finding:
         severity="warning",
         split="all",
         count=count,
-        message=f"{count:,} rows have the label {shown}, which is taken for a class, and may mean that there is none.",
+        message=f"{_rows_have(count)} the label {shown}, which is taken for a class, and may mean that there is none.",
         advice=f"If so, set {_dropping(names)} to leave these rows out.",
     )
 
