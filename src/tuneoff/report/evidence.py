@@ -6,6 +6,7 @@ from typing import Any
 
 from tuneoff.analysis.comparisons import in_points
 from tuneoff.analysis.costs import LATENCY
+from tuneoff.analysis.fitness import has_learned
 from tuneoff.report import words
 
 PAIR_HEADINGS = ("a", "b", "a - b, points", "95% interval", "p", "p, corrected", "p, sign flips", "to tell them apart")
@@ -30,9 +31,14 @@ def pair(comparison: dict[str, Any]) -> str:
     said = {
         "better": "{a} is more accurate than {b}",
         "not shown": "{a} is ahead of {b}, but not shown to be after correcting for {adjusted_for} comparisons",
-        "tie": "{a} and {b} are tied: the difference is inside the noise",
+        "tie": "{a} and {b} are tied: they differ by less than the margin",
+        "not told apart": "{a} and {b} are not told apart",
+        "not learned": "{a} and {b} are not compared, since {idle} did not learn",
         "unranked": "{a} and {b} are not ranked: one seed cannot tell them apart",
     }[comparison["verdict"]]
+    if comparison["verdict"] == "not learned":
+        idle = comparison["not_learned"]
+        return said.format(**comparison, idle=idle[0] if len(idle) == 1 else "they")
     if comparison["verdict"] == "not shown":
         points += f"; p = {words.probability(comparison['p_adjusted'])} after the correction"
         if comparison["a_is_most_accurate"]:
@@ -46,7 +52,7 @@ def pair(comparison: dict[str, Any]) -> str:
 def _shown_of_loss(comparison: dict[str, Any]) -> str:
     """What is shown of the loss with the arm of lower mean; nothing where it is a loss for sure, or unknown."""
     claim = comparison["non_inferiority"]
-    if claim is None or comparison["verdict"] == "better" or comparison["a_is_most_accurate"]:
+    if claim is None or comparison["verdict"] in ("better", "tie") or comparison["a_is_most_accurate"]:
         return ""
     loss = max(0.0, -claim["b"]["lower_bound"])
     if claim["b"]["shown"]:
@@ -72,6 +78,8 @@ def pair_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _needed(comparison: dict[str, Any]) -> str:
+    if comparison["verdict"] == "not learned":
+        return "did not learn"
     if comparison["needed"] is None:
         return "more seeds"
     needed = comparison["needed"]["difference"]
@@ -95,7 +103,7 @@ def quality_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     """Calibration, latency and F1 of each class: one row an arm that has results."""
     return [
         (
-            arm["arm"],
+            words.marked(arm),
             f"{arm['expected_calibration_error']:.3f}",
             f"{arm['brier_score']:.3f}",
             _latency(arm),
@@ -121,8 +129,11 @@ def _classes(summary: dict[str, Any]) -> list[str]:
 
 
 def fronts(summary: dict[str, Any]) -> list[str]:
-    """Which arms no other arm is shown to beat: a sentence for each cost, but one for all that leave no arm out."""
-    everyone = [arm["arm"] for arm in summary["arms"] if arm["runs"]]
+    """Which arms no other arm is shown to beat: a sentence for each cost, but one for all that leave no arm out.
+
+    Arms that did not learn are no part of it.
+    """
+    everyone = [arm["arm"] for arm in summary["arms"] if arm["runs"] and has_learned(arm)]
     if len(everyone) < 2:
         return []
     by_cost = {_front_name(summary, cost): names for cost, names in summary["pareto"].items()}
@@ -130,7 +141,12 @@ def fronts(summary: dict[str, Any]) -> list[str]:
     sentences = [f"{cost}: {', '.join(names)}" for cost, names in by_cost.items() if names != everyone]
     if undecided:
         costs = ", ".join(undecided) if sentences or len(undecided) == 1 else "every cost"
-        sentences.insert(0, f"{costs}: all {len(everyone)} arms; none is shown to be beaten by one that costs no more")
+        fewer = len(everyone) < sum(bool(arm["runs"]) for arm in summary["arms"])
+        sentences.insert(
+            0,
+            f"{costs}: all {len(everyone)} arms{' that learned' if fewer else ''}; none is shown to be beaten by one "
+            "that costs no more",
+        )
     return sentences
 
 

@@ -113,7 +113,8 @@ def _result(summary: dict[str, Any], drawn: list[dict[str, str]], cited: _Citati
         ends: list[Inline] = [{"see": drawn[0]["name"]}, " to ", {"see": drawn[-1]["name"]}] if len(drawn) > 1 else []
         shown += ["; ", *(ends or [{"see": drawn[0]["name"]}]), " show them"]
     table = _table("result", "Arms and baselines on the test split.", words.HEADINGS, words.rows(summary))
-    return [table, _text(*shown, f". {evidence.INTERVALS} ", cited("intervals"), f" {RULES}")]
+    marks = [_text(line) for line in words.marks(summary)]
+    return [table, *marks, _text(*shown, f". {evidence.INTERVALS} ", cited("intervals"), f" {RULES}")]
 
 
 def _charts(results: StudyResults) -> list[dict[str, str]]:

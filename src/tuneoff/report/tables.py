@@ -30,6 +30,7 @@ LATEX = {
     '"': r"\textquotedbl{}",
     "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}",
+    "†": r"\textdagger{}",
     "[": "{[}",  # which would otherwise be an argument of the line break before it
     "*": "{*}",
     **{character: f"\\{character}" for character in "{}#$%&_"},
@@ -75,6 +76,7 @@ def write_latex(results: StudyResults) -> Path:
     summary = results.summary
     parts = ["% \\usepackage{booktabs} and \\usepackage[T1]{fontenc} are needed.", "% " + _one_line(summary["study"])]
     parts.append(tabular(words.HEADINGS, words.rows(summary)))
+    parts += [f"% {_one_line(line)}" for line in words.marks(summary)]
     if any(arm["runs"] for arm in summary["arms"]):
         parts.append(tabular(evidence.quality_headings(summary), evidence.quality_rows(summary)))
     if summary["breakdown"]:
@@ -86,12 +88,12 @@ def write_latex(results: StudyResults) -> Path:
 
 def breakdown_headings(summary: dict[str, Any]) -> tuple[str, ...]:
     """The headings of `breakdown_rows`: the column, the number of examples, the arms that have results."""
-    return (summary["breakdown"]["column"], "examples", *(arm["arm"] for arm in summary["arms"] if arm["runs"]))
+    return (summary["breakdown"]["column"], "examples", *(words.marked(arm) for arm in summary["arms"] if arm["runs"]))
 
 
 def breakdown_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     """Test accuracy of each arm for each value of the breakdown column, as text."""
-    arms = breakdown_headings(summary)[2:]
+    arms = [arm["arm"] for arm in summary["arms"] if arm["runs"]]
     return [
         (
             group["value"],
