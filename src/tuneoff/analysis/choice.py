@@ -15,8 +15,8 @@ from tuneoff.analysis.statistics import Choice, Field, at_worst, choose
 
 SIMULATED_MARGIN = 0.01
 SIMULATED = (
-    "The simulated studies in which a choice like this was wrong so often are hard ones: every cheaper arm lost just over "
-    f"{in_points(SIMULATED_MARGIN)} against the dearest, and no arm was shown to be good enough."
+    "The simulated studies in which a choice like this was wrong so often are hard ones: every cheaper arm lost "
+    f"just over {in_points(SIMULATED_MARGIN)} against the dearest, and no arm was shown to be good enough."
 )
 """What a reader of `wrong_rate` must know."""
 ALIKE = 2.0

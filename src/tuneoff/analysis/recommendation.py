@@ -186,7 +186,7 @@ def _needed(compared: ComparedArms, candidates: Sequence[str], margin: float) ->
         what = f"about {more} more {'seed' if more == 1 else 'seeds'} an arm"
         return nothing | {"more_seeds": more, "reason": f"{to_show} would take {what}."}
     if needed.test_examples is not None:
-        what = f"about {needed.test_examples:,} test examples ({field.examples:,} now); more seeds alone would not do"
+        what = f"about {needed.test_examples:,} test examples ({field.examples:,} now)"
         return nothing | {"test_examples": needed.test_examples, "reason": f"{to_show} would take {what}."}
     if needed.times is not None:
         what = f"about {needed.times} times as many seeds, and as many times the test examples"

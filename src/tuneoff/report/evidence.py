@@ -12,8 +12,8 @@ from tuneoff.report import words
 PAIR_HEADINGS = ("a", "b", "a - b, points", "95% interval", "p", "p, corrected", "p, sign flips", "to tell them apart")
 QUALITY_HEADINGS = ("arm", "calibration error", "Brier score", "time a text")
 INTERVALS = "Intervals hold at 95%, over seeds and test examples together (over test examples alone with one seed)."
-MOST_CLASSES = 12
-"""With a column of their own in the table of classes."""
+MOST_CLASSES = 30
+"""With a row of their own in the table of classes."""
 FRONT_NAMES = {
     "train_seconds": "time to train",
     "peak_train_memory_bytes": "memory in training",
@@ -94,20 +94,14 @@ def _needed(comparison: dict[str, Any]) -> str:
     return "out of reach"
 
 
-def quality_headings(summary: dict[str, Any]) -> tuple[str, ...]:
-    """The headings of `quality_rows`; F1 of each class last."""
-    return (*QUALITY_HEADINGS, *(f"F1: {label}" for label in _classes(summary)))
-
-
 def quality_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Calibration, latency and F1 of each class: one row an arm that has results."""
+    """Calibration and latency: one row an arm that has results, as text in the order of `QUALITY_HEADINGS`."""
     return [
         (
             words.marked(arm),
             f"{arm['expected_calibration_error']:.3f}",
             f"{arm['brier_score']:.3f}",
             _latency(arm),
-            *(f"{100 * arm['per_class_f1'][label]:.1f}" for label in _classes(summary)),
         )
         for arm in summary["arms"]
         if arm["runs"]
@@ -122,10 +116,18 @@ def _latency(arm: dict[str, Any]) -> str:
     return f"{1000 * value:.1f} ms{unmerged}{words.SHARED if arm['times_shared'] else ''}"
 
 
-def _classes(summary: dict[str, Any]) -> list[str]:
-    """Classes with a column of their own: none where there are too many for a page."""
+def class_headings(summary: dict[str, Any]) -> tuple[str, ...]:
+    """The headings of `class_rows`: the class, and the arms that have results."""
+    return ("F1 of the class, %", *(words.marked(arm) for arm in summary["arms"] if arm["runs"]))
+
+
+def class_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    """F1 of each class, one row a class; none where there are too many for a page, or no results."""
     labels: list[str] = summary["data"]["label_names"]
-    return labels if len(labels) <= MOST_CLASSES else []
+    arms = [arm for arm in summary["arms"] if arm["runs"]]
+    if len(labels) > MOST_CLASSES or not arms:
+        return []
+    return [(label, *(f"{100 * arm['per_class_f1'][label]:.1f}" for arm in arms)) for label in labels]
 
 
 def fronts(summary: dict[str, Any]) -> list[str]:

@@ -156,11 +156,16 @@ def _quality(summary: dict[str, Any], cited: _Citations) -> list[Block]:
     rows = evidence.quality_rows(summary)
     if not rows:
         return []
-    headings = evidence.quality_headings(summary)
-    return [
-        _text({"see": "quality"}, " holds how well probabilities fit ", cited("quality"), " and F1 of the classes."),
-        _table("quality", "Calibration, time to classify a text, and F1 of each class, %.", headings, rows),
+    blocks = [
+        _text({"see": "quality"}, " holds how well probabilities fit ", cited("quality"), "."),
+        _table("quality", "Calibration, and time to classify a text.", evidence.QUALITY_HEADINGS, rows),
     ]
+    if classes := evidence.class_rows(summary):
+        blocks += [
+            _text({"see": "classes"}, " holds F1 of each class."),
+            _table("classes", "F1 of each class.", evidence.class_headings(summary), classes),
+        ]
+    return blocks
 
 
 def _sizes(summary: dict[str, Any], drawn: list[dict[str, str]]) -> list[Block]:

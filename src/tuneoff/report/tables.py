@@ -78,7 +78,9 @@ def write_latex(results: StudyResults) -> Path:
     parts.append(tabular(words.HEADINGS, words.rows(summary)))
     parts += [f"% {_one_line(line)}" for line in words.marks(summary)]
     if any(arm["runs"] for arm in summary["arms"]):
-        parts.append(tabular(evidence.quality_headings(summary), evidence.quality_rows(summary)))
+        parts.append(tabular(evidence.QUALITY_HEADINGS, evidence.quality_rows(summary)))
+    if rows := evidence.class_rows(summary):
+        parts.append(tabular(evidence.class_headings(summary), rows))
     if summary["breakdown"]:
         parts.append(tabular(breakdown_headings(summary), breakdown_rows(summary)))
     path = results.folder / "report.tex"

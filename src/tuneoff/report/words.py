@@ -57,8 +57,12 @@ def answer(recommendation: dict[str, Any]) -> str:
     if now is None:
         return f"No recommendation. {reason}"
     why, _, further = reason.rstrip(".").partition(". ")
-    rest = f"; {further[0].lower()}{further[1:]}" if further else ""
-    return f"{why}; if you must choose now, take {now['arm']}. {now['sentence'].rstrip('.')}{rest}."
+    said = f"{why}; if you must choose now, take {now['arm']}. {now['sentence']}"
+    if not further:
+        return said
+    if now["wrong_rate"]:
+        return f"{said[:-1]}; {further[0].lower()}{further[1:]}."
+    return f"{said} {further}."
 
 
 def _baselines(recommendation: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -156,7 +160,7 @@ def _part(part: str) -> str:
 
 def excluded(summary: dict[str, Any]) -> list[str]:
     """One line for each arm that the recommendation leaves out."""
-    return [f"{entry['arm']} is left out: {entry['why']}." for entry in summary["recommendation"]["excluded"]]
+    return [f"{entry['arm']} is left out, since {entry['why']}." for entry in summary["recommendation"]["excluded"]]
 
 
 def conditions(summary: dict[str, Any]) -> str:
