@@ -31,7 +31,7 @@ def pair(comparison: dict[str, Any]) -> str:
     said = {
         "better": "{a} is more accurate than {b}",
         "not shown": "{a} is ahead of {b}, but not shown to be after correcting for {adjusted_for} comparisons",
-        "tie": "{a} and {b} are tied: they differ by less than the margin",
+        "tie": "{a} and {b} are tied: they differ by less than {margin}",
         "not told apart": "{a} and {b} are not told apart",
         "not learned": "{a} and {b} are not compared, since {idle} did not learn",
         "unranked": "{a} and {b} are not ranked: one seed cannot tell them apart",
@@ -46,7 +46,9 @@ def pair(comparison: dict[str, Any]) -> str:
                 "{a} is more accurate than {b}, since it is shown to be the most accurate of all arms, "
                 "though not as one of {adjusted_for} comparisons"
             )
-    return f"{said.format(**comparison)} ({points}){_shown_of_loss(comparison)}"
+    claim = comparison["non_inferiority"]
+    margin = in_points(claim["margin"]) if claim else ""
+    return f"{said.format(**comparison, margin=margin)} ({points}){_shown_of_loss(comparison)}"
 
 
 def _shown_of_loss(comparison: dict[str, Any]) -> str:
