@@ -38,10 +38,10 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromi
 
 SCRIPT = "<script>alert(1)</script>"
 CLASSES = {0: 'bad "quoted" & <b>', 1: "good & fine"}
-LONG_NAME = "lora-r8_on-query+value-with.a-name=of-60-letters_as-is-allowed"[:60]
+LONG_NAME = "full-r8_on-query+value-with.a-name=of-60-letters_as-is-allowed"[:60]
 ARMS = [
     'method = "full"\nlearning_rate = 2e-3',
-    f'method = "lora"\nname = "{LONG_NAME}"\nlearning_rate = 2e-2',
+    f'method = "full"\nname = "{LONG_NAME}"\nlearning_rate = 1e-3',
     'method = "head_only"',
 ]
 DESKTOP = ViewportSize(width=1280, height=900)
@@ -206,6 +206,42 @@ def test_nothing_is_cut(browser: Browser, page_file: Path, size: ViewportSize) -
     if size is PHONE:
         assert page.locator(".wide.scrolls").count() > 2
     context.close()
+
+
+@needs_chromium
+def test_arms_that_did_not_learn_are_marked_and_hollow(browser: Browser, study_folder: Path, page_file: Path) -> None:
+    summary = api.load_results(study_folder).summary
+    (idle,) = (arm["arm"] for arm in summary["arms"] if arm["learning"]["state"] != "learned")
+    assert summary["pareto"]
+    assert not any(idle in front for front in summary["pareto"].values())
+    context = browser.new_context(viewport=WIDE)
+    page, _, _ = opened(context, page_file)
+    table = page.locator("#results-table")
+    cells = dict(
+        zip(
+            table.get_by_role("rowheader").all_text_contents(),
+            table.locator("td:nth-child(2)").all_text_contents(),
+            strict=True,
+        )
+    )
+    assert [name for name, text in cells.items() if text.endswith(" †")] == [idle]
+    assert page.get_by_text(re.compile(rf"^† .*: {idle}")).count() == 1
+    region = page.get_by_role("region", name="Results of all arms and baselines")
+    assert region.evaluate("region => region.scrollWidth <= region.clientWidth + 1"), "the table fits"
+    # A colour stands on the line on which its arm's name begins.
+    for swatch in table.locator(".swatch").all():
+        name = swatch.locator("xpath=following-sibling::span")
+        boxes = [
+            part.evaluate("part => [...part.getClientRects()].map(box => [box.top, box.bottom])[0]")
+            for part in (swatch, name)
+        ]
+        assert boxes[1][0] - 1 <= boxes[0][0] <= boxes[1][1]
+    context.close()
+    for name in ("accuracy", "accuracy_by_memory"):
+        drawn = json.dumps(draw_charts(api.load_results(study_folder))[name].to_dict())
+        field = "learned" if name == "accuracy" else "front"
+        rows = [row for rows in json.loads(drawn)["datasets"].values() for row in rows if field in row]
+        assert [row["arm"] for row in rows if not row[field]] == [idle]
 
 
 @needs_chromium

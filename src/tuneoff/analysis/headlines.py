@@ -91,8 +91,6 @@ def _sentence(verdict: str, label: str, best: AgainstBaseline, arms: int, which:
         every = f"Every arm{which}" if arms > 1 else best.arm
         return f"{every} is less accurate than {label} ({_named(best, arms)}{points})."
     none = f"No arm{which} is" if arms > 1 else f"{best.arm} is not"
-    if verdict == "not beaten":
-        return f"{none} more accurate than {label} ({_named(best, arms)}{points})."
     if seen.ci_low > 0:
         points += f"; not shown after correcting for {arms} arms"
     return f"{none} shown to be more accurate than {label} ({_named(best, arms)}{points})."

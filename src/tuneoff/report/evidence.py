@@ -155,7 +155,7 @@ def fronts(summary: dict[str, Any]) -> list[str]:
 
 
 def _front_name(summary: dict[str, Any], cost: str) -> str:
-    unmerged = [arm["arm"] for arm in summary["arms"] if arm["runs"] and arm["adapter_unmerged"]]
+    unmerged = [arm["arm"] for arm in summary["arms"] if arm["runs"] and has_learned(arm) and arm["adapter_unmerged"]]
     left_out = cost == LATENCY and unmerged and not set(unmerged) & set(summary["pareto"][cost])
     return FRONT_NAMES[cost] + (" (of arms without an unmerged adapter)" if left_out else "")
 
