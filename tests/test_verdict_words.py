@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from made_up import arm_entries
+from tuneoff.analysis.against_baselines import against_baseline
 from tuneoff.analysis.comparisons import compare_arms, compare_pairs
 from tuneoff.analysis.costs import PREFERENCES
 from tuneoff.analysis.fitness import unfit_arms
+from tuneoff.analysis.headlines import baseline_headlines
 from tuneoff.analysis.reach import margin_in_reach
 from tuneoff.analysis.recommendation import recommend
 from tuneoff.report import evidence, words
@@ -197,3 +199,45 @@ def test_before_training_it_is_known_whether_the_margin_is_in_reach(arms: int, l
         assert _said([np.ones((3, examples)) - wrong_on] * arms).startswith(found)
     assert "one seed never ranks" in margin_in_reach(0.01, arms, 1, 5000)["sentence"]
     assert "add another" in margin_in_reach(0.01, 1, 3, 5000)["sentence"]
+
+
+def _right(count: int, seeds: int = 3) -> NDArray[np.float64]:
+    """Right on the first so many of 400 examples."""
+    return np.broadcast_to((np.arange(400) < count).astype(np.float64), (seeds, 400)).copy()
+
+
+def _verdict(named: str | None, baselines: dict[str, int], left: dict[str, int], which: str = "") -> str:
+    """What is said of arms and baselines that are right on so many of 400 examples."""
+    arms = arm_entries([_right(count) for count in left.values()], "".join(left))
+    correct = {arm: _right(count) for arm, count in left.items()}
+    against = {name: against_baseline(arms, correct, _right(count)[0] > 0) for name, count in baselines.items()}
+    labels = {"majority": "majority class", "tfidf": "TF-IDF + logistic regression"}
+    answer = {"arm": named, "choose_now": None, "reason": "Only a is good enough."}
+    answer["headlines"] = baseline_headlines(labels, against, which)
+    return words.verdict({"audit": [], "runs": {"planned": 6, "done": 6}, "recommendation": answer})
+
+
+def test_baselines_are_named_in_plain_words_and_by_the_arms_that_are_left() -> None:
+    beaten = {"majority": 200, "tfidf": 300}
+    assert _verdict("a", beaten, {"a": 390, "b": 301}) == "Use a: only a is good enough."
+    said = _verdict("b", beaten, {"a": 390, "b": 301})
+    assert said.endswith("good enough. a is shown to be more accurate than TF-IDF + logistic regression, b is not.")
+    limited = _verdict("b", beaten, {"b": 301, "c": 299}, " within the limits")
+    assert (
+        "No arm within the limits is shown to be more accurate than TF-IDF + logistic regression (the best, b: +0."
+        in (limited)
+    )
+    assert _verdict("b", beaten, {"b": 301}).split(". ")[1].startswith("b is not shown to be more accurate than TF-IDF")
+    better = _verdict("b", {"majority": 100, "tfidf": 390}, {"b": 301, "c": 299})
+    assert better.startswith(
+        "Use TF-IDF + logistic regression, or train for longer. Every arm is less accurate than TF-"
+    )
+    assert "Of the arms, use b: only a" in better
+    none = _verdict(None, {"majority": 300}, {"b": 299, "c": 298})
+    assert "majority" not in none
+    (line,) = baseline_headlines(
+        {"majority": "majority class"},
+        {"majority": against_baseline(arm_entries([_right(390)], "a"), {"a": _right(390)}, _right(200)[0] > 0)},
+    )
+    assert (line["verdict"], line["beaten_by"]) == ("beaten", ["a"])
+    assert line["sentence"].startswith("a is more accurate than the majority class (+47.5 points, ")
