@@ -135,7 +135,8 @@ def test_no_clear_winner_says_what_it_would_take() -> None:
     assert "test examples (200 now)" in small["reason"]
 
 
-def _fronts(correct: Sequence[NDArray[np.float64]], idle: str = "", **costs: Any) -> dict[str, list[str]]:
+def _fronts(correct: Sequence[NDArray[np.float64]], **costs: Any) -> dict[str, list[str]]:
+    idle = costs.pop("idle", "")
     names = "abcdefgh"[: len(correct)]
     arms = arm_entries(correct, names, **costs)
     for arm in arms:
