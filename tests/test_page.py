@@ -237,11 +237,10 @@ def test_arms_that_did_not_learn_are_marked_and_hollow(browser: Browser, study_f
         ]
         assert boxes[1][0] - 1 <= boxes[0][0] <= boxes[1][1]
     context.close()
-    for name in ("accuracy", "accuracy_by_memory"):
-        drawn = json.dumps(draw_charts(api.load_results(study_folder))[name].to_dict())
-        field = "learned" if name == "accuracy" else "front"
-        rows = [row for rows in json.loads(drawn)["datasets"].values() for row in rows if field in row]
-        assert [row["arm"] for row in rows if not row[field]] == [idle]
+    charts = draw_charts(api.load_results(study_folder))
+    for chart, field in (("accuracy", "learned"), ("accuracy_by_memory", "front")):
+        datasets = charts[chart].to_dict()["datasets"].values()
+        assert [row["arm"] for rows in datasets for row in rows if not row.get(field, True)] == [idle]
 
 
 @needs_chromium

@@ -86,8 +86,8 @@ def _compare(first: _Side, other: _Side) -> dict[str, Any]:
     a, b = first.results, other.results
     names, only_in_a, only_in_b = _paired_arms(a, b)
     pairs = [_pair(first, other, *pair) for pair in names]
-    best_arms = (_best(a), _best(b))
-    best = None if best_arms[0] is None or best_arms[1] is None else _pair(first, other, *best_arms)
+    best_a, best_b = _best(a), _best(b)
+    best = None if best_a is None or best_b is None else _pair(first, other, best_a, best_b)
     return {
         "a": first.name,
         "b": other.name,
