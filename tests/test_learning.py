@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,7 +62,9 @@ def test_rates_a_hundredth_of_what_is_needed(
     for arm in ("full", "lora"):
         assert "is too low" in sentence(summary, arm)
         assert f"arms.{arm}.learning_rate" in sentence(summary, arm)
-    assert printed.count("(did not learn)") >= 2
+    assert re.search(r"^† did not learn: full, lora", printed, re.MULTILINE)
+    assert len(re.findall(r"^ +(full|lora) +\d+\.\d% † ", printed, re.MULTILINE)) == 2
+    assert not any(set(front) & {"full", "lora"} for front in summary["pareto"].values())
 
 
 def test_a_rate_that_is_far_too_high(tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command) -> None:

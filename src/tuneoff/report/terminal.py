@@ -116,6 +116,8 @@ def print_results(results: StudyResults) -> None:
     rows = [[row[index] for index in indices] for row in words.rows(summary)]
     table = fitting_table(TERMINAL_COLUMNS, rows, console.width)
     console.print(table)
+    for line in words.marks(summary):
+        console.print(escape(line))
     console.print(escape(words.verdict(summary)))
     for sentence in words.did_not_learn(summary):
         console.print(escape(sentence))
