@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -15,6 +16,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import tuneoff
 
@@ -53,7 +57,7 @@ def _build(kind: str, project: Path, out: Path) -> Path:
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built in a copy of the project in which other files lie about."""
     project = tmp_path_factory.mktemp("project") / "tuneoff"
-    passing = shutil.ignore_patterns(".*_cache", ".git", ".venv", "__pycache__", "studies-out", "dist", "images")
+    passing = shutil.ignore_patterns(".*_cache", ".git", ".venv*", "__pycache__", "studies-out", "dist", "images")
     shutil.copytree(ROOT, project, ignore=passing)
     for stray in (
         "notes.txt",
@@ -140,3 +144,27 @@ def test_what_a_wheel_installs_works_without_the_repository(
     assert answer.returncode == 0, answer.stderr
     assert str(tmp_path / "installed") in answer.stderr
     assert {"--version": tuneoff.__version__, "methods": "lora", "plan": "head_only"}[arguments[0]] in answer.stdout
+
+
+def _pinned(name: str) -> dict[str, Version]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    pins = [line.split("==") for line in lines if not line.startswith("#")]
+    return {canonicalize_name(package): Version(version) for package, version in pins}
+
+
+def test_lower_bounds_are_versions_that_tests_were_run_with() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {name: lines for name, lines in project["optional-dependencies"].items() if name != "dev"}
+    requirements = [Requirement(line) for lines in (project["dependencies"], *extras.values()) for line in lines]
+    lowest = _pinned("constraints-lowest.txt")
+    for requirement in requirements:
+        assert requirement.specifier.contains(lowest[canonicalize_name(requirement.name)])
+        (bound,) = requirement.specifier
+        if requirement.name != "torch":  # of which older builds are not at hand
+            assert Version(bound.version) == lowest[canonicalize_name(requirement.name)], requirement
+
+
+def test_hooks_format_as_make_does() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    (revision,) = (hook["rev"] for hook in hooks if hook["repo"].endswith("/ruff-pre-commit"))
+    assert Version(revision) == _pinned("constraints.txt")["ruff"]
