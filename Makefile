@@ -6,14 +6,18 @@
 # make notebook     notebooks/tuneoff.ipynb anew from its source, notebooks/tuneoff.py
 # make screenshots  pictures of the quickstart's page for the README (needs Chromium)
 # make test-gpu     the tests that need a CUDA device
+# make test-lowest  a part of the tests with the lowest versions of all dependencies, in .venv-lowest
 
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
+LOWEST := .venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt
+EXTRAS := quickstart,hub,cluster,pdf,notebook,optuna,wandb,tensorboard,mlflow,dev
+LOWEST_TESTS := cli data engines kernels methods packaging sources spec statistics study training
 
-.PHONY: quickstart test test-long soak test-gpu lint notebook screenshots clean
+.PHONY: quickstart test test-long test-lowest soak test-gpu lint notebook screenshots clean
 
 quickstart: .venv/installed
 	$(BIN)/tuneoff run quickstart
@@ -29,6 +33,12 @@ soak: .venv/installed-dev
 
 test-gpu: .venv/installed-dev
 	$(PYTEST) -m gpu
+
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST) "$$(grep '^torch==' constraints-lowest.txt)"
+	$(LOWEST) --editable ".[$(EXTRAS)]"
+	.venv-lowest/bin/python -m pytest -m "not gpu and not soak and not long" $(LOWEST_TESTS:%=tests/test_%.py)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
@@ -58,8 +68,8 @@ screenshots: .venv/installed-dev
 	@touch $@
 
 .venv/installed-dev: .venv/torch
-	@$(PIP) --editable ".[quickstart,hub,cluster,pdf,notebook,optuna,wandb,tensorboard,mlflow,dev]"
+	@$(PIP) --editable ".[$(EXTRAS)]"
 	@touch $@ .venv/installed
 
 clean:
-	rm -rf .venv studies-out
+	rm -rf .venv .venv-lowest studies-out

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from tuneoff.runs.progress import RunProgress
     from tuneoff.runs.run import Run
+    from tuneoff.study.ahead import Ahead
 
 ARMS = ("full", "lora", "ia3")
 TARGET_SECONDS = 2.0
@@ -66,14 +67,14 @@ class Timeline:
     def say(self, message: str) -> None:
         print(message, flush=True)
 
-    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
+    def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None:
         self.planned_at = self.now()
         self.say(f"{runs - done} runs, {steps} steps")
 
     def run_started(self, run: Run) -> None:
         self.started.append(self.now())
 
-    def progressed(self, run: Run, progress: RunProgress, total: int) -> None: ...
+    def progressed(self, run: Run, progress: RunProgress) -> None: ...
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:
         self.finished.append(self.now())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import multiprocessing
 import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ os.environ["TUNEOFF_CACHE"] = tempfile.mkdtemp(prefix="tuneoff-cache-")
 
 Answer = subprocess.CompletedProcess[str]
 Command = Callable[..., Answer]
+Interpreted = Callable[..., Any]
 
 
 def pytest_unconfigure() -> None:
@@ -161,3 +165,19 @@ def tuneoff(tmp_path: Path) -> Command:
         )
 
     return call
+
+
+def _interpret() -> None:
+    import torch
+
+    os.environ["TRITON_INTERPRET"] = "1"
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def interpreted() -> Iterator[Interpreted]:
+    """Calls a function in a process whose Triton interprets on the CPU, which is decided when Triton is imported."""
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("Triton is not installed")
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_interpret) as pool:
+        yield lambda *call: pool.submit(*call).result()

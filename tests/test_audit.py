@@ -221,6 +221,23 @@ def test_the_same_text_with_different_labels(tmp_path: Path) -> None:
     assert finding.examples[0] == f"'0' and '1': {train['text'][0]}"
 
 
+def test_what_became_of_contradictory_labels_is_said_where_repeats_are_left_out(tmp_path: Path) -> None:
+    train, test = reviews(200, seed=0), reviews(80, seed=1, first_row=500)
+    against = train.head(3).assign(label=1 - train["label"].head(3))
+    agreeing = train.iloc[10:14]
+    test = pd.concat([test, train.iloc[[20]].assign(label=1 - train["label"][20])])
+    splits = split_frames(tmp_path, pd.concat([train, against, against.head(1), agreeing]), test, deduplicate=True)
+    finding = by_name(audit(splits), "conflicting-labels")["all"]
+    assert (finding.severity, finding.count) == ("warning", 9)
+    assert "4 texts stand in 9 rows of the data with different labels" in finding.message
+    assert "the label of that row was taken, and 5 rows that say otherwise were left out" in finding.message
+    assert finding.examples[0] == f"'0' kept, '1' left out: {train['text'][0]}"
+    assert finding.examples[1].startswith("'1' kept, '0' left out: ")
+    assert splits.removed == {"train": 8, "test": 1}
+    clean = audit(split_frames(tmp_path, pd.concat([train, agreeing]), deduplicate=True))
+    assert not by_name(clean, "conflicting-labels")
+
+
 def test_near_duplicates_inside_and_across_splits(tmp_path: Path) -> None:
     train, test = topics(400, seed=0), topics(200, seed=1)
     test["text"] += " unlike"
@@ -424,6 +441,15 @@ def test_truncation_says_what_is_lost_and_of_which_class(tmp_path: Path) -> None
     assert "3,000 of 15,000 tokens (20.0%)" in train.message
     assert f"'yes' {100 * 100 / (labels == 1).sum():.1f}%, 'no' 0.0%" in train.message
     assert (test.severity, test.count) == ("info", 1)
+    (example,) = test.examples  # of the one text that was cut
+    assert example.endswith("lost 5 tokens")
+
+
+def test_truncation_of_pairs_names_both_columns(tmp_path: Path) -> None:
+    frame = reviews(100, seed=0).assign(second=reviews(100, seed=1, first_row=300)["text"])
+    splits = split_frames(tmp_path, frame, text="text", text_pair="second")
+    (found,) = truncation_findings(splits, {"test": np.ones(splits.sizes["test"], dtype=np.int32)}, {"test": 100})
+    assert "test texts ('text' and 'second' together)" in found.message
 
 
 def test_baselines_that_leave_no_room() -> None:

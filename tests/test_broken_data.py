@@ -184,17 +184,21 @@ CASES: dict[str, Case] = {
     "NaN in JSON": lines(jsonl({"text": "a", "label": float("nan")}), "row 41 has no label"),
     "empty labels": csv(f"{CSV}text,\n", "row 41 has no label"),
     "blank labels": csv(f"{CSV}text,  \n", "label of row 41 is blank"),
-    "float labels": parquet(frame(label=[0.5, 1.0] * 20), "label of row 1 is 0.5; classes are whole numbers"),
-    "float labels in a CSV": csv("text,label\n" + "a,0.5\nb,1.0\n" * 9, "a label is 0.5; classes are whole numbers"),
+    "float labels": parquet(frame(label=[0.5, 1.0] * 20), "label holds 2 different numbers that are not all whole"),
+    "float labels in a CSV": csv("text,label\n" + "a,0.5\nb,1.0\n" * 9, "such as 0.5 and 1.0, and tuneoff"),
     "whole numbers as floats": parquet(frame(label=[0.0, 1.0] * 20), lambda splits: splits.label_names == ("0", "1")),
     "lists of labels": parquet(frame(label=[["a", "b"]] * 40), "label of row 1 is a list (['a', 'b'])"),
     "a list among the labels": lines(jsonl({"text": "a", "label": [1, 2]}), "multi-label"),
-    "tables for labels": lines('{"text": "a", "label": {"good": true}}\n', "label of row 1 is a table"),
+    "tables for labels": lines(
+        '{"text": "a", "label": {"good": true}}\n',
+        "its columns (text, label.good) has a",
+    ),
     "dates for labels": parquet(frame(label=pd.date_range("2020-01-01", periods=40)), "label of row 1 is"),
     "labels unlike in white space": csv(f"{CSV}a, good\n", "' good' and 'good' differ in white space alone"),
     "one class": csv(CSV.replace("bad", "good"), "every label is 'good'"),
     "a thousand and one classes": csv(
-        "text,label\n" + "".join(f"text {row},c{row}\n" for row in range(1001)), "more than 1000 different labels"
+        "text,label\n" + "".join(f"text {row},c{row}\n" for row in range(1001)),
+        "1,000 different values up to row 1,001",
     ),
     "a thousand classes": csv(
         "text,label\n" + "".join(f"text {row},c{row % 1000}\n" for row in range(20_000)),
@@ -215,7 +219,10 @@ CASES: dict[str, Case] = {
     ),
     # texts
     "lists of texts": parquet(frame(text=[["a", "b"]] * 40), "the column 'text' holds lists, not texts"),
-    "tables for texts": lines('{"text": {"en": "a"}, "label": 1}\n', "the column 'text' holds tables, not texts"),
+    "tables for texts": lines(
+        '{"text": {"en": "a"}, "label": 1}\n',
+        "its columns (text.en, label) has a usual",
+    ),
     "a table among the texts": lines(jsonl({"text": {"en": "a"}, "label": 1}), "the column 'text' holds lists"),
     "bytes for texts": parquet(frame(text=[b"a"] * 40), "the column 'text' holds bytes, not texts"),
     "numbers for texts": parquet(frame(text=range(40)), lambda splits: texts(splits)[:2] == ["0", "1"]),

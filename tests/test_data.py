@@ -70,6 +70,24 @@ def test_samples_are_stratified_disjoint_and_repeatable(tmp_path: Path) -> None:
     assert set(texts(other, "train")) != set(texts(first, "train"))
 
 
+@pytest.mark.parametrize(
+    ("rows", "size", "sampling", "validation"),
+    [
+        (2500, 60, "stratified", 200),
+        (300, 60, "stratified", 24),
+        (300, 60, "first", 24),
+        (300, 230, "stratified", 10),
+        (2500, 1900, "stratified", 100),
+    ],
+    ids=["as many as are needed", "a tenth of all", "the first rows", "what is left", "what is left of many"],
+)
+def test_few_training_examples_leave_validation_as_large_as_it_is_of_use(
+    rows: int, size: int, sampling: str, validation: int, tmp_path: Path
+) -> None:
+    spec = FilesData(**files(tmp_path, train=reviews(rows, seed=0)), train_size=size, sampling=sampling)
+    assert split(tmp_path, spec).sizes == {"train": size, "validation": validation, "test": rows // 5}
+
+
 def test_the_first_rows_are_taken_where_that_is_asked_for(tmp_path: Path) -> None:
     frame = reviews(400, seed=0)
     sizes = {"train_size": 100, "validation_size": 40, "test_size": 60}

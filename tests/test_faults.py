@@ -35,6 +35,7 @@ from processes import (
 )
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.run import Run
+from tuneoff.study.ahead import Ahead
 
 SHORT, LONG = 1, 12
 """Epochs of 18 steps each."""
@@ -92,7 +93,7 @@ class Witness:
     def say(self, message: str) -> None:
         self.said.append(message)
 
-    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
+    def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None:
         self.planned_runs = (runs, done)
 
     def run_started(self, run: Run) -> None:
@@ -101,7 +102,7 @@ class Witness:
     def starts(self, run: Run) -> None:
         """For a subclass to do something when a run starts."""
 
-    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
+    def progressed(self, run: Run, progress: RunProgress) -> None:
         if progress.steps >= self._after and run.arm.name in self._faults:
             fault = self._faults.pop(run.arm.name)
             fault(run_process(os.getpid(), run.id))
@@ -332,7 +333,7 @@ def test_a_driver_is_seen_refuses_others_and_leaves_nothing_when_killed(
     assert status["driver"]["pid"] == driver.pid
     assert [state["state"] for state in status["runs"]] == ["running"]
     shown = tuneoff("status", out).stdout
-    assert "1 runs: 0 done, 1 running, 0 failed, 0 left" in shown
+    assert "1 run: 0 done, 1 running, 0 failed, 0 left" in shown
     second = tuneoff("run", study, "--out", out)
     assert second.returncode == 2
     assert second.stderr.startswith(f"tuneoff: another tuneoff (process {driver.pid} on ")
@@ -453,6 +454,25 @@ def test_other_files_that_are_damaged_are_written_again(
     results = api.run_study(api.load_study(study), tmp_path / "out", witness)
     assert witness.planned_runs == (1, 1)
     assert results.runs == api.load_results(reference).runs
+
+
+def test_data_that_an_earlier_version_prepared_is_said_to_be_so_and_prepared_again(
+    long_study: tuple[Path, Path], tuneoff: Command, tmp_path: Path
+) -> None:
+    study, reference = long_study
+    out = tmp_path / "out"
+    shutil.copytree(reference, out)
+    prepared = json.loads((out / "data" / "prepared.json").read_text())
+    del prepared["model_width"]
+    (out / "data" / "prepared.json").write_text(json.dumps(prepared))
+    answer = tuneoff("report", "out")
+    assert answer.returncode == 2
+    assert answer.stderr.count("\n") == 1
+    assert "out/data/prepared.json was written by another version of Tuneoff" in answer.stderr
+    assert "`tuneoff run out/study.toml --out out` prepares the data again" in answer.stderr
+    witness = Witness()
+    assert api.run_study(api.load_study(study), out, witness).failed == []
+    assert witness.planned_runs == (1, 1), "its result still holds"
 
 
 @pytest.fixture(scope="module")

@@ -160,10 +160,12 @@ def put(name: str, content: Content) -> str:
     return name
 
 
-def init(*data: str, model: Path | str = "some/model") -> tuple[FilesData, str]:
+def init(
+    *data: str, model: Path | str = "some/model", out: str = "study.toml", label: str | None = None
+) -> tuple[FilesData, str]:
     """`[data]` of the study that `init` writes, and all that it said and wrote."""
     said: list[str] = []
-    path = init_study(data, str(model), Path("study.toml"), said.append)
+    path = init_study(data, str(model), Path(out), said.append, label=label)
     spec = load_study(path).data
     assert isinstance(spec, FilesData)
     return spec, "\n".join([*said, path.read_text()])
@@ -344,6 +346,151 @@ def test_lists_of_labels_are_refused_as_such() -> None:
     put("data.txt", "__label__a __label__b a text\n__label__a another\n")
     with pytest.raises(UserError, match=r"line 1 has several labels .*multi-label"):
         init("data.txt")
+
+
+def test_objects_inside_objects_are_columns(tiny_model: Path) -> None:
+    items = [
+        {
+            "id": row,
+            "meta": {"by": {"name": "x"}} if row else None,
+            "doc": {"title": f"no {row}", "text": text},
+            "gold": {"label": label},
+        }
+        for row, (text, label) in enumerate(labelled())
+    ]
+    pd.DataFrame(items).to_parquet("data.parquet")
+    put("data.json", json.dumps([{**item, "a": [1], "empty": {}} for item in items]))
+    for name, more in (("data.json", ", a, empty"), ("data.parquet", "")):
+        Path("study.toml").unlink(missing_ok=True)
+        data, said = init(name, model=tiny_model)
+        assert (data.text, data.label) == ("doc.text", "gold.label")
+        assert f"columns id, meta.by.name, doc.title, doc.text, gold.label{more}\n" in said
+        splits = split(name, text=data.text, label=data.label)
+        assert splits.label_names == TEAMS
+        assert splits.sizes["test"] == 18
+    put("twice.json", json.dumps([{"a.b": 1, "a": {"b": 2}}]))
+    with pytest.raises(UserError, match=r"json: the key 'a\.b' is there twice, inside an object and beside it"):
+        split("twice.json")
+
+
+def test_dictionaries_and_times_in_parquet() -> None:
+    frame = pd.DataFrame({"seen": pd.date_range("2025-02-01", periods=90, freq="7min"), "words": sentences()})
+    frame = frame.assign(source=pd.Categorical(["a", "b"] * 45), theme=pd.Categorical(teams()))
+    frame.to_parquet("data.parquet")
+    data, said = init("data.parquet")
+    assert (data.text, data.label) == ("words", "theme")  # not the source, which has fewer values
+    assert "source could also be data.label (--label)" in said
+
+
+def test_texts_of_emoji_alone() -> None:
+    draw = random.Random(4)
+    texts = ["".join(draw.choices("😀🎉💔🚗☕☹", k=draw.randint(2, 9))) + "\ufe0f" for _ in range(90)]
+    pd.DataFrame({"zeichen": texts, "gefühl": ["froh", "traurig"] * 45}).to_csv("data.csv", index=False)
+    data, _ = init("data.csv")
+    assert (data.text, data.label) == ("zeichen", "gefühl")
+    found = audited("data.csv", text="zeichen", label="gefühl", deduplicate=True)
+    assert not [name for name in found if name.startswith("near")]
+    assert init(table(gefühl=["😀", "☹️", "🎉"] * 30), out="other.toml")[0].label == "gefühl"
+
+
+def test_what_a_tokenizer_does_not_know_is_said(tiny_model: Path) -> None:
+    init(table(team=teams()), model=tiny_model)
+    found = {finding.name: finding for finding in audit_study(load_study("study.toml"))}["unknown-tokens"]
+    assert (found.severity, found.count) == ("warning", 90)
+    assert found.message.startswith("100.0% of the texts' tokens are")
+    assert "90 of 90 texts hold nothing else" in found.message
+    assert found.examples[0] == "row 1 of data.csv"
+
+
+# Labels that are numbers or ids
+
+
+@pytest.mark.parametrize("name", ["rating", "how much"])
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_numbers_to_predict_are_refused_with_what_makes_classes_of_them(name: str, ending: str) -> None:
+    frame = pd.DataFrame({"words": sentences(), name: [1 + row % 41 / 10 for row in range(90)]})
+    frame.to_csv("data.csv", index=False) if ending == "csv" else frame.to_parquet("data.parquet")
+    refused: list[Callable[[], object]] = [
+        lambda: init(f"data.{ending}"),
+        lambda: split(f"data.{ending}", text="words", label=name),
+    ]
+    for read in refused:
+        with pytest.raises(UserError) as caught:
+            read()
+        message = str(caught.value)
+        assert f"{name} holds numbers to predict (regression): 41 different ones, such as 1.0 and 5.0" in message
+        assert "tuneoff compares classifiers today: write a column of classes, such as the words low" in message
+        assert "\n" not in message
+
+
+def test_measures_beside_labels_are_said_to_be_no_classes() -> None:
+    data, said = init(table(rating=[row / 7 for row in range(90)], team=teams()))
+    assert data.label == "team"
+    assert "rating holds numbers that are not all whole, and tuneoff compares classifiers today" in said
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "severity"),
+    [
+        ("stars", [1, 2, 3, 4, 5], "info"),
+        ("label", ["1", "2", "3", "4", "5"], "info"),
+        ("Bewertung der Ware", [0, 1, 2, 3], "info"),
+        ("score", [3 * step for step in range(30)], "warning"),
+        ("label", [0, 1, 2, 3], None),
+        ("label", list(range(30)), None),
+        ("stars", [0, 1], None),
+        ("rating", ["good", "bad", "so-so"], None),
+    ],
+)
+def test_whole_numbers_are_classes_whose_order_is_not_used(
+    column: str, values: list[Any], severity: str | None
+) -> None:
+    frame = pd.DataFrame({"body": sentences(360), column: [values[row % len(values)] for row in range(360)]})
+    frame.to_parquet("data.parquet")
+    found = audited("data.parquet", text="body", label=column).get("ordered-labels")
+    assert (found.severity if found else None) == severity
+    said = init("data.parquet", label=column)[1]
+    assert ("seem to be steps of a scale" in said) == (severity == "info")
+    assert ("as numbers to predict are (regression)" in said) == (severity == "warning")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (90, "looks like an id, not like labels: it has 90 "),
+        (1500, "has more than 1,000 different values up to row 1,0"),
+    ],
+)
+def test_an_id_for_a_label_is_said_to_be_one(rows: int, expected: str) -> None:
+    frame = pd.DataFrame({"body": sentences(rows), "key": [f"K{row}" for row in range(rows)]})
+    with_teams = frame.assign(team=[TEAMS[row % 3] for row in range(rows)])
+    for data, others in ((with_teams, "as team may be"), (frame, "no other column")):
+        data.to_csv("data.csv", index=False)
+        with pytest.raises(UserError) as caught:
+            split("data.csv", text="body", label="key")
+        assert f"data.csv: the column key {expected}" in str(caught.value)
+        assert others in str(caught.value)
+
+
+# Rows in several files
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "expected"),
+    [
+        ("a,x,train\n,y,train\n", {}, "b.csv: row 2 has no text; set data.drop_empty"),
+        ("a,x,train\nb,,train\n", {}, "b.csv: row 2 has no label; set data.drop_empty"),
+        ("a,x,train\nb, ,train\n", {}, "b.csv: the label of row 2 is blank"),
+        ("a,x,train\nb,y,\n", {"split": "part"}, "b.csv: row 2 has no split"),
+        ("a,x,train\nb,y,no\n", {"split": "part"}, "b.csv: the split column says 'no' in row 2"),
+        ("a,x,train\nb,y,\n", {"group": "part"}, "b.csv: row 2 has no group"),
+    ],
+)
+def test_rows_are_those_of_their_file(rows: str, options: dict[str, str], expected: str) -> None:
+    put("a.csv", "text,label,part\n" + lines("{text},{label},train"))
+    put("b.csv", f"text,label,part\n{rows}")
+    with pytest.raises(UserError, match=expected):
+        split("*.csv", **options)
 
 
 # Labels that mean none
@@ -556,12 +703,12 @@ REFUSED: dict[str, tuple[str, Content | Callable[[], bytes], str]] = {
     "labels that are all different": (
         "a.csv",
         "text,label\n" + lines("{text},{row}x"),
-        "'label' has 90 different values in 90 rows, and classes recur",
+        "'label' has 90 different values in 90 rows, as an id has, and classes recur",
     ),
     "labels that are measures": (
         "a.jsonl",
         "".join(json.dumps({"text": text, "rating": row / 7}) + "\n" for row, text in enumerate(sentences())),
-        "no regressions",
+        "rating holds numbers to predict (regression): 90 different ones",
     ),
     "columns in an object": (
         "a.json",
@@ -712,7 +859,7 @@ def test_texts_without_a_token_are_refused_with_their_rows(tiny_model: Path, tmp
     study = 'name = "t"\nseeds = 1\nmodel.id = "."\narms = [{ method = "full" }]\n[data]\nmax_length = 16\n'
     study += 'source = "files"\ntrain = "data.parquet"\naccept = ["empty-text"]\n'
     Path("study.toml").write_text(study)
-    with pytest.raises(UserError, match=r"no token of the text of row (5|41|5, 41) of the data; set data.drop_empty"):
+    with pytest.raises(UserError, match=r"no token of the text of row (5|41) of data\.parquet(, row .*)?; set"):
         prepare_study(load_study("study.toml"), tmp_path / "out", lambda _: None)
     spec = load_study("study.toml", ["data.drop_empty=true"])
     assert prepare_study(spec, tmp_path / "out", lambda _: None).prepared.removed == {"train": 2}

@@ -233,7 +233,7 @@ def test_the_plan_and_the_lines_of_a_study_name_folds(tuneoff: Command, tiny_mod
     assert plan["runs"] == 6
     assert [part["part"] for part in plan["parts"]] == [f"fold-{fold}" for fold in range(FOLDS)]
     assert plan["steps"] == 2 * sum(part["steps_per_run"] for part in plan["parts"])
-    assert "2 arms x 1 seeds x 3 folds = 6 runs" in tuneoff("plan", path).stdout
+    assert "2 arms x 1 seed x 3 folds = 6 runs" in tuneoff("plan", path).stdout
     answer = tuneoff("run", path, "--out", "out", "--set", "execution.max_run_time=0.01s")
     assert answer.returncode == 1
     assert "full, seed 0, fold 2: timeout" in answer.stdout

@@ -106,7 +106,7 @@ def latex_tables(folder: Path) -> list[Table]:
 
 TEX = {
     "textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^", "textless": "<", "textgreater": ">",
-    "textbar": "|", "textquotedbl": '"', "textasciigrave": "`", "textquotesingle": "'",
+    "textbar": "|", "textquotedbl": '"', "textasciigrave": "`", "textquotesingle": "'", "textdagger": "†",
 }  # fmt: skip
 
 

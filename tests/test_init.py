@@ -35,10 +35,10 @@ def tickets(rows: int = 60, **columns: Any) -> pd.DataFrame:
     return frame.assign(**columns)
 
 
-def init(*data: str, out: Path | None = None) -> tuple[StudySpec, FilesData, str]:
+def init(*data: str, out: Path | None = None, **columns: str) -> tuple[StudySpec, FilesData, str]:
     """The study, its data, and what was printed with the file's text."""
     said: list[str] = []
-    path = init_study(data, "some/model", out, said.append)
+    path = init_study(data, "some/model", out, said.append, **columns)
     study = load_study(path)
     assert isinstance(study.data, FilesData)
     return study, study.data, "\n".join([*said, path.read_text()])
@@ -151,6 +151,63 @@ def test_repeated_texts_turn_deduplication_on() -> None:
     assert "7 rows have the text of an earlier row" in said
 
 
+def test_what_is_said_is_about_columns_that_are_named() -> None:
+    long = [f"row {row} {'goes on and on ' * 40}" for row in range(60)]
+    frame = tickets(answer=long, urgent=["yes", "no", "no", "no"] * 15)
+    frame.to_csv("tickets.csv", index=False)
+    _, data, said = init("tickets.csv", text="subject", label="urgent")
+    assert (data.text, data.text_pair, data.label, data.max_length) == ("subject", None, "urgent", 32)
+    assert "2 classes: no 45, yes 15" in said
+    assert "could also be" not in said
+    _, data, said = init("tickets.csv", out=Path("pairs.toml"), text="subject", text_pair="answer")
+    assert (data.text, data.text_pair, data.label, data.max_length) == ("subject", "answer", "team", 256)
+    assert "subject with answer: 6" in said
+    assert "an example is" not in said
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"text": "subjct"}, r"no column 'subjct' \(--text\); its columns are .*; did you mean 'subject'\?"),
+        ({"text_pair": "TEAMS"}, r"no column 'TEAMS' \(--text-pair\).*; did you mean 'team'\?"),
+        ({"label": "?"}, r"no column '\?' \(--label\); its columns are ticket, subject, team, customer$"),
+        ({"text": "team", "label": "team"}, r"'team' cannot be both text and label"),
+        ({"text_pair": "team", "label": "team"}, r"'team' cannot be both data.text_pair and data.label"),
+        (
+            {"label": "ticket"},
+            r"ticket looks like an id, .* 60 different values in 60 rows.* team, customer may be$",
+        ),
+    ],
+)
+def test_columns_that_cannot_be(columns: dict[str, Any], expected: str) -> None:
+    tickets().to_csv("tickets.csv", index=False)
+    with pytest.raises(UserError, match=expected):
+        init("tickets.csv", **columns)
+    assert not Path("tickets.toml").exists()
+
+
+def test_a_named_column_of_a_file_without_a_header() -> None:
+    tickets(urgent=["yes", "no", "no", "no"] * 15).to_csv("tickets.csv", index=False, header=False)
+    _, data, said = init("tickets.csv", label="column5")
+    assert data.format.columns == ("column1", "text", "column3", "column4", "label")
+    assert (data.text, data.label) == ("text", "label")
+    assert "2 classes: no 45, yes 15" in said
+
+
+def test_rows_of_the_data_and_rows_that_a_study_uses() -> None:
+    frame = tickets(63)
+    frame.loc[[3, 9], "subject"] = ""
+    frame.loc[5, "team"] = "N/A"
+    again = frame.iloc[[20, 21]].assign(team=["login", "billing"])  # one of which is what it was
+    again["team"] = [frame["team"][20], "none of them" if frame["team"][21] == "billing" else "billing"]
+    pd.concat([frame, again]).to_csv("tickets.csv", index=False)
+    _, _, said = init("tickets.csv")
+    assert "rows        65 in the data, of which a study uses 60; columns ticket" in said
+    assert "2 rows have the text of an earlier row, 1 of them with another label; the first row of each text" in said
+    assert "splits      train 60;" in said
+    assert "1 row is left out whose label, N/A, means none" in said
+
+
 def test_names_that_would_break_toml() -> None:
     text, label = 'the "text"\n# = [', "la\tbel = '''"
     frame = tickets().rename(columns={"subject": text, "team": label}).replace({"billing": "a\nb\x1b[0m"})
@@ -163,10 +220,10 @@ def test_names_that_would_break_toml() -> None:
 
 REFUSED: dict[str, tuple[str, str]] = {
     "no rows": ("text,label\n", "there are no rows"),
-    "nothing like texts": ("size,label\n" + "3,a\n4,b\n" * 9, "looks like texts; call that column 'text'"),
+    "nothing like texts": ("size,label\n" + "3,a\n4,b\n" * 9, "looks like texts; name it with --text"),
     "nothing like classes": (
         "text,id\n" + "".join(f"a longer text {row},{row}\n" for row in range(40)),
-        "looks like classes; call that column 'label'",
+        "looks like classes; name it with --label",
     ),
     "one class": ("text,label\n" + "".join(f"text {row},a\n" for row in range(40)), "every label is 'a'"),
     "a broken row far below": (

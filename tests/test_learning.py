@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pandas as pd
 import pytest
 
 from conftest import Command, reviews, study_toml
 from tuneoff.analysis.learning import run_state
+from tuneoff.analysis.underfitting import underfitting_notes
 from tuneoff.data.prepared import PreparedPart
 
 DOUBTS = ("did not learn", "diverged", "no better than guessing")
@@ -59,7 +62,9 @@ def test_rates_a_hundredth_of_what_is_needed(
     for arm in ("full", "lora"):
         assert "is too low" in sentence(summary, arm)
         assert f"arms.{arm}.learning_rate" in sentence(summary, arm)
-    assert printed.count("(did not learn)") >= 2
+    assert re.search(r"^† did not learn: full, lora", printed, re.MULTILINE)
+    assert len(re.findall(r"^ +(full|lora) +\d+\.\d% † ", printed, re.MULTILINE)) == 2
+    assert not any(set(front) & {"full", "lora"} for front in summary["pareto"].values())
 
 
 def test_a_rate_that_is_far_too_high(tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command) -> None:
@@ -128,6 +133,58 @@ def test_labels_that_follow_from_nothing(tiny_model: Path, tmp_path: Path, tuneo
     if epochs == 40:
         assert states(summary)["full"] == "no better than guessing"
         assert "the labels do not follow from the texts" in sentence(summary, "full")
+
+
+def test_an_arm_that_learned_too_little_is_told_so(tiny_model: Path, tmp_path: Path, tuneoff: Command) -> None:
+    for name, count, first in (("train", 320, 0), ("test", 120, 1000)):
+        rows = reviews(count, seed=first, first_row=first)
+        rows["label"] = rows["label"].map({0: "no", 1: "yes"})
+        rows.loc[:: count // 6 if name == "test" else 40, "label"] = "per<haps"
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+    arms = ['method = "full"\nlearning_rate = 2e-3', 'method = "full"\nname = "lazy"\nlearning_rate = 1e-6']
+    (tmp_path / "study.toml").write_text(study_toml(tiny_model, tmp_path, arms, seeds=1, epochs=2))
+    assert tuneoff("run", "study.toml", "--out", "out").returncode == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert states(summary) == {"full": "learned", "lazy": "not learned"}
+    falling, never = summary["notes"][:2]
+    assert falling.startswith(
+        "The training loss was still falling steeply over the last two fifths of the steps: full (from"
+    )
+    assert "More training.epochs, or a higher learning rate," in falling
+    assert never.startswith("full never answers 'per<haps' (6 test examples).")
+    assert "rare classes" in never
+    assert not any("lazy" in note for note in (falling, never)), "of that one more is said elsewhere"
+    page, markdown = ((tmp_path / "out" / name).read_text() for name in ("report.html", "report.md"))
+    for text in (page, markdown):
+        assert falling in text
+        assert "full never answers" in text
+        assert "per<haps" not in text
+
+
+@pytest.mark.parametrize(
+    ("late", "curve", "said"),
+    [
+        ([0.6, 0.4], [0.7, 0.5], True),
+        ([0.6, 0.56], [0.7, 0.5], False),
+        ([0.6, 0.4], [0.5, 0.7], False),
+        ([0.3, 0.1], [0.7, 0.5], False),
+    ],
+    ids=["steep", "level", "validation has turned", "little is left to learn"],
+)
+def test_a_loss_is_said_to_fall_only_where_it_clearly_does(late: list[float], curve: list[float], said: bool) -> None:
+    result = {
+        "arm": "full", "status": "ok", "guess_loss": math.log(2),
+        "loss_trace": [(step, late[0] if step <= 20 else late[1]) for step in range(1, 26)],
+        "curve": [{"validation_loss": loss} for loss in curve],
+    }  # fmt: skip
+    results = SimpleNamespace(
+        runs=[result, result],
+        prepared=SimpleNamespace(label_names=("no", "yes")),
+        spec=SimpleNamespace(arms=[]),
+        predictions=lambda _: [pd.DataFrame({"label": [0] * 9 + [1] * 9, "prediction": [0] * 9 + [1] * 9})],
+    )
+    arm = {"arm": "full", "runs": 2, "learning": {"state": "learned"}}
+    assert bool(underfitting_notes(cast("Any", results), [arm])) == said
 
 
 def test_twenty_rows_are_too_few_steps(tiny_model: Path, tmp_path: Path, tuneoff: Command) -> None:

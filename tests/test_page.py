@@ -38,10 +38,10 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromi
 
 SCRIPT = "<script>alert(1)</script>"
 CLASSES = {0: 'bad "quoted" & <b>', 1: "good & fine"}
-LONG_NAME = "lora-r8_on-query+value-with.a-name=of-60-letters_as-is-allowed"[:60]
+LONG_NAME = "full-r8_on-query+value-with.a-name=of-60-letters_as-is-allowed"[:60]
 ARMS = [
     'method = "full"\nlearning_rate = 2e-3',
-    f'method = "lora"\nname = "{LONG_NAME}"\nlearning_rate = 2e-2',
+    f'method = "full"\nname = "{LONG_NAME}"\nlearning_rate = 1e-3',
     'method = "head_only"',
 ]
 DESKTOP = ViewportSize(width=1280, height=900)
@@ -209,6 +209,41 @@ def test_nothing_is_cut(browser: Browser, page_file: Path, size: ViewportSize) -
 
 
 @needs_chromium
+def test_arms_that_did_not_learn_are_marked_and_hollow(browser: Browser, study_folder: Path, page_file: Path) -> None:
+    summary = api.load_results(study_folder).summary
+    (idle,) = (arm["arm"] for arm in summary["arms"] if arm["learning"]["state"] != "learned")
+    assert summary["pareto"]
+    assert not any(idle in front for front in summary["pareto"].values())
+    context = browser.new_context(viewport=WIDE)
+    page, _, _ = opened(context, page_file)
+    table = page.locator("#results-table")
+    cells = dict(
+        zip(
+            table.get_by_role("rowheader").all_text_contents(),
+            table.locator("td:nth-child(2)").all_text_contents(),
+            strict=True,
+        )
+    )
+    assert [name for name, text in cells.items() if text.endswith(" †")] == [idle]
+    assert page.get_by_text(re.compile(rf"^† .*: {idle}")).count() == 1
+    region = page.get_by_role("region", name="Results of all arms and baselines")
+    assert region.evaluate("region => region.scrollWidth <= region.clientWidth + 1"), "the table fits"
+    # A colour stands on the line on which its arm's name begins.
+    for swatch in table.locator(".swatch").all():
+        name = swatch.locator("xpath=following-sibling::span")
+        boxes = [
+            part.evaluate("part => [...part.getClientRects()].map(box => [box.top, box.bottom])[0]")
+            for part in (swatch, name)
+        ]
+        assert boxes[1][0] - 1 <= boxes[0][0] <= boxes[1][1]
+    context.close()
+    charts = draw_charts(api.load_results(study_folder))
+    for chart, field in (("accuracy", "learned"), ("accuracy_by_memory", "front")):
+        datasets = charts[chart].to_dict()["datasets"].values()
+        assert [row["arm"] for rows in datasets for row in rows if not row.get(field, True)] == [idle]
+
+
+@needs_chromium
 def test_all_runs_have_the_width_that_they_need(browser: Browser, page_file: Path) -> None:
     context = browser.new_context(viewport=WIDE)
     page, _, _ = opened(context, page_file)
@@ -280,7 +315,7 @@ def test_commands_are_quoted_for_a_shell(study_folder: Path, tmp_path: Path) -> 
 
 def test_a_front_that_holds_every_arm_is_one_line(study_folder: Path) -> None:
     summary = api.load_results(study_folder).summary
-    arms = [{**arm, "adapter_unmerged": False} for arm in summary["arms"]]
+    arms = [{**arm, "adapter_unmerged": False, "learning": None} for arm in summary["arms"]]
     names = [arm["arm"] for arm in arms]
     everyone = dict.fromkeys(summary["pareto"], names)
     assert evidence.fronts({"arms": arms, "pareto": everyone}) == [
@@ -355,7 +390,9 @@ def test_texts_and_names_of_the_data_stay_text(desktop: Page) -> None:
     examples = desktop.locator("section", has=desktop.locator("#audit")).locator("details li").all_text_contents()
     assert any(SCRIPT in text for text in examples)
     headings = desktop.get_by_role("columnheader").all_text_contents()
-    assert {f"F1: {name}" for name in CLASSES.values()} <= set(headings)
+    assert "F1 of the class, %" in headings
+    rows = desktop.get_by_role("region", name="Classes, table").get_by_role("rowheader").all_text_contents()
+    assert rows == list(CLASSES.values())
     assert desktop.locator("script").count() == 3
     assert desktop.locator("main b").count() == 0
 
@@ -433,7 +470,9 @@ def test_a_tuned_study_shows_its_trials(study_folder: Path) -> None:
 
 def test_disagreements_are_those_with_the_most_spread_between_arms(study_folder: Path) -> None:
     results = api.load_results(study_folder)
-    right = pd.DataFrame({arm.name: results.correct(arm.name).mean(axis=0) for arm in results.spec.arms})
+    learned = [arm["arm"] for arm in results.summary["arms"] if arm["learning"]["state"] == "learned"]
+    assert 2 <= len(learned) < len(ARMS), "of an arm that did not learn nothing is told"
+    right = pd.DataFrame({arm: results.correct(arm).mean(axis=0) for arm in learned})
     found = find_disagreements(results)
     assert 0 < len(found) <= 10
     spread = right.var(axis=1)
@@ -461,6 +500,7 @@ def test_disagreements_are_those_with_the_most_spread_between_arms(study_folder:
         ("22,713,986", 22_713_986.0),
         ("76.7 to 88.5", 76.7),
         ("82.9% (means nothing)", 82.9),
+        ("50.0% †", 50.0),
         ("61.0 s (shared)", 61.0),
         ("oom", None),
         ("", None),

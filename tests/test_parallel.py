@@ -338,7 +338,7 @@ class Killer(Silent):
         self.log = log
         self.killed = False
 
-    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
+    def progressed(self, run: Run, progress: RunProgress) -> None:
         if progress.steps and not self.killed:
             for process in psutil.Process().children(recursive=True):
                 if any(Path(file.path).name == self.log for file in process.open_files()):
@@ -379,7 +379,7 @@ class Interrupter(Silent):
     def __init__(self, after: int) -> None:
         self._after = after
 
-    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
+    def progressed(self, run: Run, progress: RunProgress) -> None:
         if progress.steps >= self._after:
             self._after = sys.maxsize
             signal.raise_signal(signal.SIGINT)

@@ -150,8 +150,8 @@ class LosesANode(Silent):
     def steps(self) -> int:
         return sum(self._steps.values())
 
-    def progressed(self, run: Any, progress: RunProgress, total: int) -> None:
-        assert progress.steps <= total == STEPS
+    def progressed(self, run: Any, progress: RunProgress) -> None:
+        assert progress.steps <= run.steps == STEPS
         self._steps[run.id] = progress.steps
         if not self.lost and self.steps > 60 and not self.finished and self._busy_nodes() == 2:
             node = next(iter(self._cluster.worker_nodes))

@@ -55,6 +55,14 @@ def test_errors_are_value_errors() -> None:
         ("analysis.margin=3", "write 0.03 for 3%"),
         ("analysis.min_accuracy=92.5%", "write 0.925 for 92.5%"),
         ("training.warmup_ratio=6", "write 0.06 for 6%"),
+        ("tuning.trails=3", "unknown field 'tuning.trails'; did you mean 'trials'?"),
+        ("tunning.trials=3", "unknown field 'tunning'; did you mean 'tuning'?"),
+        ("arms.lora.dropuot=0", "unknown field 'arms.lora.dropuot'; did you mean 'dropout'?"),
+        ("arms.loar.r=4", "there is no arm 'loar'; did you mean 'lora'?"),
+        ("arms.lora.r=four", "arms.lora.r: input should be a valid integer"),
+        ("data.reviews.columns=1", "unknown field 'data.reviews'"),
+        ("training.epochs.first=1", "'epochs' has no fields"),
+        ("arms=[]", "arms: at least one is needed"),
         ("analysis.max_memory=4 gigabytes", "write a size such as 512MB, 4GB or 4GiB"),
     ],
 )
@@ -92,3 +100,44 @@ def test_the_public_names_are_listed_before_they_are_loaded() -> None:
 def test_what_is_no_table_or_list_is_said_in_plain_words(override: str, message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         load_study("quickstart", [override])
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("[tuning]", "[tunnig]", "unknown field 'tunnig'; did you mean 'tuning'?"),
+        ("[model]", "[modle]", "unknown field 'modle'; did you mean 'model'?"),
+        ("seeds = 1", "sedes = 1", "unknown field 'sedes'; did you mean 'seeds'?"),
+        ("source =", "sorce =", "data.source must be 'hub', 'files' or 'reviews' (is 'sorce' meant to be source?)"),
+        ('method = "ia3"', 'metod = "ia3"', "arms.1: an arm needs a method (is 'metod' meant to be method?)"),
+        ("r = 2", "rr = 2", "unknown field 'arms.small.rr'"),
+        ('header = "no"', "haeder = false", "unknown field 'data.format.haeder'; did you mean 'header'?"),
+    ],
+)
+def test_a_misspelt_name_in_a_study_file_is_named_with_one_that_is_near(
+    right: str, wrong: str, said: str, tmp_path: Path
+) -> None:
+    toml = """name = "odd"
+seeds = 1
+[model]
+id = "here"
+[data]
+source = "files"
+train = "rows.csv"
+[data.format]
+header = "no"
+[tuning]
+trials = 2
+[[arms]]
+method = "lora"
+name = "small"
+r = 2
+[[arms]]
+method = "ia3"
+"""
+    assert right in toml
+    (tmp_path / "study.toml").write_text(toml.replace(right, wrong))
+    with pytest.raises(UserError) as refused:
+        load_study(tmp_path / "study.toml")
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)

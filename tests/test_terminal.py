@@ -22,6 +22,7 @@ from conftest import Command, study_toml
 from processes import wait_until
 from tuneoff.report.live import study_line
 from tuneoff.report.words import verdict
+from tuneoff.study.ahead import Ahead
 
 ROWS = 30
 HEADINGS = "loss  examples/s"
@@ -194,9 +195,9 @@ def test_a_plan_fits_where_there_is_little_room(study: Path) -> None:
 
 def test_hardly_any_time_left_is_not_counted() -> None:
     running = {"state": "running", "seconds_per_step": 0.5, "steps": 100}
-    assert study_line([{**running, "step": 100}]).endswith("; almost done")
-    assert study_line([{**running, "step": 99}]).endswith("; almost done")
-    assert study_line([{**running, "step": 90}]).endswith("; about 5.0 s left")
+    assert study_line([{**running, "step": 100}], Ahead()).endswith("; almost done")
+    assert study_line([{**running, "step": 99}], Ahead()).endswith("; almost done")
+    assert study_line([{**running, "step": 90}], Ahead()).endswith("; about 5.0 s left")
 
 
 def test_quiet_prints_nothing(watched: tuple[Path, Terminal], study: Path, tmp_path: Path, tuneoff: Command) -> None:

@@ -18,6 +18,7 @@ from conftest import NEGATIVE, POSITIVE, Command, study_toml
 from tuneoff.core.errors import UserError
 from tuneoff.runs.run import Run
 from tuneoff.spec.schema import TRACKERS
+from tuneoff.study.ahead import Ahead
 from tuneoff.study.listener import Silent
 from tuneoff.tracking import Trackers
 
@@ -32,7 +33,7 @@ class Notes(Silent):
         self.plan: tuple[int, int] = (0, 0)
         self.results: list[dict[str, Any]] = []
 
-    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
+    def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None:
         self.plan = (runs, done)
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:

@@ -123,14 +123,14 @@ def test_validation_and_test_are_stored_once(finished: Path) -> None:
     for size in SIZES:
         assert [path.name for path in sorted((data / f"train-{size}").iterdir())] == ["train", "train.parquet"]
         tokens = load_tokens(data, f"train-{size}")
-        assert {name: len(split) for name, split in tokens.items()} == {"train": size, "validation": 10, "test": 60}
+        assert {name: len(split) for name, split in tokens.items()} == {"train": size, "validation": 16, "test": 60}
         assert len(pd.read_parquet(data / f"train-{size}" / "train.parquet")) == size
 
 
 def test_every_size_has_results_and_the_summary_is_of_the_largest(finished: Path) -> None:
     results = api.load_results(finished)
     assert len(results.runs) == len(ARMS) * 2 * len(SIZES)
-    assert results.prepared.sizes == {"train": 96, "validation": 10, "test": 60}
+    assert results.prepared.sizes == {"train": 96, "validation": 16, "test": 60}
     for run in results.runs:
         size = int(run["part"].removeprefix("train-"))
         assert run["steps"] == -(-size // 8)
@@ -190,7 +190,7 @@ def test_the_plan_and_the_lines_of_a_study_name_sizes(
         ("train-96", 12), ("train-40", 5), ("train-16", 2),
     ]  # fmt: skip
     assert plan["steps"] == 2 * (12 + 5 + 2)
-    assert "2 arms x 1 seeds x 3 training sizes = 6 runs, 38 steps" in tuneoff("plan", "study.toml").stdout
+    assert "2 arms x 1 seed x 3 training sizes = 6 runs, 38 steps" in tuneoff("plan", "study.toml").stdout
     answer = tuneoff("run", "study.toml", "--out", "out")
     assert answer.returncode == 0, answer.stderr
     assert "6 of 6 runs to train, 38 steps" in answer.stdout

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import re
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -12,9 +15,17 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, study_toml
+from processes import run_process
+from tuneoff.analysis.tuning import few_validation_examples
+from tuneoff.report import words
+from tuneoff.report.live import study_line
+from tuneoff.report.trials import sentences
+from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.run import Run
+from tuneoff.study.ahead import Ahead
 from tuneoff.study.listener import Silent
-from tuneoff.study.search import Trial, best, grid, proposals, trial_steps
+from tuneoff.study.search import Trial, best, grid, proposals, scores, trial_steps
+from tuneoff.study.search_optuna import OptunaSearch
 from tuneoff.training.signs import Signs
 
 ARMS = ["full", "lora"]
@@ -120,6 +131,8 @@ def test_a_tuned_study_goes_on_without_repeating_anything(
     assert shown.stdout.count("validation ") == trials
     page = (results.folder / "report.md").read_text()
     assert "Learning rates" in page
+    assert "score (lower is better)" in page
+    assert page.count("16 validation examples cannot choose finely") == 1
     for entry in results.summary["tuning"]["arms"]:
         assert f"{entry['chosen']:g}" in page
 
@@ -132,11 +145,16 @@ def run(toml: str, folder: Path) -> api.StudyResults:
 def test_the_plan_counts_trials_and_their_cost(study: Path, tuneoff: Command) -> None:
     plan = json.loads(tuneoff("plan", study, "--json").stdout)
     assert plan["runs"] == 4
+    few = plan["trials"].pop("few_validation")
     assert plan["trials"] == {"runs": 10, "steps": 10 * trial_steps(plan["steps_per_run"]), "extensions": 8}
+    assert few.startswith("16 validation examples cannot choose finely between learning rates")
+    assert "give more rows" in few
+    assert "validation_size" not in few, "so few rows cannot spare any"
     assert [arm["tuned"] for arm in plan["arms"]] == [True, True]
     shown = tuneoff("plan", study, "--set", "arms.full.learning_rate=1e-3").stdout
     assert "before these 5 trials of learning rates" in shown
     assert "up to 4 more" in shown
+    assert "16 validation examples cannot choose finely" in " ".join(shown.split())
     assert "found, from" in shown
     assert "trials" not in tuneoff("plan", study, "--set", "tuning.trials=1").stdout
 
@@ -172,6 +190,45 @@ def test_the_search_goes_beyond_an_edge_until_the_best_is_inside() -> None:
 def test_of_two_rates_that_do_equally_well_the_one_far_from_a_collapse_is_taken() -> None:
     done = [tried(1e-3, 0.8, 0.2), tried(3.2e-3, 0.9, 0.1), tried(1e-2, 0.9, 0.1), tried(3.2e-2, 0.5, 1.0)]
     assert best(done) == 3.2e-3
+
+
+def summarised(**arm: Any) -> dict[str, Any]:
+    """A summary's tuning of one arm, in which 1e-3 was chosen and 2e-3 had the higher accuracy."""
+    trials = [
+        {"learning_rate": rate, "validation_accuracy": accuracy, "validation_loss": 0.5, "score": 0.1, "steps": 9,
+         "learned": True, "too_high": False}
+        for rate, accuracy in ((1e-3, 0.8), (2e-3, 0.85))
+    ]  # fmt: skip
+    one = {"arm": "full", "part": "", "chosen": 1e-3, "at_edge": False, "trials": trials, "passed_over": None, **arm}
+    tuning = {"strategy": "grid", "seeds": [0], "runs": 2, "train_seconds": 1.0, "wall_seconds": 2.0}
+    return {"tuning": {**tuning, "untuned": [], "few_validation": None, "arms": [one]}}
+
+
+def test_a_more_accurate_rate_that_is_passed_over_is_named_with_the_reason() -> None:
+    assert not [line for line in sentences(summarised()) if "more accurate" in line]
+    for because, why in (("loss", "its validation loss is lower"), ("neighbours", "a rate beside that one did worse")):
+        other = {"learning_rate": 2e-3, "validation_accuracy": 0.85, "because": because}
+        (line,) = [line for line in sentences(summarised(passed_over=other)) if "more accurate" in line]
+        assert line.startswith("full runs at 0.001, though 0.002 was more accurate on validation (85.0%, not 80.0%)")
+        assert why in line
+
+
+def test_the_score_is_what_the_choice_goes_by() -> None:
+    done = [tried(1e-3, 0.8, 0.2), tried(3.2e-3, 0.9, 0.1), tried(1e-2, 0.9, 0.1), tried(3.2e-2, 0.5, 1.0)]
+    found = scores(done)
+    assert list(found) == [trial.rate for trial in done]
+    assert min(found, key=lambda rate: found[rate]) == best(done)
+    assert found[1e-2] == pytest.approx((0.1 - 0.9) + 0.1 * ((1 - 0.5) - (0.1 - 0.9)))
+    assert 5.0 not in scores([*done, Trial(5.0, None, None, None, None)])
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "said"),
+    [(900, 100, None), (900, 99, "data.validation_size = 100"), (300, 40, "for 100 or more give more rows")],
+)
+def test_few_validation_examples_are_said_where_they_are_few(train: int, validation: int, said: str | None) -> None:
+    sentence = few_validation_examples([{"train": 5000, "validation": 500}, {"train": train, "validation": validation}])
+    assert sentence == said if said is None else said in str(sentence)
 
 
 def test_the_search_goes_up_while_nothing_learns_and_down_where_all_is_too_high() -> None:
@@ -228,18 +285,101 @@ def test_optuna_stays_in_the_range_and_goes_on_as_it_would_have(
     assert [trial["learning_rate"] for trial in api.run_study(results.spec, again).trials] == rates
 
 
+def test_optuna_tries_no_rate_twice_and_ends_where_none_is_left() -> None:
+    pytest.importorskip("optuna", reason="Optuna is not installed (the extra 'optuna')")
+    spec = api.load_study("quickstart", ["tuning.trials=60", "tuning.strategy=optuna"])
+    arm = spec.arms[1].model_copy(update={"learning_rate": 1e-3, "learning_rate_range": (2e-4, 5e-3)})
+
+    def walk(arm: Any) -> list[Trial]:
+        search, done = OptunaSearch(spec.tuning, arm), list[Trial]()
+        while rates := search.proposals(done):
+            done += [tried(rate, 0.9 - abs(math.log10(rate / 1e-3)) / 4, 0.3) for rate in rates]
+        return done
+
+    done = walk(arm)
+    assert len({trial.rate for trial in done}) == 60
+    near = [trial.rate for trial in done[30:] if 5e-4 < trial.rate < 2e-3]
+    assert len(near) > 15, "it looks where the rates are good"
+    assert OptunaSearch(spec.tuning, arm).proposals(done[:41]) == [done[41].rate], "as after an interruption"
+    narrow = walk(arm.model_copy(update={"learning_rate_range": (9.7e-4, 1.2e-3)}))
+    assert sorted(trial.rate for trial in narrow) == [9.7e-4, 9.8e-4, 9.9e-4, 1e-3, 1.1e-3, 1.2e-3]
+
+
 def test_a_rate_that_diverges_is_given_up_at_once_and_not_chosen(
-    tiny_model: Path, data_files: Path, tmp_path: Path
+    tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
 ) -> None:
     arm = 'method = "full"\nlearning_rate_range = [1e-3, 900]'
-    tuning = 'trials = 6\nstrategy = "optuna"'
-    results = run(study_toml(tiny_model, data_files, [arm], seeds=1, tuning=tuning), tmp_path)
+    (tmp_path / "study.toml").write_text(
+        study_toml(tiny_model, data_files, [arm], seeds=1, tuning='trials = 6\nstrategy = "optuna"')
+    )
+    answer = tuneoff("run", "study.toml", "--out", "out")
+    assert answer.returncode == 0, answer.stderr
+    assert re.search(r"diverged at step \d+ of 36; the search goes on without this rate", answer.stdout)
+    assert "smaller learning rate" not in answer.stdout
+    assert "1 of 1 trial to train, 36 steps, then 5 further trials and 1 run" in answer.stdout
+    results = api.load_results(tmp_path / "out")
     (entry,) = results.summary["tuning"]["arms"]
     given_up = [trial for trial in results.trials if trial["status"] == "diverged"]
     assert given_up
     assert all(len(trial["loss_trace"]) < 25 for trial in given_up)
     assert entry["chosen"] not in [trial["learning_rate"] for trial in given_up]
     assert not results.failed_trials
+    many = f"{len(given_up)} trial{'s' if len(given_up) > 1 else ''} diverged"
+    assert f"6 trials and 1 run: 7 done ({many}), 0 running, 0 failed, 0 left" in tuneoff("status", "out").stdout
+    again = tuneoff("retry", "out")
+    assert "nothing to train" in again.stdout, "a rate that is too high is a result"
+
+
+class Assassin(Silent):
+    """Kills the process of the first trial that takes a step."""
+
+    def __init__(self) -> None:
+        self.started: list[Run] = []
+        self.killed: Run | None = None
+
+    def run_started(self, run: Run) -> None:
+        self.started.append(run)
+
+    def progressed(self, run: Run, progress: RunProgress) -> None:
+        if run.trial and progress.steps and self.killed is None:
+            self.killed = run
+            run_process(os.getpid(), run.id).kill()
+
+
+def test_a_trial_whose_process_is_killed_has_failed_and_the_same_command_tries_it_again(
+    tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
+) -> None:
+    toml = study_toml(tiny_model, data_files, ["full"], seeds=1, tuning="trials = 2", epochs=6)
+    (tmp_path / "study.toml").write_text(toml)
+    assassin = Assassin()
+    results = api.run_study(api.load_study(tmp_path / "study.toml"), tmp_path / "out", assassin)
+    assert assassin.killed is not None
+    (failed,) = results.failed_trials
+    assert failed["run_id"] == assassin.killed.id
+    assert not results.failed, "the study goes on without it"
+    shown = tuneoff("status", "out").stdout
+    assert "1 failed" in shown
+    again = tuneoff("run", "study.toml", "--out", "out")
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"1 of \d+ trials to train", again.stdout)
+    assert not api.load_results(tmp_path / "out").failed_trials
+
+
+def test_what_is_left_is_counted_with_what_will_be_planned() -> None:
+    trials = [
+        {"state": "ok", "trial": True, "steps": 100, "train_seconds": 10.0, "wall_seconds": 12.0},
+        {"state": "diverged", "trial": True, "steps": 100},
+        {"state": "running", "trial": True, "steps": 100, "step": 50, "seconds_per_step": 0.1},
+    ]
+    ahead = Ahead(trials=2, runs=4, steps=2 * 100 + 4 * 400, may_grow=True)
+    line = study_line(trials, ahead)
+    assert line.startswith("3 trials: 2 done (1 trial diverged), 1 running, 0 failed, 0 left")
+    assert "then 2 or more trials and 4 runs" in line
+    seconds = (50 + 200 + 1600) * 0.1 + (0.5 + 2 + 4) * 2
+    assert line.endswith(f"; at least {words.seconds(seconds)} left")
+    assert "then 4 runs, with more trials before them if need be" in study_line(trials, Ahead(0, 4, 1600, True))
+    alone = [{"state": "running", "steps": 20, "step": 0, "seconds_per_step": 1.0}]
+    assert study_line(alone, Ahead()) == "1 run: 0 done, 1 running, 0 failed, 0 left; about 20.0 s left"
 
 
 @pytest.mark.parametrize(

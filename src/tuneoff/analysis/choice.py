@@ -11,9 +11,14 @@ from typing import Any
 
 from tuneoff.analysis.comparisons import ComparedArms, in_points
 from tuneoff.analysis.costs import PREFERENCES, comparable, ranked
-from tuneoff.analysis.statistics import at_worst, choose
+from tuneoff.analysis.statistics import Choice, Field, at_worst, choose
 
 SIMULATED_MARGIN = 0.01
+SIMULATED = (
+    "The simulated studies in which a choice like this was wrong so often are hard ones: every cheaper arm lost "
+    f"just over {in_points(SIMULATED_MARGIN)} against the dearest, and no arm was shown to be good enough."
+)
+"""What a reader of `wrong_rate` must know."""
 ALIKE = 2.0
 """So many times more or fewer seeds, test examples or arms than in a simulation, and its figures are still quoted."""
 HELPS = 0.9
@@ -21,7 +26,7 @@ HELPS = 0.9
 
 
 def choose_now(
-    compared: ComparedArms, candidates: Sequence[Mapping[str, Any]], margin: float, preference: str
+    compared: ComparedArms, candidates: Sequence[Mapping[str, Any]], margin: float, preference: str, against: str
 ) -> dict[str, Any]:
     """The cheapest candidate that is likely to lose less than the margin, or else the likeliest, as plain JSON.
 
@@ -30,6 +35,7 @@ def choose_now(
         candidates: of them, entries of the summary.
         margin: accuracy that may be lost.
         preference: a key of `PREFERENCES`; where that cost is not known or cannot be compared, the higher mean counts.
+        against: the other arms that are compared, in words.
 
     Returns:
         `arm`; `likely` (a bool); `at_worst`, the most accuracy that it loses against the best of the others (95%;
@@ -42,36 +48,44 @@ def choose_now(
     choice = choose(field, margin, [compared.names.index(arm["arm"]) for arm in in_order])
     seeds = int(min(field.seeds, default=1))
     rate = wrong_rate(seeds, field.examples, field.arms, margin)
-    claim = f"lose less than {in_points(margin)} of accuracy against {'every' if field.arms > 2 else 'the'} other arm"
-    cheapest = f"the cheapest arm ({least}) that is" if by_cost else "the most accurate of the arms that are"
-    said = f"it is {cheapest} likely to {claim}" if choice.likely else f"no arm is likely to {claim}; it comes nearest"
+    name = compared.names[choice.arm]
+    enough = "accurate enough and " if len(candidates) < field.arms else ""
+    likely = f"{enough}likely to lose less than {in_points(margin)} of accuracy against {against}"
+    if not choice.likely:
+        said = f"no arm is {likely}; {name} comes nearest"
+    elif choice.likely == 1:
+        said = f"only {name} is {likely}"
+    else:
+        said = f"of the {choice.likely} arms {likely}, {name} {least if by_cost else 'is the most accurate'}"
     if choice.at_worst is None:
         runs = "By one run each" if seeds == 1 else "By the few runs that can be compared"
-        sentences = [f"{runs}, {said}. One seed says nothing about the next, so no worst loss can be stated."]
+        sentences = [f"{runs}, {said}; no worst loss can be stated."]
     else:
-        sentences = [f"{said[0].upper()}{said[1:]}, and loses at most {_points(choice.at_worst)} (95%)."]
-    if seeds == 2 and choice.at_worst is not None:
-        then = at_worst(field.resized(3, field.examples), choice.arm)
-        if then is not None and then < HELPS * choice.at_worst:
-            sentences.append(f"A third seed would bring that down to about {_points(then)}.")
+        sure = f"95%{_with_third_seed(field, choice) if seeds == 2 else ''}"
+        sentences = [f"{said[0].upper()}{said[1:]}, and loses at most {_points(choice.at_worst)} ({sure})."]
     if rate is not None:
         shares = " to ".join(dict.fromkeys(f"{100 * share:.0f}" for share in rate))
-        sentences.append(
-            f"In made-up studies of about this size, in which all cheaper arms were worse by just over "
-            f"{in_points(margin)}, such a choice was wrong in {shares}%."
-        )
+        sentences.append(f"Such a choice was wrong in {shares}% of simulated studies of this size.")
     return {
-        "arm": compared.names[choice.arm],
-        "likely": choice.likely,
+        "arm": name,
+        "likely": choice.likely > 0,
         "at_worst": choice.at_worst,
         "wrong_rate": rate,
         "sentence": " ".join(sentences),
     }
 
 
+def _with_third_seed(field: Field, choice: Choice) -> str:
+    """What is added to the worst loss with two seeds, where a third one would make it clearly less."""
+    then = at_worst(field.resized(3, field.examples), choice.arm)
+    if then is None or choice.at_worst is None or then >= HELPS * choice.at_worst:
+        return ""
+    return f"; about {_points(then)} with a third seed"
+
+
 def only_choice(arm: str, why: str) -> dict[str, Any]:
     """As `choose_now`, for the one arm that is left, with one run."""
-    sentence = f"{why} One seed says nothing about the next, so no worst loss can be stated."
+    sentence = f"{why[:-1]}; with one run, no worst loss can be stated."
     return {"arm": arm, "likely": False, "at_worst": None, "wrong_rate": None, "sentence": sentence}
 
 

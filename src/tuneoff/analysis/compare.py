@@ -12,7 +12,7 @@ from tuneoff.analysis.comparable import check_same_data, conditions, differing, 
 from tuneoff.analysis.comparisons import pair_verdict
 from tuneoff.analysis.costs import LATENCY
 from tuneoff.analysis.fitness import has_learned
-from tuneoff.analysis.statistics import holm, paired_difference
+from tuneoff.analysis.statistics import Interval, holm, paired_difference
 from tuneoff.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,13 +43,15 @@ def compare_studies(*studies: StudyResults) -> dict[str, Any]:
 
     Returns:
         `studies` (`name`, `folder`, `study`, `model`), and `comparisons`, one for each study but the first: `a` and `b`
-        (their names); `differences` of model, settings and conditions (`setting`, `a`, `b`); `pairs` of arms;
-        `only_in_a` and `only_in_b`, arms without a partner; `overall`, all pairs together; `best`, each study's most
+        (their names); `margin` of accuracy, the first study's; `differences` of model, settings and conditions
+        (`setting`, `a`, `b`); `pairs` of arms; `only_in_a` and `only_in_b`, arms without a partner; `overall`, all
+        pairs of arms that learned together, and `left_out`, arms of A of other pairs; `best`, each study's most
         accurate arm of those that learned, without a verdict, since they were picked by their accuracies; `notes`. Of
-        a pair: `arm_a`, `arm_b`, `differences` of their options, `seeds`, `test_accuracy` (`a`, `b`, `difference`,
-        `p_value`, `p_value_holm` over the pairs of all comparisons, and the `verdict`: a, b, not shown, tie or
-        unranked), `costs` (`a`, `b`, `ratio`) and `left_out`, why a cost is not among them. None stands where nothing
-        can be compared.
+        a pair: `arm_a`, `arm_b`, `differences` of their options, `seeds`, `not_learned` (names of the studies in which
+        the arm did not learn), `test_accuracy` (`a`, `b`, `difference`, `p_value`, `p_value_holm` over the pairs of all
+        comparisons that learned, and the `verdict`: a, b, not shown, tie, not told apart, unranked, or not learned),
+        `costs` (`a`, `b`, `ratio`) and `left_out`, why a cost is not among them. None stands where nothing can be
+        compared.
 
     Raises:
         UserError: where classes, splits or examples differ, or a study has no results.
@@ -62,8 +64,9 @@ def compare_studies(*studies: StudyResults) -> dict[str, Any]:
             raise UserError(f"{side.results.folder} has no results to compare")
     comparisons = [_compare(sides[0], other) for other in sides[1:]]
     pairs = [pair for comparison in comparisons for pair in comparison["pairs"]]
-    _judge([pair["test_accuracy"] for pair in pairs if pair["seeds"]])
-    _judge([comparison["overall"] for comparison in comparisons if comparison["overall"] is not None])
+    margin = sides[0].results.spec.analysis.margin
+    _judge([pair["test_accuracy"] for pair in pairs if pair["seeds"] and not pair["not_learned"]], margin)
+    _judge([comparison["overall"] for comparison in comparisons if comparison["overall"] is not None], margin)
     return {"studies": [side.describe() for side in sides], "comparisons": comparisons}
 
 
@@ -83,10 +86,12 @@ def _compare(first: _Side, other: _Side) -> dict[str, Any]:
     a, b = first.results, other.results
     names, only_in_a, only_in_b = _paired_arms(a, b)
     pairs = [_pair(first, other, *pair) for pair in names]
-    best = _pair(first, other, _best(a), _best(b))
+    best_a, best_b = _best(a), _best(b)
+    best = None if best_a is None or best_b is None else _pair(first, other, best_a, best_b)
     return {
         "a": first.name,
         "b": other.name,
+        "margin": a.spec.analysis.margin,
         "differences": [
             *model_differences(a, b),
             *differing(settings(a), settings(b)),
@@ -96,7 +101,7 @@ def _compare(first: _Side, other: _Side) -> dict[str, Any]:
         "only_in_a": only_in_a,
         "only_in_b": only_in_b,
         "overall": _overall(a, b, pairs),
-        "best": best if best["seeds"] else None,
+        "best": best if best and best["seeds"] else None,
         "notes": _notes(first, other, pairs, best),
     }
 
@@ -114,11 +119,10 @@ def _paired_arms(a: StudyResults, b: StudyResults) -> tuple[list[tuple[str, str]
     return in_order, [arm.name for arm in a.spec.arms if arm.name not in pairs], list(left)
 
 
-def _best(results: StudyResults) -> str:
-    """The most accurate arm that learned; of all where none did."""
-    scored = [arm for arm in results.summary["arms"] if arm["runs"]]
-    scored = [arm for arm in scored if has_learned(arm)] or scored
-    return max(scored, key=lambda arm: arm["test_accuracy"]["mean"])["arm"]
+def _best(results: StudyResults) -> str | None:
+    """The most accurate arm that learned; None where none did."""
+    scored = [arm for arm in results.summary["arms"] if arm["runs"] and has_learned(arm)]
+    return max(scored, key=lambda arm: arm["test_accuracy"]["mean"])["arm"] if scored else None
 
 
 def _pair(first: _Side, other: _Side, arm_a: str, arm_b: str) -> dict[str, Any]:
@@ -129,6 +133,9 @@ def _pair(first: _Side, other: _Side, arm_a: str, arm_b: str) -> dict[str, Any]:
         "arm_b": arm_b,
         "differences": differing(*(_options(study, arm) for study, arm in ((a, arm_a), (b, arm_b)))),
         "seeds": seeds,
+        "not_learned": [
+            side.name for side, arm in ((first, arm_a), (other, arm_b)) if not has_learned(_summary(side.results, arm))
+        ],
         "test_accuracy": None,
         **_costs(first, other, arm_a, arm_b),
     }
@@ -136,6 +143,8 @@ def _pair(first: _Side, other: _Side, arm_a: str, arm_b: str) -> dict[str, Any]:
         correct = [_correct(study, arm, seeds) for study, arm in ((a, arm_a), (b, arm_b))]
         means = [float(rows.mean()) for rows in correct]
         pair["test_accuracy"] = {"a": means[0], "b": means[1], **_difference(*correct)}
+        if pair["not_learned"]:
+            pair["test_accuracy"] |= {"p_value_holm": None, "verdict": "not learned"}
     return pair
 
 
@@ -164,13 +173,13 @@ def _difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> dict[str, Any
     return {"difference": asdict(paired.difference), "p_value": paired.p_value}
 
 
-def _judge(found: list[dict[str, Any]]) -> None:
+def _judge(found: list[dict[str, Any]], margin: float) -> None:
     """Adds verdicts, with one risk of error for all together; one seed never ranks."""
     for entry, p_value in zip(found, holm([entry["p_value"] for entry in found]), strict=True):
         entry["p_value_holm"] = p_value
-        seen = entry["difference"]
-        verdict = pair_verdict(entry["p_value"], p_value, 2 if seen["covers_seeds"] else 1)
-        entry["verdict"] = verdict if verdict != "better" else "b" if seen["mean"] > 0 else "a"
+        seen = Interval(**entry["difference"])
+        verdict = pair_verdict(entry["p_value"], p_value, seen, margin)
+        entry["verdict"] = verdict if verdict != "better" else "b" if seen.mean > 0 else "a"
 
 
 def _costs(first: _Side, other: _Side, arm_a: str, arm_b: str) -> dict[str, Any]:
@@ -222,8 +231,12 @@ def _summary(results: StudyResults, name: str) -> dict[str, Any]:
 
 
 def _overall(a: StudyResults, b: StudyResults, pairs: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The mean difference over all pairs with the same seeds, and the geometric mean of each cost's ratios."""
-    pairs = [pair for pair in pairs if pair["seeds"]]
+    """The mean difference over all pairs with the same seeds, and the geometric mean of each cost's ratios.
+
+    A pair of which an arm did not learn has no part in it.
+    """
+    left_out = [pair["arm_a"] for pair in pairs if pair["seeds"] and pair["not_learned"]]
+    pairs = [pair for pair in pairs if pair["seeds"] and not pair["not_learned"]]
     seeds = [seed for seed in a.spec.seeds if all(seed in pair["seeds"] for pair in pairs)]
     if not pairs or not seeds:
         return None
@@ -238,6 +251,7 @@ def _overall(a: StudyResults, b: StudyResults, pairs: list[dict[str, Any]]) -> d
     }
     return {
         "arms": len(pairs),
+        "left_out": left_out,
         "seeds": seeds,
         **difference,
         "cost_ratios": {
@@ -246,7 +260,7 @@ def _overall(a: StudyResults, b: StudyResults, pairs: list[dict[str, Any]]) -> d
     }
 
 
-def _notes(first: _Side, other: _Side, pairs: list[dict[str, Any]], best: dict[str, Any]) -> list[str]:
+def _notes(first: _Side, other: _Side, pairs: list[dict[str, Any]], best: dict[str, Any] | None) -> list[str]:
     """What a reader must know, in sentences."""
     notes = []
     for side in (first, other):
@@ -255,16 +269,17 @@ def _notes(first: _Side, other: _Side, pairs: list[dict[str, Any]], best: dict[s
             notes.append(f"{side.name}'s accuracies mean nothing: it went on in spite of {', '.join(accepted)}.")
         idle = [arm["arm"] for arm in side.results.summary["arms"] if arm["runs"] and not has_learned(arm)]
         if idle:
+            they = "it" if len(idle) == 1 else "them"
             notes.append(
-                f"Of {side.name}, {', '.join(idle)} did not learn this task: what is compared with "
-                f"{'it' if len(idle) == 1 else 'them'} says nothing of the method."
+                f"Of {side.name}, {', '.join(idle)} did not learn this task: no verdict is about {they}, and what is "
+                f"said overall is without {they}."
             )
     apart = [pair["arm_a"] for pair in pairs if not pair["seeds"]]
     if apart:
         notes.append(f"No seed has results in both {first.name} and {other.name} for {', '.join(apart)}.")
     if not pairs:
         notes.append(f"No arm of {first.name} has the name or the options of one in {other.name}.")
-    if best["seeds"]:
+    if best and best["seeds"]:
         notes.append(
             "Each study's most accurate arm was picked by the test examples on which it is compared, "
             "which flatters the study with more arms or a closer race."

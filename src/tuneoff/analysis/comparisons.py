@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.analysis.fitness import has_learned
 from tuneoff.analysis.statistics import (
     RISK,
     Field,
+    Interval,
     PairedDifference,
     adjust_pairs,
     lowest_sign_flip_p_value,
@@ -28,15 +29,16 @@ def in_points(margin: float) -> str:
 
 @dataclass(frozen=True)
 class ComparedArms:
-    """Arms by their names, with all that their pairs show."""
+    """Arms by their names, with all that their pairs show; `learned` are those that learned their training data."""
 
     names: tuple[str, ...]
     field: Field
+    learned: frozenset[str]
 
     def among(self, names: Sequence[str]) -> ComparedArms:
         """These alone."""
         kept = [name for name in self.names if name in names]
-        return ComparedArms(tuple(kept), self.field.among([self.names.index(name) for name in kept]))
+        return replace(self, names=tuple(kept), field=self.field.among([self.names.index(name) for name in kept]))
 
 
 def compare_arms(arms: Sequence[Mapping[str, Any]], correct: Mapping[str, NDArray[np.float64]]) -> ComparedArms | None:
@@ -49,13 +51,14 @@ def compare_arms(arms: Sequence[Mapping[str, Any]], correct: Mapping[str, NDArra
     scored = sorted((arm for arm in arms if arm["runs"]), key=lambda arm: -arm["test_accuracy"]["mean"])
     if not scored:
         return None
+    learned = frozenset(arm["arm"] for arm in scored if has_learned(arm))
     field = Field.measure(
         [correct[arm["arm"]] for arm in scored],
         [arm["seeds"] for arm in scored],
         # An arm that has learned nothing says nothing of how far the seeds of others spread.
-        comparable=[has_learned(arm) for arm in scored],
+        comparable=[arm["arm"] in learned for arm in scored],
     )
-    return ComparedArms(tuple(arm["arm"] for arm in scored), field)
+    return ComparedArms(tuple(arm["arm"] for arm in scored), field, learned)
 
 
 def compare_pairs(compared: ComparedArms | None, margin: float) -> list[dict[str, Any]]:
@@ -74,27 +77,32 @@ def compare_pairs(compared: ComparedArms | None, margin: float) -> list[dict[str
         a, b = reversed(places) if turned else places
         seen, other = (PairedDifference.of(field, pair, turned=way) for way in (turned, not turned))
         found = {"a": compared.names[a], "b": compared.names[b], "a_is_most_accurate": bool(a == best)}
-        pairs.append(found | _compared(seen, other, float(p_value), margin, len(adjusted)))
+        idle = [name for name in (found["a"], found["b"]) if name not in compared.learned]
+        found |= _compared(seen, other, float(p_value), margin, len(adjusted)) | {"not_learned": idle}
+        pairs.append(found | {"verdict": "not learned"} if idle else found)
     return pairs
 
 
-def pair_verdict(p_value: float, p_adjusted: float, seeds: int) -> str:
-    """What a comparison shows.
+def pair_verdict(p_value: float, p_adjusted: float, seen: Interval, margin: float) -> str:
+    """What a comparison of two arms that learned shows.
 
     Returns:
         `unranked`: one seed. `better`: the first is more accurate. `not shown`: its interval leaves out 0, but it is
-        one of several comparisons, and with a risk of 5% for all of them nothing is shown. `tie`: inside the noise.
+        one of several comparisons, and with a risk of 5% for all of them nothing is shown. `tie`: the interval holds 0
+        and lies inside the margin on both sides. `not told apart`: it holds 0, and reaches beyond the margin.
     """
-    if seeds < 2:
+    if not seen.covers_seeds:
         return "unranked"
-    return "better" if p_adjusted < RISK else "not shown" if p_value < RISK else "tie"
+    if p_value < RISK:
+        return "better" if p_adjusted < RISK else "not shown"
+    return "tie" if -margin < seen.ci_low and seen.ci_high < margin else "not told apart"
 
 
 def _compared(
     seen: PairedDifference, other: PairedDifference, p_adjusted: float, margin: float, pairs: int
 ) -> dict[str, Any]:
     several = seen.seeds > 1
-    verdict = pair_verdict(seen.p_value, p_adjusted, seen.seeds)
+    verdict = pair_verdict(seen.p_value, p_adjusted, seen.difference, margin)
     compared: dict[str, Any] = {
         "seeds": seen.seeds,
         "test_examples": seen.crossed.examples,

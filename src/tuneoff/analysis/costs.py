@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 PREFERENCES = {
-    "memory": ("peak_train_memory_bytes", "the least memory in training"),
-    "time": ("train_seconds", "the least time to train"),
-    "parameters": ("trainable_parameters", "the fewest trainable parameters"),
-    "checkpoint": ("checkpoint_bytes", "the smallest checkpoint"),
-    "latency": ("inference_latency_seconds", "the least time to classify a text"),
+    "memory": ("peak_train_memory_bytes", "takes the least memory in training"),
+    "time": ("train_seconds", "takes the least time to train"),
+    "parameters": ("trainable_parameters", "has the fewest trainable parameters"),
+    "checkpoint": ("checkpoint_bytes", "has the smallest checkpoint"),
+    "latency": ("inference_latency_seconds", "takes the least time to classify a text"),
 }
-"""What `prefer` may be: the field, and how an arm that has the least of it is described."""
+"""What `prefer` may be: the field, and what is said of an arm that has the least of it."""
 COSTS = tuple(field for field, _ in PREFERENCES.values())
 LATENCY = "inference_latency_seconds"
 UNMERGED = "that of an unmerged adapter, which takes no time of its own once it is merged"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tuneoff.analysis.fitness import has_learned
 from tuneoff.core.errors import damaged
 from tuneoff.core.texts import shortened
 
@@ -20,6 +21,7 @@ LETTERS = 300
 def find_disagreements(results: StudyResults) -> list[dict[str, Any]]:
     """The test examples whose arms differ most in how often they are right, as plain JSON; at most ten.
 
+    Arms that did not learn are no part of it, since they would be wrong on half of all examples in any case.
     An arm's share of right answers is taken over its seeds, and examples are ordered by the variance of that share
     between arms. Examples on which all arms do equally well are left out, so that there may be none.
 
@@ -29,7 +31,8 @@ def find_disagreements(results: StudyResults) -> list[dict[str, Any]]:
         ` / ` before the second of a pair; of each at most the first 300 characters, in whole words), `label`, and by
         arm in the study's order `right` (share of seeds, 0 to 1) and `answer` (the label that it gave most often).
     """
-    predictions = {arm.name: results.predictions(arm.name) for arm in results.spec.arms}
+    learned = [arm["arm"] for arm in results.summary["arms"] if has_learned(arm)]
+    predictions = {arm: results.predictions(arm) for arm in learned}
     predictions = {arm: frames for arm, frames in predictions.items() if frames}
     if len(predictions) < 2:
         return []

@@ -62,7 +62,7 @@ def none_is_fit(unfit: Mapping[str, Unfit]) -> str:
         return "No arm is shown to beat the majority class, so none can be named."
     others = [arm for arm in unfit if arm not in learned]
     return (
-        f"No arm can be named. {_listed(others)} did not learn this task; {_listed(learned)} "
+        f"No arm can be named: {_listed(others)} did not learn this task, and {_listed(learned)} "
         f"{'is' if len(learned) == 1 else 'are'} not shown to beat the majority class."
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tuneoff.analysis.against_baselines import AgainstBaseline, against_baseline
+from tuneoff.data.baselines import in_a_sentence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,48 +31,70 @@ def compare_with_baselines(
     }
 
 
-def baseline_headlines(labels: Mapping[str, str], against: Mapping[str, list[AgainstBaseline]]) -> list[dict[str, Any]]:
-    """For each baseline, whether an arm beats it, as plain JSON.
+def baseline_headlines(
+    labels: Mapping[str, str], against: Mapping[str, Sequence[AgainstBaseline]], which: str = ""
+) -> list[dict[str, Any]]:
+    """For each baseline, whether an arm beats it, as plain JSON; nothing where there is no arm.
 
-    `verdict` is "beaten" where an arm is more accurate beyond the noise (Holm's correction over all arms), "not shown"
-    where one has a higher mean, but that is not shown, and "not beaten" where none has. With one seed the test is
-    McNemar's, of trained models and not of methods, and the sentence says so.
+    `verdict` is "beaten" where an arm is more accurate beyond the noise (Holm's correction over all arms of the study),
+    "not shown" where one has a higher mean, but that is not shown, "not beaten" where none has, and "better" where the
+    baseline is more accurate than every arm: all their 95% intervals are below 0. With one seed the test is McNemar's,
+    of trained models and not of methods, and the sentence says so.
 
     Args:
         labels: what each baseline is called.
-        against: by baseline, what `compare_with_baselines` found.
+        against: by baseline, those of what `compare_with_baselines` found that this is about.
+        which: of all arms these are, such as " within the limits"; nothing for all.
 
     Returns:
-        `baseline`, `label`, `arm` (of highest mean), `difference` (that arm minus the baseline), `p_holm`, `verdict`,
-        `sentence`.
+        `baseline`, `label` (in a sentence), `arm` (of highest mean; of those that beat it, where one does),
+        `difference` (that arm minus the baseline), `p_holm`, `verdict`, `beaten_by` (arms), `sentence`.
     """
     headlines = []
     for name, found in against.items():
-        best = max(found, key=lambda one: one.difference.difference.mean)
-        beaten = any(one.beaten for one in found)
-        verdict = "beaten" if beaten else "not shown" if best.difference.difference.mean > 0 else "not beaten"
+        if not found:
+            continue
+        beaten_by = [one for one in found if one.beaten]
+        best = max(beaten_by or found, key=lambda one: one.difference.difference.mean)
+        label = in_a_sentence(name, labels[name])
+        verdict = "beaten" if beaten_by else _verdict(best, found)
         headlines.append(
             {
                 "baseline": name,
-                "label": labels[name],
+                "label": label,
                 "arm": best.arm,
                 "difference": asdict(best.difference.difference),
                 "p_holm": best.p_holm,
                 "verdict": verdict,
-                "sentence": _sentence(verdict, labels[name], best, len(found)),
+                "beaten_by": [one.arm for one in beaten_by],
+                "sentence": _sentence(verdict, label, best, len(found), which),
             }
         )
     return headlines
 
 
-def _sentence(verdict: str, label: str, best: AgainstBaseline, arms: int) -> str:
+def _verdict(best: AgainstBaseline, found: Sequence[AgainstBaseline]) -> str:
+    """Of a baseline that no arm beats."""
+    if all(one.difference.difference.ci_high < 0 for one in found):
+        return "better"
+    return "not shown" if best.difference.difference.mean > 0 else "not beaten"
+
+
+def _sentence(verdict: str, label: str, best: AgainstBaseline, arms: int, which: str) -> str:
     seen = best.difference.difference
     points = f"{100 * seen.mean:+.1f} points, {100 * seen.ci_low:+.1f} to {100 * seen.ci_high:+.1f}"
-    if verdict == "not beaten":
-        return f"No arm beats the baseline of {label} (the best, {best.arm}: {points})."
-    if verdict == "not shown":
-        inside = seen.ci_low <= 0
-        why = "ahead inside the noise" if inside else f"ahead, but not after correcting for {arms} arms"
-        return f"No arm is shown to beat the baseline of {label}: the best, {best.arm}, is {why} ({points})."
-    one_seed = "" if seen.covers_seeds else ", with one seed, so of this trained model alone"
-    return f"The baseline of {label} is beaten by {best.arm} ({points}{one_seed})."
+    if not seen.covers_seeds:
+        points += ", with one seed, so of this trained model alone"
+    if verdict == "beaten":
+        return f"{best.arm} is more accurate than {label} ({points})."
+    if verdict == "better":
+        every = f"Every arm{which}" if arms > 1 else best.arm
+        return f"{every} is less accurate than {label} ({_named(best, arms)}{points})."
+    none = f"No arm{which} is" if arms > 1 else f"{best.arm} is not"
+    if seen.ci_low > 0:
+        points += f"; not shown after correcting for {arms} arms"
+    return f"{none} shown to be more accurate than {label} ({_named(best, arms)}{points})."
+
+
+def _named(best: AgainstBaseline, arms: int) -> str:
+    return f"the best, {best.arm}: " if arms > 1 else ""

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tuneoff.analysis.comparable import main_parts
+from tuneoff.data.parts import WHOLE
 from tuneoff.study.rates import starting_rate
 from tuneoff.study.search import Trial
 from tuneoff.study.tuning import tuned_arms
@@ -38,13 +40,18 @@ DONE = ("ok", "diverged")
 def learning_of(results: StudyResults, name: str) -> dict[str, Any] | None:
     """Whether an arm learned, as plain JSON; None where no run of it has ended.
 
+    By the runs that its accuracy stands on: those of all folds, or of the largest training size.
+
     Returns:
         `state`: "learned", "not learned" (its training loss stayed near that of guessing), "diverged" (the loss rose,
         or is no number), or "no better than guessing" (it learned its training data, and nothing about other texts), as
         most of its runs are; `runs` of which `not_learned` are in another state than "learned"; `sentence`, the
         cause and what to set, empty for an arm that learned.
     """
-    runs = [run for run in results.ended if run["arm"] == name and run["status"] in DONE]
+    parts = main_parts(results)
+    runs = [
+        run for run in results.ended if run["arm"] == name and run["status"] in DONE and run.get("part", WHOLE) in parts
+    ]
     if not runs:
         return None
     states = [run_state(results, run) for run in runs]

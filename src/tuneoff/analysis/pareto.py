@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuneoff.analysis.costs import COSTS, comparable, costs_no_more, ranked
+from tuneoff.analysis.fitness import has_learned
 
 
 def pareto_fronts(arms: Sequence[Mapping[str, Any]], comparisons: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """By cost, the names of the arms on the front.
+    """By cost, the names of the arms on the front; none of them is an arm that did not learn.
 
-    An arm is off the front only where another is more accurate beyond the noise (verdict "better": corrected
-    over all pairs) and costs at most as much; of times, where the other's slowest run took at most as long as this
-    arm's fastest. Arms that are tied in accuracy stay on the front together, whatever they cost: a tie is not shown to
-    be equality. A cost is left out where no arm has it, or where times cannot be compared; arms that lack it are left
-    out of its front, and those whose latency is an unmerged adapter's where others have none (`ranked`).
+    An arm that learned is off the front only where another is more accurate beyond the noise (verdict "better":
+    corrected over all pairs) and costs at most as much; of times, where the other's slowest run took at most as long as
+    this arm's fastest. Arms that are not told apart stay on the front together, whatever they cost: they are not shown
+    to be equal. A cost is left out where no such arm has it, or where times cannot be compared; arms that lack it are
+    left out of its front, and those whose latency is an unmerged adapter's where others have none (`ranked`).
 
     Args:
         arms: of the summary.
@@ -24,7 +25,7 @@ def pareto_fronts(arms: Sequence[Mapping[str, Any]], comparisons: Sequence[Mappi
     better = {(pair["a"], pair["b"]) for pair in comparisons if pair["verdict"] == "better"}
     fronts = {}
     for cost in COSTS:
-        known = ranked(arms, cost)
+        known = ranked([arm for arm in arms if has_learned(arm)], cost)
         if known and comparable(known, cost):
             fronts[cost] = [
                 arm["arm"]

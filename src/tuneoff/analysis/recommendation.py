@@ -14,7 +14,6 @@ from tuneoff.analysis.limits import beyond_limits
 from tuneoff.analysis.statistics import (
     RISK,
     adjust_pairs,
-    least_examples,
     most_accurate,
     needed_to_show,
     shown,
@@ -50,7 +49,7 @@ def recommend(
         arm can be named, and the reason says why), `best` (the highest mean), `ties_with_best` (arms that it is not
         shown to be better than), `margin`, `prefer`, `limits`, `reason`, `more_seeds`, `test_examples`, `times` (what
         would be needed; None where it would not help or nothing is needed), `shown` (arms that are good enough,
-        cheapest first), `excluded` (`arm` and `why`).
+        cheapest first), `excluded` (`arm` and `why`). No `reason` begins with the name of an arm.
     """
     excluded = [{"arm": name, "why": found.why} for name, found in unfit.items()]
     fit = [arm for arm in arms if arm["arm"] not in unfit]
@@ -82,8 +81,10 @@ def recommend(
     assert compared is not None
     field = compared.among([arm["arm"] for arm in candidates])
 
+    against = _against(len(field.names), within, arms, unfit)
+
     def meanwhile(reason: str) -> dict[str, Any]:
-        return {"reason": reason, "choose_now": choose_now(field, good_enough, margin, preference)}
+        return {"reason": reason, "choose_now": choose_now(field, good_enough, margin, preference, against)}
 
     excluded += [
         {"arm": arm["arm"], "why": "it has one seed, which never ranks methods"}
@@ -102,13 +103,11 @@ def recommend(
             "One seed never ranks methods. At least two seeds an arm are needed to show anything."
         )
     answer |= _best(field)
-    against = _against(len(field.names), within, arms, unfit)
     passed = [name for name, good in zip(field.names, shown(field.field, margin), strict=True) if good]
     found = [arm for arm in good_enough if arm["arm"] in passed]
     if not found:
         needed = _needed(field, [arm["arm"] for arm in good_enough], margin)
-        claim = f"No arm is shown to lose less than {in_points(margin)} of accuracy against {against}"
-        return answer | needed | meanwhile(f"No clear winner yet. {claim}; {needed['reason']}.")
+        return answer | needed | meanwhile(f"No clear winner yet. {needed['reason']}")
     cost, least = PREFERENCES[preference]
     known = ranked_by(found, cost)
     names = ", ".join(arm["arm"] for arm in found)
@@ -124,13 +123,14 @@ def recommend(
         return answer | meanwhile(reason)
     known.sort(key=lambda arm: (arm[cost], -arm["test_accuracy"]["mean"]))
     chosen = known[0]
-    claim = f"lose less than {in_points(margin)} of accuracy against {against}"
-    if chosen["arm"] == answer["best"] and not answer["ties_with_best"]:
-        reason = f"It is more accurate than {against}, beyond the noise{_and_least(known, least)}."
+    name = chosen["arm"]
+    claim = f"shown to lose less than {in_points(margin)} of accuracy against {against}"
+    if name == answer["best"] and not answer["ties_with_best"]:
+        reason = f"{against[0].upper()}{against[1:]} is less accurate{_and_least(known, name, least)}."
     elif len(known) > 1:
-        reason = f"It is shown to {claim}, and has {least} of the {len(known)} arms for which this is shown."
+        reason = f"Of the {len(known)} arms {claim}, {name} {least}."
     else:
-        reason = f"It is the only arm that is shown to {claim}."
+        reason = f"Only {name} is {claim}."
     return answer | {
         "arm": chosen["arm"],
         "shown": [arm["arm"] for arm in known],
@@ -178,27 +178,20 @@ def _needed(compared: ComparedArms, candidates: Sequence[str], margin: float) ->
     field = compared.field
     nothing = {"more_seeds": None, "test_examples": None, "times": None}
     if len(field.first) < field.arms * (field.arms - 1) // 2 or (field.seeds < 2).any():
-        return nothing | {"reason": "every two arms must have two seeds in common"}
+        return nothing | {"reason": "Every two arms must have two seeds in common to show anything."}
     needed = needed_to_show(field, margin, [compared.names.index(name) for name in candidates])
+    to_show = f"To show that an arm loses less than {in_points(margin)}"
     if needed.seeds is not None:
         more = max(1, needed.seeds - int(field.seeds.min()))
-        seeds = f"about {more} more {'seed' if more == 1 else 'seeds'} an arm would be needed"
-        return nothing | {"more_seeds": more, "reason": seeds}
-    least = least_examples(margin, field.arms)
-    few = (
-        f"{field.examples:,} test examples cannot show such a loss to be absent between {field.arms} arms, "
-        f"unless one is ahead (for arms that are alike it takes {least:,}); "
-        if field.examples < least
-        else "more seeds alone would not show it; "
-    )
+        what = f"about {more} more {'seed' if more == 1 else 'seeds'} an arm"
+        return nothing | {"more_seeds": more, "reason": f"{to_show} would take {what}."}
     if needed.test_examples is not None:
-        what = f"{few}about {needed.test_examples:,} test examples would be needed"
-        return nothing | {"test_examples": needed.test_examples, "reason": what}
+        what = f"about {needed.test_examples:,} test examples ({field.examples:,} now)"
+        return nothing | {"test_examples": needed.test_examples, "reason": f"{to_show} would take {what}."}
     if needed.times is not None:
-        times = f"{needed.times} times as many"
-        what = f"{few}about {times} seeds, and {times} test examples, would be needed"
-        return nothing | {"times": needed.times, "reason": what}
-    reason = "by the differences seen, no amount of seeds and test examples is likely to show it"
+        what = f"about {needed.times} times as many seeds, and as many times the test examples"
+        return nothing | {"times": needed.times, "reason": f"{to_show} would take {what}."}
+    reason = "By the differences seen, no amount of seeds and test examples is likely to show so small a loss."
     return nothing | {"reason": reason}
 
 
@@ -208,17 +201,17 @@ def _alone(
     """What is said of an arm that no other is left to be compared with."""
     scored = sum(bool(other["runs"]) for other in arms)
     if scored == 1:
-        return {"reason": f"Only {arm['arm']} has results, so there is nothing to compare it with."}
+        return {"reason": f"Only {arm['arm']} has results, so there is nothing to compare with."}
     if not _reaches(arm, limits):
         return {
             "reason": f"The only arm within the other limits is less accurate than {_percent(limits['min_accuracy'])}."
         }
     if scored - 1 > len(unfit):
-        reason = "It is the only arm within the limits; nothing is claimed of its accuracy against the others."
+        reason = "No other arm is within the limits; nothing is claimed of the accuracy of those beyond them."
     elif any(found.learned for found in unfit.values()):
-        reason = "It is the only arm that is shown to beat the majority class."
+        reason = "No other arm is shown to beat the majority class."
     else:
-        reason = "It is the only arm that learned this task."
+        reason = "No other arm learned this task."
     if arm["runs"] == 1 and unfit:
         return {"reason": "One seed never ranks methods.", "choose_now": only_choice(arm["arm"], reason)}
     return {"arm": arm["arm"], "best": arm["arm"], "reason": reason + _reaches_below(arm, limits)}
@@ -233,11 +226,11 @@ def _reaches_below(arm: Mapping[str, Any], limits: Mapping[str, float | None]) -
     lowest = limits["min_accuracy"]
     if lowest is None or arm["test_accuracy"]["ci_low"] >= lowest:
         return ""
-    return f" Its mean accuracy reaches {_percent(lowest)}, but its interval begins below."
+    return f" The mean accuracy of {arm['arm']} reaches {_percent(lowest)}, but its interval begins below."
 
 
-def _and_least(known: Arms, least: str) -> str:
-    return f", and has {least} of the {len(known)} arms that come close" if len(known) > 1 else ""
+def _and_least(known: Arms, name: str, least: str) -> str:
+    return f"; of the {len(known)} that come close, {name} {least}" if len(known) > 1 else ""
 
 
 def _percent(share: float | None) -> str:

@@ -13,7 +13,7 @@ from tuneoff.analysis.folds import pooled
 from tuneoff.core.errors import damaged
 from tuneoff.core.files import read_json
 from tuneoff.data.parts import WHOLE, part_names, size_name
-from tuneoff.data.prepared import Prepared
+from tuneoff.data.prepared import Prepared, read_prepared
 from tuneoff.spec import StudySpec, load_study
 from tuneoff.study.store import Store
 
@@ -53,10 +53,9 @@ class StudyResults:
         """
         store = Store(folder)
         planned = store.planned()
-        path = folder / "data" / "prepared.json"
+        prepared = read_prepared(folder)
+        path = folder / "environment.json"
         try:
-            prepared = Prepared.model_validate(read_json(path))
-            path = folder / "environment.json"
             environment = read_json(path)
         except (OSError, ValueError) as error:
             raise damaged(path, error) from error

@@ -6,20 +6,23 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.analysis.arms import describe_arm
+from tuneoff.analysis.choice import SIMULATED
 from tuneoff.analysis.comparisons import ComparedArms, compare_arms, compare_pairs
-from tuneoff.analysis.fitness import Unfit, has_learned, unfit_arms
+from tuneoff.analysis.fitness import has_learned, unfit_arms
 from tuneoff.analysis.headlines import baseline_headlines, compare_with_baselines
 from tuneoff.analysis.learning_curves import learning_curves
 from tuneoff.analysis.notes import write_notes
 from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.analysis.recommendation import recommend
 from tuneoff.analysis.tuning import summarise_tuning
+from tuneoff.analysis.underfitting import underfitting_notes
 from tuneoff.data.audit import Finding, baseline_findings, in_order
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tuneoff.analysis.against_baselines import AgainstBaseline
     from tuneoff.analysis.results import StudyResults
     from tuneoff.spec import AnalysisSpec, StudySpec
 
@@ -32,10 +35,11 @@ def summarise(results: StudyResults) -> dict[str, Any]:
     compared = compare_arms(arms, correct)
     comparisons = compare_pairs(compared, spec.margin)
     against = compare_with_baselines(results, arms, correct)
-    labels = {name: baseline["label"] for name, baseline in results.prepared.baselines.items()}
+    recommendation = _recommend(results, spec, arms, compared, against)
+    simulated = recommendation["choose_now"] and recommendation["choose_now"]["wrong_rate"]
     test_examples = next((rows.shape[1] for rows in correct.values() if len(rows)), results.prepared.sizes["test"])
     return {
-        "schema_version": 4,
+        "schema_version": 5,
         "study": results.spec.name,
         "model": results.spec.model.id,
         "data": {
@@ -58,11 +62,15 @@ def summarise(results: StudyResults) -> dict[str, Any]:
             }
             for name, baseline in results.prepared.baselines.items()
         ],
-        "headlines": baseline_headlines(labels, against),
+        "headlines": baseline_headlines(_labels(results), against),
         "comparisons": comparisons,
         "pareto": pareto_fronts(arms, comparisons),
-        "recommendation": _recommend(spec, arms, compared, unfit_arms(arms, against.get("majority", []))),
-        "notes": write_notes(arms, len(results.spec.seeds), test_examples, spec.margin, _untried(results.spec)),
+        "recommendation": recommendation,
+        "notes": [
+            *underfitting_notes(results, arms),
+            *write_notes(arms, len(results.spec.seeds), test_examples, spec.margin, _untried(results.spec)),
+            *([SIMULATED] if simulated else []),
+        ],
         "learning_curves": learning_curves(results),
         "tuning": summarise_tuning(results),
         "breakdown": _breakdown(results, correct),
@@ -75,8 +83,8 @@ def recommend_anew(results: StudyResults, spec: AnalysisSpec) -> dict[str, Any]:
     summary = results.summary
     arms = summary["arms"]
     correct = {arm.name: results.correct(arm.name) for arm in results.spec.arms}
-    unfit = unfit_arms(arms, compare_with_baselines(results, arms, correct).get("majority", []))
-    return {**summary, "recommendation": _recommend(spec, arms, compare_arms(arms, correct), unfit)}
+    against = compare_with_baselines(results, arms, correct)
+    return {**summary, "recommendation": _recommend(results, spec, arms, compare_arms(arms, correct), against)}
 
 
 def _untried(study: StudySpec) -> list[str]:
@@ -85,9 +93,27 @@ def _untried(study: StudySpec) -> list[str]:
 
 
 def _recommend(
-    spec: AnalysisSpec, arms: Sequence[Mapping[str, Any]], compared: ComparedArms | None, unfit: Mapping[str, Unfit]
+    results: StudyResults,
+    spec: AnalysisSpec,
+    arms: Sequence[Mapping[str, Any]],
+    compared: ComparedArms | None,
+    against: Mapping[str, Sequence[AgainstBaseline]],
 ) -> dict[str, Any]:
-    return recommend(arms, compared, spec.margin, spec.prefer, spec.limits, unfit)
+    """The recommendation, with what is to be said of the baselines and those arms that it chooses among."""
+    unfit = unfit_arms(arms, against.get("majority", []))
+    answer = recommend(arms, compared, spec.margin, spec.prefer, spec.limits, unfit)
+    left_out = {entry["arm"] for entry in answer["excluded"]}
+    limited = any(arm["runs"] and arm["arm"] in left_out - set(unfit) for arm in arms)
+    chosen_among = [arm["arm"] for arm in arms if arm["arm"] not in left_out]
+    if not chosen_among and not limited:
+        chosen_among = [name for name, found in unfit.items() if found.learned]
+    left = {name: [one for one in found if one.arm in chosen_among] for name, found in against.items()}
+    return answer | {"headlines": baseline_headlines(_labels(results), left, " within the limits" if limited else "")}
+
+
+def _labels(results: StudyResults) -> dict[str, str]:
+    """What each baseline is called."""
+    return {name: baseline["label"] for name, baseline in results.prepared.baselines.items()}
 
 
 def _findings(results: StudyResults, arms: Sequence[Mapping[str, Any]]) -> list[Finding]:

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tuneoff.core.texts import counted
 from tuneoff.data.parts import part_names, part_words
-from tuneoff.study.search import Trial, best, is_at_edge
+from tuneoff.study.search import Trial, best, is_at_edge, scores
 from tuneoff.study.tuning import tuned_arms
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
+
+
+TOLD_APART = 0.05
+"""Standard error of an accuracy from which on rates are not told apart: rates of a method work within about a step of
+the best one, and half a step costs a point or two, a whole one five and more (docs/decisions/017-learning-rates.md)."""
+MANY_TIMES = 5
+"""So many times as many rows as are enough for validation must be there to take them from training."""
+EVEN = 0.5
+"""The accuracy at which its standard error is the largest."""
+
+
+def few_validation_examples(parts: Iterable[Mapping[str, int]]) -> str | None:
+    """One sentence where so many validation examples are too few to choose finely between learning rates, or None.
+
+    Args:
+        parts: of the data: examples by split. The one with the fewest for validation counts.
+    """
+    sizes = min(parts, key=lambda part: part["validation"])
+    count = sizes["validation"]
+    error = math.sqrt(EVEN * (1 - EVEN) / count)
+    if error <= TOLD_APART:
+        return None
+    enough = math.ceil(EVEN * (1 - EVEN) / TOLD_APART**2)
+    spare = sizes["train"] + count >= MANY_TIMES * enough
+    how = (
+        f"set data.validation_size = {enough} (they are taken from training), or give more rows"
+        if spare
+        else ("give more rows")
+    )
+    return (
+        f"{counted(count, 'validation example')} cannot choose finely between learning rates, since an accuracy on so "
+        f"few has a standard error of up to {100 * error:.0f} points; for {enough} or more {how}"
+    )
 
 
 def summarise_tuning(results: StudyResults) -> dict[str, Any] | None:
@@ -17,10 +53,13 @@ def summarise_tuning(results: StudyResults) -> dict[str, Any] | None:
 
     Returns:
         `strategy`, `seeds` (those that trials were run with), `runs`, `train_seconds` and `wall_seconds` (of all
-        trials, which are no part of the arms' own cost), `untuned` (arms whose rate the study names), `arms`: a list of
-        `arm`, `part`, `chosen` (None where no trial came to an end), `at_edge`, `train_seconds`, `trials` (in the order
-        of rates: `learning_rate`, `validation_accuracy` and `validation_loss`, None where it failed, `steps`,
-        `learned`, `too_high`).
+        trials, which are no part of the arms' own cost), `untuned` (arms whose rate the study names), `few_validation`
+        (see `few_validation_examples`), `arms`: a list of `arm`, `part`, `chosen` (None where no trial came to an end),
+        `at_edge`, `passed_over` (None, or the `learning_rate` that was more accurate on validation than the one chosen,
+        its `validation_accuracy`, and `because` of what it was not chosen: its "loss", or its "neighbours"),
+        `train_seconds`, `trials` (in the order of rates: `learning_rate`, `validation_accuracy`,
+        `validation_loss` and `score`, by which the lowest is chosen, None where it failed, `steps`, `learned`,
+        `too_high`).
     """
     names = tuned_arms(results.spec)
     if not names:
@@ -32,6 +71,9 @@ def summarise_tuning(results: StudyResults) -> dict[str, Any] | None:
         "runs": len(results.trials),
         "train_seconds": sum(run.get("train_seconds", 0.0) for run in results.trials),
         "wall_seconds": sum(run.get("wall_seconds", 0.0) for run in results.trials),
+        "few_validation": few_validation_examples(
+            results.prepared.part(part).sizes for part in part_names(results.spec.data)
+        ),
         "untuned": [arm.name for arm in results.spec.arms if arm.name not in names and not arm.fitted],
         "arms": [arm for arm in arms if arm["trials"]],
     }
@@ -41,23 +83,41 @@ def _arm(results: StudyResults, name: str, part: str) -> dict[str, Any]:
     runs = [run for run in results.trials if run["arm"] == name and run["part"] == part]
     by_rate = {rate: [run for run in runs if run["learning_rate"] == rate] for rate in _rates(runs)}
     trials = [Trial.of(rate, found) for rate, found in by_rate.items()]
+    score = scores(trials)
     return {
         "arm": name,
         "part": part_words(part),
         "chosen": best(trials),
         "at_edge": is_at_edge(trials),
+        "passed_over": _passed_over(trials),
         "train_seconds": sum(run.get("train_seconds", 0.0) for run in runs),
         "trials": [
             {
                 "learning_rate": trial.rate,
                 "validation_accuracy": trial.accuracy,
                 "validation_loss": trial.loss,
+                "score": score.get(trial.rate),
                 "steps": by_rate[trial.rate][0]["steps"],
                 "learned": trial.learned,
                 "too_high": trial.too_high,
             }
             for trial in trials
         ],
+    }
+
+
+def _passed_over(trials: Sequence[Trial]) -> dict[str, Any] | None:
+    scored = {trial.rate: trial for trial in trials if trial.accuracy is not None}
+    if not scored:
+        return None
+    chosen = scored[best(trials) or 0.0]
+    other = max(scored.values(), key=lambda trial: (trial.accuracy or 0.0, -trial.penalty))
+    if other.accuracy == chosen.accuracy:
+        return None
+    return {
+        "learning_rate": other.rate,
+        "validation_accuracy": other.accuracy,
+        "because": "loss" if other.penalty > chosen.penalty else "neighbours",
     }
 
 

@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -124,6 +125,7 @@ def _run(
 def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = False) -> None:
     """Show the runs of a study and what each arm trains, without training or writing anything."""
     from tuneoff.analysis.reach import margin_in_reach
+    from tuneoff.analysis.tuning import few_validation_examples
     from tuneoff.report.terminal import print_plan
     from tuneoff.spec import load_study
     from tuneoff.study.preview import outline_study
@@ -132,6 +134,8 @@ def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = Fal
     outlined = outline_study(spec, _say_nothing if as_json else _say_line)
     size = (len(spec.arms), len(spec.seeds), outlined["sizes"]["test"])
     outlined["margin"] = margin_in_reach(spec.analysis.margin, *size)
+    sizes = [part["sizes"] for part in outlined["parts"]]
+    outlined["trials"]["few_validation"] = few_validation_examples(sizes) if outlined["trials"]["runs"] else None
     if as_json:
         print(json.dumps(outlined))
     else:
@@ -152,11 +156,21 @@ def init(
         Path | None,
         typer.Option(help="The study file.", show_default="named after the data", metavar="FILE", parser=_path),
     ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="The column of texts.", show_default="found out", metavar="COLUMN")
+    ] = None,
+    text_pair: Annotated[
+        str | None,
+        typer.Option(help="The column of second texts, where an example is two.", metavar="COLUMN"),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="The column of classes.", show_default="found out", metavar="COLUMN")
+    ] = None,
 ) -> None:
     """Look at data, say what it seems to be, and write a commented study file to start from."""
     from tuneoff.study.init import init_study
 
-    path = init_study(data, model, out, print)
+    path = init_study(data, model, out, print, text=text, text_pair=text_pair, label=label)
     print(f"wrote       {path}; next: {shlex.join(['tuneoff', 'plan', str(path)])}")
 
 
@@ -182,14 +196,18 @@ def status(folder: Folder, as_json: Json = False) -> None:
     """Show which runs of a study are done, running, failed and left, and the time left; also while it runs."""
     from tuneoff.report.terminal import print_status
     from tuneoff.report.words import seconds_left
+    from tuneoff.study.ahead import ahead_in
     from tuneoff.study.lock import running_driver
     from tuneoff.study.store import Store
 
     states = Store(folder).states()
+    ahead = ahead_in(folder, states)
     if as_json:
-        print(json.dumps({"driver": running_driver(folder), "seconds_left": seconds_left(states), "runs": states}))
+        left = seconds_left(states, ahead)
+        found = {"driver": running_driver(folder), "seconds_left": left, "ahead": asdict(ahead), "runs": states}
+        print(json.dumps(found))
     else:
-        print_status(states)
+        print_status(states, ahead)
 
 
 @app.command(epilog="Example: tuneoff report studies-out/quickstart --format html,pdf")
@@ -346,7 +364,7 @@ def _say_nothing(message: str) -> None: ...
 
 
 def main() -> None:
-    """Runs the command line; exit codes: 0 done, 1 some runs failed, 2 cannot be carried out, 130 interrupted."""
+    """Runs the command line; exit codes: 0 done, 1 runs or trials failed, 2 cannot be carried out, 130 interrupted."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for number in SIGNALS:  # all mean the same as Ctrl-C, but for a hangup that `nohup` has ignored
         if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN:

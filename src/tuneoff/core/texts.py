@@ -10,6 +10,11 @@ BREAKS = r"\s._+=/,\-"
 ONLY_WORD = re.compile(r"\S+\s*$")
 
 
+def counted(count: int, one: str) -> str:
+    """A number of things that are called by a word with a plural in s: `1 seed`, `1,000 seeds`."""
+    return f"{count:,} {one}{'' if count == 1 else 's'}"
+
+
 def shortened(text: str, most: int) -> str:
     """The beginning of a text in whole words, at most so many characters with the mark that it goes on.
 

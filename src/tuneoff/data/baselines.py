@@ -18,6 +18,11 @@ MOST_ROWS = 25_000
 """Training examples that a baseline is fitted on; of more, an even sample is taken."""
 
 
+def in_a_sentence(name: str, label: str) -> str:
+    """What a baseline is called in a sentence."""
+    return f"the {label}" if name == "majority" else label
+
+
 def score_baselines(splits: Splits) -> dict[str, Any]:
     """Test accuracy of the majority class and of TF-IDF with logistic regression, both fitted on train.
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError
+from tuneoff.core.names import nearest
+from tuneoff.data.sources.nested import BETWEEN
 
 if TYPE_CHECKING:
     from tuneoff.data.sources import Part
@@ -33,6 +35,15 @@ LABELS = (
     "bereich",
     "catégorie",
     "categoría",
+    "gold_label",
+    "emotion",
+    "genre",
+    "section",
+    "klasse",
+    "abteilung",
+    "zuständigkeit",
+    "stimmung",
+    "bewertung",
 )
 PEOPLE = ("agent", "assignee", "user", "author", "annotator", "worker", "customer", "bearbeiter", "owner", "handler")
 STATES = (
@@ -47,6 +58,24 @@ STATES = (
     "updated",
     "eingang",
     "language",
+    "lang",
+    "sprache",
+    "locale",
+    "country",
+    "land",
+    "region",
+    "source",
+    "quelle",
+    "publisher",
+    "platform",
+    "device",
+    "version",
+    "month",
+    "monat",
+    "year",
+    "jahr",
+    "gender",
+    "age",
 )
 """Words in the names of columns that say who or how, and seldom what a text is about."""
 PAIRS = (
@@ -92,19 +121,19 @@ def choose_columns(part: Part, spec: DataSpec) -> Columns:
     Raises:
         UserError: where a column is not there, is there twice, or none has a usual name.
     """
-    split = getattr(spec, "split", None)
-    for option in ("text", "text_pair", "label", "breakdown", "group"):
-        _check(part, option, getattr(spec, option))
-    _check(part, "split", split)
+    for option in ("text", "text_pair", "label", "breakdown", "group", "split"):
+        check_column(part, f"data.{option}", getattr(spec, option))
     text, pair = spec.text, spec.text_pair
     if text is None:
         text, pair = _usual_texts(part, pair)
     label = spec.label or _usual(part, LABELS, "label", "holds the classes")
-    columns = Columns(text, label, pair, spec.breakdown, spec.group, split)
+    columns = Columns(text, label, pair, spec.breakdown, spec.group, spec.split)
     for name in columns.used:
         if part.columns.count(name) > 1:
             cure = "name all columns with data.format.columns" if part.header else "rename one"
             raise UserError(f"{part.where}: there are {part.columns.count(name)} columns called '{name}'; {cure}")
+    if pair == label:
+        raise UserError(f"{part.where}: the column '{pair}' cannot be both data.text_pair and data.label; set another")
     if text in (label, pair):
         raise UserError(
             f"{part.where}: the column '{text}' cannot be both text and {'label' if text == label else 'pair'}; set "
@@ -119,11 +148,18 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(plain) + (f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else "")
 
 
-def _check(part: Part, option: str, name: str | None) -> None:
+def check_column(part: Part, option: str, name: str | None) -> None:
+    """Makes sure that a column that an option names is there.
+
+    Raises:
+        UserError: where it is not.
+    """
     if name is not None and name not in part.columns:
-        known = listed(part.columns)
+        near = nearest(name, part.columns)
+        meant = f"; did you mean '{near}'?" if near is not None else ""
         raise UserError(
-            f"{part.where}: there is no column '{name}' (data.{option}); its columns are {known}{_no_header(part)}"
+            f"{part.where}: there is no column '{name}' ({option}); its columns are {listed(part.columns)}{meant}"
+            f"{_no_header(part)}"
         )
 
 
@@ -155,5 +191,7 @@ def _usual(part: Part, names: Sequence[str], option: str, purpose: str) -> str:
 
 
 def find_named(columns: Sequence[str], name: str) -> str | None:
-    """The first column of that name, without regard to case."""
-    return next((column for column in columns if column.lower() == name), None)
+    """The first column of that name, without regard to case; or else the one that is called so inside another."""
+    found = next((column for column in columns if column.lower() == name), None)
+    inside = [column for column in columns if BETWEEN in column and column.lower().rpartition(BETWEEN)[2] == name]
+    return inside[0] if found is None and len(inside) == 1 else found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
 from tuneoff.data.columns import listed
@@ -42,10 +43,11 @@ class Understanding:
         spec: `[data]` as it will be written.
         guess: which columns hold what.
         columns: of the training data.
-        sizes: rows by split, as the data has them.
-        classes: names and rows, most first.
+        total: rows in the data.
+        sizes: rows that a study uses by split, as the data has them.
+        classes: names and rows that a study uses, most first.
         characters: the shortest, the middle and the longest text.
-        repeated: rows whose text an earlier row has.
+        repeated: rows whose text an earlier row has; and of them, those whose label is not that of the first one.
         dropped: rows without text or label, and rows with a label that means none, which are left out.
         notes: what could be meant otherwise, and what to look at; a line each.
     """
@@ -53,25 +55,37 @@ class Understanding:
     spec: FilesData
     guess: Guess
     columns: tuple[str, ...]
+    total: int
     sizes: dict[str, int]
     classes: list[tuple[str, int]]
     characters: tuple[int, int, int]
-    repeated: int
+    repeated: tuple[int, int]
     dropped: tuple[int, int]
     notes: tuple[str, ...]
 
     def lines(self) -> list[str]:
         """What was understood, for people."""
         pair = f" with {listed([self.spec.text_pair])}" if self.spec.text_pair is not None else ""
+        used = sum(self.sizes.values())
+        of_all = "" if used == self.total else f" in the data, of which a study uses {used:,}"
         return [
-            f"rows        {sum(self.sizes.values()):,}; columns {listed(self.columns)}",
+            f"rows        {self.total:,}{of_all}; columns {listed(self.columns)}",
             f"text        {listed([self.guess.text])}{pair}: {self.text_lengths}",
             f"label       {listed([self.guess.label])}: {self.class_counts}",
             f"splits      {self.splits}",
-            f"repeated    {self.repeated:,} rows have the text of an earlier row",
+            f"repeated    {self.repeats}",
             f"max_length  {self.spec.max_length} tokens, by a rough count",
             *(f"{'note':<11} {note}" for note in self.notes),
         ]
+
+    @property
+    def repeats(self) -> str:
+        """How many rows repeat a text, and what becomes of labels that contradict."""
+        again, against = self.repeated
+        said = f"{again:,} {'row has' if again == 1 else 'rows have'} the text of an earlier row"
+        if not against:
+            return f"{said}{'; it is left out' if again == 1 else '; they are left out' if again else ''}"
+        return f"{said}, {against:,} of them with another label; the first row of each text is kept, and its label"
 
     @property
     def text_lengths(self) -> str:
@@ -94,7 +108,7 @@ class Understanding:
 
 
 def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
-    """Guesses columns from the first rows, then reads and splits all rows as a study would.
+    """Guesses columns that are not named from the first rows, then reads and splits all rows as a study would.
 
     Raises:
         UserError: where a study could not use the data.
@@ -102,8 +116,10 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
     spec = spec.model_copy(update={"format": detect_format(_files(spec))})
     parts, guess = _guess(spec)
     if not spec.format.header:
-        names = _names_by_use(parts[0].columns, guess)
-        spec = spec.model_copy(update={"format": spec.format.model_copy(update={"columns": names})})
+        uses = _uses(guess)
+        names = tuple(uses.get(name, name) for name in parts[0].columns)
+        asked = {option: uses[getattr(spec, option)] for option in guess.named}
+        spec = spec.model_copy(update={**asked, "format": spec.format.model_copy(update={"columns": names})})
         parts, guess = _guess(spec)
     chosen: dict[str, Any] = {"text": guess.text, "text_pair": guess.text_pair, "label": guess.label}
     if len(parts) == 1:
@@ -116,20 +132,23 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
             spec = spec.model_copy(update={"drop_labels": tuple(meaningless)})
             rows = collect_rows(parts, spec, Path(folder), say)
         kept = np.flatnonzero(rows.splits >= 0)
-        repeated = len(kept) - len(np.unique(rows.keys[kept]))
+        repeated = _repeated(rows.keys[kept], rows.labels[kept])
         empty, unlabelled = (sum(reasons[reason] for reasons in rows.dropped.values()) for reason in (EMPTY, LABEL))
         used = spec.model_copy(
-            update={"deduplicate": repeated > 0, "max_length": _max_length(rows), "drop_empty": empty > 0}
+            update={"deduplicate": repeated[0] > 0, "max_length": _max_length(rows, kept), "drop_empty": empty > 0}
         )
         notes = tuple(notes_on(used, guess, rows, empty, unlabelled))
-    make_splits(rows, used)
-    lengths = np.quantile(rows.characters[kept], (0, 0.5, 1))
+    study = np.concatenate(list(make_splits(rows, used).members.values()))
+    counts = np.bincount(rows.labels[study], minlength=len(rows.label_names)).tolist()
+    sizes = np.bincount(rows.splits[study], minlength=len(SPLITS)).tolist()
+    lengths = np.quantile(rows.characters[study], (0, 0.5, 1))
     return Understanding(
         spec=used,
         guess=guess,
         columns=parts[0].columns,
-        sizes={name: count for index, name in enumerate(SPLITS) if (count := int((rows.splits == index).sum()))},
-        classes=sorted(zip(rows.label_names, _counts(rows), strict=True), key=lambda item: -item[1]),
+        total=len(rows),
+        sizes={name: count for name, count in zip(SPLITS, sizes, strict=True) if count},
+        classes=sorted(zip(rows.label_names, counts, strict=True), key=lambda item: -item[1]),
         characters=(int(lengths[0]), int(lengths[1]), int(lengths[2])),
         repeated=repeated,
         dropped=(empty, unlabelled),
@@ -147,15 +166,20 @@ def _guess(spec: FilesData) -> tuple[list[Part], Guess]:
     table = next((table for table in parts[0].tables() if len(table)), None)
     if table is None:
         raise UserError(f"{parts[0].where}: there are no rows")
-    guess = guess_columns(parts[0], table)
+    guess = guess_columns(parts[0], table, spec)
     # So that a class that saved data names has its name.
     return open_parts(spec.model_copy(update={"label": guess.label})), guess
 
 
-def _names_by_use(columns: Sequence[str], guess: Guess) -> tuple[str, ...]:
+def _uses(guess: Guess) -> dict[str | None, str]:
     """Names for columns without a header, by what they are used for."""
-    uses = {guess.text: "text", guess.text_pair: "text_pair", guess.label: "label", guess.split: "split"}
-    return tuple(uses.get(name, name) for name in columns)
+    return {guess.text: "text", guess.text_pair: "text_pair", guess.label: "label", guess.split: "split"}
+
+
+def _repeated(keys: NDArray[np.uint64], labels: NDArray[np.int32]) -> tuple[int, int]:
+    """How many rows have the text of an earlier one, and how many of those another label than the first of it."""
+    _, first, of_text = np.unique(keys, return_index=True, return_inverse=True)
+    return len(keys) - len(first), int((labels != labels[first][of_text]).sum())
 
 
 def _counts(rows: Rows) -> list[int]:
@@ -163,10 +187,10 @@ def _counts(rows: Rows) -> list[int]:
     return np.bincount(rows.labels[rows.labels >= 0], minlength=len(rows.label_names)).tolist()
 
 
-def _max_length(rows: Rows) -> int:
+def _max_length(rows: Rows, kept: NDArray[np.int64]) -> int:
     sample = [text for text in next(rows.tables()).column("text").to_pylist() if text]
     bytes_per_character = sum(len(text.encode()) for text in sample) / max(1, sum(map(len, sample)))
-    tokens = float(np.quantile(rows.characters, UNCUT)) * bytes_per_character / BYTES_PER_TOKEN + MARKS
+    tokens = float(np.quantile(rows.characters[kept], UNCUT)) * bytes_per_character / BYTES_PER_TOKEN + MARKS
     return next((length for length in MAX_LENGTHS if tokens <= length), MAX_LENGTHS[-1])
 
 

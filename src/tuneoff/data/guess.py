@@ -1,4 +1,7 @@
-"""Which columns of unknown data probably hold what, judged by their names and by some thousand rows."""
+"""Which columns of unknown data probably hold what, judged by their names and by some thousand rows.
+
+Columns that somebody has named are taken as they are.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError
-from tuneoff.data.columns import LABELS, PAIRS, PEOPLE, STATES, TEXTS, find_named, listed
+from tuneoff.data.columns import LABELS, PAIRS, PEOPLE, STATES, TEXTS, check_column, find_named, listed
 from tuneoff.data.headers import no_header
-from tuneoff.data.labels import MOST_CLASSES, several_labels
+from tuneoff.data.labels import MOST_CLASSES, RECURRING, not_predicted, several_labels
 from tuneoff.data.looks import Looks, look_at
+from tuneoff.data.sources.nested import BETWEEN
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from tuneoff.data.sources import Part
+    from tuneoff.spec.data import DataSpec
 
 GROUP_WORDS = ("user", "author", "group", "patient", "customer", "product", "session", "thread", "document", "speaker")
-RECURRING = 0.9
-"""Different values of rows, at most, where values recur."""
 MOST_PARTS = 30
 """Values of a column by which accuracy could be broken down."""
 ASKED_AND_ANSWERED = (
@@ -52,8 +55,10 @@ class Guess:
         text_pair: holds second texts.
         label: holds the classes.
         split: says which split a row is of.
-        other_texts: hold texts as well.
-        other_labels: could hold classes as well.
+        named: which of `text`, `text_pair` and `label` somebody has named.
+        other_texts: hold texts as well, where texts are not named.
+        other_labels: could hold classes as well, where labels are not named.
+        measures: hold numbers that are not all whole, which are no classes.
         groups: have values that rows share, such as authors.
         breakdowns: have a few values, by which accuracy could be looked at.
         several: columns that hold 0 or 1 each, of which `label` is one; several labels an example, or one of several.
@@ -64,24 +69,36 @@ class Guess:
     text_pair: str | None
     label: str
     split: str | None
+    named: tuple[str, ...]
     other_texts: tuple[str, ...]
     other_labels: tuple[str, ...]
+    measures: tuple[str, ...]
     groups: tuple[str, ...]
     breakdowns: tuple[str, ...]
     several: tuple[str, ...] = ()
     one_hot: bool = False
 
 
-def guess_columns(part: Part, table: pa.Table) -> Guess:
+def guess_columns(part: Part, table: pa.Table, asked: DataSpec) -> Guess:
     """Guesses from a part's columns and its first rows.
 
+    Args:
+        part: the one to train on.
+        table: its first rows.
+        asked: has the names of columns that are not to be guessed.
+
     Raises:
-        UserError: where none looks like texts, or none like classes.
+        UserError: where none looks like texts, or none like classes, or one that is named is not there.
     """
+    named = {option: getattr(asked, option) for option in ("text", "text_pair", "label")}
+    for option, name in named.items():
+        check_column(part, f"--{option.replace('_', '-')}", name)
     looks = look_at(part, table)
-    free = [name for name in looks.filled if name not in (*looks.splits[:1], *looks.indexes)]
-    label = _usual_label(looks, free)
-    text, pair = _guess_texts(part, looks, [name for name in free if name != label])
+    free = [name for name in looks.filled if name not in (*looks.splits[:1], *looks.indexes, *named.values())]
+    label = asked.label or _usual_label(looks, free)
+    text, pair = asked.text, asked.text_pair
+    if text is None:
+        text, pair = _guess_texts(part, looks, [name for name in free if name != label], pair)
     classes = sorted((name for name in looks.classes if name not in (text, pair)), key=_says_who_or_how)
     label = label or next(iter(classes), None)
     if label is None:
@@ -93,8 +110,10 @@ def guess_columns(part: Part, table: pa.Table) -> Guess:
         text_pair=pair,
         label=label,
         split=next(iter(looks.splits), None),
-        other_texts=tuple(name for name in looks.texts if name not in (text, pair, label)),
-        other_labels=tuple(name for name in classes if name != label),
+        named=tuple(option for option, name in named.items() if name is not None),
+        other_texts=tuple(name for name in looks.texts if name not in (text, pair, label) and asked.text is None),
+        other_labels=tuple(name for name in classes if name != label and asked.label is None),
+        measures=tuple(name for name in looks.measures if name.lower().rpartition(BETWEEN)[2] in LABELS),
         groups=tuple(
             name
             for name in repeating
@@ -122,8 +141,12 @@ def _no_label(part: Part, table: pa.Table, looks: Looks, free: Sequence[str]) ->
     """Why no column holds classes, by the one that is called like that."""
     known = f"none of its columns ({listed(part.columns)}) looks like classes"
     named = next((name for name in (find_named(free, name) for name in LABELS) if name is not None), None)
+    measured = next((name for name in (named, *looks.measures) if name in looks.measures), None)
+    if measured is not None:
+        numbers = {str(value) for value in table.column(measured).to_pylist() if value is not None and value == value}
+        return f"{known}: {listed([measured])} {not_predicted(numbers)}"
     if named is None:
-        return f"{known}; call that column 'label'{no_header(part.columns) if part.header else ''}"
+        return f"{known}; name it with --label{no_header(part.columns) if part.header else ''}"
     values: list[Any] = [value for value in table.column(named).to_pylist() if value is not None]
     odd = next((value for value in values if isinstance(value, list | dict)), None)
     if odd is not None:
@@ -131,30 +154,40 @@ def _no_label(part: Part, table: pa.Table, looks: Looks, free: Sequence[str]) ->
     if not values:
         return f"{known}: '{named}' is empty in the first {len(table):,} rows"
     if not looks.values.get(named):
-        return f"{known}: '{named}' holds values such as {values[0]!r}, and tuneoff trains no regressions"
+        return f"{known}: '{named}' holds values such as {values[0]!r}, which are no words or whole numbers"
     return (
-        f"{known}: '{named}' has {looks.values[named]:,} different values in {len(values):,} rows, and classes recur "
-        f"(at most {MOST_CLASSES})"
+        f"{known}: '{named}' has {looks.values[named]:,} different values in {len(values):,} rows, as an id has, and "
+        f"classes recur (at most {MOST_CLASSES:,})"
     )
 
 
-def _guess_texts(part: Part, looks: Looks, free: Sequence[str]) -> tuple[str, str | None]:
+def _guess_texts(part: Part, looks: Looks, free: Sequence[str], second: str | None) -> tuple[str, str | None]:
+    """The columns of texts and second texts; of the former alone where the latter is named.
+
+    Args:
+        part: the one to train on.
+        looks: what its columns look like.
+        free: columns that are used for nothing else.
+        second: the column of second texts, if it is named.
+    """
+    both = [*free, second] if second is not None else free
     for names in PAIRS:
-        first, second = (find_named(free, name) for name in names)
-        if first is not None and second is not None:
-            return first, second
+        one, other = (find_named(both, name) for name in names)
+        if one is not None and other is not None and second in (None, other):
+            return one, other
     texts = [name for name in looks.texts if name in free]
     named = [name for name in (find_named(free, name) for name in TEXTS) if name is not None]
-    if named:
-        return next((name for name in named if name in texts), named[0]), None
+    usual = [*(name for name in named if name in texts), *(name for name in named if BETWEEN not in name)]
+    if usual:
+        return usual[0], second
     if not texts:
         raise UserError(
-            f"{part.where}: none of its columns ({listed(part.columns)}) looks like texts; call that column 'text'"
+            f"{part.where}: none of its columns ({listed(part.columns)}) looks like texts; name it with --text"
             f"{no_header(part.columns) if part.header else ''}"
         )
-    in_order = [name for name in part.columns if name in texts]
+    in_order = [name for name in part.columns if name in (*texts, second)]
     pairs = ((one, other) for one in in_order for other in in_order if _belong_together(one, other))
-    return next(pairs, (texts[0], None))
+    return next((pair for pair in pairs if second in (None, pair[1])), (texts[0], second))
 
 
 def _belong_together(one: str, other: str) -> bool:

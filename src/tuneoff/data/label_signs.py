@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 NO_LABEL = {
     *("nan", "na", "n/a", "n.a.", "#n/a", "<na>", "null", "nil", "(null)", "#value!", "#ref!", "#null!"),
@@ -21,6 +22,15 @@ PERHAPS_NO_LABEL = {
 WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")
 RARE = 0.1
 """Of all rows; -1 beside 0 and 1 is a class (negative, neutral, positive) unless it is rarer than that."""
+RATINGS = {
+    *("rating", "ratings", "star", "stars", "score", "scores", "grade", "points", "rank", "level", "severity"),
+    *("bewertung", "sterne", "punkte", "schulnote", "stufe", "valoración", "estrellas", "étoiles", "voto", "stelle"),
+}
+"""Words in the names of columns that hold steps of a scale."""
+SCALES = {(1, 5, False)}
+"""Lowest and highest label, and whether some between are missing, of scales that speak for themselves."""
+FEWEST_STEPS, MOST_STEPS = 3, 20
+WORD = re.compile(r"[^\W\d_]+")
 BETWEEN = ("|", ";", ",", "/", "+", "&", "\t")
 LIST = re.compile(r"\s*[\[({](?P<items>.*)[\])}]\s*", re.DOTALL)
 BETWEEN_WORDS = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
@@ -58,6 +68,53 @@ def sentinels(
     if len(names) - len(sure) < 2:
         return [], [*sure, *perhaps]
     return sure, perhaps
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """Labels that are whole numbers and seem to have an order.
+
+    Attributes:
+        many: whether they are so many that they are numbers to predict rather than steps of a scale.
+    """
+
+    many: bool
+
+    def said(self, names: Sequence[str]) -> str:
+        """What is known of such labels, as half a sentence."""
+        if self.many:
+            return (
+                f"the labels are {len(names):,} different whole numbers from {names[0]} to {names[-1]}, as numbers to "
+                "predict are (regression), and tuneoff compares classifiers today: each number is a class apart"
+            )
+        return (
+            f"the labels {names[0]} to {names[-1]} seem to be steps of a scale, and are classes: their order is not "
+            f"used, so that {names[-2]} for {names[-1]} is as wrong as {names[0]}"
+        )
+
+    @property
+    def cure(self) -> str:
+        """What to do about them."""
+        if self.many:
+            return "where they are, put them into a few classes first (pandas.cut, pandas.qcut)"
+        return "where near misses matter less, put neighbouring steps into one class"
+
+
+def ordered(names: Sequence[str], column: str) -> Ordered | None:
+    """Whether labels are numbers whose order means something, judged by their column's name and by their gaps.
+
+    Args:
+        names: the labels, in order.
+        column: what the source calls their column.
+    """
+    if len(names) < FEWEST_STEPS or not all(map(WHOLE.fullmatch, names)):
+        return None
+    numbers = [int(float(name)) for name in names]
+    gaps = numbers[-1] - numbers[0] >= len(numbers)
+    rated = any(word in RATINGS for word in WORD.findall(column.lower()))
+    if len(names) > MOST_STEPS:
+        return Ordered(many=True) if gaps or rated else None
+    return Ordered(many=False) if rated or (numbers[0], numbers[-1], gaps) in SCALES else None
 
 
 def spelt_alike(names: Sequence[str]) -> list[list[str]]:

@@ -3,65 +3,87 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from decimal import Decimal
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
+from tuneoff.data.columns import listed
 
 if TYPE_CHECKING:
     from tuneoff.data.sources import Part
 
 MOST_CLASSES = 1000
-NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?")
-NO_CLASS = "classes are whole numbers, truth values or words; tuneoff trains no regressions"
+NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,30})?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
+RECURRING = 0.9
+"""Different values of rows, at most, where values recur."""
+FEW_NUMBERS = 10
+"""That are not all whole, and may be classes all the same, such as half stars."""
+FEWEST_ROWS = 10
+"""From which it is told whether values recur."""
 
 
 class Labels:
     """Gives each label a number in the order of their first appearance; `ordered` sorts them at the end.
 
     A number and a text that is written like it are the same label, since CSV cannot tell them apart.
+
+    Args:
+        column: what the source calls the column of labels.
+        others: the columns that look like labels beside it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, column: str, others: Sequence[str]) -> None:
+        self._column, self._others = column, others
         self._codes: dict[str, int] = {}
 
-    def codes(self, labels: Sequence[Any], part: Part, before: int) -> NDArray[np.int32]:
+    def codes(self, labels: Sequence[Any], where: str, rows: range) -> NDArray[np.int32]:
         """Numbers of some labels, shape (labels,); -1 for None, which stands for rows that are left out.
 
         Args:
             labels: whatever the source has.
-            part: where they are from.
-            before: how many rows of the part come before them.
+            where: the file that they are from.
+            rows: what their rows are numbered there.
 
         Raises:
             UserError: where a label is a list (several labels at once), no whole number, blank, or there are too many.
         """
         return np.array(
-            [-1 if label is None else self._code(label, part, row) for row, label in enumerate(labels, before + 1)],
+            [-1 if label is None else self._code(label, where, row) for row, label in zip(rows, labels, strict=True)],
             dtype=np.int32,
         )
 
-    def _code(self, label: Any, part: Part, row: int) -> int:
+    def _code(self, label: Any, where: str, row: int) -> int:
         if isinstance(label, list | tuple | dict):
-            raise UserError(f"{part.where}: the label of row {row} {several_labels(label)}")
-        text = spelt(label)
+            raise UserError(f"{where}: the label of row {row} {several_labels(label)}")
+        # A fraction is kept until all are known, so that it can be said what they are.
+        text = repr(label) if type(label) is float and isfinite(label) and label % 1 else spelt(label)
         if text is None:
-            raise UserError(f"{part.where}: the label of row {row} is {_shown(label)}; {NO_CLASS}")
+            raise UserError(
+                f"{where}: the label of row {row} is {_shown(label)}; classes are whole numbers, truth values or words"
+            )
         if not text.strip():
             raise UserError(
-                f"{part.where}: the label of row {row} is blank; set data.drop_empty = true to leave such rows out, or "
+                f"{where}: the label of row {row} is blank; set data.drop_empty = true to leave such rows out, or "
                 "fill it in"
             )
         code = self._codes.setdefault(text, len(self._codes))
         if code >= MOST_CLASSES:
+            if numbers_to_predict(self._codes):
+                raise UserError(f"{where}: the column {listed([self._column])} {not_predicted(self._codes)}")
             raise UserError(
-                f"{part.where}: there are more than {MOST_CLASSES} different labels; set data.label to a column of "
-                f"classes, which '{text[:40]}' is hardly one of"
+                f"{where}: the column {listed([self._column])} has more than {MOST_CLASSES:,} different values up to "
+                f"row {row:,}, {_shown(text)} for one, as an id has, and classes have not; set data.label to another "
+                f"column{self._instead()}"
             )
         return code
+
+    def _instead(self) -> str:
+        return f", as {listed(self._others)} may be" if self._others else "; no other column looks like one"
 
     def ordered(self, codes: NDArray[np.int32], part: Part) -> tuple[NDArray[np.int32], tuple[str, ...]]:
         """Renumbers by the labels' order: numbers by value, words by the alphabet.
@@ -74,10 +96,20 @@ class Labels:
             The new numbers, shape (rows,), -1 where they were that, and the labels' names.
 
         Raises:
-            UserError: where all labels are numbers, not all whole ones; or two differ in white space alone.
+            UserError: where nearly all labels are different, all are numbers, not all whole ones, or two differ in
+                white space alone.
         """
-        numeric = all(NUMBER.fullmatch(label) for label in self._codes)
-        values = {label: _whole(label, part) if numeric else label for label in self._codes}
+        if numbers_to_predict(self._codes):
+            raise UserError(f"{part.where}: the column {listed([self._column])} {not_predicted(self._codes)}")
+        rows = int((codes >= 0).sum())
+        if rows >= FEWEST_ROWS and len(self._codes) > RECURRING * rows:
+            raise UserError(
+                f"{part.where}: the column {listed([self._column])} looks like an id, not like labels: it has "
+                f"{len(self._codes):,} different values in {rows:,} rows, and a class needs many rows; set data.label "
+                f"to another column{self._instead()}"
+            )
+        numeric = all(map(NUMBER.fullmatch, self._codes))
+        values = {label: _whole(label) if numeric else label for label in self._codes}
         classes = sorted(set(values.values()), key=(lambda label: (int(label), label)) if numeric else None)
         stripped: dict[str, str] = {}
         for label in classes:
@@ -111,12 +143,36 @@ def several_labels(label: Any) -> str:
     )
 
 
-def _whole(label: str, part: Part) -> str:
-    """A number without the zeros that writing it as a float adds."""
-    whole, _, fraction = label.partition(".")
-    if fraction.strip("0"):
-        raise UserError(f"{part.where}: a label is {label}; {NO_CLASS}")
-    return whole
+def numbers_to_predict(labels: Collection[str]) -> bool:
+    """Whether labels are numbers that are not all whole, such as 3.7, which are measures and no classes."""
+    return all(map(NUMBER.fullmatch, labels)) and any(_fraction(label) for label in labels)
+
+
+def _fraction(label: str) -> bool:
+    number = Decimal(label)
+    return number != number.to_integral_value()
+
+
+def not_predicted(labels: Collection[str]) -> str:
+    """The end of a message about a column whose labels are numbers to predict, and what makes classes of them."""
+    numbers = sorted(map(Decimal, labels))
+    if len(numbers) <= FEW_NUMBERS:
+        return (
+            f"holds {len(numbers)} different numbers that are not all whole, such as {numbers[0]} and {numbers[-1]}, "
+            "and tuneoff compares classifiers today: where each is a class, write it as a word, or else put them into "
+            "a few classes, in a column of its own, and set data.label to it"
+        )
+    many = f"{len(numbers):,}" if len(numbers) <= MOST_CLASSES else f"more than {MOST_CLASSES:,}"
+    return (
+        f"holds numbers to predict (regression): {many} different ones, such as {numbers[0]} and "
+        f"{numbers[-1]}; tuneoff compares classifiers today: write a column of classes, such as the words low, middle "
+        "and high for a third of the rows each (pandas.qcut), and set data.label to it"
+    )
+
+
+def _whole(label: str) -> str:
+    """A whole number without the zeros that writing it as a float adds."""
+    return label.partition(".")[0] if "e" not in label.lower() else str(int(Decimal(label)))
 
 
 def _shown(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff.data.columns import LABELS, SPLIT_WORDS, Columns
 from tuneoff.data.headers import example_in
-from tuneoff.data.labels import MOST_CLASSES, spelt
+from tuneoff.data.labels import MOST_CLASSES, numbers_to_predict, spelt
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,8 +22,10 @@ TEXT_CHARACTERS = 10
 """Mean length from which a column without a usual name is taken for texts."""
 FEWEST_NUMBERS = 5
 """In a row, that follow each other, so that they number rows."""
-WITHOUT_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-"""Letters of scripts that put no spaces between words."""
+WITHOUT_SPACES = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2600-\u27bf\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U0001f300-\U0001faff]"
+)
+"""Letters of scripts that put no spaces between words, and emoji."""
 LETTER = re.compile(r"[^\W\d_]")
 CODE = re.compile(r"[0-9a-fA-F-]{16,}|[0-9]{6,}")
 SENTENCE, UNSPACED_SENTENCE = 5, 15
@@ -45,6 +47,7 @@ class Looks:
         filled: how many rows of those that were looked at have a value.
         splits: say which split a row is of.
         indexes: number rows, or name them.
+        measures: hold numbers that are not all whole, which are no classes.
         yes_no: hold 0 or 1 each, or true or false.
         one_hot: exactly one of `yes_no` is 1 in every row.
         example: what stands where a name of a column should be, if the header seems to be an example.
@@ -56,6 +59,7 @@ class Looks:
     filled: dict[str, int]
     splits: tuple[str, ...]
     indexes: tuple[str, ...]
+    measures: tuple[str, ...]
     yes_no: tuple[str, ...]
     one_hot: bool
     example: str | None
@@ -83,7 +87,8 @@ def look_at(part: Part, table: pa.Table) -> Looks:
     texts = {name: likeness for name, values in left.items() if (likeness := _text_like(values))}
     if any(likeness > WORDED for likeness in texts.values()):
         texts = {name: likeness for name, likeness in texts.items() if likeness > WORDED}
-    distinct = {name: _distinct(values) for name, values in left.items()}
+    measures = tuple(name for name, values in left.items() if _measured(values))
+    distinct = {name: set() if name in measures else _distinct(values) for name, values in left.items()}
     classes = [
         name
         for name, values in distinct.items()
@@ -99,6 +104,7 @@ def look_at(part: Part, table: pa.Table) -> Looks:
         filled={name: len(values) for name, values in columns.items()},
         splits=splits,
         indexes=indexes,
+        measures=measures,
         yes_no=yes_no,
         one_hot=len(yes_no) > 1 and _one_a_row(table, yes_no),
         example=_example(part, table) if part.header else None,
@@ -154,6 +160,12 @@ def _distinct(values: Iterable[Any]) -> set[str]:
     """The values as they are spelt; none where some could not be classes."""
     found = {spelt(value) for value in values}
     return set() if None in found else {value for value in found if value is not None}
+
+
+def _measured(values: Sequence[Any]) -> bool:
+    """Whether values are numbers, or texts of such, that are not all whole."""
+    numbers = {repr(value) if isinstance(value, float) else spelt(value) for value in values}
+    return bool(numbers) and None not in numbers and numbers_to_predict({number for number in numbers if number})
 
 
 def _one_a_row(table: pa.Table, names: Sequence[str]) -> bool:

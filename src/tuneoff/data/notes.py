@@ -9,7 +9,7 @@ import numpy as np
 
 from tuneoff.data.audit.noticed import printable
 from tuneoff.data.columns import listed
-from tuneoff.data.label_signs import sentinels, several_in_one, spelt_alike
+from tuneoff.data.label_signs import ordered, sentinels, several_in_one, spelt_alike
 from tuneoff.data.sources.detect import inline, unusual
 from tuneoff.spec.data import FormatSpec
 
@@ -38,23 +38,34 @@ def notes_on(spec: FilesData, guess: Guess, rows: Rows, empty: int, unlabelled: 
     if guess.several:
         yield multi_hot(guess.several, guess.label, guess.one_hot)
     if empty:
-        yield f"{empty:,} rows without a text or label are left out (data.drop_empty)"
+        are = "row without a text or label is" if empty == 1 else "rows without a text or label are"
+        yield f"{empty:,} {are} left out (data.drop_empty)"
     if unlabelled:
-        yield f"{unlabelled:,} rows are left out whose label, {listed(spec.drop_labels)}, means none (data.drop_labels)"
+        are = "row is" if unlabelled == 1 else "rows are"
+        yield f"{unlabelled:,} {are} left out whose label, {listed(spec.drop_labels)}, means none (data.drop_labels)"
     yield from on_labels(rows)
 
 
 def could_be(guess: Guess) -> Iterator[str]:
     """What columns could be meant for instead."""
-    if guess.text_pair is not None:
+    if guess.text_pair is not None and "text_pair" not in guess.named:
         yield (
             f"an example is {listed([guess.text])} with {listed([guess.text_pair])}; for single texts leave out "
             "data.text_pair"
         )
     if guess.other_texts:
-        yield f"{listed(guess.other_texts)} could also be data.text, or data.text_pair for two texts an example"
+        yield (
+            f"{listed(guess.other_texts)} could also be data.text, or data.text_pair for two texts an example "
+            "(--text, --text-pair)"
+        )
     if guess.other_labels:
-        yield f"{listed(guess.other_labels)} could also be data.label"
+        yield f"{listed(guess.other_labels)} could also be data.label (--label)"
+    for name in guess.measures:
+        if name != guess.label:
+            yield (
+                f"{listed([name])} holds numbers that are not all whole, and tuneoff compares classifiers today: for "
+                "it to be data.label, write classes in its place, such as the words low, middle and high"
+            )
 
 
 def multi_hot(columns: tuple[str, ...], label: str, one_hot: bool) -> str:
@@ -79,6 +90,9 @@ def on_labels(rows: Rows) -> Iterator[str]:
     several = several_in_one(rows.label_names)
     if several is not None:
         yield joined(*several)
+    steps = ordered(rows.label_names, rows.columns.label)
+    if steps is not None:
+        yield f"{steps.said(rows.label_names)}; {steps.cure}"
 
 
 def alike(group: list[str]) -> str:

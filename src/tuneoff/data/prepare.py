@@ -12,10 +12,11 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.files import canonical_hash, write_json
 from tuneoff.data.audit import Finding, audit, baseline_findings, in_order, stop_on_errors
 from tuneoff.data.audit.truncation import truncation_findings
+from tuneoff.data.audit.unknown import unknown_findings
 from tuneoff.data.baselines import pooled_baselines, score_baselines
 from tuneoff.data.cache import PREPARED
 from tuneoff.data.parts import WHOLE, make_parts, overall, part_words
-from tuneoff.data.prepared import Prepared, PreparedPart
+from tuneoff.data.prepared import Prepared, PreparedPart, load_tokens
 from tuneoff.data.rows import collect_rows
 from tuneoff.data.sources import open_parts
 from tuneoff.data.splits import Splits
@@ -110,6 +111,7 @@ def prepare_data(
                 {name: split.lost for name, split in first_written.items()},
                 {name: split.tokens for name, split in first_written.items()},
             ),
+            *unknown_findings(first, load_tokens(folder, next(iter(parts))), definition),
             *baseline_findings((baseline["label"], baseline["test_accuracy"]) for baseline in study_baselines.values()),
         ]
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
+from tuneoff.core.errors import UserError
+from tuneoff.core.errors import damaged as damaged_file
 from tuneoff.core.files import read_json
 from tuneoff.core.frozen import Frozen
 from tuneoff.data.cache import MANIFEST, PREPARED
@@ -64,6 +67,27 @@ def load_tokens(data_folder: Path, part: str = WHOLE, splits: Sequence[str] = SP
     from tuneoff.data.tokens import Tokens
 
     return {name: Tokens.load(data_folder / place_of(part, name)) for name in splits}
+
+
+def read_prepared(study_folder: Path) -> Prepared:
+    """What `data/prepared.json` of a study's folder says.
+
+    Raises:
+        UserError: where it is missing or damaged, or an earlier version of Tuneoff wrote it.
+    """
+    path = study_folder / "data" / PREPARED
+    try:
+        return Prepared.model_validate(read_json(path))
+    except ValidationError as error:
+        if all(one["type"] in ("missing", "extra_forbidden") for one in error.errors()):
+            again = shlex.join(["tuneoff", "run", str(study_folder / "study.toml"), "--out", str(study_folder)])
+            raise UserError(
+                f"{path} was written by another version of Tuneoff; `{again}` prepares the data again, and keeps the "
+                "results that still hold"
+            ) from error
+        raise damaged_file(path, error) from error
+    except (OSError, ValueError) as error:
+        raise damaged_file(path, error) from error
 
 
 def stored(data_folder: Path) -> Prepared | None:

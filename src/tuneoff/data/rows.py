@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 FRACTION = regex.compile(r"(?<=^[+-]?[0-9]+)\.0+$")
 DROP_EMPTY = "set data.drop_empty = true to leave such rows out, or fill it in"
-NOT_A_WORD = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
+NOT_A_WORD = regex.compile(r"(?:(?:[^\p{L}\p{M}\p{N}]|^)\p{M}*)+")
+"""What is no letter or number, with marks that belong to it, as they do in emoji."""
 PROGRESS_ROWS = 200_000
 EMPTY, LABEL = "empty", "label"
 """Why rows are left out: `data.drop_empty`, `data.drop_labels`."""
@@ -127,7 +128,7 @@ def collect_rows(parts: Sequence[Part], spec: DataSpec, folder: Path, say: Calla
     schema = pa.schema(
         [*((name, pa.large_string()) for name in kept), ("source_file", pa.string()), ("source_row", pa.int64())]
     )
-    labels = Labels()
+    labels: Labels | None = None
     arrays: dict[str, list[NDArray[Any]]] = {
         name: [] for name in ("labels", "splits", "keys", "loose_keys", "groups", "characters")
     }
@@ -145,15 +146,17 @@ def collect_rows(parts: Sequence[Part], spec: DataSpec, folder: Path, say: Calla
                 if not len(table):
                     continue
                 looks = looks or look_at(part, table)
-                batch = _Batch.of(part, names, table, total - before, spec)
-                arrays["labels"].append(labels.codes(batch.labels, part, total - before))
+                labels = labels or Labels(columns[0].label, looks.other_labels(columns[0]))
+                where, numbers = part.places(table, total - before)
+                batch = _Batch.of(names, table, part.split, where, numbers, spec)
+                arrays["labels"].append(labels.codes(batch.labels, where, numbers))
                 arrays["splits"].append(batch.splits)
                 arrays["characters"].append(batch.characters)
                 if batch.groups is not None:
                     arrays["groups"].append(_hashes(batch.groups))
                 arrays["keys"].append(_hashes(batch.stripped))
                 arrays["loose_keys"].append(_hashes([loosened(text) for text in batch.stripped]))
-                writer.write_table(batch.kept(schema, *part.places(table, total - before)))
+                writer.write_table(batch.kept(schema, where, numbers))
                 if (total + len(table)) // PROGRESS_ROWS > total // PROGRESS_ROWS:
                     say(f"Preparing data: {total + len(table):,} rows read")
                 for split, reason in batch.dropped:
@@ -169,6 +172,7 @@ def collect_rows(parts: Sequence[Part], spec: DataSpec, folder: Path, say: Calla
                     "(data.drop_empty, data.drop_labels); leave this part out of [data], or give it labels"
                 )
     assert looks is not None
+    assert labels is not None
     codes, label_names = labels.ordered(np.concatenate(arrays["labels"]), parts[0])
     return Rows(
         file=file,
@@ -200,7 +204,7 @@ class _Batch:
     """Split and reason of each row that is left out."""
 
     @classmethod
-    def of(cls, part: Part, names: Columns, table: pa.Table, first: int, spec: DataSpec) -> _Batch:
+    def of(cls, names: Columns, table: pa.Table, split: str | None, where: str, rows: range, spec: DataSpec) -> _Batch:
         values = {name: table.column(name).to_pylist() for name in names.used}
         needed = [values[name] for name in (names.text, names.text_pair, names.label) if name is not None]
         out = _left_out(needed, values[names.label], spec)
@@ -208,18 +212,18 @@ class _Batch:
         def filled(column: str, option: str, cure: str = "fill it in or remove the row") -> list[Any]:
             for number, value in enumerate(values[column]):
                 if _missing(value) and number not in out:
-                    raise UserError(f"{part.where}: row {first + number + 1} has no {option}; {cure}")
+                    raise UserError(f"{where}: row {rows[number]:,} has no {option}; {cure}")
             return values[column]
 
         def texts(column: str, option: str) -> list[str]:
             found = filled(column, option, DROP_EMPTY)
-            return _texts(["" if number in out else value for number, value in enumerate(found)], part, column)
+            return _texts(["" if number in out else value for number, value in enumerate(found)], where, column)
 
         if names.split is None:
-            assert part.split is not None
-            splits = np.full(len(table), SPLITS.index(part.split), dtype=np.int8)
+            assert split is not None
+            splits = np.full(len(table), SPLITS.index(split), dtype=np.int8)
         else:
-            splits = _splits(filled(names.split, "split"), part)
+            splits = _splits(filled(names.split, "split"), where, rows)
         dropped = [(int(splits[number]), reason) for number, reason in out.items()]
         splits[list(out)] = -1
         labels = filled(names.label, "label", DROP_EMPTY)
@@ -291,25 +295,24 @@ def loosened(text: str) -> str:
     return NOT_A_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
-def _texts(values: list[Any], part: Part, column: str) -> list[str]:
+def _texts(values: list[Any], where: str, column: str) -> list[str]:
     for value in values:
         if not isinstance(value, str):
             if isinstance(value, list | dict | bytes):
                 kind = {list: "lists", dict: "tables", bytes: "bytes"}[type(value)]
-                raise UserError(
-                    f"{part.where}: the column '{column}' holds {kind}, not texts; set data.text to another"
-                )
+                raise UserError(f"{where}: the column '{column}' holds {kind}, not texts; set data.text to another")
             return [item if isinstance(item, str) else str(item) for item in values]
     return values
 
 
-def _splits(values: list[Any], part: Part) -> NDArray[np.int8]:
+def _splits(values: list[Any], where: str, rows: range) -> NDArray[np.int8]:
     found = [SPLIT_WORDS.get(str(value).strip().lower(), -1) for value in values]
     if -1 in found:
-        odd = str(values[found.index(-1)])[:60]
+        place = found.index(-1)
+        odd = str(values[place])[:60]
         raise UserError(
-            f"{part.where}: the split column says {odd!r}; it may say train, validation or test: set data.split to "
-            "another column, or leave it out"
+            f"{where}: the split column says {odd!r} in row {rows[place]:,}; it may say train, validation or test: set "
+            "data.split to another column, or leave it out"
         )
     return np.array(found, dtype=np.int8)
 

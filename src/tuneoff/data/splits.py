@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
+from tuneoff.core.texts import counted
 from tuneoff.data.columns import listed
 from tuneoff.data.label_signs import sentinels
 from tuneoff.data.rows import SPLITS, Rows
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 HELD_OUT_OF = {"validation": 10, "test": 5}
 """One unit of so many is held out where no number of examples is asked for."""
+ENOUGH = 200
+"""Examples for validation below which a small `train_size` is no reason to go: the standard error of an accuracy on so
+many is 3.5 points at most, and evaluating them after each epoch costs little beside hundreds of steps."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,13 @@ class Splits:
         rows: all rows of the source.
         members: by split, the numbers of its rows, ascending.
         removed: how many rows were taken out, by split: repeats, and those that the study leaves out.
+        deduplicated: whether repeats were taken out.
     """
 
     rows: Rows
     members: dict[str, Numbers]
     removed: dict[str, int]
+    deduplicated: bool = False
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -115,7 +121,7 @@ def complete(rows: Rows, members: dict[str, Numbers], removed: dict[str, int], s
     """
     members = dict(members)
     train_size = spec.train_sizes[-1] if spec.train_sizes else spec.train_size
-    validation = _validation_size(rows, spec, train_size) if "validation" not in members else 0
+    validation = _validation_size(rows, members, spec, train_size) if "validation" not in members else 0
     if "test" not in members:
         before = None if train_size is None else train_size + (validation or 0)
         members["train"], members["test"] = _hold_out(rows, members["train"], "test", spec.test_size, before, spec)
@@ -130,7 +136,7 @@ def complete(rows: Rows, members: dict[str, Numbers], removed: dict[str, int], s
         members["validation"] = take(rows, members["validation"], spec.validation_size, "validation_size", spec)
     option = "train_sizes" if spec.train_sizes else "train_size"
     members["train"] = take(rows, members["train"], train_size, option, spec)
-    return Splits(rows, {name: members[name] for name in SPLITS}, removed)
+    return Splits(rows, {name: members[name] for name in SPLITS}, removed, spec.deduplicate)
 
 
 def _check_classes(rows: Rows, parts: dict[str, Numbers]) -> None:
@@ -177,11 +183,18 @@ def _deduplicate(rows: Rows, parts: dict[str, Numbers]) -> dict[str, int]:
     return removed
 
 
-def _validation_size(rows: Rows, spec: DataSpec, train_size: int | None) -> int | None:
-    """Examples for validation where a number is asked for, or follows from that of the training examples."""
+def _validation_size(rows: Rows, members: dict[str, Numbers], spec: DataSpec, train_size: int | None) -> int | None:
+    """Examples for validation where a number is asked for, or follows from that of the training examples.
+
+    Beside a `train_size` it is a tenth of that, but not below `ENOUGH` where a tenth of all rows would be as many.
+    """
     if spec.validation_size is not None or train_size is None:
         return spec.validation_size
-    return max(2, len(rows.label_names), round(train_size / HELD_OUT_OF["validation"]))
+    available = len(members["train"])
+    if "test" not in members:
+        available -= spec.test_size or available // HELD_OUT_OF["test"]
+    tenth = round(train_size / HELD_OUT_OF["validation"])
+    return max(2, len(rows.label_names), tenth, min(ENOUGH, available // HELD_OUT_OF["validation"]))
 
 
 def _hold_out(
@@ -192,7 +205,9 @@ def _hold_out(
     They are chosen by class and seed; with `sampling = "first"` they are those that follow the first `before` ones.
     """
     if size is not None and size >= len(numbers):
-        raise UserError(f"{size} examples for {name} cannot be taken from {len(numbers)} rows of training data")
+        raise UserError(
+            f"{size} examples for {name} cannot be taken from {counted(len(numbers), 'row')} of training data"
+        )
     if spec.sampling == "first" and before is not None:
         size = size or max(2, len(numbers) // HELD_OUT_OF[name])
         end = min(before + size, len(numbers))
@@ -205,8 +220,8 @@ def _hold_out(
     chosen = held_out[units.of_row]
     if not 0 < chosen.sum() < len(numbers):
         raise UserError(
-            f"no {name} examples can be held out of {len(numbers)} rows, of which those with the same text or group "
-            "stay together; give some, or more rows"
+            f"no {name} examples can be held out of {counted(len(numbers), 'row')}, of which those with the same text "
+            "or group stay together; give some, or more rows"
         )
     return numbers[~chosen], numbers[chosen]
 
@@ -227,8 +242,8 @@ def take(rows: Rows, numbers: Numbers, size: int | None, option: str, spec: Data
     if size is None or size == len(numbers):
         return numbers
     if size > len(numbers):
-        name = option.split("_")[0]
-        raise UserError(f"data.{option} = {size}, but only {len(numbers)} rows are left for {name}")
+        left = f"{counted(len(numbers), 'row')} {'is' if len(numbers) == 1 else 'are'}"
+        raise UserError(f"data.{option} = {size}, but only {left} left for {option.split('_')[0]}")
     if spec.sampling == "first":
         return numbers[:size]
     units = Units.of(rows, numbers)

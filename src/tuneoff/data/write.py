@@ -127,7 +127,7 @@ def _write_split(splits: Splits, name: str, folder: Path, encode: Encode, say: S
     with writing_tokens(folder, pairs) as writer:
         for encoded in encode(_texts(splits, name, file), numbers):
             end = done + len(encoded.lengths)
-            _check_tokens(encoded, numbers[done:end])
+            _check_tokens(encoded, splits, numbers[done:end])
             writer.append(encoded, labels[done:end])
             lost[done:end] = encoded.lost
             done = end
@@ -140,14 +140,14 @@ def _write_split(splits: Splits, name: str, folder: Path, encode: Encode, say: S
     return WrittenSplit(writer.tokens, writer.digest, lost)
 
 
-def _check_tokens(encoded: Encoded, numbers: Numbers) -> None:
+def _check_tokens(encoded: Encoded, splits: Splits, numbers: Numbers) -> None:
     """Refuses examples without a token, of which a model can make nothing."""
     empty = numbers[np.flatnonzero(encoded.lengths == 0)]
     if len(empty):
-        rows = ", ".join(str(row + 1) for row in empty[:MOST_ROWS_NAMED].tolist())
+        rows = ", ".join(splits.rows.places(empty[:MOST_ROWS_NAMED].tolist()))
         more = f" and {len(empty) - MOST_ROWS_NAMED:,} more" if len(empty) > MOST_ROWS_NAMED else ""
         raise UserError(
-            f"the tokenizer makes no token of the text of row {rows}{more} of the data; set data.drop_empty = true to "
+            f"the tokenizer makes no token of the text of {rows}{more}; set data.drop_empty = true to "
             "leave out texts of white space, or remove such rows"
         )
 

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tuneoff.core.texts import counted as number_of
+
 HEADINGS = ("severity", "finding", "split", "rows", "what it means", "what to do")
 STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~-])")
@@ -97,6 +99,20 @@ def _items(findings: Sequence[Mapping[str, Any]]) -> str:
         lines.append(f"- **{row[0]}** `{row[1]}` ({row[2]}): {plain(row[4])} {plain(row[5])}")
         lines.extend(f"  - {plain(example)}" for example in finding["examples"])
     return "\n".join(lines)
+
+
+def left_out(removed: Mapping[str, int]) -> list[str]:
+    """One sentence for each split of which rows were left out.
+
+    Args:
+        removed: rows by split.
+    """
+    return [
+        f"{number_of(count, 'row')} of {name} {'was' if count == 1 else 'were'} left out: repeated texts, or what "
+        "data.drop_empty and data.drop_labels name."
+        for name, count in removed.items()
+        if count
+    ]
 
 
 def plain(text: str) -> str:

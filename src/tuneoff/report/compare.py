@@ -7,9 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
+from tuneoff.analysis.comparisons import in_points
 from tuneoff.report.grid import fitting_table
 from tuneoff.report.terminal import print_lines, wide_console
-from tuneoff.report.words import megabytes, percent, seconds
+from tuneoff.report.words import DID_NOT_LEARN, megabytes, percent, seconds
 
 COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "train_seconds": ("train time", seconds),
@@ -22,7 +23,8 @@ VERDICTS = {
     "a": "{a} is more accurate",
     "b": "{b} is more accurate",
     "not shown": "not shown after correcting for all pairs",
-    "tie": "inside the noise",
+    "tie": "they differ by less than {margin}",
+    "not told apart": "not told apart",
     "unranked": "one seed: not ranked",
 }
 
@@ -69,7 +71,9 @@ def comparison_lines(comparison: dict[str, Any]) -> list[str]:
     if overall is not None:
         ratios = [f"{COSTS[cost][0]} x {ratio:.2f}" for cost, ratio in overall["cost_ratios"].items()]
         arms = f"{overall['arms']} arm{'s' if overall['arms'] > 1 else ''}"
-        lines.append(f"Overall ({arms}), {b} against {a}: {'; '.join([_difference(overall, comparison), *ratios])}.")
+        without = f", without {', '.join(overall['left_out'])}" if overall["left_out"] else ""
+        said = "; ".join([_difference(overall, comparison), *ratios])
+        lines.append(f"Overall ({arms}{without}), {b} against {a}: {said}.")
     if comparison["best"] is not None:
         best = comparison["best"]
         lines.append(
@@ -85,7 +89,10 @@ def _name(pair: dict[str, Any]) -> str:
 
 def _difference(found: dict[str, Any], comparison: dict[str, Any]) -> str:
     mean, low, high = (100 * found["difference"][key] for key in ("mean", "ci_low", "ci_high"))
-    verdict = f" ({VERDICTS[found['verdict']].format(**comparison)})" if "verdict" in found else ""
+    if found.get("verdict") == "not learned":
+        return "not compared"
+    names = {"a": comparison["a"], "b": comparison["b"], "margin": in_points(comparison["margin"])}
+    verdict = f" ({VERDICTS[found['verdict']].format(**names)})" if "verdict" in found else ""
     return f"{mean:+.1f} points, {low:+.1f} to {high:+.1f}{verdict}"
 
 
@@ -106,10 +113,17 @@ def _print_accuracies(console: Console, comparisons: list[dict[str, Any]]) -> No
         shown = (
             ["", "", "no shared seed"]
             if scores is None
-            else [percent(scores["a"]), percent(scores["b"]), _difference(scores, comparison)]
+            else [*(_accuracy(comparison, pair, side) for side in ("a", "b")), _difference(scores, comparison)]
         )
         rows.append((_name(pair), comparison["b"], str(len(pair["seeds"])), *shown))
     console.print(fitting_table(headings, rows, console.width, ("arm", "in", headings[-1])))
+    if any(pair["not_learned"] and pair["seeds"] for comparison in comparisons for pair in comparison["pairs"]):
+        print_lines([f"{DID_NOT_LEARN.strip()} did not learn."])
+
+
+def _accuracy(comparison: dict[str, Any], pair: dict[str, Any], side: str) -> str:
+    mark = DID_NOT_LEARN if comparison[side] in pair["not_learned"] else ""
+    return percent(pair["test_accuracy"][side]) + mark
 
 
 def _print_costs(console: Console, comparisons: list[dict[str, Any]]) -> None:

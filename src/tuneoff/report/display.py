@@ -30,7 +30,8 @@ def results_html(summary: dict[str, Any]) -> str:
     return (
         f"<p><strong>{escape(words.verdict(summary))}</strong></p>"
         f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
-        f"<p>{escape(words.conditions(summary))}</p>"
+        + "".join(f"<p>{escape(line)}</p>" for line in words.marks(summary))
+        + f"<p>{escape(words.conditions(summary))}</p>"
     )
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from tuneoff.analysis.comparisons import in_points
 from tuneoff.analysis.costs import LATENCY
+from tuneoff.analysis.fitness import has_learned
 from tuneoff.report import words
 
 PAIR_HEADINGS = ("a", "b", "a - b, points", "95% interval", "p", "p, corrected", "p, sign flips", "to tell them apart")
 QUALITY_HEADINGS = ("arm", "calibration error", "Brier score", "time a text")
 INTERVALS = "Intervals hold at 95%, over seeds and test examples together (over test examples alone with one seed)."
-MOST_CLASSES = 12
-"""With a column of their own in the table of classes."""
+MOST_CLASSES = 30
+"""With a row of their own in the table of classes."""
 FRONT_NAMES = {
     "train_seconds": "time to train",
     "peak_train_memory_bytes": "memory in training",
@@ -30,9 +31,14 @@ def pair(comparison: dict[str, Any]) -> str:
     said = {
         "better": "{a} is more accurate than {b}",
         "not shown": "{a} is ahead of {b}, but not shown to be after correcting for {adjusted_for} comparisons",
-        "tie": "{a} and {b} are tied: the difference is inside the noise",
+        "tie": "{a} and {b} are tied: they differ by less than {margin}",
+        "not told apart": "{a} and {b} are not told apart",
+        "not learned": "{a} and {b} are not compared, since {idle} did not learn",
         "unranked": "{a} and {b} are not ranked: one seed cannot tell them apart",
     }[comparison["verdict"]]
+    if comparison["verdict"] == "not learned":
+        idle = comparison["not_learned"]
+        return said.format(**comparison, idle=idle[0] if len(idle) == 1 else "they")
     if comparison["verdict"] == "not shown":
         points += f"; p = {words.probability(comparison['p_adjusted'])} after the correction"
         if comparison["a_is_most_accurate"]:
@@ -40,13 +46,15 @@ def pair(comparison: dict[str, Any]) -> str:
                 "{a} is more accurate than {b}, since it is shown to be the most accurate of all arms, "
                 "though not as one of {adjusted_for} comparisons"
             )
-    return f"{said.format(**comparison)} ({points}){_shown_of_loss(comparison)}"
+    claim = comparison["non_inferiority"]
+    margin = in_points(claim["margin"]) if claim else ""
+    return f"{said.format(**comparison, margin=margin)} ({points}){_shown_of_loss(comparison)}"
 
 
 def _shown_of_loss(comparison: dict[str, Any]) -> str:
     """What is shown of the loss with the arm of lower mean; nothing where it is a loss for sure, or unknown."""
     claim = comparison["non_inferiority"]
-    if claim is None or comparison["verdict"] == "better" or comparison["a_is_most_accurate"]:
+    if claim is None or comparison["verdict"] in ("better", "tie") or comparison["a_is_most_accurate"]:
         return ""
     loss = max(0.0, -claim["b"]["lower_bound"])
     if claim["b"]["shown"]:
@@ -72,6 +80,8 @@ def pair_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _needed(comparison: dict[str, Any]) -> str:
+    if comparison["verdict"] == "not learned":
+        return "did not learn"
     if comparison["needed"] is None:
         return "more seeds"
     needed = comparison["needed"]["difference"]
@@ -86,20 +96,14 @@ def _needed(comparison: dict[str, Any]) -> str:
     return "out of reach"
 
 
-def quality_headings(summary: dict[str, Any]) -> tuple[str, ...]:
-    """The headings of `quality_rows`; F1 of each class last."""
-    return (*QUALITY_HEADINGS, *(f"F1: {label}" for label in _classes(summary)))
-
-
 def quality_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Calibration, latency and F1 of each class: one row an arm that has results."""
+    """Calibration and latency: one row an arm that has results, as text in the order of `QUALITY_HEADINGS`."""
     return [
         (
-            arm["arm"],
+            words.marked(arm),
             f"{arm['expected_calibration_error']:.3f}",
             f"{arm['brier_score']:.3f}",
             _latency(arm),
-            *(f"{100 * arm['per_class_f1'][label]:.1f}" for label in _classes(summary)),
         )
         for arm in summary["arms"]
         if arm["runs"]
@@ -114,15 +118,26 @@ def _latency(arm: dict[str, Any]) -> str:
     return f"{1000 * value:.1f} ms{unmerged}{words.SHARED if arm['times_shared'] else ''}"
 
 
-def _classes(summary: dict[str, Any]) -> list[str]:
-    """Classes with a column of their own: none where there are too many for a page."""
+def class_headings(summary: dict[str, Any]) -> tuple[str, ...]:
+    """The headings of `class_rows`: the class, and the arms that have results."""
+    return ("F1 of the class, %", *(words.marked(arm) for arm in summary["arms"] if arm["runs"]))
+
+
+def class_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    """F1 of each class, one row a class; none where there are too many for a page, or no results."""
     labels: list[str] = summary["data"]["label_names"]
-    return labels if len(labels) <= MOST_CLASSES else []
+    arms = [arm for arm in summary["arms"] if arm["runs"]]
+    if len(labels) > MOST_CLASSES or not arms:
+        return []
+    return [(label, *(f"{100 * arm['per_class_f1'][label]:.1f}" for arm in arms)) for label in labels]
 
 
 def fronts(summary: dict[str, Any]) -> list[str]:
-    """Which arms no other arm is shown to beat: a sentence for each cost, but one for all that leave no arm out."""
-    everyone = [arm["arm"] for arm in summary["arms"] if arm["runs"]]
+    """Which arms no other arm is shown to beat: a sentence for each cost, but one for all that leave no arm out.
+
+    Arms that did not learn are no part of it.
+    """
+    everyone = [arm["arm"] for arm in summary["arms"] if arm["runs"] and has_learned(arm)]
     if len(everyone) < 2:
         return []
     by_cost = {_front_name(summary, cost): names for cost, names in summary["pareto"].items()}
@@ -130,12 +145,17 @@ def fronts(summary: dict[str, Any]) -> list[str]:
     sentences = [f"{cost}: {', '.join(names)}" for cost, names in by_cost.items() if names != everyone]
     if undecided:
         costs = ", ".join(undecided) if sentences or len(undecided) == 1 else "every cost"
-        sentences.insert(0, f"{costs}: all {len(everyone)} arms; none is shown to be beaten by one that costs no more")
+        fewer = len(everyone) < sum(bool(arm["runs"]) for arm in summary["arms"])
+        sentences.insert(
+            0,
+            f"{costs}: all {len(everyone)} arms{' that learned' if fewer else ''}; none is shown to be beaten by one "
+            "that costs no more",
+        )
     return sentences
 
 
 def _front_name(summary: dict[str, Any], cost: str) -> str:
-    unmerged = [arm["arm"] for arm in summary["arms"] if arm["runs"] and arm["adapter_unmerged"]]
+    unmerged = [arm["arm"] for arm in summary["arms"] if arm["runs"] and has_learned(arm) and arm["adapter_unmerged"]]
     left_out = cost == LATENCY and unmerged and not set(unmerged) & set(summary["pareto"][cost])
     return FRONT_NAMES[cost] + (" (of arms without an unmerged adapter)" if left_out else "")
 

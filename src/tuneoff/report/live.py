@@ -10,8 +10,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tuneoff.core.texts import counted
 from tuneoff.data.parts import WHOLE, part_words
 from tuneoff.report import words
+from tuneoff.study.ahead import Ahead
 
 if TYPE_CHECKING:
     from tuneoff.runs.progress import RunProgress
@@ -29,46 +31,81 @@ class LiveView:
     """What is known of the runs that a plan has, for rich to draw again and again.
 
     Args:
-        what: "runs" or "trials".
+        what: they are called: a "run" or a "trial".
         runs: how many there are.
         done: of which so many were done before.
+        steps: of those that were not.
+        ahead: what follows them.
     """
 
-    def __init__(self, what: str, runs: int, done: int) -> None:
-        self._what = what
+    def __init__(self, what: str, runs: int, done: int, steps: int, ahead: Ahead) -> None:
+        trial = what == "trial"
+        self._ahead = ahead
         self._waiting = runs - done
-        self._ended: list[State] = [{"state": "ok"} for _ in range(done)]
+        self._ended: list[State] = [{"state": "ok", "trial": trial} for _ in range(done)]
         self._going: dict[str, State] = {}
+        self._one_left: State = {"state": "left", "trial": trial, "steps": steps / max(1, runs - done)}
 
-    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
-        """A run has begun, or come so far, of `total` steps."""
+    def progressed(self, run: Run, progress: RunProgress) -> None:
+        """A run has begun, or come so far."""
         if run.id not in self._going:
             self._waiting -= 1
-        self._going[run.id] = {**run.entry(), "state": "running", **progress.entry(total)}
+        self._going[run.id] = {**run.entry(), "state": "running", **progress.entry(run.steps)}
 
     def ended(self, run: Run, result: dict[str, Any]) -> None:
         """A run has ended with a result."""
         del self._going[run.id]
-        seconds = {"wall_seconds": result["wall_seconds"]} if result["status"] == "ok" else {}
-        self._ended.append({"state": result["status"], **seconds})
+        seconds: State = {name: result[name] for name in ("wall_seconds", "train_seconds") if name in result}
+        self._ended.append({**run.entry(), "state": result["status"], **seconds})
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         going = list(self._going.values())
-        states = [*self._ended, *going, *[{"state": "left"}] * self._waiting]
-        line = Text(study_line(states, self._what))
+        states = [*self._ended, *going, *[self._one_left] * self._waiting]
+        line = Text(study_line(states, self._ahead))
         yield Group(line, running_table(going, options.max_width)) if going else line
 
 
-def study_line(states: list[State], what: str = "runs") -> str:
-    """How many runs there are in each state, and the time left by the pace so far, or that hardly any is."""
+def study_line(states: list[State], ahead: Ahead) -> str:
+    """How many trials and runs there are in each state, and the time left by the pace so far, or that hardly any is.
+
+    A trial that diverged is done: that a rate is too high is what it was to find out.
+
+    Args:
+        states: of what is planned.
+        ahead: what will be planned after it; then the time left is the least that it can be.
+    """
+    trials = sum(bool(state.get("trial")) for state in states)
+    diverged = sum(state["state"] == "diverged" and bool(state.get("trial")) for state in states)
     kinds = ("ok", "running", "left", "interrupted")
-    done, running, left, interrupted = (sum(state["state"] == kind for state in states) for kind in kinds)
+    well, running, left, interrupted = (sum(state["state"] == kind for state in states) for kind in kinds)
+    done = well + diverged
     failed = len(states) - done - running - left - interrupted
-    line = f"{len(states)} {what}: {done} done, {running} running, {failed} failed, {left + interrupted} left"
-    seconds = words.seconds_left([state for state in states if state["state"] != "ok" or "wall_seconds" in state])
+    what = " and ".join(
+        counted(count, one) for count, one in ((trials, "trial"), (len(states) - trials, "run")) if count
+    )
+    given_up = f" ({counted(diverged, 'trial')} diverged)" if diverged else ""
+    line = f"{what}: {done} done{given_up}, {running} running, {failed} failed, {left + interrupted} left"
+    line += what_follows(ahead)
+    seconds = words.seconds_left(states, ahead)
     if seconds is None:
         return line
-    return f"{line}; about {words.seconds(seconds)} left" if seconds >= 1 else f"{line}; almost done"
+    about = "at least" if ahead.runs else "about"
+    return f"{line}; {about} {words.seconds(seconds)} left" if seconds >= 1 else f"{line}; almost done"
+
+
+def what_follows(ahead: Ahead) -> str:
+    """What comes after what is planned, as the end of a sentence; nothing where nothing does."""
+    if not ahead.runs:
+        return ""
+    runs = counted(ahead.runs, "run")
+    if ahead.trials:
+        more = f"{ahead.trials:,} or more trials" if ahead.may_grow else counted(ahead.trials, "further trial")
+        return f", then {more} and {runs}"
+    return (
+        f", then {runs}, with more trials before {'it' if ahead.runs == 1 else 'them'} if need be"
+        if ahead.may_grow
+        else f", then {runs}"
+    )
 
 
 def running_table(states: list[State], width: int) -> Table:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.analysis.disagreements import find_disagreements
+from tuneoff.analysis.learning import LEARNED, run_state
 from tuneoff.analysis.results import StudyResults
 from tuneoff.core.errors import one_line
 from tuneoff.core.files import write_text
@@ -59,7 +60,7 @@ def write_page(results: StudyResults) -> Path:
         charts=page_charts(results),
         kinds=CHARTS,
         run_headings=RUN_HEADINGS,
-        runs=[_run(run) for run in results.runs],
+        runs=[_run(results, run) for run in results.runs],
         disagreements=find_disagreements(results),
         environment=results.environment,
         study_file=(results.folder / "study.toml").read_text(encoding="utf-8"),
@@ -121,16 +122,18 @@ def sort_value(text: str) -> float | None:
     return total
 
 
-def _run(run: dict[str, Any]) -> list[Cell]:
+def _run(results: StudyResults, run: dict[str, Any]) -> list[Cell]:
     arm = run["arm"] if run.get("part", WHOLE) == WHOLE else f"{run['arm']}, {part_words(run['part'])}"
     rate = run["learning_rate"]
     begins: list[Cell] = [(arm, None), (str(run["seed"]), run["seed"]), (f"{rate:g}", rate)]
     if run["status"] != "ok":
         return [*begins, (run["status"], None), *[("", None)] * 3, (run["run_id"], None)]
     memory = run["peak_memory_bytes"]["train"]
+    mark = "" if run_state(results, run) == LEARNED else words.DID_NOT_LEARN
     return [
         *begins,
-        *((words.percent(run[field]), run[field]) for field in ("test_accuracy", "validation_accuracy")),
+        (words.percent(run["test_accuracy"]) + mark, run["test_accuracy"]),
+        (words.percent(run["validation_accuracy"]), run["validation_accuracy"]),
         (words.seconds(run["train_seconds"]), run["train_seconds"]),
         (words.megabytes(memory), memory),
         (run["run_id"], None),

@@ -113,7 +113,8 @@ def _result(summary: dict[str, Any], drawn: list[dict[str, str]], cited: _Citati
         ends: list[Inline] = [{"see": drawn[0]["name"]}, " to ", {"see": drawn[-1]["name"]}] if len(drawn) > 1 else []
         shown += ["; ", *(ends or [{"see": drawn[0]["name"]}]), " show them"]
     table = _table("result", "Arms and baselines on the test split.", words.HEADINGS, words.rows(summary))
-    return [table, _text(*shown, f". {evidence.INTERVALS} ", cited("intervals"), f" {RULES}")]
+    marks = [_text(line) for line in words.marks(summary)]
+    return [table, *marks, _text(*shown, f". {evidence.INTERVALS} ", cited("intervals"), f" {RULES}")]
 
 
 def _charts(results: StudyResults) -> list[dict[str, str]]:
@@ -155,11 +156,16 @@ def _quality(summary: dict[str, Any], cited: _Citations) -> list[Block]:
     rows = evidence.quality_rows(summary)
     if not rows:
         return []
-    headings = evidence.quality_headings(summary)
-    return [
-        _text({"see": "quality"}, " holds how well probabilities fit ", cited("quality"), " and F1 of the classes."),
-        _table("quality", "Calibration, time to classify a text, and F1 of each class, %.", headings, rows),
+    blocks = [
+        _text({"see": "quality"}, " holds how well probabilities fit ", cited("quality"), "."),
+        _table("quality", "Calibration, and time to classify a text.", evidence.QUALITY_HEADINGS, rows),
     ]
+    if classes := evidence.class_rows(summary):
+        blocks += [
+            _text({"see": "classes"}, " holds F1 of each class."),
+            _table("classes", "F1 of each class.", evidence.class_headings(summary), classes),
+        ]
+    return blocks
 
 
 def _sizes(summary: dict[str, Any], drawn: list[dict[str, str]]) -> list[Block]:
@@ -193,11 +199,6 @@ def _tuning(summary: dict[str, Any]) -> list[Block]:
 
 
 def _data(summary: dict[str, Any]) -> list[Block]:
-    removed = [
-        f"{count:,} rows of {name} were left out: repeated texts, or what data.drop_empty and data.drop_labels name."
-        for name, count in summary["data"]["removed"].items()
-        if count
-    ]
     told, for_information = audit.parted(summary["audit"])
     rows = [(*row[:4], f"{row[4]} {row[5]}") for row in audit.rows(told)]
     headings = (*audit.HEADINGS[:4], "what it means and what to do")
@@ -207,7 +208,7 @@ def _data(summary: dict[str, Any]) -> list[Block]:
     see: list[Inline] = [" See ", {"see": "audit"}, "."] if table else []
     return [
         _text(f"{classes} The audit: {audit.counted(summary['audit'])}", *see),
-        *_list(removed),
+        *_list(audit.left_out(summary["data"]["removed"])),
         *table,
         *([{"small": known}] if known else []),
     ]

@@ -30,6 +30,7 @@ LATEX = {
     '"': r"\textquotedbl{}",
     "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}",
+    "†": r"\textdagger{}",
     "[": "{[}",  # which would otherwise be an argument of the line break before it
     "*": "{*}",
     **{character: f"\\{character}" for character in "{}#$%&_"},
@@ -75,8 +76,11 @@ def write_latex(results: StudyResults) -> Path:
     summary = results.summary
     parts = ["% \\usepackage{booktabs} and \\usepackage[T1]{fontenc} are needed.", "% " + _one_line(summary["study"])]
     parts.append(tabular(words.HEADINGS, words.rows(summary)))
+    parts += [f"% {_one_line(line)}" for line in words.marks(summary)]
     if any(arm["runs"] for arm in summary["arms"]):
-        parts.append(tabular(evidence.quality_headings(summary), evidence.quality_rows(summary)))
+        parts.append(tabular(evidence.QUALITY_HEADINGS, evidence.quality_rows(summary)))
+    if rows := evidence.class_rows(summary):
+        parts.append(tabular(evidence.class_headings(summary), rows))
     if summary["breakdown"]:
         parts.append(tabular(breakdown_headings(summary), breakdown_rows(summary)))
     path = results.folder / "report.tex"
@@ -86,12 +90,12 @@ def write_latex(results: StudyResults) -> Path:
 
 def breakdown_headings(summary: dict[str, Any]) -> tuple[str, ...]:
     """The headings of `breakdown_rows`: the column, the number of examples, the arms that have results."""
-    return (summary["breakdown"]["column"], "examples", *(arm["arm"] for arm in summary["arms"] if arm["runs"]))
+    return (summary["breakdown"]["column"], "examples", *(words.marked(arm) for arm in summary["arms"] if arm["runs"]))
 
 
 def breakdown_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     """Test accuracy of each arm for each value of the breakdown column, as text."""
-    arms = breakdown_headings(summary)[2:]
+    arms = [arm["arm"] for arm in summary["arms"] if arm["runs"]]
     return [
         (
             group["value"],

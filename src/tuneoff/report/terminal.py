@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable
 from types import TracebackType
@@ -11,10 +12,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 
+from tuneoff.core.texts import counted
 from tuneoff.data.parts import WHOLE, is_fold, part_words
 from tuneoff.report import words
 from tuneoff.report.grid import fitting_table
-from tuneoff.report.live import LiveView, run_name, running_table, study_line
+from tuneoff.report.live import LiveView, run_name, running_table, study_line, what_follows
+from tuneoff.study.ahead import Ahead
 from tuneoff.study.rates import RULE
 
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ class Progress:
         self._in_terminal = self._console.is_interactive and sys.stdout.isatty()
         self._console.soft_wrap = not self._in_terminal
         self._live = Live(console=self._console, transient=True, redirect_stderr=sys.stderr.isatty())
-        self._view = LiveView("runs", 0, 0)
+        self._view = LiveView("run", 0, 0, 0, Ahead())
         self._runs = 0
         self._ended = 0
 
@@ -51,21 +54,22 @@ class Progress:
     def say(self, message: str) -> None:
         self._console.print(message)
 
-    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
+    def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None:
         self._runs, self._ended = runs, done
         if done == runs:
-            self.say(f"All {runs} {what} are done already; nothing to train.")
+            each = f"All {runs} {what}s are" if runs > 1 else f"The {what} is"
+            self.say(f"{each} done already; nothing to train.")
             return
-        self.say(f"{runs - done} of {runs} {what} to train, {steps:,} steps")
-        self._view = LiveView(what, runs, done)
+        self.say(f"{runs - done} of {counted(runs, what)} to train, {counted(steps, 'step')}{what_follows(ahead)}")
+        self._view = LiveView(what, runs, done, steps, ahead)
         if self._in_terminal:
             self._live.update(self._view)
             self._live.start()
 
     def run_started(self, run: Run) -> None: ...
 
-    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
-        self._view.progressed(run, progress, total)
+    def progressed(self, run: Run, progress: RunProgress) -> None:
+        self._view.progressed(run, progress)
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:
         self._ended += 1
@@ -78,6 +82,9 @@ class Progress:
                 f"{head} {split} accuracy {words.percent(result[f'{split}_accuracy'])}, "
                 f"trained in {words.seconds(result['train_seconds'])}, peak memory {peak}"
             )
+        elif run.trial and result["status"] == "diverged":
+            step = result["loss_trace"][-1][0]
+            self.say(f"{head} diverged at step {step:,} of {run.steps:,}; the search goes on without this rate")
         else:
             self.say(f"{head} {result['status']}: {result['error']}")
 
@@ -109,6 +116,8 @@ def print_results(results: StudyResults) -> None:
     rows = [[row[index] for index in indices] for row in words.rows(summary)]
     table = fitting_table(TERMINAL_COLUMNS, rows, console.width)
     console.print(table)
+    for line in words.marks(summary):
+        console.print(escape(line))
     console.print(escape(words.verdict(summary)))
     for sentence in words.did_not_learn(summary):
         console.print(escape(sentence))
@@ -116,6 +125,8 @@ def print_results(results: StudyResults) -> None:
         console.print(escape(f"failed: {line}"))
     for trial in results.failed_trials:
         console.print(escape(f"failed: {run_name(trial)}: {trial['status']}: {trial['error']}"))
+    if results.failed_trials:
+        console.print(escape(_again(results)))
     console.print()
     folder = results.folder
     for label, path in (
@@ -127,6 +138,13 @@ def print_results(results: StudyResults) -> None:
     ):
         if path.exists():
             console.print(escape(f"{label:9} {path}"), soft_wrap=True)  # a path is copied whole
+
+
+def _again(results: StudyResults) -> str:
+    """What tries failed trials again."""
+    again = {trial["status"] for trial in results.failed_trials}
+    command = shlex.join(["tuneoff", "retry", str(results.folder)])
+    return f"`{command}` tries them again{', and so does the same command' if again == {'failed'} else ''}"
 
 
 def print_plan(outlined: dict[str, Any]) -> None:
@@ -148,13 +166,13 @@ def print_plan(outlined: dict[str, Any]) -> None:
     console.print(table)
     parts = outlined["parts"]
     shared_out = (
-        f" x {len(parts)} {'folds' if is_fold(parts[0]['part']) else 'training sizes'}"
+        f" x {counted(len(parts), 'fold' if is_fold(parts[0]['part']) else 'training size')}"
         if parts[0]["part"] != WHOLE
         else ""
     )
     console.print(
-        f"{len(outlined['arms'])} arms x {len(outlined['seeds'])} seeds{shared_out} = {outlined['runs']} runs, "
-        f"{outlined['steps']:,} steps"
+        f"{counted(len(outlined['arms']), 'arm')} x {counted(len(outlined['seeds']), 'seed')}{shared_out} = "
+        f"{counted(outlined['runs'], 'run')}, {counted(outlined['steps'], 'step')}"
     )
     trials = outlined["trials"]
     if trials["runs"]:
@@ -163,21 +181,23 @@ def print_plan(outlined: dict[str, Any]) -> None:
         )
         share = trials["steps"] / outlined["steps"]
         console.print(
-            f"before these {trials['runs']} trials of learning rates, {trials['steps']:,} steps ({share:.0%} of the "
-            f"runs'){more}"
+            f"before these {counted(trials['runs'], 'trial')} of learning rates, {counted(trials['steps'], 'step')} "
+            f"({share:.0%} of the runs'){more}"
         )
     for part in parts:
         sizes = part["sizes"]
         name = f"{part_words(part['part'])}: " if part["part"] != WHOLE else ""
         console.print(
-            f"{name}{sizes['train']:,} training, {sizes['validation']:,} validation, {sizes['test']:,} test examples; "
-            f"{part['steps_per_run']:,} steps a run"
+            f"{name}{sizes['train']:,} training, {sizes['validation']:,} validation, "
+            f"{counted(sizes['test'], 'test example')}; {counted(part['steps_per_run'], 'step')} a run"
         )
+    if trials["few_validation"]:
+        console.print(escape(f"before you train: {trials['few_validation']}"))
     if outlined["margin"]["sentence"]:
         console.print(escape(f"before you train: {outlined['margin']['sentence']}"))
 
 
-def print_status(states: list[dict[str, Any]]) -> None:
+def print_status(states: list[dict[str, Any]], ahead: Ahead) -> None:
     """A study's runs with their states, how far those under way are, and the time left by the pace so far."""
     console = wide_console()
     parted = any(state.get("part", WHOLE) != WHOLE for state in states)
@@ -199,7 +219,7 @@ def print_status(states: list[dict[str, Any]]) -> None:
     if running:
         console.print(running_table(running, console.width))
         console.print()
-    console.print(study_line(states))
+    console.print(study_line(states, ahead))
 
 
 def _accuracy(state: dict[str, Any]) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuneoff.data.parts import WHOLE, part_words
+
+if TYPE_CHECKING:
+    from tuneoff.study.ahead import Ahead
 
 HEADINGS = ("arm", "test accuracy", "95% interval", "macro F1", "train time", "peak memory", "trainable", "checkpoint")
 
@@ -20,6 +23,8 @@ STATES = {
 """What is said of an arm's state of learning, beside its accuracy."""
 UNMERGED = " (unmerged)"
 """Marks a time to classify a text with an adapter beside the weights, which merging would make faster."""
+DID_NOT_LEARN = " †"
+"""Stands beside the accuracy of an arm of which a run did not learn, and is explained below the table."""
 MEANINGLESS = " (means nothing)"
 """Marks an accuracy on data that the audit would have stopped."""
 
@@ -39,36 +44,48 @@ def verdict(summary: dict[str, Any]) -> str:
         return f"These accuracies mean nothing: the study was told to go on in spite of what its audit found ({names})."
     left = summary["runs"]["planned"] - summary["runs"]["done"]
     unfinished = f" {left} of {summary['runs']['planned']} runs are not done yet." if left else ""
-    return f"{_better_baselines(summary)}{answer(summary['recommendation'])}{_doubts(summary)}{unfinished}"
-
-
-def _better_baselines(summary: dict[str, Any]) -> str:
-    """Says first of all where a baseline is better than every arm, beyond the noise."""
-    better = [line["label"] for line in summary["headlines"] if line["difference"]["ci_high"] < 0]
-    return "".join(f"Every arm is less accurate than {label}: use that, or train for longer. " for label in better)
+    recommendation = summary["recommendation"]
+    better, doubts = _baselines(recommendation)
+    said = answer(recommendation)
+    if better and recommendation["arm"] is not None:
+        said = f"Of the arms, {said[0].lower()}{said[1:]}"
+    return " ".join([*better, said, *doubts]) + unfinished
 
 
 def answer(recommendation: dict[str, Any]) -> str:
     """A recommendation in sentences, the first of which says what to do."""
     reason, now = recommendation["reason"], recommendation["choose_now"]
     if recommendation["arm"] is not None:
-        return f"Use {recommendation['arm']}. {reason}"
+        return f"Use {recommendation['arm']}: {reason[0].lower()}{reason[1:]}"
     if now is None:
         return f"No recommendation. {reason}"
     why, _, further = reason.rstrip(".").partition(". ")
-    rest = f" {further}." if further else ""
-    return f"{why}; if you must choose now, take {now['arm']}. {now['sentence']}{rest}"
+    said = f"{why}; if you must choose now, take {now['arm']}. {now['sentence']}"
+    if not further:
+        return said
+    if now["wrong_rate"]:
+        return f"{said[:-1]}; {further[0].lower()}{further[1:]}."
+    return f"{said} {further}."
 
 
-def _doubts(summary: dict[str, Any]) -> str:
-    """Baselines that no arm is shown to beat; the majority class only where an arm is named in spite of it."""
-    recommendation = summary["recommendation"]
-    named = recommendation["arm"] is not None or recommendation["choose_now"] is not None
-    return "".join(
-        f" {line['sentence']}"
-        for line in summary["headlines"]
-        if line["verdict"] != "beaten" and (named or line["baseline"] != "majority")
-    )
+def _baselines(recommendation: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """What is to be said of baselines before a recommendation, and after it.
+
+    First of all, which one to use where it is better than every arm. After it, which ones the arm that is named is not
+    shown to beat; where none is named, what is seen of the arms that are left.
+    """
+    named = recommendation["arm"] or (recommendation["choose_now"] or {}).get("arm")
+    first, after = [], []
+    for line in recommendation["headlines"]:
+        if named in line["beaten_by"] or (named is None and line["baseline"] == "majority"):
+            continue
+        if line["verdict"] == "better":
+            first.append(f"Use {line['label']}, or train for longer. {line['sentence']}")
+        elif line["verdict"] == "beaten" and named is not None:
+            after.append(f"{line['arm']} is shown to be more accurate than {line['label']}, {named} is not.")
+        else:
+            after.append(line["sentence"])
+    return first, after
 
 
 def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -104,12 +121,26 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def learning_mark(arm: dict[str, Any]) -> str:
     """What stands beside the accuracy of an arm that did not learn, or not in all of its runs."""
-    learning = arm["learning"]
-    if not learning or not learning["not_learned"]:
-        return ""
-    if learning["state"] == "learned":
-        return f" ({learning['not_learned']} of {learning['runs']} runs did not learn)"
-    return f" ({STATES[learning['state']]})"
+    return DID_NOT_LEARN if arm["learning"] and arm["learning"]["not_learned"] else ""
+
+
+def marked(arm: dict[str, Any]) -> str:
+    """An arm's name, with that mark."""
+    return f"{arm['arm']}{learning_mark(arm)}"
+
+
+def marks(summary: dict[str, Any]) -> list[str]:
+    """What the mark of each arm says, in a line that stands below a table; none where there is no mark."""
+    said: dict[str, list[str]] = {}
+    for arm in summary["arms"]:
+        if learning_mark(arm) and arm["runs"]:
+            learning = arm["learning"]
+            state = STATES["not learned" if learning["state"] == "learned" else learning["state"]]
+            some = learning["not_learned"] < learning["runs"]
+            runs = f" ({learning['not_learned']} of {learning['runs']} runs)" if some else ""
+            said.setdefault(state, []).append(f"{arm['arm']}{runs}")
+    groups = "; ".join(f"{state}: {', '.join(arms)}" for state, arms in said.items())
+    return [f"{DID_NOT_LEARN.strip()} {groups}."] if said else []
 
 
 def did_not_learn(summary: dict[str, Any]) -> list[str]:
@@ -132,7 +163,7 @@ def _part(part: str) -> str:
 
 def excluded(summary: dict[str, Any]) -> list[str]:
     """One line for each arm that the recommendation leaves out."""
-    return [f"{entry['arm']} is left out: {entry['why']}." for entry in summary["recommendation"]["excluded"]]
+    return [f"{entry['arm']} is left out, since {entry['why']}." for entry in summary["recommendation"]["excluded"]]
 
 
 def conditions(summary: dict[str, Any]) -> str:
@@ -189,18 +220,25 @@ def megabytes(value: float) -> str:
     return f"{value / 1e6:,.{digits}f} MB"
 
 
-def seconds_left(states: list[dict[str, Any]]) -> float | None:
-    """Seconds until all runs are done, as many at a time as run now.
+def seconds_left(states: list[dict[str, Any]], ahead: Ahead) -> float | None:
+    """Seconds until all that is planned and all that follows is done, as many runs at a time as run now.
 
-    A run is taken to last as long as those that are done, or, where none is, as the pace of those that run says. None
-    where nothing runs, or where nothing is known yet.
+    A run is taken to need as many seconds a step as those that are done, and as many for all else; where none is done,
+    the steps of those that run say how long it takes. None where nothing runs, or where nothing is known yet.
     """
     running = [state for state in states if state["state"] == "running"]
-    known = [state["wall_seconds"] for state in states if state["state"] == "ok"] or [
-        state["steps"] * state["seconds_per_step"] for state in running if state["seconds_per_step"] is not None
-    ]
-    if not known or not running:
+    done = [state for state in states if state["state"] == "ok" and "wall_seconds" in state]
+    paces = [state["seconds_per_step"] for state in running if state["seconds_per_step"] is not None]
+    if not running or not (done or paces):
         return None
-    waiting = sum(state["state"] in ("left", "interrupted") for state in states)
-    parts = waiting + sum(1 - state["step"] / state["steps"] for state in running)
-    return parts * sum(known) / len(known) / len(running)
+    if done:
+        a_step = sum(state["train_seconds"] for state in done) / sum(state["steps"] for state in done)
+        beside = sum(state["wall_seconds"] - state["train_seconds"] for state in done) / len(done)
+    else:
+        a_step, beside = sum(paces) / len(paces), 0.0
+    waiting = [state for state in states if state["state"] in ("left", "interrupted")]
+    going = [1 - state["step"] / state["steps"] for state in running]
+    steps = sum(state["steps"] for state in waiting) + ahead.steps
+    steps += sum(share * state["steps"] for share, state in zip(going, running, strict=True))
+    count = len(waiting) + ahead.trials + ahead.runs + sum(going)
+    return float((a_step * steps + beside * count) / len(running))

@@ -190,13 +190,14 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
     except TrainingDiverged as diverged:
         most = train_peak.so_far()
         print(diverged, flush=True)
+        advice = "" if task.run.trial else "; a smaller learning rate may help"
         return Outcome(
             {
                 **task.identity(),
                 **_memory(peak, most["train"], None, most["reserved"]),
                 **losses,
                 "status": "diverged",
-                "error": str(diverged),
+                "error": f"{diverged}{advice}",
             },
             failed_at=time.monotonic(),
         )

@@ -19,7 +19,7 @@ class DataSpec(Frozen):
     source: str
     train_size: int | None = Field(default=None, gt=0, description="examples to train on; all when left out")
     validation_size: int | None = Field(
-        default=None, gt=0, description="examples for validation, taken from training; a tenth when left out"
+        default=None, gt=0, description="examples for validation, taken from training; about a tenth when left out"
     )
     test_size: int | None = Field(default=None, gt=0, description="examples to test on; all when left out")
     sampling: Literal["stratified", "first"] = Field(

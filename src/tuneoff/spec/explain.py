@@ -1,51 +1,53 @@
-"""What is wrong with a study file, in one line."""
+"""What is wrong with a study file, in one line: where, in the words of the file, and what would be right."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from tuneoff.core.names import did_you_mean
+from tuneoff.core.names import did_you_mean, meant_by
 from tuneoff.spec.arms import METHODS
-from tuneoff.spec.data import FilesData, FormatSpec, HubData, ReviewsData
-from tuneoff.spec.schema import (
-    AnalysisSpec,
-    ExecutionSpec,
-    ModelSpec,
-    StudySpec,
-    TrainingSpec,
-    TuningSpec,
-    tracking_table,
-)
+from tuneoff.spec.data import FilesData, HubData, ReviewsData
 
 SHARES = ("margin", "min_accuracy", "warmup_ratio")
 """Fields that go from 0 to 1, and that people may write as percentages."""
+SOURCES: dict[str, type[BaseModel]] = {"reviews": ReviewsData, "files": FilesData, "hub": HubData}
+
+Location = tuple[int | str, ...]
 
 
-def explain(error: ValidationError, table: dict[str, Any]) -> str:
-    """What is wrong with a study file, where, and what would be right, in one line.
+def explain(error: ValidationError, table: Mapping[str, Any], study: type[BaseModel]) -> str:
+    """The first thing that is wrong with a study.
 
     Args:
-        error: of `StudySpec`.
+        error: that validation has raised.
         table: what was validated.
+        study: the model that it was validated by.
     """
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if part not in ("reviews", "files", "hub")]
+    errors = error.errors()
+    # A misspelt name is also one that is missing; that it is unknown says more.
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    path = _path(first["loc"], table)
     where = ".".join(path) or "study"
     if first["type"] == "extra_forbidden":
-        return f"unknown field '{where}'{did_you_mean(path[-1], _fields_at(first['loc'], table))}"
+        return f"unknown field '{where}'{did_you_mean(path[-1], _fields_at(first['loc'], table, study))}"
     if first["type"] == "missing":
         return f"'{where}' is missing"
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return f"{where}.source must be 'hub', 'files' or 'reviews'"
+        return f"{where}.source must be 'hub', 'files' or 'reviews'{meant_by('source', first['input'])}"
     if first["type"] in ("model_type", "dict_type", "model_attributes_type"):
         return f"{where} is a table, with fields of its own (it is {first.get('input')!r})"
     if first["type"] in ("tuple_type", "list_type"):
         return f"{where} is a list (it is {first.get('input')!r})"
+    if first["type"] == "too_short":
+        return f"{where}: at least one is needed"
     given = first.get("input")
+    if isinstance(given, dict) and first["type"] != "value_error":
+        return f"{where} is a value, without fields of its own (it is given {', '.join(map(str, given))})"
     shown = "" if isinstance(given, dict | list | tuple | BaseModel) else f" (it is {given!r})"
     return f"{where}: {in_words(first)}{shown}"
 
@@ -59,22 +61,37 @@ def in_words(error: ErrorDetails) -> str:
     return message[0].lower() + message[1:]
 
 
-def _fields_at(location: tuple[int | str, ...], table: dict[str, Any]) -> list[str]:
+def arm_name(arm: Any, place: int) -> str:
+    """What an arm of a study file is called, whether or not the rest of it is right; else its position."""
+    name = arm.get("name", arm.get("method")) if isinstance(arm, Mapping) else getattr(arm, "name", None)
+    return name if isinstance(name, str) and name else str(place)
+
+
+def _path(location: Location, table: Mapping[str, Any]) -> list[str]:
+    """Where a value is, as people write it: without the kind of data, and with an arm's name for its position."""
+    path = [str(part) for part in location]
+    if location[:1] == ("data",) and location[1:2] and location[1] in SOURCES:
+        del path[1]
+    by_name = location[:1] == ("arms",) and len(location) > 1 and location[-1] != "name"
+    if by_name and isinstance(location[1], int):
+        arms: Sequence[Any] = table["arms"]
+        named = arm_name(arms[location[1]], location[1])
+        alone = [arm_name(arm, place) for place, arm in enumerate(arms)].count(named) == 1
+        path[1] = named if alone else path[1]
+    return path
+
+
+def _fields_at(location: Location, table: Mapping[str, Any], study: type[BaseModel]) -> list[str]:
     """Names of the fields that are allowed where an unknown one was found."""
-    if len(location) == 1:
-        return list(StudySpec.model_fields)
-    if location[0] == "arms":
-        method = table["arms"][location[1]]["method"]
-        return [field for field in METHODS.classes()[method].model_fields if field != "method"]
-    if location[:3] == ("data", "files", "format"):
-        return list(FormatSpec.model_fields)
-    sources: dict[Any, type[BaseModel]] = {"reviews": ReviewsData, "files": FilesData, "hub": HubData}
-    tables: dict[Any, type[BaseModel]] = {
-        "model": ModelSpec,
-        "training": TrainingSpec,
-        "tuning": TuningSpec,
-        "execution": ExecutionSpec,
-        "analysis": AnalysisSpec,
-        "tracking": tracking_table(),
-    }
-    return list((sources[location[1]] if location[0] == "data" else tables[location[0]]).model_fields)
+    model = study
+    annotation: Any
+    for part in location[:-1]:
+        if isinstance(part, int):
+            annotation = METHODS.classes()[table["arms"][part]["method"]]
+        elif part in SOURCES and location[0] == "data":
+            annotation = SOURCES[part]
+        else:
+            annotation = model.model_fields[part].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return [field for field in model.model_fields if field != "method" or location[0] != "arms"]

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.names import did_you_mean
-from tuneoff.spec.explain import explain, in_words
+from tuneoff.spec.explain import arm_name, explain, in_words
 from tuneoff.spec.schema import AnalysisSpec, StudySpec
 
 DEFAULT_STUDY = "quickstart"
@@ -50,7 +50,7 @@ def load_study(study: str | Path = DEFAULT_STUDY, overrides: Sequence[str] = ())
     try:
         return StudySpec.model_validate(table)
     except ValidationError as error:
-        raise UserError(f"{path}: {explain(error, table)}") from error
+        raise UserError(f"{path}: {explain(error, table, StudySpec)}") from error
 
 
 def ask_otherwise(analysis: AnalysisSpec, options: Mapping[str, str | None]) -> AnalysisSpec:
@@ -102,12 +102,13 @@ def _step_into(place: Any, part: str, override: str) -> Any:
     if isinstance(place, dict):
         place = place.setdefault(part, {})
     elif isinstance(place, list):
-        named = [arm for arm in place if isinstance(arm, dict) and part == arm.get("name", arm.get("method"))]
-        if not named and part.isdecimal() and int(part) < len(place):
-            named = [place[int(part)]]
-        if not named:
-            raise UserError(f"--set {override}: there is no arm '{part}'")
-        place = named[0]
+        names = [arm_name(arm, number) for number, arm in enumerate(place)]
+        if part in names:
+            place = place[names.index(part)]
+        elif part.isdecimal() and int(part) < len(place):
+            place = place[int(part)]
+        else:
+            raise UserError(f"--set {override}: there is no arm '{part}'{did_you_mean(part, names)}")
     if not isinstance(place, dict | list):
         raise UserError(f"--set {override}: '{part}' has no fields")
     return place

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from tuneoff.core.frozen import Frozen
-from tuneoff.core.names import made_of
+from tuneoff.core.names import made_of, meant_by
 from tuneoff.core.quantities import parse_bytes, parse_seconds
 from tuneoff.core.registry import Registry
 from tuneoff.spec.arms import METHODS, ArmSpec
@@ -214,7 +214,7 @@ def _known_method(value: Any) -> Any:
     if isinstance(value, ArmSpec):
         return value
     if not isinstance(value, dict) or "method" not in value:
-        raise ValueError("an arm needs a method")
+        raise ValueError(f"an arm needs a method{meant_by('method', value if isinstance(value, dict) else ())}")
     if not isinstance(value["method"], str):
         raise ValueError("a method is named by a word")
     return METHODS.named(value["method"]).model_validate(value)

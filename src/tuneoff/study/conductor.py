@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tuneoff.measure.environment import environment
 from tuneoff.runs.task import RunTask
 from tuneoff.spec.schema import EXECUTORS
+from tuneoff.study.ahead import Ahead, ahead_of
 from tuneoff.study.pins import Pinned
 from tuneoff.study.plan import plan_runs
 from tuneoff.study.prepare import PreparedStudy, prepare_study
@@ -53,7 +54,7 @@ def carry_out(
         if not conductor.execute(runs, [*trials, *runs]):
             prepared.save()
             store.write_study(spec, [*trials, *runs], environment())
-            listener.planned(len(runs), len(runs), 0, "runs")
+            listener.planned(len(runs), len(runs), 0, "run", Ahead())
 
 
 class _Conductor:
@@ -95,8 +96,9 @@ class _Conductor:
             self._executor = self._open()
         self._store.write_study(self._spec, plan, environment())
         self._pinned.save(self._store.folder)
-        what = "trials" if runs[0].trial else "runs"
-        self._listener.planned(len(runs), len(runs) - len(left), sum(run.steps for run in left), what)
+        what = "trial" if runs[0].trial else "run"
+        ahead = ahead_of(self._spec, self._prepared.prepared, [run.entry() for run in plan])
+        self._listener.planned(len(runs), len(runs) - len(left), sum(run.steps for run in left), what, ahead)
         tasks = [self._task(run, self._executor) for run in left]
         scheduler = Scheduler(
             self._executor,
@@ -128,7 +130,10 @@ class _Conductor:
         result = self._store.result(run.id)
         if result is None or result["status"] == "interrupted":
             return False
-        return result["status"] == "ok" or run.id in self._tried or not self._retry_failed
+        if result["status"] in ("ok", "diverged") or run.id in self._tried:
+            return True
+        # A trial whose process died has told nothing of its rate, so that the search would go on without it for good.
+        return not self._retry_failed and not (run.trial and result["status"] == "failed")
 
     def _task(self, run: Run, executor: Executor) -> RunTask:
         on_hub = self._pinned.pins.get("model")

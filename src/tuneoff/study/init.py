@@ -22,7 +22,16 @@ NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 COMMENT_COLUMN = 34
 
 
-def init_study(data: Sequence[str], model: str, out: Path | None, say: Callable[[str], None]) -> Path:
+def init_study(
+    data: Sequence[str],
+    model: str,
+    out: Path | None,
+    say: Callable[[str], None],
+    *,
+    text: str | None = None,
+    text_pair: str | None = None,
+    label: str | None = None,
+) -> Path:
     """Looks at data, says what it understood, and writes a study file that compares four methods on it.
 
     Args:
@@ -30,6 +39,9 @@ def init_study(data: Sequence[str], model: str, out: Path | None, say: Callable[
         model: as `[model] id`.
         out: the file; named after the data when None.
         say: is called with each line for people.
+        text: the column of texts; found out when None.
+        text_pair: the column of second texts; found out when None, unless `text` is given.
+        label: the column of classes; found out when None.
 
     Returns:
         The file that was written.
@@ -49,17 +61,18 @@ def init_study(data: Sequence[str], model: str, out: Path | None, say: Callable[
     if not path.absolute().parent.is_dir():
         raise UserError(f"{path}: there is no folder {path.parent}")
     folder = _model_folder(model)
-    found = understand(FilesData(source="files", **named), say)
+    columns = {"text": text, "text_pair": text_pair, "label": label}
+    found = understand(FilesData.model_validate({"source": "files", **named, **columns}), say)
     most = None if folder is None else _longest_input(folder)
     cut = most is not None and most < found.spec.max_length
     if cut:
         found = replace(found, spec=found.spec.model_copy(update={"max_length": most}))
-    text = _study_file(name, model, data, found)
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    written = _study_file(name, model, data, found)
+    if any("\ud800" <= character <= "\udfff" for character in written):
         raise UserError(f"{_plain(' '.join(data))}: a name that is not UTF-8 cannot stand in a study file; rename it")
     with TemporaryDirectory() as temporary:
         draft = Path(temporary) / "study.toml"
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(written, encoding="utf-8")
         load_study(draft)
     for line in found.lines():
         say(line)
@@ -68,7 +81,7 @@ def init_study(data: Sequence[str], model: str, out: Path | None, say: Callable[
     if most is None:
         say("model       is not on this machine yet; `tuneoff plan` checks that it takes max_length tokens")
     with path.open("x", encoding="utf-8") as file:
-        file.write(text)
+        file.write(written)
     return path
 
 
@@ -159,13 +172,13 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
     lines += _columns(found)
     empty, unlabelled = found.dropped
     if empty:
-        lines.append(_line("drop_empty", True, f"leaves out {empty:,} rows without a text or label"))
+        lines.append(_line("drop_empty", True, f"leaves out {_rows(empty)} without a text or label"))
     if unlabelled:
         names = list(spec.drop_labels)
-        lines.append(_line("drop_labels", names, f"leaves out {unlabelled:,} rows, since these labels mean none"))
+        lines.append(_line("drop_labels", names, f"leaves out {_rows(unlabelled)}, since these labels mean none"))
     lines += [
         _line("max_length", spec.max_length, "tokens at which texts are cut; shorter trains faster"),
-        _line("deduplicate", spec.deduplicate, f"{found.repeated:,} rows have the text of an earlier row"),
+        _line("deduplicate", spec.deduplicate, found.repeats),
         f"# {_line('train_size', _fewer(sum(found.sizes.values())), 'examples to train on; all when left out')}",
     ]
     for option, columns, comment in (
@@ -226,6 +239,10 @@ def _format(spec: FormatSpec) -> list[str]:
     }
     lines = [_line(option, value, comments[option]) for option, value in unusual(spec).items()]
     return ["", f"[data.format]{' ' * 21}# how the files are written", *lines] if lines else []
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _fewer(rows: int) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from tuneoff.runs.progress import RunProgress
     from tuneoff.runs.run import Run
+    from tuneoff.study.ahead import Ahead
 
 
 class Listener(Protocol):
@@ -15,14 +16,17 @@ class Listener(Protocol):
     def say(self, message: str) -> None:
         """Something a reader of the log should know, in one line."""
 
-    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
-        """So many "runs" or "trials" follow, of which `done` are stored; the rest is `steps` optimiser steps."""
+    def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None:
+        """So many of what is called a "run" or a "trial" are planned, of which `done` are stored.
+
+        The rest of them is `steps` optimiser steps, and `ahead` is what will be planned after them.
+        """
 
     def run_started(self, run: Run) -> None:
         """A run begins."""
 
-    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
-        """A run has come so far, of `total` optimiser steps; it may fall back where it starts again."""
+    def progressed(self, run: Run, progress: RunProgress) -> None:
+        """A run has come so far, of `run.steps`; it may fall back where it starts again."""
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:
         """A run has ended and its result is stored."""
@@ -33,11 +37,11 @@ class Silent:
 
     def say(self, message: str) -> None: ...
 
-    def planned(self, runs: int, done: int, steps: int, what: str) -> None: ...
+    def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None: ...
 
     def run_started(self, run: Run) -> None: ...
 
-    def progressed(self, run: Run, progress: RunProgress, total: int) -> None: ...
+    def progressed(self, run: Run, progress: RunProgress) -> None: ...
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None: ...
 
@@ -52,17 +56,17 @@ class Audience:
         for listener in self._listeners:
             listener.say(message)
 
-    def planned(self, runs: int, done: int, steps: int, what: str) -> None:
+    def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None:
         for listener in self._listeners:
-            listener.planned(runs, done, steps, what)
+            listener.planned(runs, done, steps, what, ahead)
 
     def run_started(self, run: Run) -> None:
         for listener in self._listeners:
             listener.run_started(run)
 
-    def progressed(self, run: Run, progress: RunProgress, total: int) -> None:
+    def progressed(self, run: Run, progress: RunProgress) -> None:
         for listener in self._listeners:
-            listener.progressed(run, progress, total)
+            listener.progressed(run, progress)
 
     def run_finished(self, run: Run, result: dict[str, Any]) -> None:
         for listener in self._listeners:

@@ -24,7 +24,7 @@ from tuneoff.study.store import set_aside
 if TYPE_CHECKING:
     from tuneoff.spec import StudySpec
 
-PREPARATION_VERSION = 4
+PREPARATION_VERSION = 5
 
 Say = Callable[[str], None]
 

@@ -15,7 +15,7 @@ from tuneoff.models.load import resolve_model
 from tuneoff.models.width import model_width
 from tuneoff.study.pins import pin_to_commits
 from tuneoff.study.rates import at_starting_rates
-from tuneoff.study.search import MOST_EXTENSIONS, REFINEMENTS, trial_steps
+from tuneoff.study.search import MOST_EXTENSIONS, trial_steps, usual_trials
 from tuneoff.study.tuning import tuned_arms
 from tuneoff.training.loop import total_steps
 
@@ -54,7 +54,7 @@ def _outline(spec: StudySpec) -> dict[str, Any]:
     tuned = tuned_arms(spec)
     on_grid = spec.tuning.strategy == "grid"
     of_each = len(tuned) * len(spec.seeds[: spec.tuning.seeds])
-    tried = (spec.tuning.trials + (REFINEMENTS if on_grid else 0)) * of_each
+    tried = usual_trials(spec.tuning) * of_each
     arms = at_starting_rates(spec.arms, model_width(model_folder), next(iter(steps.values())))
     return {
         "study": spec.name,

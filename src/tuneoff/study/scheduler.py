@@ -101,7 +101,7 @@ class Scheduler:
 
     def _progress(self, task: RunTask, progress: RunProgress) -> None:
         self._store.write_progress(task.run.id, progress, task.run.steps)
-        self._listener.progressed(task.run, progress, task.run.steps)
+        self._listener.progressed(task.run, progress)
 
     def _end(self, task: RunTask, outcome: Outcome) -> None:
         result = outcome.result

@@ -88,6 +88,11 @@ def trial_steps(steps: int) -> int:
     return min(steps, max(-(-steps // SHARE), SHORTEST))
 
 
+def usual_trials(tuning: TuningSpec) -> int:
+    """Learning rates that an arm tries whose best one is not at the edge of the first ones."""
+    return tuning.trials + (REFINEMENTS if tuning.strategy == "grid" else 0)
+
+
 def grid(centre: float, trials: int) -> list[float]:
     """Learning rates around one that is among them, each √10 times the one before, two digits."""
     first = -((trials - 1) // 2)
@@ -150,11 +155,14 @@ def best(done: Sequence[Trial]) -> float | None:
     A neighbour that collapsed makes a rate risky: other seeds may fall over the same edge. A rate without a neighbour
     on one side counts for it. Of equal rates the lower one is taken.
     """
+    found = scores(done)
+    return min(found, key=lambda rate: (found[rate], rate)) if found else None
+
+
+def scores(done: Sequence[Trial]) -> dict[float, float]:
+    """By rate, what `best` goes by: the penalty with its neighbours' counted in; without rates that did not end."""
     by_rate = sorted(done, key=lambda trial: trial.rate)
-    scores = [
-        (_smoothed(by_rate, place), trial.rate) for place, trial in enumerate(by_rate) if trial.accuracy is not None
-    ]
-    return min(scores)[1] if scores else None
+    return {trial.rate: _smoothed(by_rate, place) for place, trial in enumerate(by_rate) if trial.accuracy is not None}
 
 
 def is_at_edge(done: Sequence[Trial]) -> bool:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from tuneoff.data.parts import part_names
 from tuneoff.runs.run import Run
-from tuneoff.study import search, search_optuna
+from tuneoff.study import search
 from tuneoff.study.plan import make_run, steps_of
 from tuneoff.study.rates import at_rate, at_starting_rates
 from tuneoff.study.search import Trial, best
+from tuneoff.study.search_optuna import OptunaSearch
 
 if TYPE_CHECKING:
-    from tuneoff.spec import StudySpec, TuningSpec
+    from tuneoff.spec import StudySpec
     from tuneoff.spec.arms import ArmSpec
     from tuneoff.study.prepare import PreparedStudy
     from tuneoff.study.store import Store
@@ -33,6 +34,7 @@ class Tuning:
         self._spec = spec
         self._prepared = prepared
         self._store = store
+        self._searches: dict[tuple[str, str], OptunaSearch] = {}
         width = prepared.prepared.model_width
         self._starts = {
             part: at_starting_rates(spec.arms, width, steps_of(spec, prepared, part)) for part in part_names(spec.data)
@@ -68,13 +70,21 @@ class Tuning:
     def _history(self, arm: ArmSpec, part: str) -> tuple[list[Trial], list[float]]:
         """The trials of all rounds that have ended, and the rates of the round under way."""
         done: list[Trial] = []
-        while rates := proposals(self._spec.tuning, arm, done):
+        while rates := self._proposals(arm, part, done):
             found = [self._trial(arm, part, rate) for rate in rates]
             ended = [trial for trial in found if trial is not None]
             if len(ended) < len(rates):
                 return done, rates
             done += ended
         return done, []
+
+    def _proposals(self, arm: ArmSpec, part: str, done: list[Trial]) -> list[float]:
+        """The learning rates that an arm, given at its starting rate, tries next; none when it has tried enough."""
+        if self._spec.tuning.strategy == "grid":
+            return search.proposals(self._spec.tuning, arm.rate, done)
+        if (arm.name, part) not in self._searches:
+            self._searches[arm.name, part] = OptunaSearch(self._spec.tuning, arm)
+        return self._searches[arm.name, part].proposals(done)
 
     def _trial(self, arm: ArmSpec, part: str, rate: float) -> Trial | None:
         results = [self._store.result(run.id) for run in self._runs_of(arm, part, rate)]
@@ -91,10 +101,3 @@ def tuned_arms(spec: StudySpec) -> list[str]:
     if spec.tuning.trials == 1:
         return []
     return [arm.name for arm in spec.arms if arm.learning_rate is None]
-
-
-def proposals(tuning: TuningSpec, arm: ArmSpec, done: list[Trial]) -> list[float]:
-    """The learning rates that an arm, given at its starting rate, tries next; none when it has tried enough."""
-    if tuning.strategy == "optuna":
-        return search_optuna.proposals(tuning, arm, arm.rate, done)
-    return search.proposals(tuning, arm.rate, done)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tuneoff.core.errors import UserError
-from tuneoff.core.files import canonical_hash, read_json
+from tuneoff.core.files import canonical_hash
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -116,11 +116,11 @@ def require(field: str, *packages: str) -> None:
 
 def run_config(study: Tracked, result: Mapping[str, Any]) -> dict[str, Value]:
     """All that decides a run's result: arm and options, model, data, training; nested names are joined by dots."""
-    from tuneoff.data.prepared import Prepared
+    from tuneoff.data.prepared import read_prepared
 
     spec = study.spec
     arm = next(arm for arm in spec.arms if arm.name == result["arm"])
-    prepared = Prepared.model_validate(read_json(study.folder / "data" / "prepared.json"))
+    prepared = read_prepared(study.folder)
     options = arm.model_dump(mode="json", exclude={"name", "method", "learning_rate"})
     return flat(
         {

@@ -128,7 +128,7 @@ class Training:
             now = f"{loss:.3g}" if math.isfinite(loss) else "no number"
             raise TrainingDiverged(
                 f"the training loss is {now} {where}, where it began at {began:.3g} and guessing gives "
-                f"{self._guess:.3g}; a smaller learning rate may help"
+                f"{self._guess:.3g}"
             )
 
     def _mean_loss_since(self, start: int) -> float:

@@ -159,14 +159,15 @@ class CudaAdamW:
                 parameter.grad.is_contiguous() and parameter.grad.dtype == parameter.dtype
             )
             found.append(0 if parameter.grad is None else parameter.grad.data_ptr())
-        if torch.cuda.is_current_stream_capturing():
+        on_cuda = self._addresses.is_cuda  # Triton also interprets these kernels on a CPU
+        if on_cuda and torch.cuda.is_current_stream_capturing():
             # The copy is replayed with the graph, so what it reads stays; pinned memory cannot be had in a capture.
             assert self._spare is not None, "a step comes before each capture"
             self._captured.append(self._spare.copy_(torch.tensor(found)))
             self._spare = None
             return self._captured[-1].to(self._addresses.device, non_blocking=True)
         if self._spare is None:
-            self._spare = torch.empty(len(found), dtype=torch.int64, pin_memory=True)
+            self._spare = torch.empty(len(found), dtype=torch.int64, pin_memory=on_cuda)
         if found != self._known:
             self._addresses.copy_(torch.tensor(found))
             self._known = found

@@ -95,12 +95,13 @@ class Choice:
 
     Attributes:
         arm: its place.
-        likely: whether it is likely to lose less than the margin against the best arm.
+        likely: how many candidates are likely to lose less than the margin against the best arm; it is one of them
+            where there are any.
         at_worst: the most that it loses against the best (95%); None where seeds are too few to say.
     """
 
     arm: int
-    likely: bool
+    likely: int
     at_worst: float | None
 
 
@@ -117,7 +118,7 @@ def choose(field: Field, margin: float, candidates: Sequence[int]) -> Choice:
     p_values = inferiority_p_values(field, margin)
     np.fill_diagonal(p_values, 0.0)
     chosen = found[0] if found else min(candidates, key=lambda arm: p_values[arm].max())
-    return Choice(chosen, bool(found), at_worst(field, chosen))
+    return Choice(chosen, len(found), at_worst(field, chosen))
 
 
 def at_worst(field: Field, arm: int) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.data.audit.finding import Finding
-from tuneoff.data.audit.noticed import Noticed, listed, named, share
+from tuneoff.data.audit.noticed import Noticed, listed, named, plural, share
 from tuneoff.data.splits import Splits
 
 FEWEST_EXAMPLES = 10
@@ -62,17 +62,18 @@ def _missing(name: str, labels: tuple[str, ...], count: NDArray[np.int64], train
     names = [named(labels[index]) for index in missing[:MOST_LISTED]]
     if len(missing) > MOST_LISTED:
         names.append(f"{len(missing) - MOST_LISTED} more")
+    have = plural(len(missing), "has", "have")
     means = (
         "the model cannot learn what it never sees, and gets every such example wrong."
         if name == "train"
-        else f"the {name} score says nothing about them."
+        else f"the {name} score says nothing about {plural(len(missing), 'it', 'them')}."
     )
     return Finding(
         name="missing-class",
         severity="warning",
         split=name,
         count=len(missing),
-        message=f"{len(missing):,} of {len(labels):,} classes have no {name} example ({listed(names)}); {means}",
+        message=f"{len(missing):,} of {len(labels):,} classes {have} no {name} example ({listed(names)}); {means}",
         advice=f"Give more {name} examples, or merge or remove rare classes.",
     )
 

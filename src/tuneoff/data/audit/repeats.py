@@ -93,7 +93,11 @@ def _duplicates(called: str, name: str, total: int, again: int) -> Finding:
 
 
 def _conflicts(splits: Splits) -> Iterator[Noticed]:
+    """Texts with several labels: those of all rows that repeat one in the study, where repeats were taken out."""
     rows: Any = np.concatenate(list(splits.members.values()))
+    if splits.deduplicated:
+        rows = np.flatnonzero((splits.rows.splits >= 0) & np.isin(splits.rows.keys, splits.rows.keys[rows]))
+        rows = rows[np.argsort(splits.rows.splits[rows], kind="stable")]  # in the order in which the first is kept
     rows = rows[np.argsort(splits.rows.keys[rows], kind="stable")]
     keys, labels = splits.rows.keys[rows], splits.rows.labels[rows]
     starts = np.flatnonzero(np.diff(keys, prepend=keys[0] + np.uint64(1)))
@@ -102,20 +106,46 @@ def _conflicts(splits: Splits) -> Iterator[Noticed]:
     conflicting = np.flatnonzero(lowest != highest)
     if not len(conflicting):
         return
+    of_text = np.repeat(np.arange(len(starts)), sizes)
     count = int(sizes[conflicting].sum())
+    against = int((np.isin(of_text, conflicting) & (labels != labels[starts][of_text])).sum())
     examples = []
     for group in conflicting[np.argsort(rows[starts[conflicting]])][:3]:
-        of_group = np.unique(labels[starts[group] : starts[group] + sizes[group]])
-        note = listed([named(splits.label_names[label]) for label in of_group[:3]])
+        kept, *others = dict.fromkeys(labels[starts[group] : starts[group] + sizes[group]].tolist())
+        names = [named(splits.label_names[label]) for label in sorted([kept, *others])[:3]]
+        note = listed(names)
+        if splits.deduplicated:
+            said = listed([named(splits.label_names[label]) for label in others[:3]])
+            note = f"{named(splits.label_names[kept])} kept, {said} left out"
         examples.append(Example((int(rows[starts[group]]),), f"{note}:"))
-    texts = plural(len(conflicting), "text stands", "texts stand")
-    finding = Finding(
-        name="conflicting-labels",
-        severity="warning",
-        split="all",
-        count=count,
-        message=f"{len(conflicting):,} {texts} in {count:,} rows with different labels; no model can be "
-        "right about all of these rows, and they bound the accuracy that can be reached.",
-        advice="Give each of these texts one label, or remove them (data.deduplicate keeps the first row of each).",
+    about = _settled(len(conflicting), count, against) if splits.deduplicated else _unsettled(len(conflicting), count)
+    yield Noticed(about, examples)
+
+
+def _unsettled(texts: int, rows: int) -> Finding:
+    stand = plural(texts, "text stands", "texts stand")
+    return _conflicting(
+        rows,
+        f"{texts:,} {stand} in {rows:,} rows with different labels; no model can be right about all of these rows, and "
+        "they bound the accuracy that can be reached.",
+        "Give each of these texts one label, or remove them (data.deduplicate keeps the first row of each, and its "
+        "label).",
     )
-    yield Noticed(finding, examples)
+
+
+def _settled(texts: int, rows: int, against: int) -> Finding:
+    stand = plural(texts, "text stands", "texts stand")
+    say = plural(against, "row that says", "rows that say")
+    return _conflicting(
+        rows,
+        f"{texts:,} {stand} in {rows:,} rows of the data with different labels. Since data.deduplicate keeps the first "
+        f"row of each text (of train before validation before test), the label of that row was taken, and {against:,} "
+        f"{say} otherwise were left out: which label is right, nobody has decided.",
+        "Look at the examples, and give each of these texts one label, or remove it.",
+    )
+
+
+def _conflicting(rows: int, message: str, advice: str) -> Finding:
+    return Finding(
+        name="conflicting-labels", severity="warning", split="all", count=rows, message=message, advice=advice
+    )

@@ -48,18 +48,20 @@ def _finding(splits: Splits, name: str, lost: NDArray[np.integer], kept: int) ->
     count = int(cut.sum())
     are = plural(count, "is", "are")
     tokens = int(lost.sum())
-    most = np.argsort(-lost, kind="stable")[:MOST_EXAMPLES]
+    most = np.argsort(-lost, kind="stable")[: min(count, MOST_EXAMPLES)]
+    columns = splits.rows.columns
+    of_what = "" if columns.text_pair is None else f" ({named(columns.text)} and {named(columns.text_pair)} together)"
     unread = f"{tokens:,} of {tokens + kept:,} tokens ({share(tokens, tokens + kept)}) go unread"
     return Finding(
         name="truncation",
         severity="warning" if count > MANY * len(lost) else "info",
         split=name,
         count=count,
-        message=f"{count:,} of {len(lost):,} {name} texts ({share(count, len(lost))}) {are} longer than "
+        message=f"{count:,} of {len(lost):,} {name} texts{of_what} ({share(count, len(lost))}) {are} longer than "
         f"data.max_length; {unread}. Cut texts by class: {by_class}. What their ends say, no arm can know.",
         advice="Raise data.max_length if the model reads more and time allows it.",
         examples=tuple(
-            f"{printable(place, LONGEST_EXAMPLE - 30)} lost {lost[row]:,} tokens"
+            f"{printable(place, LONGEST_EXAMPLE - 30)} lost {lost[row]:,} {plural(int(lost[row]), 'token', 'tokens')}"
             for row, place in zip(most, splits.rows.places(splits.members[name][most].tolist()), strict=True)
         ),
     )

@@ -34,7 +34,7 @@ def dataset_part(datasets: Any, where: str, name: str, split: str | None, label:
     """
     if name not in datasets:
         raise UserError(f"the dataset '{where}' has no split '{name}'; it has {', '.join(datasets)}")
-    dataset = datasets[name]
+    dataset = datasets[name].flatten()  # so that what is inside of other columns is one
 
     def tables() -> Iterator[pa.Table]:
         yield from dataset.with_format("arrow").iter(BATCH_ROWS)

@@ -1,4 +1,7 @@
-"""JSON: one object a line, or an array of objects. A key that an object lacks is missing there."""
+"""JSON: one object a line, or an array of objects. A key that an object lacks is missing there.
+
+What holds an object in all of the first few thousand is taken apart: its keys are columns such as `content.body`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tuneoff.core.errors import UserError
 from tuneoff.data.columns import listed
 from tuneoff.data.sources.lines import MOST_CHARACTERS, OpenedFile, batched, opened_text, read_lines
+from tuneoff.data.sources.nested import flat_object, nested_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +33,15 @@ def open_json(path: Path, encoding: str) -> OpenedFile:
         UserError: where the file holds something else, or an object has a key twice.
     """
     first = next(batched(_objects(path, encoding)), [])
-    columns = tuple(dict.fromkeys(name for row in first for name in row))
+    nested = nested_names(first)
+
+    def flat(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        try:
+            return [flat_object(row, nested) for row in rows]
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from error
+
+    columns = tuple(dict.fromkeys(name for row in flat(first) for name in row))
     if not columns:
         raise UserError(f"{path}: is empty; {ARRAY}")
 
@@ -37,7 +49,8 @@ def open_json(path: Path, encoding: str) -> OpenedFile:
         import pyarrow as pa
 
         for batch in batched(_objects(path, encoding)):
-            arrays = [_array([row.get(name) for row in batch]) for name in columns]
+            rows = flat(batch)
+            arrays = [_array([row.get(name) for row in rows]) for name in columns]
             yield pa.Table.from_arrays(arrays, names=list(columns))
 
     return OpenedFile(columns, tables)

@@ -11,6 +11,7 @@ from tuneoff.data.sources import BATCH_ROWS
 from tuneoff.data.sources.fasttext import open_fasttext
 from tuneoff.data.sources.json_objects import open_json
 from tuneoff.data.sources.lines import BATCH_CHARACTERS, OpenedFile, explaining, opened_bytes
+from tuneoff.data.sources.nested import flat_table
 from tuneoff.data.sources.other_kinds import HEAD, other_kind
 from tuneoff.data.sources.separated import open_separated
 from tuneoff.spec.data import FormatSpec
@@ -100,7 +101,7 @@ def _open_parquet(path: Path) -> OpenedFile:
         if file.read(4) != PARQUET_MARK:
             raise UserError(f"{path}: is cut short: the end of the Parquet file is missing; write or fetch it again")
     with explaining(path), pq.ParquetFile(path) as parquet:
-        columns = tuple(parquet.schema_arrow.names)
+        columns = tuple(flat_table(parquet.schema_arrow.empty_table()).column_names)
         groups = [parquet.metadata.row_group(index) for index in range(parquet.metadata.num_row_groups)]
     widest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
 
@@ -109,7 +110,7 @@ def _open_parquet(path: Path) -> OpenedFile:
         with explaining(path), pq.ParquetFile(path, buffer_size=PARQUET_BUFFER) as parquet:
             for batch in parquet.iter_batches(rows):
                 batch.validate(full=True)
-                yield pa.Table.from_batches([batch])
+                yield flat_table(pa.Table.from_batches([batch]))
 
     return OpenedFile(columns, tables)
 

@@ -35,7 +35,8 @@ class ChartKind:
     caption: str = ""
 
 
-FRONT = "Filled: no other arm costs as little and is shown to be more accurate. Small marks are runs."
+FRONT = "Filled: it learned, and no other arm costs as little and is shown to be more accurate. Small marks are runs."
+HOLLOW = "Hollow: the arm did not learn."
 UNMERGED = "Adapters ran beside the weights, unmerged; they are not on the front beside arms without one."
 RANGE = "Mean over an arm's runs, and the range from the lowest to the highest."
 CHARTS: dict[str, ChartKind] = {
@@ -45,7 +46,7 @@ CHARTS: dict[str, ChartKind] = {
     "accuracy_by_latency": ChartKind(
         "Accuracy against the time of a prediction", tradeoffs.by_latency, f"{FRONT} {UNMERGED}"
     ),
-    "accuracy": ChartKind("Test accuracy", arms.accuracy),
+    "accuracy": ChartKind("Test accuracy", arms.accuracy, HOLLOW),
     "trainable_parameters": ChartKind("Trainable parameters", arms.trainable_parameters),
     "training_time": ChartKind("Training time", arms.training_time),
     "peak_memory": ChartKind("Peak training memory", arms.peak_memory),
@@ -60,7 +61,7 @@ CHARTS: dict[str, ChartKind] = {
     "memory_breakdown": ChartKind("Memory in training and evaluation", memory.memory_breakdown),
     "checkpoint": ChartKind("Checkpoint", memory.checkpoint),
     "tuning": ChartKind("Learning rates tried", curves.tuning),
-    "differences": ChartKind("Differences between arms", differences.differences),
+    "differences": ChartKind("Differences between arms", differences.differences, "Filled: shown to differ."),
 }
 
 

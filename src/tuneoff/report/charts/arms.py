@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import altair as alt
 
+from tuneoff.analysis.fitness import has_learned
 from tuneoff.core.texts import broken
 from tuneoff.report.charts.style import (
     INK,
@@ -42,6 +43,7 @@ def accuracy(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
             "low": 100 * arm["test_accuracy"]["ci_low"],
             "high": 100 * arm["test_accuracy"]["ci_high"],
             "text": f"{100 * arm['test_accuracy']['mean']:.1f}",
+            "learned": has_learned(arm),
         }
         for arm in arms
     ]
@@ -54,10 +56,13 @@ def accuracy(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
         scale=alt.Scale(zero=False),
     )
     y, tint = arm_rows(names), colour(summary, names, legend=False)
+    inside = alt.Fill("arm:N", scale=tint["scale"], legend=None)
     base = alt.Chart(data(rows)).encode(y=y)
     drawn = [
         base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", color=tint),
-        base.mark_point(filled=True, size=90, opacity=1).encode(x=x, color=tint),
+        base.mark_point(size=90, strokeWidth=2, opacity=1).encode(
+            x=x, color=tint, fill=inside, fillOpacity=alt.condition("datum.learned", alt.value(1), alt.value(0))
+        ),
         base.mark_text(dy=-11, fontSize=11, color=INK).encode(x=x, text="text:N"),
         alt.Chart(data(seeds))
         .mark_tick(yOffset=9, height=6, thickness=1.5, opacity=0.8)

@@ -14,7 +14,9 @@ PAIR_LETTERS = 22
 VERDICTS = {
     "better": "beyond the noise",
     "not shown": "not shown after correcting for all pairs",
-    "tie": "inside the noise",
+    "tie": "inside the margin",
+    "not told apart": "not told apart",
+    "not learned": "not compared: an arm did not learn",
     "unranked": "one seed: not ranked",
 }
 

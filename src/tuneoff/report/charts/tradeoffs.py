@@ -80,6 +80,7 @@ def _tradeoff(summary: dict[str, Any], runs: Runs, cost: Cost) -> alt.LayerChart
     tint, form = colour(summary, names), shape(summary, names)
     base = alt.Chart(data(means))
     line = alt.Chart(data(_best_means(means))).mark_line(color=INK, opacity=0.5, strokeDash=[3, 3], strokeWidth=1)
+    on_front = [line.encode(x=x, y=y, order="cost:Q")] if front else []
     intervals = base.mark_rule(strokeWidth=2).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=tint)
     each = alt.Chart(data(points)).mark_point(filled=True, size=28, opacity=0.8, stroke=INK, strokeWidth=0.7)
     middle = base.mark_point(size=120, strokeWidth=2, opacity=1).encode(
@@ -94,7 +95,7 @@ def _tradeoff(summary: dict[str, Any], runs: Runs, cost: Cost) -> alt.LayerChart
     tooltip = [f"{name}:N" for name in RUN_TOOLTIP]
     return layers(
         HEIGHT,
-        line.encode(x=x, y=y, order="cost:Q"),
+        *on_front,
         intervals,
         middle,
         each.encode(x=x, y=y, fill=fill(summary, names), shape=form, tooltip=tooltip),

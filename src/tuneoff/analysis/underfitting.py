@@ -1,0 +1,98 @@
+"""Arms that learned, and would probably have learned more: what shows it, and what to set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tuneoff.analysis.fitness import has_learned
+from tuneoff.data.audit.noticed import listed, named, plural
+
+if TYPE_CHECKING:
+    from tuneoff.analysis.results import StudyResults
+
+FEWEST_PIECES = 20
+"""Of a training loss, of which the last two fifths are compared."""
+STEEP = 0.1
+"""Of the loss of guessing, by which the loss of the last fifth of the steps is below that of the fifth before."""
+LOW = 0.25
+"""Of the loss of guessing: a training loss below it leaves little to learn."""
+BEYOND_NOISE = 2.0
+"""Standard errors of the difference that it must have, by the spread of the pieces."""
+FEWEST_EXAMPLES = 5
+"""Test examples of a class that an arm must never answer for it to be said."""
+MOST_NAMED = 3
+RARE = 0.5
+"""Of an even share: a class with a smaller one is rare."""
+
+
+def underfitting_notes(results: StudyResults, arms: Sequence[Mapping[str, Any]]) -> list[str]:
+    """At most one sentence a kind, about arms of the summary in which most runs learned.
+
+    A training loss that falls steeply at the end, while validation gets no worse, is one kind; classes with test
+    examples that no run of an arm ever answers are the other.
+    """
+    learned = [arm["arm"] for arm in arms if arm["runs"] and has_learned(arm)]
+    return [*_still_falling(results, learned), *_never_answered(results, learned)]
+
+
+def _still_falling(results: StudyResults, names: Sequence[str]) -> list[str]:
+    told = []
+    for name in names:
+        falls = [_fall(run) for run in results.runs if run["arm"] == name and run["status"] == "ok"]
+        known = [fall for fall in falls if fall is not None]
+        if known and len(known) == len(falls):
+            before, after = np.mean(known, axis=0)
+            told.append(f"{name} (from {before:.2f} to {after:.2f})")
+    if not told:
+        return []
+    named_rates = any(arm.learning_rate is not None for arm in results.spec.arms if arm.name in names)
+    higher = ", or a higher learning rate," if named_rates else ""
+    return [
+        f"The training loss was still falling steeply over the last two fifths of the steps: {listed(told)}. More "
+        f"training.epochs{higher} may well give a higher accuracy."
+    ]
+
+
+def _fall(run: Mapping[str, Any]) -> tuple[float, float] | None:
+    """A run's mean training losses of the last two fifths of its steps where they fall steeply, or None."""
+    guess, trace, curve = run.get("guess_loss"), run.get("loss_trace") or [], run["curve"]
+    if not guess or len(trace) < FEWEST_PIECES or any(loss is None for _, loss in trace):
+        return None
+    if len(curve) > 1 and curve[-1]["validation_loss"] > curve[-2]["validation_loss"]:
+        return None  # more of the same would only fit the training examples better
+    end = trace[-1][0]
+    before = np.array([loss for step, loss in trace if 0.6 * end < step <= 0.8 * end])
+    after = np.array([loss for step, loss in trace if step > 0.8 * end])
+    noise = math.sqrt(before.var(ddof=1) / len(before) + after.var(ddof=1) / len(after))
+    fall = before.mean() - after.mean()
+    if fall < max(STEEP * guess, BEYOND_NOISE * noise) or after.mean() < LOW * guess:
+        return None
+    return float(before.mean()), float(after.mean())
+
+
+def _never_answered(results: StudyResults, names: Sequence[str]) -> list[str]:
+    classes = results.prepared.label_names
+    arms_of: dict[str, list[str]] = {}
+    rare = False
+    for name in names:
+        frames = results.predictions(name)
+        labels = np.bincount(frames[0]["label"], minlength=len(classes))
+        answers = sum(np.bincount(frame["prediction"], minlength=len(classes)) for frame in frames)
+        never = np.flatnonzero((labels >= FEWEST_EXAMPLES) & (answers == 0))
+        if not len(never):
+            continue
+        shown = [f"{named(classes[label])} ({labels[label]:,} test examples)" for label in never[:MOST_NAMED]]
+        more = [f"{len(never) - MOST_NAMED} more"] if len(never) > MOST_NAMED else []
+        arms_of.setdefault(listed([*shown, *more]), []).append(name)
+        rare = rare or bool((labels[never] < RARE * labels.sum() / len(classes)).any())
+    if not arms_of:
+        return []
+    told = [f"{listed(arms)} never {plural(len(arms), 'answers', 'answer')} {never}" for never, arms in arms_of.items()]
+    advice = "More training.epochs or a higher learning rate may help"
+    if rare:
+        advice += ", and more training examples of such rare classes"
+    return [f"{'; '.join(told)}. {advice}."]

@@ -1,0 +1,341 @@
+"""The kernels beside attention against plain PyTorch, run on the CPU by Triton's interpreter where Triton is installed.
+
+A check runs in the process that interprets and returns relative errors, by name. Sizes are odd, so that last tiles
+are partly outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from conftest import Interpreted
+from test_attention import relative_error
+from test_engines import PACKED, classifier
+
+SEED, SALT = 7, 3
+Errors = dict[str, float]
+Kernel = Callable[..., torch.Tensor]
+
+
+def with_small_tiles(check: Callable[..., Any], *arguments: Any) -> Any:
+    """Runs a check with tiles so small that little data spans many, and each loop of a kernel goes round."""
+    from tuneoff.training import fused_cuda, optimiser_cuda
+
+    fused_cuda.ROWS = fused_cuda.COLUMNS = fused_cuda.SHARE_ROWS = fused_cuda.SHARE_COLUMNS = 8
+    fused_cuda.FOLD_ROWS, fused_cuda.FOLD_COLUMNS, fused_cuda.NORM_PROGRAMS = 2, 16, 3
+    optimiser_cuda.CHUNK, optimiser_cuda.FOLD = 64, 4
+    return check(*arguments)
+
+
+def draw(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.randn(*shape).to(dtype).requires_grad_()
+
+
+def errors_of(ours: Kernel, plain: Kernel, inputs: dict[str, torch.Tensor], turned: bool = False) -> Errors:
+    """Errors of a function's result and of the gradients of all inputs that need one, against float64.
+
+    Args:
+        ours: takes the inputs in their order.
+        plain: the same function in PyTorch.
+        inputs: by the names that their errors get.
+        turned: whether the gradient that comes back lies in memory in another order than the result.
+    """
+    exact = {name: value.detach().double().requires_grad_(value.requires_grad) for name, value in inputs.items()}
+    out, expected = ours(*inputs.values()), plain(*exact.values())
+    upstream = torch.randn(out.shape).to(out.dtype)
+    if turned:
+        upstream = upstream.transpose(0, -1).contiguous().transpose(0, -1)
+    trained = [name for name, value in inputs.items() if value.requires_grad]
+    found = torch.autograd.grad(out, [inputs[name] for name in trained], upstream)
+    wanted = torch.autograd.grad(expected, [exact[name] for name in trained], upstream.double())
+    assert all(gradient.dtype == inputs[name].dtype for name, gradient in zip(trained, found, strict=True))
+    gradients = {name: relative_error(*pair) for name, *pair in zip(trained, found, wanted, strict=True)}
+    return {"result": relative_error(out, expected), **gradients}
+
+
+def elementwise(kind: str, rows: Sequence[int], width: int, dtype: torch.dtype = torch.float32) -> Errors:
+    """Errors of what combines each token with a vector."""
+    from tuneoff.training.fused_cuda import bias_gelu, scale
+
+    torch.manual_seed(0)
+    ours, plain = {
+        "gelu": (bias_gelu, lambda x, vector: nn.functional.gelu(x + vector)),
+        "scale": (scale, lambda x, vector: x * vector),
+    }[kind]
+    return errors_of(ours, plain, {"x": draw(*rows, width, dtype=dtype), "vector": draw(width, dtype=dtype)}, True)
+
+
+def products(rows: Sequence[int], width: int, outputs: Sequence[int], frozen_input: bool = False) -> Errors:
+    """Errors of linear layers of one input, the results side by side; one layer has a function of its own."""
+    from tuneoff.training.fused_cuda import linear, shared_linear
+
+    torch.manual_seed(0)
+    layers = [nn.Linear(width, out) for out in outputs]
+
+    def ours(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        if len(layers) == 1:
+            return linear(x, parameters[0], parameters[1])
+        # the middle result is not where its gradient will be, so that gradients come back apart
+        first, *others = shared_linear(x, layers)
+        return torch.cat([first * 1.0, *others], dim=-1)
+
+    def plain(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(x, torch.cat(parameters[::2]), torch.cat(parameters[1::2]))
+
+    inputs = {"x": draw(*rows, width).detach().requires_grad_(not frozen_input)}
+    for index, layer in enumerate(layers):
+        inputs |= {f"weight {index}": layer.weight, f"bias {index}": layer.bias}
+    return errors_of(ours, plain, inputs)
+
+
+def norms(
+    rows: Sequence[int], width: int, p: float, biased: bool, trained: bool, dtype: torch.dtype = torch.float32
+) -> Errors:
+    """Errors of two blocks, the second of which reads the first's result in two ways."""
+    from tuneoff.training.dropout import Dropout
+    from tuneoff.training.fused_cuda import residual_norm
+
+    torch.manual_seed(0)
+    dropouts = [Dropout(p, torch.tensor(SEED), salt).train() for salt in (SALT, SALT + 1)]
+    inputs = {
+        "hidden": draw(*rows, width, dtype=dtype),
+        "residual": draw(*rows, width, dtype=dtype),
+        "bias": draw(width, dtype=dtype),
+        "gain": draw(width, dtype=dtype),
+        "shift": draw(width, dtype=dtype),
+    }
+    if not biased:
+        inputs["bias"] = torch.zeros(width, dtype=dtype)
+    if not trained:
+        inputs |= {name: inputs[name].detach() for name in ("gain", "shift")}
+    factors = [norm_factors(dropout, inputs["hidden"]) for dropout in dropouts]
+
+    def ours(hidden: Any, residual: Any, bias: Any, gain: Any, shift: Any) -> torch.Tensor:
+        added = bias if biased else None
+        first = residual_norm(hidden, added, residual, gain, shift, 1e-5, dropouts[0])
+        return residual_norm(torch.tanh(first), added, first, gain, shift, 1e-5, dropouts[1])
+
+    def plain(hidden: Any, residual: Any, bias: Any, gain: Any, shift: Any) -> torch.Tensor:
+        def block(hidden: torch.Tensor, residual: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+            return nn.functional.layer_norm(residual + (hidden + bias) * kept, (width,), gain, shift, 1e-5)
+
+        first = block(hidden, residual, factors[0])
+        return block(torch.tanh(first), first, factors[1])
+
+    return errors_of(ours, plain, inputs, turned=True)
+
+
+def norm_factors(dropout: Any, like: torch.Tensor) -> torch.Tensor:
+    """What the dropout inside a block multiplies each element by.
+
+    Seen in a block of ones: of what is normalised there, dropped elements are the lower ones of their row.
+    """
+    from tuneoff.training.fused_cuda import residual_norm
+
+    width = like.shape[-1]
+    gain, shift, ones = torch.ones(width), torch.zeros(width), torch.ones(like.shape)
+    out = residual_norm(ones, None, torch.zeros(like.shape), gain, shift, 1e-5, dropout)
+    low, high = out.min(-1, keepdim=True).values, out.max(-1, keepdim=True).values
+    assert dropout.p == 0.0 or bool((high - low > 1e-3).all()), "a row was dropped or kept as a whole"
+    kept = out > (low + high) / 2 if dropout.p else torch.ones(like.shape)
+    return kept.double() / (1 - dropout.p)
+
+
+def fused_model(kind: str, method: str) -> Errors:
+    """Errors of the logits and of the gradients of a model with fused layers; dropout is off."""
+    from tuneoff.models.load import LoadedModel
+    from tuneoff.spec.arms import METHODS
+    from tuneoff.training.dropout import Dropout, own_dropout
+    from tuneoff.training.fused import fuse
+
+    models = []
+    for _ in range(2):
+        loaded = LoadedModel.of(classifier(kind, PACKED[kind]).model, ("classifier",))
+        torch.manual_seed(0)
+        models.append(METHODS.classes()[method].model_validate({"method": method}).adapt(loaded).train())
+        own_dropout(models[-1], torch.device("cpu"))
+        for module in models[-1].modules():
+            if isinstance(module, Dropout):
+                module.p = 0.0
+    assert fuse(models[0]) > 0
+    models[1].double()
+    ids = torch.randint(5, 100, (2, 7))
+    results = [model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits for model in models]
+    upstream = torch.randn(results[0].shape)
+    for result in results:
+        result.backward(upstream.to(result.dtype))
+    found, wanted = ({name: p.grad for name, p in model.named_parameters() if p.grad is not None} for model in models)
+    assert found.keys() == {name for name, p in models[0].named_parameters() if p.requires_grad} == wanted.keys()
+    return {"logits": relative_error(*results), **{name: relative_error(found[name], wanted[name]) for name in found}}
+
+
+def dropout_facts(shape: Sequence[int], p: float, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
+    """What a test asks of dropout."""
+    from tuneoff.training.dropout_cuda import dropped
+
+    torch.manual_seed(0)
+    ones, values = torch.ones(shape, dtype=dtype), torch.randn(shape).to(dtype)
+    kept = [dropped(ones, torch.tensor(seed), salt, p) for seed, salt in ((7, 3), (7, 3), (8, 3), (7, 1_000_003))]
+    turned = values.transpose(0, -1).contiguous().transpose(0, -1)
+    return {
+        "values": sorted({round(value, 3) for value in kept[0].flatten().tolist()}),
+        "share": (kept[0] == 0).float().mean().item(),
+        "repeated": torch.equal(kept[0], kept[1]),
+        "agree": [(kept[0] == other).float().mean().item() for other in kept[2:]],
+        "error": relative_error(dropped(turned, torch.tensor(7), 3, p), values.double() * kept[0].double()),
+    }
+
+
+def adamw(
+    shapes: Sequence[Sequence[int]], dtype: torch.dtype, max_grad_norm: float, without: Sequence[int] = ()
+) -> Errors:
+    """Errors of what float32 masters have moved by, after steps of the kernels and of PyTorch's AdamW.
+
+    The state of ours is forgotten and put back in between.
+
+    Args:
+        shapes: of the weights.
+        dtype: of the weights.
+        max_grad_norm: gradients are clipped to.
+        without: indices of weights that never have a gradient, whose errors are left out.
+    """
+    from tuneoff.spec import TrainingSpec
+    from tuneoff.training.optimiser import MasterAdamW
+    from tuneoff.training.optimiser_cuda import CudaAdamW
+
+    torch.manual_seed(0)
+    first = [torch.randn(*shape).to(dtype) for shape in shapes]
+    models = [nn.ParameterList(nn.Parameter(weight.clone()) for weight in first) for _ in range(2)]
+    training = TrainingSpec(weight_decay=0.1, max_grad_norm=max_grad_norm)
+    optimisers = CudaAdamW(models[0], training), MasterAdamW(models[1], training)
+
+    def step(number: int, which: Sequence[int] = (0, 1)) -> None:
+        torch.manual_seed(number)
+        gradients = [torch.randn(*shape).to(dtype) for shape in shapes]
+        for model, optimiser in [(models[index], optimisers[index]) for index in which]:
+            optimiser.learning_rate.fill_(1e-2 / (1 + number))
+            for index, parameter in enumerate(model):
+                parameter.grad = None if index in without else gradients[index].clone()
+            optimiser.step()
+            assert all(parameter.grad is None for parameter in model)
+
+    for number in range(3):
+        step(number)
+    saved = {name: value.clone() for name, value in optimisers[0].state().items()}
+    optimisers[0].forget()
+    step(9, which=[0])
+    optimisers[0].restore(saved)
+    step(3)
+    wanted = {
+        id(parameter): master
+        for _, parameters, masters in optimisers[1]._buckets
+        for parameter, master in zip(parameters, masters, strict=True)
+    }
+    errors = {}
+    for index, (parameter, master, start) in enumerate(zip(models[0], optimisers[0]._views, first, strict=True)):
+        if index in without:
+            assert torch.equal(parameter, start)
+            continue
+        expected = wanted[id(models[1][index])]
+        errors[str(index)] = relative_error((master - start) / 1e-2, (expected - start) / 1e-2)
+        # the interpreter rounds to bfloat16 up or down, a GPU to the nearest
+        assert bool(((parameter.float() - master).abs() <= master.abs() * torch.finfo(dtype).eps).all())
+    return errors
+
+
+@pytest.mark.parametrize("kind", ["gelu", "scale"])
+def test_a_vector_for_all_tokens(interpreted: Interpreted, kind: str) -> None:
+    assert max(interpreted(elementwise, kind, (1, 67), 131).values()) < 1e-6
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["gelu", "scale"])
+@pytest.mark.parametrize(("rows", "width"), [((1,), 1), ((3, 7), 17), ((37,), 8)])
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-6), (torch.float16, 2e-3), (torch.bfloat16, 1e-2)])
+def test_a_vector_for_all_tokens_in_small_tiles(
+    interpreted: Interpreted, kind: str, rows: Sequence[int], width: int, dtype: torch.dtype, most: float
+) -> None:
+    assert max(interpreted(with_small_tiles, elementwise, kind, rows, width, dtype).values()) < most
+
+
+@pytest.mark.parametrize("outputs", [(37,), (16, 16, 16), (5, 48, 16)])
+def test_linear_layers(interpreted: Interpreted, outputs: Sequence[int]) -> None:
+    assert max(interpreted(products, (2, 35), 21, outputs).values()) < 1e-6
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("outputs", [(37,), (5, 48, 16)])
+@pytest.mark.parametrize("frozen_input", [False, True])
+def test_linear_layers_in_small_tiles(interpreted: Interpreted, outputs: Sequence[int], frozen_input: bool) -> None:
+    assert max(interpreted(with_small_tiles, products, (3, 11), 21, outputs, frozen_input).values()) < 1e-6
+
+
+def test_norms_of_residuals(interpreted: Interpreted) -> None:
+    assert max(interpreted(norms, (1, 5), 52, 0.25, True, True).values()) < 1e-5
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("rows", "width"), [((2, 6), 44), ((1,), 100)])
+@pytest.mark.parametrize("p", [0.0, 0.3])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("trained", [False, True])
+def test_norms_of_residuals_by_few_programs(
+    interpreted: Interpreted, rows: Sequence[int], width: int, p: float, biased: bool, trained: bool
+) -> None:
+    assert max(interpreted(with_small_tiles, norms, rows, width, p, biased, trained).values()) < 1e-5
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float16, 5e-3), (torch.bfloat16, 4e-2)])
+def test_norms_of_residuals_in_half_precision(interpreted: Interpreted, dtype: torch.dtype, most: float) -> None:
+    assert max(interpreted(norms, (2, 6), 44, 0.3, True, True, dtype).values()) < most
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["bert", "electra", "roberta"])
+@pytest.mark.parametrize("method", ["full", "lora", "ia3"])
+def test_models_with_fused_layers(interpreted: Interpreted, kind: str, method: str) -> None:
+    assert max(interpreted(fused_model, kind, method).values()) < 1e-5
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_dropout_drops_its_share_and_goes_back_through_the_same_mask(interpreted: Interpreted, p: float) -> None:
+    found = interpreted(dropout_facts, (93, 3, 101), p)
+    assert found["values"] == pytest.approx([0, 1 / (1 - p)], abs=1e-3)
+    assert found["share"] == pytest.approx(p, abs=0.01)
+    assert found["repeated"]
+    assert found["agree"] == pytest.approx([p * p + (1 - p) * (1 - p)] * 2, abs=0.015)
+    assert found["error"] < 1e-6
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shape", [(1,), (2048,), (2049,), (3, 1)])
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float16, 1e-3), (torch.bfloat16, 8e-3)])
+def test_dropout_of_odd_sizes_in_half_precision(
+    interpreted: Interpreted, shape: Sequence[int], dtype: torch.dtype, most: float
+) -> None:
+    found = interpreted(dropout_facts, shape, 0.25, dtype)
+    assert found["repeated"]
+    assert found["error"] < most
+
+
+SHAPES = [(9, 7), (1,), (63,), (25, 1), (41, 27)]
+
+
+def test_adamw(interpreted: Interpreted) -> None:
+    assert max(interpreted(adamw, SHAPES, torch.float32, 0.5).values()) < 1e-4
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("max_grad_norm", [0.5, 1e6])
+@pytest.mark.parametrize("without", [(), (0, 4)])
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-4), (torch.bfloat16, 5e-3)])
+def test_adamw_in_small_chunks(
+    interpreted: Interpreted, max_grad_norm: float, without: Sequence[int], dtype: torch.dtype, most: float
+) -> None:
+    assert max(interpreted(with_small_tiles, adamw, SHAPES, dtype, max_grad_norm, without).values()) < most
