@@ -13,9 +13,10 @@ import pytest
 import tuneoff as api
 from conftest import Command, reviews, study_toml
 from tuneoff.core.errors import UserError
+from tuneoff.data.conventions import SPLITS
 from tuneoff.data.parts import make_parts
 from tuneoff.data.prepared import load_tokens
-from tuneoff.data.rows import SPLITS, collect_rows
+from tuneoff.data.rows import collect_rows
 from tuneoff.data.sources import open_parts
 from tuneoff.data.splits import Splits
 from tuneoff.data.tokens import Tokens

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Sequence
 
 CUT = " …"
 BREAKS = r"\s._+=/,\-"
 """What a name may be broken after."""
+MOST_LISTED = 20
+"""Names in a message."""
+SPACES = re.compile(r"[ \t\r\n]+")
+JOINERS = "\u200c\u200d"
+"""Part of words in some scripts, and of emoji."""
 ONLY_WORD = re.compile(r"\S+\s*$")
 
 
@@ -35,3 +42,24 @@ def broken(name: str, most: int) -> list[str]:
             lines.append("")
         lines[-1] += piece
     return [line.rstrip() for line in lines]
+
+
+def in_line(names: Sequence[str]) -> str:
+    """Names for a message, on one line; those that would be misread are quoted."""
+    plain = [name if name.isprintable() and name == name.strip() != "" else repr(name) for name in names[:MOST_LISTED]]
+    return ", ".join(plain) + (f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else "")
+
+
+def printable(text: str, most: int) -> str:
+    """A text in one line of at most so many characters, in whole words, with control characters spelled out."""
+    line = SPACES.sub(" ", text[: 4 * most]).strip()
+    return shortened("".join(character if _harmless(character) else _spelled(character) for character in line), most)
+
+
+def _harmless(character: str) -> bool:
+    return character in JOINERS or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def _spelled(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -8,94 +8,13 @@ from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.names import nearest
+from tuneoff.core.texts import in_line
+from tuneoff.data.conventions import LABELS, PAIRS, TEXTS
 from tuneoff.data.sources.nested import BETWEEN
 
 if TYPE_CHECKING:
     from tuneoff.data.sources import Part
     from tuneoff.spec import DataSpec
-
-TEXTS = ("text", "sentence", "review", "content", "comment", "document", "tweet", "body", "message", "utterance")
-LABELS = (
-    "label",
-    "labels",
-    "class",
-    "category",
-    "target",
-    "sentiment",
-    "stars",
-    "rating",
-    "intent",
-    "topic",
-    "coarse_label",
-    "team",
-    "queue",
-    "department",
-    "kategorie",
-    "thema",
-    "bereich",
-    "catégorie",
-    "categoría",
-    "gold_label",
-    "emotion",
-    "genre",
-    "section",
-    "klasse",
-    "abteilung",
-    "zuständigkeit",
-    "stimmung",
-    "bewertung",
-)
-PEOPLE = ("agent", "assignee", "user", "author", "annotator", "worker", "customer", "bearbeiter", "owner", "handler")
-STATES = (
-    "status",
-    "state",
-    "channel",
-    "kanal",
-    "priority",
-    "date",
-    "time",
-    "created",
-    "updated",
-    "eingang",
-    "language",
-    "lang",
-    "sprache",
-    "locale",
-    "country",
-    "land",
-    "region",
-    "source",
-    "quelle",
-    "publisher",
-    "platform",
-    "device",
-    "version",
-    "month",
-    "monat",
-    "year",
-    "jahr",
-    "gender",
-    "age",
-)
-"""Words in the names of columns that say who or how, and seldom what a text is about."""
-PAIRS = (
-    ("sentence1", "sentence2"),
-    ("premise", "hypothesis"),
-    ("question1", "question2"),
-    ("question", "sentence"),
-    ("question", "passage"),
-    ("text1", "text2"),
-    ("text_a", "text_b"),
-    ("sentence_a", "sentence_b"),
-    ("query", "passage"),
-    ("query", "document"),
-    ("question", "answer"),
-)
-"""Names of columns, more usual ones first; compared without regard to case."""
-SPLIT_WORDS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
-"""What a column or a name may say of splits, and the place of each among them."""
-MOST_LISTED = 20
-"""Names of columns in a message."""
 
 
 @dataclass(frozen=True)
@@ -142,12 +61,6 @@ def choose_columns(part: Part, spec: DataSpec) -> Columns:
     return columns
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names for a message, on one line; those that would be misread are quoted."""
-    plain = [name if name.isprintable() and name == name.strip() != "" else repr(name) for name in names[:MOST_LISTED]]
-    return ", ".join(plain) + (f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else "")
-
-
 def check_column(part: Part, option: str, name: str | None) -> None:
     """Makes sure that a column that an option names is there.
 
@@ -158,7 +71,7 @@ def check_column(part: Part, option: str, name: str | None) -> None:
         near = nearest(name, part.columns)
         meant = f"; did you mean '{near}'?" if near is not None else ""
         raise UserError(
-            f"{part.where}: there is no column '{name}' ({option}); its columns are {listed(part.columns)}{meant}"
+            f"{part.where}: there is no column '{name}' ({option}); its columns are {in_line(part.columns)}{meant}"
             f"{_no_header(part)}"
         )
 
@@ -183,7 +96,7 @@ def _usual(part: Part, names: Sequence[str], option: str, purpose: str) -> str:
         found = find_named(part.columns, name)
         if found is not None:
             return found
-    known = listed(part.columns)
+    known = in_line(part.columns)
     raise UserError(
         f"{part.where}: none of its columns ({known}) has a usual name; say with data.{option} which {purpose}"
         f"{_no_header(part)}"

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
-from tuneoff.data.columns import listed
+from tuneoff.core.texts import in_line
+from tuneoff.data.conventions import SPLITS
 from tuneoff.data.guess import Guess, guess_columns
 from tuneoff.data.label_signs import sentinels
 from tuneoff.data.notes import notes_on
-from tuneoff.data.rows import EMPTY, LABEL, SPLITS, Rows, collect_rows
+from tuneoff.data.rows import EMPTY, LABEL, Rows, collect_rows
 from tuneoff.data.sources import Part, open_parts
 from tuneoff.data.sources.detect import detect_format
 from tuneoff.data.sources.files import existing
@@ -65,13 +66,13 @@ class Understanding:
 
     def lines(self) -> list[str]:
         """What was understood, for people."""
-        pair = f" with {listed([self.spec.text_pair])}" if self.spec.text_pair is not None else ""
+        pair = f" with {in_line([self.spec.text_pair])}" if self.spec.text_pair is not None else ""
         used = sum(self.sizes.values())
         of_all = "" if used == self.total else f" in the data, of which a study uses {used:,}"
         return [
-            f"rows        {self.total:,}{of_all}; columns {listed(self.columns)}",
-            f"text        {listed([self.guess.text])}{pair}: {self.text_lengths}",
-            f"label       {listed([self.guess.label])}: {self.class_counts}",
+            f"rows        {self.total:,}{of_all}; columns {in_line(self.columns)}",
+            f"text        {in_line([self.guess.text])}{pair}: {self.text_lengths}",
+            f"label       {in_line([self.guess.label])}: {self.class_counts}",
             f"splits      {self.splits}",
             f"repeated    {self.repeats}",
             f"max_length  {self.spec.max_length} tokens, by a rough count",
@@ -101,7 +102,7 @@ class Understanding:
     @property
     def splits(self) -> str:
         held_out = {"test": "a fifth of all rows is held out for test", "validation": "a tenth of train for validation"}
-        column = f"by the column {listed([self.spec.split])}: " if self.spec.split is not None else ""
+        column = f"by the column {in_line([self.spec.split])}: " if self.spec.split is not None else ""
         return "; ".join(
             [column + _each(self.sizes.items()), *(held_out[name] for name in held_out if name not in self.sizes)]
         )
@@ -195,4 +196,4 @@ def _max_length(rows: Rows, kept: NDArray[np.int64]) -> int:
 
 
 def _each(counts: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{listed([name])} {count:,}" for name, count in counts)
+    return ", ".join(f"{in_line([name])} {count:,}" for name, count in counts)

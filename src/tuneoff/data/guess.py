@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError
-from tuneoff.data.columns import LABELS, PAIRS, PEOPLE, STATES, TEXTS, check_column, find_named, listed
+from tuneoff.core.texts import in_line
+from tuneoff.data.columns import check_column, find_named
+from tuneoff.data.conventions import LABELS, PAIRS, PEOPLE, STATES, TEXTS
 from tuneoff.data.headers import no_header
 from tuneoff.data.labels import MOST_CLASSES, RECURRING, not_predicted, several_labels
 from tuneoff.data.looks import Looks, look_at
@@ -139,12 +141,12 @@ def _usual_label(looks: Looks, free: Sequence[str]) -> str | None:
 
 def _no_label(part: Part, table: pa.Table, looks: Looks, free: Sequence[str]) -> str:
     """Why no column holds classes, by the one that is called like that."""
-    known = f"none of its columns ({listed(part.columns)}) looks like classes"
+    known = f"none of its columns ({in_line(part.columns)}) looks like classes"
     named = next((name for name in (find_named(free, name) for name in LABELS) if name is not None), None)
     measured = next((name for name in (named, *looks.measures) if name in looks.measures), None)
     if measured is not None:
         numbers = {str(value) for value in table.column(measured).to_pylist() if value is not None and value == value}
-        return f"{known}: {listed([measured])} {not_predicted(numbers)}"
+        return f"{known}: {in_line([measured])} {not_predicted(numbers)}"
     if named is None:
         return f"{known}; name it with --label{no_header(part.columns) if part.header else ''}"
     values: list[Any] = [value for value in table.column(named).to_pylist() if value is not None]
@@ -182,7 +184,7 @@ def _guess_texts(part: Part, looks: Looks, free: Sequence[str], second: str | No
         return usual[0], second
     if not texts:
         raise UserError(
-            f"{part.where}: none of its columns ({listed(part.columns)}) looks like texts; name it with --text"
+            f"{part.where}: none of its columns ({in_line(part.columns)}) looks like texts; name it with --text"
             f"{no_header(part.columns) if part.header else ''}"
         )
     in_order = [name for name in part.columns if name in (*texts, second)]

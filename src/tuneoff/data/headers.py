@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tuneoff.data.columns import LABELS, PAIRS, TEXTS
+from tuneoff.data.conventions import LABELS, PAIRS, TEXTS
 
 NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?(e[+-]?\d+)?", re.IGNORECASE)
 LONGEST_NAME = 60

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
-from tuneoff.data.columns import listed
+from tuneoff.core.texts import in_line
 
 if TYPE_CHECKING:
     from tuneoff.data.sources import Part
@@ -74,16 +74,16 @@ class Labels:
         code = self._codes.setdefault(text, len(self._codes))
         if code >= MOST_CLASSES:
             if numbers_to_predict(self._codes):
-                raise UserError(f"{where}: the column {listed([self._column])} {not_predicted(self._codes)}")
+                raise UserError(f"{where}: the column {in_line([self._column])} {not_predicted(self._codes)}")
             raise UserError(
-                f"{where}: the column {listed([self._column])} has more than {MOST_CLASSES:,} different values up to "
+                f"{where}: the column {in_line([self._column])} has more than {MOST_CLASSES:,} different values up to "
                 f"row {row:,}, {_shown(text)} for one, as an id has, and classes have not; set data.label to another "
                 f"column{self._instead()}"
             )
         return code
 
     def _instead(self) -> str:
-        return f", as {listed(self._others)} may be" if self._others else "; no other column looks like one"
+        return f", as {in_line(self._others)} may be" if self._others else "; no other column looks like one"
 
     def ordered(self, codes: NDArray[np.int32], part: Part) -> tuple[NDArray[np.int32], tuple[str, ...]]:
         """Renumbers by the labels' order: numbers by value, words by the alphabet.
@@ -100,11 +100,11 @@ class Labels:
                 white space alone.
         """
         if numbers_to_predict(self._codes):
-            raise UserError(f"{part.where}: the column {listed([self._column])} {not_predicted(self._codes)}")
+            raise UserError(f"{part.where}: the column {in_line([self._column])} {not_predicted(self._codes)}")
         rows = int((codes >= 0).sum())
         if rows >= FEWEST_ROWS and len(self._codes) > RECURRING * rows:
             raise UserError(
-                f"{part.where}: the column {listed([self._column])} looks like an id, not like labels: it has "
+                f"{part.where}: the column {in_line([self._column])} looks like an id, not like labels: it has "
                 f"{len(self._codes):,} different values in {rows:,} rows, and a class needs many rows; set data.label "
                 f"to another column{self._instead()}"
             )

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.data.columns import LABELS, SPLIT_WORDS, Columns
+from tuneoff.data.columns import Columns
+from tuneoff.data.conventions import LABELS, SPLIT_WORDS
 from tuneoff.data.headers import example_in
 from tuneoff.data.labels import MOST_CLASSES, numbers_to_predict, spelt
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuneoff.data.audit.noticed import printable
-from tuneoff.data.columns import listed
+from tuneoff.core.texts import in_line, printable
 from tuneoff.data.label_signs import ordered, sentinels, several_in_one, spelt_alike
 from tuneoff.data.sources.detect import inline, unusual
 from tuneoff.spec.data import FormatSpec
@@ -42,7 +41,7 @@ def notes_on(spec: FilesData, guess: Guess, rows: Rows, empty: int, unlabelled: 
         yield f"{empty:,} {are} left out (data.drop_empty)"
     if unlabelled:
         are = "row is" if unlabelled == 1 else "rows are"
-        yield f"{unlabelled:,} {are} left out whose label, {listed(spec.drop_labels)}, means none (data.drop_labels)"
+        yield f"{unlabelled:,} {are} left out whose label, {in_line(spec.drop_labels)}, means none (data.drop_labels)"
     yield from on_labels(rows)
 
 
@@ -50,20 +49,20 @@ def could_be(guess: Guess) -> Iterator[str]:
     """What columns could be meant for instead."""
     if guess.text_pair is not None and "text_pair" not in guess.named:
         yield (
-            f"an example is {listed([guess.text])} with {listed([guess.text_pair])}; for single texts leave out "
+            f"an example is {in_line([guess.text])} with {in_line([guess.text_pair])}; for single texts leave out "
             "data.text_pair"
         )
     if guess.other_texts:
         yield (
-            f"{listed(guess.other_texts)} could also be data.text, or data.text_pair for two texts an example "
+            f"{in_line(guess.other_texts)} could also be data.text, or data.text_pair for two texts an example "
             "(--text, --text-pair)"
         )
     if guess.other_labels:
-        yield f"{listed(guess.other_labels)} could also be data.label (--label)"
+        yield f"{in_line(guess.other_labels)} could also be data.label (--label)"
     for name in guess.measures:
         if name != guess.label:
             yield (
-                f"{listed([name])} holds numbers that are not all whole, and tuneoff compares classifiers today: for "
+                f"{in_line([name])} holds numbers that are not all whole, and tuneoff compares classifiers today: for "
                 "it to be data.label, write classes in its place, such as the words low, middle and high"
             )
 
@@ -75,7 +74,7 @@ def multi_hot(columns: tuple[str, ...], label: str, one_hot: bool) -> str:
     else:
         means = "several labels an example (multi-label), and tuneoff trains one: take another of them"
     return (
-        f"the columns {listed(columns)} hold 0 or 1 each, {means}, and set data.label to that, or go on with "
+        f"the columns {in_line(columns)} hold 0 or 1 each, {means}, and set data.label to that, or go on with "
         f"'{label}' alone"
     )
 
@@ -105,7 +104,7 @@ def joined(separator: str, names: list[str]) -> str:
     """That labels are several classes each."""
     how = "lists" if separator == "[]" else f"several classes with {separator!r} between them"
     return (
-        f"labels such as {listed(names[:SHOWN])} are {how} (multi-label); tuneoff trains one label an example "
+        f"labels such as {in_line(names[:SHOWN])} are {how} (multi-label); tuneoff trains one label an example "
         "and takes each combination for a class: set data.label to a column with one label"
     )
 

@@ -14,8 +14,8 @@ from tuneoff.core.errors import damaged as damaged_file
 from tuneoff.core.files import read_json
 from tuneoff.core.frozen import Frozen
 from tuneoff.data.cache import MANIFEST, PREPARED
+from tuneoff.data.conventions import SPLITS
 from tuneoff.data.parts import WHOLE, place_of
-from tuneoff.data.rows import SPLITS
 
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens

@@ -14,7 +14,8 @@ import regex
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
-from tuneoff.data.columns import SPLIT_WORDS, Columns, choose_columns
+from tuneoff.data.columns import Columns, choose_columns
+from tuneoff.data.conventions import SPLIT_WORDS, SPLITS
 from tuneoff.data.labels import Labels, spelt
 from tuneoff.data.looks import Looks, look_at
 from tuneoff.data.sources import BATCH_ROWS, Part
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from tuneoff.spec import DataSpec
 
-SPLITS = ("train", "validation", "test")
 FRACTION = regex.compile(r"(?<=^[+-]?[0-9]+)\.0+$")
 DROP_EMPTY = "set data.drop_empty = true to leave such rows out, or fill it in"
 NOT_A_WORD = regex.compile(r"(?:(?:[^\p{L}\p{M}\p{N}]|^)\p{M}*)+")

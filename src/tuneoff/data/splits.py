@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
-from tuneoff.core.texts import counted
-from tuneoff.data.columns import listed
+from tuneoff.core.texts import counted, in_line
+from tuneoff.data.conventions import SPLITS
 from tuneoff.data.label_signs import sentinels
-from tuneoff.data.rows import SPLITS, Rows
+from tuneoff.data.rows import Rows
 from tuneoff.data.units import Numbers, Units
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _check_classes(rows: Rows, parts: dict[str, Numbers]) -> None:
     names = rows.label_names
     if len(names) < 2:
         others = rows.looks.other_labels(rows.columns)
-        could = f" It could also be {listed(others)}." if others else ""
+        could = f" It could also be {in_line(others)}." if others else ""
         raise UserError(
             f"every label is '{names[0]}': a classifier needs examples of at least two classes "
             f'(is data.label = "{rows.columns.label}" the right column?{could})'

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
+from tuneoff.data.conventions import SPLITS
 from tuneoff.data.encode import Encoded, Texts, encode_all
 from tuneoff.data.parts import place_of
-from tuneoff.data.rows import SPLITS
 from tuneoff.data.splits import Splits
 from tuneoff.data.tokens import Tokens, writing_tokens
 from tuneoff.data.units import Numbers

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import expanded
-from tuneoff.data.columns import SPLIT_WORDS, listed
+from tuneoff.core.texts import in_line
+from tuneoff.data.conventions import SPLIT_WORDS, SPLITS
 from tuneoff.data.describe import Understanding, understand
-from tuneoff.data.rows import SPLITS
 from tuneoff.data.sources.detect import toml, unusual
 from tuneoff.models.load import PACKAGE_PREFIX, load_config, load_tokenizer, longest_input, resolve_model
 from tuneoff.spec import FilesData, FormatSpec, load_study
@@ -186,7 +186,7 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
         ("breakdown", guess.breakdowns, "accuracy for each value"),
     ):
         if columns:
-            others = f"; or {listed(columns[1:])}" if columns[1:] else ""
+            others = f"; or {in_line(columns[1:])}" if columns[1:] else ""
             lines.append(f"# {_line(option, columns[0], comment + others)}")
     lines += _format(spec.format)
     lines += [
@@ -214,16 +214,16 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
 def _columns(found: Understanding) -> list[str]:
     """The lines of texts and label, with what else they could be."""
     guess = found.guess
-    others = f"; could also be {listed(guess.other_texts)}" if guess.other_texts else ""
+    others = f"; could also be {in_line(guess.other_texts)}" if guess.other_texts else ""
     lines = [_line("text", guess.text, found.text_lengths + others)]
     if guess.text_pair is not None:
         lines.append(_line("text_pair", guess.text_pair, "second texts; leave this out for single texts"))
     elif guess.other_texts:
         alternative = _line("text_pair", guess.other_texts[0], "second texts, where an example is two")
         lines.append(f"# {alternative}")
-    others = f"; could also be {listed(guess.other_labels)}" if guess.other_labels else ""
+    others = f"; could also be {in_line(guess.other_labels)}" if guess.other_labels else ""
     if guess.several:
-        others += f"; one of several columns of 0 and 1: {listed(guess.several)}"
+        others += f"; one of several columns of 0 and 1: {in_line(guess.several)}"
     return [*lines, _line("label", guess.label, found.class_counts + others)]
 
 

@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from tuneoff.spec import TrainingSpec
+    from tuneoff.training.adamw import BETAS, EPSILON, is_decayed
+from tuneoff.spec import TrainingSpec
 
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
 BUCKET_ELEMENTS = 1 << 24
 """Gradients are widened to float32 in buckets of about this size, so that they never all exist twice."""
 
@@ -142,15 +141,6 @@ class MasterAdamW:
                         held[name].copy_(value)
                     else:
                         held[name] = value.to(master.device, copy=True)
-
-
-def is_decayed(parameter: torch.Tensor) -> bool:
-    """Whether weight decay applies: to matrices. IA3's vectors have a second dimension of one and stay vectors.
-
-    A share of a weight has the weight's shape as `whole_shape`.
-    """
-    shape = getattr(parameter, "whole_shape", parameter.shape)
-    return math.prod(shape) > max(shape, default=1)
 
 
 def _in_buckets(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:

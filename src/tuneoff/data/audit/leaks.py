@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneoff.core.texts import printable
 from tuneoff.data.audit.finding import Finding
-from tuneoff.data.audit.noticed import Example, Noticed, listed, named, printable, share
+from tuneoff.data.audit.noticed import Example, Noticed, listed, named, share
 from tuneoff.data.audit.survey import MOST_ROWS, Surveys
 from tuneoff.data.splits import Splits
 

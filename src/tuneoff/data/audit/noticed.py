@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuneoff.core.texts import shortened
+from tuneoff.core.texts import printable
 from tuneoff.data.audit.finding import Finding
 
 if TYPE_CHECKING:
@@ -19,9 +17,6 @@ if TYPE_CHECKING:
 MOST_EXAMPLES = 3
 LONGEST_EXAMPLE = 200
 BEFORE_DIFFERENCE = 30
-JOINERS = "\u200c\u200d"
-"""Part of words in some scripts, and of emoji."""
-SPACES = re.compile(r"[ \t\r\n]+")
 
 
 @dataclass(frozen=True)
@@ -71,21 +66,6 @@ def _written(example: Example, texts: dict[int, str]) -> str:
         start = parts[0].rfind(" ", 0, start) + 1 if start else 0  # up to there both are alike
         parts = [f"«{'… ' if start else ''}{printable(part[start:], room - 2)}»" for part in parts]
     return printable(" ".join([example.note, *parts]), LONGEST_EXAMPLE)
-
-
-def printable(text: str, most: int) -> str:
-    """A text in one line of at most so many characters, in whole words, with control characters spelled out."""
-    line = SPACES.sub(" ", text[: 4 * most]).strip()
-    return shortened("".join(character if _harmless(character) else _spelled(character) for character in line), most)
-
-
-def _harmless(character: str) -> bool:
-    return character in JOINERS or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-
-
-def _spelled(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def named(label: str) -> str:

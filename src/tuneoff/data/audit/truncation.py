@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from tuneoff.core.texts import printable
 from tuneoff.data.audit.finding import Finding
-from tuneoff.data.audit.noticed import LONGEST_EXAMPLE, MOST_EXAMPLES, named, plural, printable, share
+from tuneoff.data.audit.noticed import LONGEST_EXAMPLE, MOST_EXAMPLES, named, plural, share
 
 if TYPE_CHECKING:
     import numpy as np

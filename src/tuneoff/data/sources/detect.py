@@ -14,9 +14,10 @@ from tuneoff.core.errors import UserError
 from tuneoff.data.headers import example_in
 from tuneoff.data.sources.encodings import likely_encoding
 from tuneoff.data.sources.fasttext import MARK
-from tuneoff.data.sources.lines import explaining, opened_bytes, read_lines
+from tuneoff.data.sources.kinds import KINDS, PARQUET_MARK, SEPARATED_BY, ending, kind_of, separator_of
+from tuneoff.data.sources.lines import explaining, read_lines
 from tuneoff.data.sources.other_kinds import HEAD
-from tuneoff.data.sources.readers import KINDS, PARQUET_MARK, SEPARATED_BY, ending, kind_of, separator_of
+from tuneoff.data.sources.raw import opened_bytes
 from tuneoff.data.sources.separated import read_records
 from tuneoff.spec.data import FormatSpec
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tuneoff.data.sources.lines import marked_encoding, opened_bytes
 from tuneoff.data.sources.other_kinds import HEAD
+from tuneoff.data.sources.raw import marked_encoding, opened_bytes
 
 ENOUGH = 1 << 16
 """Bytes of lines that are not plain ASCII, by which an encoding is guessed."""

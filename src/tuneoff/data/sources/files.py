@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import expanded, file_hash
-from tuneoff.data.columns import listed
+from tuneoff.core.texts import in_line
 from tuneoff.data.headers import no_header
 from tuneoff.data.sources import Part, numbered
 from tuneoff.data.sources.readers import open_file
@@ -82,7 +82,7 @@ def open_files(split: str | None, where: str, paths: Sequence[Path], spec: Forma
     for path, file in zip(paths, opened, strict=True):
         if sorted(file.columns) != sorted(columns):
             raise UserError(
-                f"{path}: its columns are {listed(file.columns)}, but those of {paths[0]} are {listed(columns)}; "
+                f"{path}: its columns are {in_line(file.columns)}, but those of {paths[0]} are {in_line(columns)}; "
                 f"the files of '{where}' must have the same{no_header(file.columns) if file.header else ''}"
             )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError
-from tuneoff.data.columns import listed
+from tuneoff.core.texts import in_line
 from tuneoff.data.sources.lines import MOST_CHARACTERS, OpenedFile, batched, opened_text, read_lines
 from tuneoff.data.sources.nested import flat_object, nested_names
 
@@ -123,7 +123,7 @@ def _not_an_object(path: Path, encoding: str, number: int, value: Any) -> str:
     if isinstance(value, json.JSONDecodeError):
         whole = _whole_file(path, encoding)
         if isinstance(whole, dict):
-            return f"holds a single object, with {listed(list(whole))}; {ARRAY}"
+            return f"holds a single object, with {in_line(list(whole))}; {ARRAY}"
         return f"{where}: {value.msg} at character {value.pos + 1}; {ARRAY}"
     return f"{where}: {value}" if isinstance(value, Exception) else f"{where} but {str(value)[:60]!r}; {ARRAY}"
 

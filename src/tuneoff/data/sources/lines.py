@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tuneoff.core.errors import UserError
 from tuneoff.data.sources import BATCH_ROWS
+from tuneoff.data.sources.encodings import likely_encoding
 from tuneoff.data.sources.other_kinds import HEAD, other_kind
+from tuneoff.data.sources.raw import marked_encoding, opened_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,12 +24,6 @@ Item = TypeVar("Item")
 BATCH_CHARACTERS = 1 << 24
 MOST_CHARACTERS = 1 << 26
 """Of a line or a cell; more would mean that a quote is not closed, or that it is no text file."""
-BYTE_ORDER_MARKS = {
-    b"\xef\xbb\xbf": "utf-8-sig",
-    b"\xff\xfe\0\0": "utf-32",
-    b"\xff\xfe": "utf-16",
-    b"\xfe\xff": "utf-16",
-}
 
 
 @dataclass(frozen=True)
@@ -81,11 +77,6 @@ def opened_text(path: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
             yield text
 
 
-def marked_encoding(head: bytes) -> str | None:
-    """The encoding that a file's byte order mark speaks of, in which Python reads over the mark."""
-    return next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if head.startswith(mark)), None)
-
-
 @contextmanager
 def explaining(path: Path, encoding: str = "utf-8") -> Iterator[None]:
     """Turns what the libraries raise about a broken file into a `UserError` of one line."""
@@ -118,15 +109,8 @@ def batched(items: Iterable[tuple[Item, int]]) -> Iterator[list[Item]]:
         yield batch
 
 
-def opened_bytes(path: Path) -> Any:  # a reader of bytes with `peek`
-    """Opens a file as bytes, unpacked where its name ends in `.gz`."""
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
-
-
 def _not_encoded(path: Path, encoding: str, error: UnicodeError) -> str:
     """Where a file's first byte is that is not of its encoding, and what to do."""
-    from tuneoff.data.sources.encodings import likely_encoding
-
     with explaining(path):
         with opened_bytes(path) as binary:
             marked = marked_encoding(binary.peek(HEAD)[:HEAD])

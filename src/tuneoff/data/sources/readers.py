@@ -4,36 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError
 from tuneoff.data.sources import BATCH_ROWS
+from tuneoff.data.sources.detect import settings_that_read
 from tuneoff.data.sources.fasttext import open_fasttext
 from tuneoff.data.sources.json_objects import open_json
-from tuneoff.data.sources.lines import BATCH_CHARACTERS, OpenedFile, explaining, opened_bytes
+from tuneoff.data.sources.kinds import KINDS, PARQUET_MARK, kind_of, separator_of
+from tuneoff.data.sources.lines import BATCH_CHARACTERS, OpenedFile, explaining
 from tuneoff.data.sources.nested import flat_table
 from tuneoff.data.sources.other_kinds import HEAD, other_kind
+from tuneoff.data.sources.raw import opened_bytes
 from tuneoff.data.sources.separated import open_separated
 from tuneoff.spec.data import FormatSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Kind = Literal["csv", "json", "parquet", "fasttext"]
-
-KINDS: dict[str, Kind] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".json": "json",
-    ".jsonl": "json",
-    ".ndjson": "json",
-    ".parquet": "parquet",
-}
-"""By what a file's name ends in, before `.gz` where it is gzipped."""
-SEPARATED_BY = {".tsv": "\t"}
-COMMA = ","
 PARQUET_BUFFER = 1 << 20
-PARQUET_MARK = b"PAR1"
 
 
 def open_file(path: Path, spec: FormatSpec) -> OpenedFile:
@@ -59,26 +48,8 @@ def open_file(path: Path, spec: FormatSpec) -> OpenedFile:
     return open_separated(path, separator_of(path, spec), spec)
 
 
-def kind_of(path: Path, spec: FormatSpec) -> Kind | None:
-    """As what a file is read; a separator says that it is lines of cells, where its name says nothing."""
-    return spec.kind or KINDS.get(ending(path)) or (None if spec.separator is None else "csv")
-
-
-def separator_of(path: Path, spec: FormatSpec) -> str:
-    """What parts the cells of a file that has such."""
-    return spec.separator or SEPARATED_BY.get(ending(path), COMMA)
-
-
-def ending(path: Path) -> str:
-    """What a file's name ends in, in small letters, before `.gz` where it is gzipped."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    return next((suffix for suffix in reversed(suffixes) if suffix != ".gz"), "")
-
-
 def _unknown(path: Path) -> str:
     """What to do about a file whose name does not say what it is."""
-    from tuneoff.data.sources.detect import settings_that_read
-
     with explaining(path), opened_bytes(path) as binary:
         other = other_kind(binary.peek(HEAD)[:HEAD], path)
     if other is not None:

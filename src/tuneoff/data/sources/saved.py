@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneoff.core.errors import UserError
-from tuneoff.data.columns import SPLIT_WORDS
-from tuneoff.data.rows import SPLITS
+from tuneoff.data.conventions import SPLIT_WORDS, SPLITS
 from tuneoff.data.sources import Part
 from tuneoff.data.sources.hub import dataset_part
 

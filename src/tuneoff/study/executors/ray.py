@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import replacing
 from tuneoff.core.quantities import parse_bytes
+from tuneoff.data.conventions import SPLITS
 from tuneoff.data.parts import WHOLE, place_of
-from tuneoff.data.rows import SPLITS
 from tuneoff.models.fingerprint import model_files
 from tuneoff.runs.files import CHECKPOINT
 from tuneoff.runs.process_group import settle_devices
