@@ -352,7 +352,7 @@ def test_objects_inside_objects_are_columns(tiny_model: Path) -> None:
     items = [
         {
             "id": row,
-            "meta": {"by": {"name": "x"}} if row else None,
+            "meta": {"by": {"name": "x"}} if row != 5 else None,
             "doc": {"title": f"no {row}", "text": text},
             "gold": {"label": label},
         }
@@ -418,7 +418,7 @@ def test_numbers_to_predict_are_refused_with_what_makes_classes_of_them(name: st
         with pytest.raises(UserError) as caught:
             read()
         message = str(caught.value)
-        assert f"{name} holds numbers to predict (regression): 41 different ones, such as 1.0 and 5.0" in message
+        assert f"{name} holds numbers to predict (regression): 41 different ones, such as 1 and 5;" in message
         assert "tuneoff compares classifiers today: write a column of classes, such as the words low" in message
         assert "\n" not in message
 

@@ -155,17 +155,18 @@ def _fraction(label: str) -> bool:
 
 def not_predicted(labels: Collection[str]) -> str:
     """The end of a message about a column whose labels are numbers to predict, and what makes classes of them."""
-    numbers = sorted(map(Decimal, labels))
+    numbers = sorted(set(map(Decimal, labels)))
+    such = f"such as {float(numbers[0]):.6g} and {float(numbers[-1]):.6g}"
     if len(numbers) <= FEW_NUMBERS:
         return (
-            f"holds {len(numbers)} different numbers that are not all whole, such as {numbers[0]} and {numbers[-1]}, "
+            f"holds {len(numbers)} different numbers that are not all whole, {such}, "
             "and tuneoff compares classifiers today: where each is a class, write it as a word, or else put them into "
             "a few classes, in a column of its own, and set data.label to it"
         )
     many = f"{len(numbers):,}" if len(numbers) <= MOST_CLASSES else f"more than {MOST_CLASSES:,}"
     return (
-        f"holds numbers to predict (regression): {many} different ones, such as {numbers[0]} and "
-        f"{numbers[-1]}; tuneoff compares classifiers today: write a column of classes, such as the words low, middle "
+        f"holds numbers to predict (regression): {many} different ones, {such}; "
+        "tuneoff compares classifiers today: write a column of classes, such as the words low, middle "
         "and high for a third of the rows each (pandas.qcut), and set data.label to it"
     )
 
