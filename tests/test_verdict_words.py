@@ -212,7 +212,7 @@ def _verdict(named: str | None, baselines: dict[str, int], left: dict[str, int],
     correct = {arm: _right(count) for arm, count in left.items()}
     against = {name: against_baseline(arms, correct, _right(count)[0] > 0) for name, count in baselines.items()}
     labels = {"majority": "majority class", "tfidf": "TF-IDF + logistic regression"}
-    answer = {"arm": named, "choose_now": None, "reason": "Only a is good enough."}
+    answer: dict[str, Any] = {"arm": named, "choose_now": None, "reason": "Only a is good enough."}
     answer["headlines"] = baseline_headlines(labels, against, which)
     return words.verdict({"audit": [], "runs": {"planned": 6, "done": 6}, "recommendation": answer})
 
