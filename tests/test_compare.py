@@ -175,7 +175,7 @@ def test_models_and_settings_may_differ_and_are_named(first: Path, second: Path,
         "head_only / probe",
         "lora: r is 8 in A, 4 in B",
         "Only in B: ia3",
-        "points",
+        "not compared",
         "A  ",
         "x 1.00",
     ):

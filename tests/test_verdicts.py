@@ -25,7 +25,7 @@ def test_the_same_method_under_two_names_ends_in_a_tie(tiny_model: Path, data_fi
     assert twins["verdict"] == "tie"
     assert twins["difference"]["mean"] == 0
     assert twins["difference"]["ci_low"] < 0 < twins["difference"]["ci_high"]
-    assert twins["p_adjusted"] == 1
+    assert twins["p_adjusted"] > 0.99
     for front in results.summary["pareto"].values():
         assert sorted(front) == ["first", "second"]
     page = (tmp_path / "out" / "report.md").read_text()

@@ -270,10 +270,7 @@ def _notes(first: _Side, other: _Side, pairs: list[dict[str, Any]], best: dict[s
         idle = [arm["arm"] for arm in side.results.summary["arms"] if arm["runs"] and not has_learned(arm)]
         if idle:
             they = "it" if len(idle) == 1 else "them"
-            notes.append(
-                f"Of {side.name}, {', '.join(idle)} did not learn this task: no verdict is about {they}, and what is "
-                f"said overall is without {they}."
-            )
+            notes.append(f"Of {side.name}, {', '.join(idle)} did not learn this task: no verdict is about {they}.")
     apart = [pair["arm_a"] for pair in pairs if not pair["seeds"]]
     if apart:
         notes.append(f"No seed has results in both {first.name} and {other.name} for {', '.join(apart)}.")
