@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import nn
 
+from tuneoff.training.adamw import BETAS, EPSILON, is_decayed
+
 if TYPE_CHECKING:
-    from tuneoff.training.adamw import BETAS, EPSILON, is_decayed
-from tuneoff.spec import TrainingSpec
+    from tuneoff.spec import TrainingSpec
 
 BUCKET_ELEMENTS = 1 << 24
 """Gradients are widened to float32 in buckets of about this size, so that they never all exist twice."""
