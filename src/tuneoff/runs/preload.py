@@ -6,6 +6,7 @@ None of it may touch a device: a process that has initialised CUDA cannot be for
 from __future__ import annotations
 
 import importlib
+import logging
 from contextlib import nullcontext
 
 import torch
@@ -51,5 +52,7 @@ def _fill_caches() -> None:
     processor()
 
 
+# On a CPU it warns at import that an inference kernel is missing, which training does not use.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 leave_signals_to_the_driver()
 preload()
