@@ -21,7 +21,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, ViewportSize, sync_playwright
 
 import tuneoff as api
-from conftest import reviews, study_toml
+from conftest import Command, reviews, study_toml
 from tuneoff.analysis.disagreements import find_disagreements
 from tuneoff.core.files import canonical_hash
 from tuneoff.core.texts import shortened
@@ -508,3 +508,14 @@ def test_disagreements_are_those_with_the_most_spread_between_arms(study_folder:
 )
 def test_cells_are_sorted_by_what_they_mean(text: str, value: float | None) -> None:
     assert sort_value(text) == pytest.approx(value)
+
+
+def test_a_report_of_damaged_data_is_refused_in_one_line(study_folder: Path, tuneoff: Command, tmp_path: Path) -> None:
+    for name in ("test.parquet", "prepared.json"):
+        copy = tmp_path / name
+        shutil.copytree(study_folder, copy)
+        (copy / "data" / name).write_bytes(b"PAR1 cut short")
+        answer = tuneoff("report", copy)
+        assert answer.returncode == 2
+        assert f"{copy / 'data' / name} is missing or damaged" in answer.stderr
+        assert answer.stderr.count("\n") == 1

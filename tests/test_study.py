@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -218,14 +217,3 @@ def test_a_study_that_accepts_an_error_says_so_beside_every_accuracy(
         report = (tmp_path / "out" / name).read_text()
         assert "100.0% (means nothing)" in report
         assert "These accuracies mean nothing" in report
-
-
-def test_a_report_of_damaged_data_is_refused_in_one_line(study_folder: Path, tuneoff: Command, tmp_path: Path) -> None:
-    for name in ("test.parquet", "prepared.json"):
-        copy = tmp_path / name
-        shutil.copytree(study_folder, copy)
-        (copy / "data" / name).write_bytes(b"PAR1 cut short")
-        answer = tuneoff("report", copy)
-        assert answer.returncode == 2
-        assert f"{copy / 'data' / name} is missing or damaged" in answer.stderr
-        assert answer.stderr.count("\n") == 1

@@ -38,8 +38,17 @@ def preload() -> None:
     with bitsandbytes_hidden() if torch.backends.cuda.is_built() else nullcontext():
         for name in MODULES:
             importlib.import_module(name)
+    _silence()
     _fill_caches()
     assert not torch.cuda.is_initialized()
+
+
+def _silence() -> None:
+    """What runs' processes print goes to their logs: errors alone, and no progress bar, which would leave a lock."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
 
 
 def _fill_caches() -> None:

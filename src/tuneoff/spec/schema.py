@@ -237,7 +237,9 @@ class StudySpec(Frozen):
     tuning: TuningSpec = TuningSpec()
     execution: ExecutionSpec = ExecutionSpec()
     analysis: AnalysisSpec = AnalysisSpec()
-    tracking: Annotated[SerializeAsAny[TrackingSpec], BeforeValidator(_with_every_tracker)] = TrackingSpec()
+    tracking: Annotated[SerializeAsAny[TrackingSpec], BeforeValidator(_with_every_tracker)] = Field(
+        default_factory=lambda: tracking_table()()
+    )
     arms: tuple[Arm, ...] = Field(min_length=1)
 
     @field_validator("seeds", mode="before")
