@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -369,10 +370,21 @@ def main() -> None:
     for number in SIGNALS:  # all mean the same as Ctrl-C, but for a hangup that `nohup` has ignored
         if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
+    _have_a_home()
     outlast_readers()
     code = _exit_code(app)
     sys.stdout.flush()
     sys.exit(code or (2 if output_was_lost() else 0))
+
+
+def _have_a_home() -> None:
+    """Gives a user without a home folder, as containers have, one for what libraries keep in it."""
+    try:
+        Path.home()
+    except RuntimeError:
+        home = Path(tempfile.gettempdir()) / f"tuneoff-home-{os.getuid()}"
+        home.mkdir(mode=0o700, exist_ok=True)
+        os.environ["HOME"] = str(home)
 
 
 def _exit_code(command: Callable[..., Any]) -> int:

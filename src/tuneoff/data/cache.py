@@ -144,7 +144,8 @@ def _cache_trouble_explained() -> Iterator[None]:
         yield
     except OSError as error:
         folder = cache_folder()
-        inside = error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(folder)
+        named = None if error.filename is None else Path(os.fsdecode(error.filename))
+        inside = named is not None and (named.is_relative_to(folder) or folder.is_relative_to(named))
         if not inside and (error.filename is not None or not is_disk_trouble(error)):  # pyarrow names no file
             raise
         reason = os.strerror(error.errno) if error.errno else str(error)

@@ -9,6 +9,7 @@ from typing import Any
 from tuneoff.core.errors import UserError
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+ADAPTER = "adapter_config.json"
 LFS_POINTER = b"version https://git-lfs"
 """How the text begins that git leaves in place of a large file that was not fetched."""
 
@@ -32,6 +33,11 @@ def checked_folder(folder: Path, model_id: str) -> Path:
         raise UserError(f"model.id: '{config}' is not valid JSON ({error})") from error
     if isinstance(described, dict) and "auto_map" in described:
         _check_that_transformers_has_it(described.get("model_type"), model_id)
+    if (folder / ADAPTER).is_file():
+        raise UserError(
+            f"model.id: '{model_id}' holds a model and an adapter ({ADAPTER}), which transformers would put upon it; "
+            "copy one of them into a folder of its own"
+        )
     weights = sorted(path for pattern in WEIGHTS for path in folder.glob(pattern))
     if not weights:
         raise UserError(f"model.id: '{model_id}' holds no weights (model.safetensors)")

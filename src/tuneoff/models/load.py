@@ -281,7 +281,10 @@ def _draw_head(model: PreTrainedModel, head: Iterable[str], seed: int) -> None:
 
 
 def _package_folder(package: str) -> Path:
-    spec = importlib.util.find_spec(package.replace("-", "_"))
+    try:
+        spec = importlib.util.find_spec(package.replace("-", "_"))
+    except (ImportError, ValueError) as error:  # of a dotted name, it imports what is before the dot
+        raise UserError(f"model.id: '{PACKAGE_PREFIX}{package}' names no package; write package:NAME") from error
     if spec is None or not spec.submodule_search_locations:
         raise UserError(f"model.id: the package '{package}' is not installed; `pip install {package}` brings it")
     root = Path(next(iter(spec.submodule_search_locations)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -46,7 +47,15 @@ class ForkServer:
         self.context.set_forkserver_preload([f"tuneoff.runs.preload{'_tethered' if in_main_thread else ''}"])
         resource_tracker.ensure_running()
         with without_main_module(), signals_held(), _short_spins():
-            forkserver.ensure_running()
+            try:
+                forkserver.ensure_running()
+            except OSError as error:
+                if "AF_UNIX path too long" not in str(error):
+                    raise
+                raise UserError(
+                    f"the folder for temporary files, {tempfile.gettempdir()}, has too long a name for a socket; set "
+                    "TMPDIR to a shorter one, such as /tmp"
+                ) from error
 
 
 class RunProcess:
