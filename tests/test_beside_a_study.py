@@ -49,6 +49,7 @@ def test_a_reader_that_leaves_ends_no_study(study: Path, tmp_path: Path) -> None
     assert is_complete(tmp_path / "out")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_output_on_a_full_disk_ends_no_study_but_is_said(study: Path, tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:

@@ -227,6 +227,7 @@ def test_results_from_before_latency_was_measured_compare_in_the_rest(
         assert pair["left_out"] == {"inference_latency_seconds": "it was not measured in both studies"}
 
 
+@pytest.mark.long
 def test_other_data_is_refused(first: Path, make: Make, data_files: Path, tuneoff: Command, tmp_path: Path) -> None:
     def with_files(
         name: str, change: Callable[[pd.DataFrame, pd.DataFrame], tuple[pd.DataFrame, pd.DataFrame]]
@@ -345,7 +346,7 @@ def test_an_unmerged_adapter_is_not_compared_by_its_latency(make: Make, tuneoff:
 
 def test_no_name_and_no_number_is_cut_in_a_terminal(make: Make) -> None:
     name = "head_only-with.a+name-that-is=longer_than-half-of-a-terminal"
-    study = make(arms=[f'method = "head_only"\nname = "{name}"'], seeds=1)
+    study = make(arms=[f'method = "head_only"\nname = "{name}"\nlearning_rate = 5e-2'], seeds=1)
     (arm,) = api.load_results(study).summary["arms"]
     for columns in (50, 80):
         terminal = Terminal(columns, "compare", study, study, study)

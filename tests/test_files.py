@@ -194,6 +194,7 @@ def test_what_init_writes_loads_audits_and_plans(kind: str, tiny_model: Path) ->
     assert ("data.format = {" in said) == bool(expected)
 
 
+@pytest.mark.long
 def test_the_written_study_runs(tuneoff: Command, tiny_model: Path) -> None:
     put("tickets.txt", lines("{label}\t{text} für groß").encode("cp1252"))
     answer = tuneoff("init", "tickets.txt", "--model", tiny_model)

@@ -29,6 +29,7 @@ def _fetch(client: Client, model: Path, data: str = f'id = "{DATA}"', **environm
     refused(client("plan", "study.toml", **environment), "'nowhere'")
 
 
+@pytest.mark.long
 def test_configurations(standin: HubServer, client: Client, tiny_model: Path, tmp_path: Path) -> None:
     names = ["english", "french", "german"]
     standin.commit("datasets", DATA, with_configurations(tmp_path / "several", names))
@@ -91,6 +92,7 @@ def test_what_the_hub_refuses(standin: HubServer, client: Client, tiny_model: Pa
     refused(client("plan", "study.toml"), f"folder '{DATA}' here")
 
 
+@pytest.mark.long
 def test_a_dataset_that_does_not_come_whole(
     standin: HubServer, client: Client, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_dataset_that_does_not_come_whole(
         refused(client("plan", "study.toml", HF_HOME=str(tmp_path / "small")), "HF_HOME")
 
 
+@pytest.mark.long
 def test_commits_that_move(standin: HubServer, client: Client, tiny_model: Path, tmp_path: Path) -> None:
     old = standin.commit("datasets", DATA, imdb_like(tmp_path / "old", seed=1))
     model_commit = standin.commit("models", "people/tiny-bert", tiny_model)
@@ -155,6 +158,7 @@ def test_commits_that_move(standin: HubServer, client: Client, tiny_model: Path,
     assert json.loads((folder / "data" / "prepared.json").read_text())["fingerprint"] == fingerprint
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not REAL_ROBERTA.exists(), reason="the tokenizer of RoBERTa-base is not here")
 def test_the_shipped_study_of_the_original(standin: HubServer, client: Client, tmp_path: Path) -> None:
     standin.commit("models", "FacebookAI/roberta-base", _small_roberta(copy_of(REAL_ROBERTA, tmp_path / "roberta")))

@@ -123,6 +123,7 @@ def test_weights_in_every_form_are_the_same_model(
     _fetch(client, HF_ENDPOINT="http://127.0.0.1:9")
 
 
+@pytest.mark.long
 def test_branches_tags_and_commits(standin: HubServer, client: Client, tiny_model: Path, tmp_path: Path) -> None:
     first = standin.commit("models", MODEL, tiny_model)
     standin.repositories["models", MODEL].tags["v1"] = first
@@ -238,6 +239,7 @@ def test_no_code_of_a_repository_is_fetched_or_run(
     assert not ran.exists()
 
 
+@pytest.mark.long
 def test_a_download_that_is_cut_off(standin: HubServer, client: Client, tiny_model: Path, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
@@ -275,6 +277,7 @@ def test_a_full_disk(standin: HubServer, client: Client, tiny_model: Path, tmp_p
     _fetch(client)
 
 
+@pytest.mark.long
 def test_a_hub_that_never_answers(standin: HubServer, client: Client, tiny_model: Path) -> None:
     standin.commit("models", MODEL, tiny_model)
     _study(client)
@@ -306,6 +309,7 @@ def test_an_endpoint_that_is_no_address(endpoint: str, client: Client) -> None:
         assert "not reachable (the environment variable HF_ENDPOINT" in answer.stdout
 
 
+@pytest.mark.long
 def test_odd_proxies_and_timeouts(standin: HubServer, client: Client, tiny_model: Path) -> None:
     standin.commit("models", MODEL, tiny_model)
     _study(client)

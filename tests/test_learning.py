@@ -79,6 +79,7 @@ def test_a_rate_that_is_far_too_high(tiny_model: Path, data_files: Path, tmp_pat
             assert result["loss_trace"][-1][0] < result["steps"], "it is given up before its end"
 
 
+@pytest.mark.long
 def test_a_model_with_a_weight_that_is_no_number(
     steady_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_run_that_is_right_has_learned_whatever_its_loss(accuracy: float, cons
     assert run_state(cast("Any", SimpleNamespace(prepared=prepared)), result | {"test_accuracy": 0.7}) == "not learned"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("epochs", [2, 40])
 def test_labels_that_follow_from_nothing(tiny_model: Path, tmp_path: Path, tuneoff: Command, epochs: int) -> None:
     draw = random.Random(0)
@@ -187,6 +189,7 @@ def test_a_loss_is_said_to_fall_only_where_it_clearly_does(late: list[float], cu
     assert bool(underfitting_notes(cast("Any", results), [arm])) == said
 
 
+@pytest.mark.long
 def test_twenty_rows_are_too_few_steps(tiny_model: Path, tmp_path: Path, tuneoff: Command) -> None:
     reviews(20, seed=5).to_csv(tmp_path / "all.csv", index=False)
     answer = tuneoff("init", "all.csv", "--model", tiny_model)

@@ -42,7 +42,7 @@ LONG_NAME = "full-r8_on-query+value-with.a-name=of-60-letters_as-is-allowed"[:60
 ARMS = [
     'method = "full"\nlearning_rate = 2e-3',
     f'method = "full"\nname = "{LONG_NAME}"\nlearning_rate = 1e-3',
-    'method = "head_only"',
+    'method = "head_only"\nlearning_rate = 1e-2',
 ]
 DESKTOP = ViewportSize(width=1280, height=900)
 WIDE = ViewportSize(width=1440, height=900)

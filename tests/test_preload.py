@@ -29,8 +29,9 @@ def test_a_run_finds_everything_of_tuneoff_imported() -> None:
     script = """
 from importlib import import_module
 before = set(sys.modules)
-from tuneoff.spec import load_study
-study = load_study("quickstart")
+from tuneoff.spec import ExecutionSpec, TrainingSpec
+from tuneoff.spec.arms import METHODS
+TrainingSpec(), ExecutionSpec(), METHODS.classes()
 import_module("tuneoff.runs.process")
 print(json.dumps(sorted(name for name in set(sys.modules) - before if name.startswith("tuneoff"))))
 """

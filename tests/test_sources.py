@@ -178,7 +178,7 @@ def test_keys_that_only_some_lines_have(tmp_path: Path) -> None:
     lines = ['{"text": "a", "label": 1}', '{"text": "b", "label": 1, "note": {"x": [1]}}', '{"label": 0, "text": "c"}']
     (tmp_path / "data.jsonl").write_text("\n".join(lines))
     found = columns_of(files(tmp_path / "data.jsonl"))
-    assert found == {"text": ["a", "b", "c"], "label": [1, 1, 0], "note": [None, {"x": [1]}, None]}
+    assert found == {"text": ["a", "b", "c"], "label": [1, 1, 0], "note.x": [None, [1], None]}
 
 
 def test_a_saved_folder_of_several_splits(tmp_path: Path) -> None:

@@ -156,6 +156,7 @@ def test_saved_models_predict_what_was_stored(study_folder: Path, data_files: Pa
         assert (logits.argmax(1).numpy() == stored.argmax(1)).mean() > 0.95
 
 
+@pytest.mark.long
 def test_run_study_from_a_script_without_a_main_guard(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
     import subprocess
     import sys

@@ -200,6 +200,7 @@ def test_hardly_any_time_left_is_not_counted() -> None:
     assert study_line([{**running, "step": 90}], Ahead()).endswith("; about 5.0 s left")
 
 
+@pytest.mark.long
 def test_quiet_prints_nothing(watched: tuple[Path, Terminal], study: Path, tmp_path: Path, tuneoff: Command) -> None:
     out, _ = watched
     answer = tuneoff("run", study, "--out", tmp_path / "quiet", "--quiet", "--set", "training.epochs=1")

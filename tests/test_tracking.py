@@ -385,6 +385,7 @@ def test_a_study_that_cannot_reach_its_tracker_is_refused_before_anything_is_wri
     assert not (tmp_path / "studies-out").exists()
 
 
+@pytest.mark.long
 def test_a_study_tells_its_trackers_as_it_goes(
     tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
 ) -> None:

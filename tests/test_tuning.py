@@ -142,6 +142,7 @@ def run(toml: str, folder: Path) -> api.StudyResults:
     return api.run_study(api.load_study(folder / "study.toml"), folder / "out")
 
 
+@pytest.mark.long
 def test_the_plan_counts_trials_and_their_cost(study: Path, tuneoff: Command) -> None:
     plan = json.loads(tuneoff("plan", study, "--json").stdout)
     assert plan["runs"] == 4
@@ -346,6 +347,7 @@ class Assassin(Silent):
             run_process(os.getpid(), run.id).kill()
 
 
+@pytest.mark.long
 def test_a_trial_whose_process_is_killed_has_failed_and_the_same_command_tries_it_again(
     tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
 ) -> None:
@@ -403,6 +405,7 @@ def test_what_cannot_be_tuned_is_said_in_one_line(
     assert not (tmp_path / "studies-out").exists()
 
 
+@pytest.mark.long
 def test_a_wide_decoder_starts_lower_than_a_narrow_one(data_files: Path, tmp_path: Path, tuneoff: Command) -> None:
     from transformers import GPT2Config, GPT2Model
 

@@ -18,6 +18,7 @@ def _study(
     return run_study(load_study(folder / "study.toml", overrides), folder / "out")
 
 
+@pytest.mark.long
 def test_the_same_method_under_two_names_ends_in_a_tie(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
     arms = [f'name = "{name}"\nmethod = "full"\nlearning_rate = 3e-3' for name in ("first", "second")]
     results = _study(tmp_path, tiny_model, data_files, arms, ("analysis.margin=0.1",), seeds=3, epochs=3)
