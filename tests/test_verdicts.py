@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from conftest import Command, study_toml
 from tuneoff import StudyResults, load_study, run_study
 
