@@ -76,3 +76,68 @@ def test_what_cannot_be_used_is_said_in_one_line(
     assert said in answer.stderr
     assert answer.stderr.count("\n") == 1
     assert not answer.stdout
+
+
+BESIDE = '''
+from pathlib import Path
+
+from tuneoff.study.executors.local import LocalExecutor
+from tuneoff.tracking.base import Tracker
+
+
+class Diary(Tracker):
+    """Notes each run in a file of the study."""
+
+    name = "diary"
+
+    @classmethod
+    def check(cls, spec):
+        return True
+
+    def _note(self, line):
+        with (self._study.folder / "diary.txt").open("a") as file:
+            file.write(line + "\\n")
+
+    def track_run(self, result):
+        self._note(result["run_id"])
+
+    def track_study(self, results):
+        self._note("end")
+
+    def where(self):
+        return "diary.txt"
+
+
+class Here(LocalExecutor):
+    """As the local one, and says so."""
+
+    name = "here"
+
+    def start(self, task):
+        Path("started.txt").write_text(task.run.id)
+        super().start(task)
+'''
+
+
+@pytest.mark.long
+def test_a_tracker_and_an_executor_of_another_package(
+    install: Install, tuneoff: Command, tiny_model: Path, data_files: Path, tmp_path: Path
+) -> None:
+    points = ("tuneoff.tracking", "diary = tuneoff_more:Diary\n[tuneoff.study.executors]\nhere = tuneoff_more:Here")
+    path = install(BESIDE, *points)
+    study = tmp_path / "study.toml"
+    study.write_text(study_toml(tiny_model, data_files, ["head_only"], seeds=1))
+    beside = ("--set", "tracking.diary=true", "--set", "execution.executor=here")
+    answer = tuneoff("run", study, "--out", tmp_path / "out", *beside, **path)
+    assert answer.returncode == 0, answer.stderr
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    assert (tmp_path / "started.txt").read_text() == run.name
+    assert (tmp_path / "out" / "diary.txt").read_text().split() == [run.name, "end"]
+    assert "diary: diary.txt" in answer.stdout
+    for setting, said in (
+        ("execution.executor=heer", "execution.executor: unknown executor 'heer'; did you mean 'here'?"),
+        ("tracking.dairy=true", "unknown field 'tracking.dairy'; did you mean 'diary'?"),
+    ):
+        answer = tuneoff("plan", study, "--set", setting, **path)
+        assert answer.returncode == 2
+        assert said in answer.stderr

@@ -139,7 +139,7 @@ def _check_results(out: Path, kept: Stamps) -> Stamps:
     """That results which were there are there still, that each is whole, and returns them all."""
     store = Store(out)
     results = list(out.glob("runs/*/result.json"))
-    assert [store.damage(path.parent.name) for path in results] == [None] * len(results)
+    assert [store.examine(path.parent.name)[1] for path in results] == [None] * len(results)
     files = [path for result in results for path in (result, result.with_name("predictions.parquet"))]
     stamps = {path: stamp for path, stamp in _stamps(out).items() if path in files}
     assert kept.items() <= stamps.items()

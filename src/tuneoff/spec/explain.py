@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from tuneoff.core.names import did_you_mean, meant_by
 from tuneoff.spec.arms import METHODS
 from tuneoff.spec.data import FilesData, HubData, ReviewsData
+from tuneoff.spec.schema import tracking_table
 
 SHARES = ("margin", "min_accuracy", "warmup_ratio")
 """Fields that go from 0 to 1, and that people may write as percentages."""
@@ -90,6 +91,8 @@ def _fields_at(location: Location, table: Mapping[str, Any], study: type[BaseMod
             annotation = METHODS.classes()[table["arms"][part]["method"]]
         elif part in SOURCES and location[0] == "data":
             annotation = SOURCES[part]
+        elif location[0] == "tracking":
+            annotation = tracking_table()  # trackers of other packages have fields of their own
         else:
             annotation = model.model_fields[part].annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):

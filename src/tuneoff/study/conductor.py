@@ -122,12 +122,11 @@ class _Conductor:
 
     def _is_done(self, run: Run) -> bool:
         """Whether a run has ended and is not to be tried again; a result that cannot be trusted is set aside."""
-        damage = self._store.damage(run.id)
+        result, damage = self._store.examine(run.id)
         if damage is not None:
             place = set_aside(self._store.folder, self._store.run_folder(run.id))
             self._listener.say(f"{run.id}: {damage}; it is set aside in {place} and run again")
             return False
-        result = self._store.result(run.id)
         if result is None or result["status"] == "interrupted":
             return False
         if result["status"] in ("ok", "diverged") or run.id in self._tried:

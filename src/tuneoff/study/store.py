@@ -89,13 +89,9 @@ class Store:
 
     def result(self, run_id: str) -> dict[str, Any] | None:
         """A run's stored result, or None where there is none that is whole and of this schema."""
-        return self._examine(run_id)[0]
+        return self.examine(run_id)[0]
 
-    def damage(self, run_id: str) -> str | None:
-        """Why a run's stored result cannot be trusted; None where it can, or where there is none."""
-        return self._examine(run_id)[1]
-
-    def _examine(self, run_id: str) -> tuple[dict[str, Any] | None, str | None]:
+    def examine(self, run_id: str) -> tuple[dict[str, Any] | None, str | None]:
         """A run's result where it can be trusted, or else why it cannot."""
         folder = self.run_folder(run_id)
         try:
