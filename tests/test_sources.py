@@ -199,6 +199,23 @@ def test_a_saved_folder_of_several_splits(tmp_path: Path) -> None:
         open_parts(files(tmp_path / "all", split="label"))
 
 
+def test_classes_are_named_by_the_column_that_is_the_label(tmp_path: Path) -> None:
+    kinds = {
+        "text": datasets.Value("string"),
+        "label": datasets.ClassLabel(names=["short", "long"]),
+        "topic": datasets.ClassLabel(names=["sport", "money", "arts"]),
+    }
+    texts = [f"text {number} of some words" for number in range(60)]
+    rows = {"text": texts, "label": [0, 1] * 30, "topic": [0, 1, 2] * 20}
+    datasets.Dataset.from_dict(rows, features=datasets.Features(kinds)).save_to_disk(tmp_path / "both")
+    without = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds)).remove_columns("label")
+    without.save_to_disk(tmp_path / "one")
+    named = files(tmp_path / "both", label="topic")
+    assert split(named).label_names == ("sport", "money", "arts")
+    assert split(files(tmp_path / "both")).label_names == ("short", "long")
+    assert split(files(tmp_path / "one")).label_names == ("sport", "money", "arts"), "found by its name"
+
+
 def test_a_saved_folder_needs_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("folder", [{"text": "a", "label": 1}], tmp_path)
     monkeypatch.setitem(sys.modules, "datasets", None)

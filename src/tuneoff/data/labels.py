@@ -122,7 +122,7 @@ class Labels:
         renumbered = np.full(len(values) + 1, -1, dtype=np.int32)  # of which -1 is the last
         for label, code in self._codes.items():
             renumbered[code] = places[values[label]]
-        names = part.class_names or ()
+        names = part.class_names.get(self._column, ())
         return renumbered[codes], tuple(
             names[int(label)] if label.isdecimal() and int(label) < len(names) else label for label in classes
         )

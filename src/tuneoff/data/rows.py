@@ -185,7 +185,7 @@ def collect_rows(parts: Sequence[Part], spec: DataSpec, folder: Path, say: Calla
         characters=np.concatenate(arrays["characters"]),
         columns=columns[0],
         looks=looks,
-        declared=parts[0].class_names,
+        declared=parts[0].class_names.get(columns[0].label),
         dropped=dropped,
     )
 

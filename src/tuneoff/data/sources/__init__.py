@@ -7,8 +7,8 @@ memory.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Part:
         where: what messages call it.
         columns: the names of its columns, in order.
         tables: reads it from its beginning; every table has those columns.
-        class_names: what integer labels mean, where the source says so.
+        class_names: what the integers of a column mean, by column, where the source says so.
         header: whether a line of a file names the columns, which may be missing.
     """
 
@@ -38,7 +38,7 @@ class Part:
     where: str
     columns: tuple[str, ...]
     tables: Callable[[], Iterator[pa.Table]]
-    class_names: tuple[str, ...] | None = None
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     header: bool = False
 
     def places(self, table: pa.Table, before: int) -> tuple[str, range]:

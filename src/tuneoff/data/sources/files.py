@@ -42,14 +42,14 @@ def open_pattern(split: str | None, pattern: str, spec: FilesData) -> Part:
     Args:
         split: of which split its rows are; None where a column says so.
         pattern: as the study has it.
-        spec: says how files are written, and what the column of classes is called.
+        spec: says how files are written.
 
     Raises:
         UserError: where there are none, or they cannot be read.
     """
     paths = existing(pattern)
     if paths[0].is_dir():
-        return saved_part(read_folder(paths[0]), pattern, split, spec.label)
+        return saved_part(read_folder(paths[0]), pattern, split)
     return open_files(split, pattern, paths, spec.format)
 
 

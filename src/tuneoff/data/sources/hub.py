@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 def open_parts(spec: HubData) -> list[Part]:
     dataset = hub.fetch_dataset(spec.id, spec.config, spec.revision)
     if spec.split is not None:
-        return [dataset_part(dataset, spec.id, spec.train, None, spec.label)]
+        return [dataset_part(dataset, spec.id, spec.train, None)]
     asked = {"train": spec.train, "validation": spec.validation, "test": spec.test}
-    return [dataset_part(dataset, spec.id, name, split, spec.label) for split, name in asked.items() if name]
+    return [dataset_part(dataset, spec.id, name, split) for split, name in asked.items() if name]
 
 
 def fingerprint(spec: HubData) -> Any:
     return [spec.id, spec.config, spec.revision]
 
 
-def dataset_part(datasets: Any, where: str, name: str, split: str | None, label: str | None) -> Part:
+def dataset_part(datasets: Any, where: str, name: str, split: str | None) -> Part:
     """A split of a `datasets.DatasetDict`; its rows are read from disk as they are asked for.
 
     Raises:
@@ -39,5 +39,6 @@ def dataset_part(datasets: Any, where: str, name: str, split: str | None, label:
     def tables() -> Iterator[pa.Table]:
         yield from dataset.with_format("arrow").iter(BATCH_ROWS)
 
-    names = getattr(dataset.features.get(label or "label"), "names", None)
-    return Part(split, f"{where} ({name})", tuple(dataset.column_names), tables, tuple(names) if names else None)
+    named = {column: getattr(kind, "names", None) for column, kind in dataset.features.items()}
+    class_names = {column: tuple(names) for column, names in named.items() if names}
+    return Part(split, f"{where} ({name})", tuple(dataset.column_names), tables, class_names)

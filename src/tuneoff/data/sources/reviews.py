@@ -15,7 +15,7 @@ from tuneoff.spec.data import FormatSpec, ReviewsData
 
 def open_parts(spec: ReviewsData) -> list[Part]:
     part = open_files(None, "the bundled reviews", [_path()], FormatSpec())
-    return [replace(part, class_names=("negative", "positive"))]
+    return [replace(part, class_names={"label": ("negative", "positive")})]
 
 
 def fingerprint(_spec: ReviewsData) -> Any:

@@ -55,7 +55,7 @@ def read_folder(folder: Path) -> dict[str, Any]:
     return dict(loaded) if isinstance(loaded, DatasetDict) else {"": loaded}
 
 
-def saved_part(datasets: dict[str, Any], where: str, split: str | None, label: str | None) -> Part:
+def saved_part(datasets: dict[str, Any], where: str, split: str | None) -> Part:
     """The dataset in a folder, or the split of it that is asked for; that of training where a column says so.
 
     Raises:
@@ -63,8 +63,8 @@ def saved_part(datasets: dict[str, Any], where: str, split: str | None, label: s
     """
     wanted = split or "train"
     if "" in datasets:
-        return dataset_part({wanted: datasets[""]}, where, wanted, split, label)
+        return dataset_part({wanted: datasets[""]}, where, wanted, split)
     name = next((name for name in datasets if SPLIT_WORDS.get(name.lower()) == SPLITS.index(wanted)), wanted)
     if split is None and len(datasets) > 1:
         raise UserError(f"{where}: has the splits {', '.join(datasets)} already; leave data.split out")
-    return dataset_part(datasets, where, name, split, label)
+    return dataset_part(datasets, where, name, split)
