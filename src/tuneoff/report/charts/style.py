@@ -134,7 +134,8 @@ def cost_axis(title: str, values: list[float], label_format: str) -> dict[str, A
     title says, else linear and not from zero."""
     if min(values) > 0 and max(values) > 5 * min(values):
         return log_axis(title, min(values) / 1.6, max(values) * 1.6, label_format)
-    axis = alt.Axis(format=label_format, tickCount=5, labelOverlap=True)
+    # A label within so many pixels of an end is kept inside: there is no room beside the chart on a phone.
+    axis = alt.Axis(format=label_format, tickCount=5, labelOverlap=True, labelFlush=12)
     return {"title": title, "scale": alt.Scale(zero=False, nice=True, padding=14), "axis": axis}
 
 
@@ -150,7 +151,7 @@ def log_axis(title: str, low: float, high: float, label_format: str) -> dict[str
     return {
         "title": f"{title} (log scale)",
         "scale": alt.Scale(type="log", domain=[low, high], nice=False),
-        "axis": alt.Axis(format=label_format, values=ticks, labelOverlap=True),
+        "axis": alt.Axis(format=label_format, values=ticks, labelOverlap=True, labelFlush=12),
     }
 
 

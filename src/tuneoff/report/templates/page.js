@@ -9,11 +9,18 @@ const drawCharts = () => {
 
 const sortValue = (cell) => ("value" in cell.dataset ? Number(cell.dataset.value) : null);
 
+// What a cell says, without the tags beside it.
+const cellText = (cell) => {
+  const copy = cell.cloneNode(true);
+  for (const extra of copy.querySelectorAll("[data-skip]")) extra.remove();
+  return copy.textContent.trim();
+};
+
 const sortTable = (table, column, direction) => {
   const body = table.tBodies[0];
   const rows = [...body.rows].map((row) => {
     const cell = row.cells[column];
-    return { row, value: sortValue(cell), text: cell.textContent.trim() };
+    return { row, value: sortValue(cell), text: cellText(cell) };
   });
   const isNumeric = rows.some(({ value }) => value !== null);
   const compare = (a, b) => {
@@ -34,12 +41,6 @@ const makeSortable = (table) => {
       sortTable(table, column, ascending ? 1 : -1);
     });
   });
-};
-
-const cellText = (cell) => {
-  const copy = cell.cloneNode(true);
-  for (const extra of copy.querySelectorAll("[data-skip]")) extra.remove();
-  return copy.textContent.trim();
 };
 
 const asCsv = (rows) =>
