@@ -36,7 +36,7 @@ study = tuneoff.load_study(
     [
         "name=notebook",
         "seeds=3",
-        "data.train_size=500",
+        "data.train_size=400",
         "data.validation_size=60",
         "data.test_size=200",
         "data.max_length=64",
