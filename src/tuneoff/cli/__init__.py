@@ -7,15 +7,14 @@ import os
 import shlex
 import signal
 import sys
-import tempfile
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from tuneoff.cli import completion
+from tuneoff.cli.exits import exit_code
 from tuneoff.core.errors import UserError
 from tuneoff.core.output import outlast_readers, output_was_lost
 from tuneoff.core.processes import HANGUP, SIGNALS
@@ -28,8 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-INTERRUPTED = 130
 
 
 def _path(text: str) -> Path:
@@ -370,44 +367,7 @@ def main() -> None:
     for number in SIGNALS:  # all mean the same as Ctrl-C, but for a hangup that `nohup` has ignored
         if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
-    _have_a_home()
     outlast_readers()
-    code = _exit_code(app)
+    code = exit_code(app)
     sys.stdout.flush()
     sys.exit(code or (2 if output_was_lost() else 0))
-
-
-def _have_a_home() -> None:
-    """Gives a user without a home folder, as containers have, one for what libraries keep in it."""
-    try:
-        Path.home()
-    except RuntimeError:
-        home = Path(tempfile.gettempdir()) / f"tuneoff-home-{os.getuid()}"
-        home.mkdir(mode=0o700, exist_ok=True)
-        os.environ["HOME"] = str(home)
-
-
-def _exit_code(command: Callable[..., Any]) -> int:
-    try:
-        code = command(standalone_mode=False)
-        if code == INTERRUPTED:  # so typer says that KeyboardInterrupt was raised
-            raise KeyboardInterrupt
-    except UserError as error:
-        return _say(str(error), 2)
-    except OSError as error:
-        return _say(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
-    except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted; the same command goes on from here", INTERRUPTED)
-    except Exception as error:
-        if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # a usage error of typer's
-            return _say(f"{error.format_message()} (see tuneoff --help)", 2)
-        raise
-    return code if isinstance(code, int) else 0
-
-
-def _say(message: str, code: int) -> int:
-    """Prints an error as one line, in which nothing that a user or a file wrote acts on the terminal."""
-    line = " ".join(message.split())
-    shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
-    print(f"tuneoff: {shown}", file=sys.stderr)
-    return code
