@@ -209,7 +209,7 @@ def test_a_single_sequence_that_is_too_much_is_out_of_memory(study_file: StudyFi
 
 def test_fail_fast_stops_the_others_at_a_checkpoint(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(
-        study_file(["goes_on", "fails", "waits"], epochs=LONG), ["execution.fail_fast=true", "execution.workers=2"]
+        study_file(["goes_on", "fails", "waits"], epochs=5 * LONG), ["execution.fail_fast=true", "execution.workers=2"]
     )
     witness = Witness({"fails": send(signal.SIGKILL)}, after=10)
     results = api.run_study(spec, tmp_path, witness)
