@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch.nn.attention.varlen import varlen_attn
 
-from tuneoff.training import attention_cuda
-from tuneoff.training.attention_cuda import Blocks, attention
+from tuneoff.training.kernels import attention as attention_cuda
+from tuneoff.training.kernels.attention import Blocks, attention
 
 HEADS, REPEATS, CALLS = 12, 15, 10
 

@@ -105,9 +105,9 @@ def _run(work: Work) -> dict[str, Any]:
     from tuneoff.models.load import load_classifier, load_config
     from tuneoff.tasks.single_label import accuracy
     from tuneoff.training.device import choose_device, choose_precision
-    from tuneoff.training.engines import make_engine
+    from tuneoff.training.engines.choose import make_engine
     from tuneoff.training.loop import cross_entropy
-    from tuneoff.training.optimiser import learning_rates
+    from tuneoff.training.optim.adamw import learning_rates
     from tuneoff.training.order import epoch_batches
 
     training, prepared, arm = work.spec.training, work.prepared.prepared, work.arm

@@ -69,7 +69,7 @@ def _profile(spec: Any, prepared: Any, arm: Any, steps: int) -> dict[str, Any]:
     from tuneoff.data.prepared import load_tokens
     from tuneoff.models.load import load_classifier, load_config
     from tuneoff.training.device import choose_device, choose_precision
-    from tuneoff.training.engines import make_engine
+    from tuneoff.training.engines.choose import make_engine
     from tuneoff.training.order import epoch_batches
 
     device = choose_device(spec.training)

@@ -304,8 +304,8 @@ class Job:
 
 def _with_tuneoff(job: Job) -> tuple[dict[str, Any], Predict]:
     from tuneoff.training.cpu import settle_on_cpu
-    from tuneoff.training.engines import make_engine
-    from tuneoff.training.optimiser import learning_rates
+    from tuneoff.training.engines.choose import make_engine
+    from tuneoff.training.optim.adamw import learning_rates
 
     if job.device.type == "cpu":
         settle_on_cpu()

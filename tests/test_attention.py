@@ -112,7 +112,7 @@ def agreement(
 
     The last two say whether the inputs lie side by side or apart, and of how many leading tokens the result is read.
     """
-    from tuneoff.training.attention_cuda import attention
+    from tuneoff.training.kernels.attention import attention
 
     torch.manual_seed(0)
     parts = inputs(lengths, heads, pairs, size, dtype, device)
@@ -138,7 +138,7 @@ def dropout_agreement(
     lengths: Sequence[int], heads: int, size: int, p: float, dtype: torch.dtype, device: str = "cpu"
 ) -> dict[str, Any]:
     """What a test asks of dropout."""
-    from tuneoff.training.attention_cuda import attention
+    from tuneoff.training.kernels.attention import attention
 
     torch.manual_seed(0)
     parts = inputs(lengths, heads, heads, size, dtype, device)
@@ -177,7 +177,7 @@ def dropout_agreement(
 
 def with_blocks(shape: str, split: bool, check: Callable[..., Any], *arguments: Any) -> Any:
     """Runs a check with small blocks."""
-    from tuneoff.training import attention_cuda
+    from tuneoff.training.kernels import attention as attention_cuda
 
     small = attention_cuda.Blocks(*SMALL[shape], 4, 2, split=split)
     for table in (attention_cuda.FORWARD, attention_cuda.QUERY_GRADIENT, attention_cuda.KEY_GRADIENT):

@@ -14,11 +14,11 @@ from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel, load_classifier, load_config
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS
-from tuneoff.training.dropout import Dropout, own_dropout
-from tuneoff.training.engine import Engine
-from tuneoff.training.engines import make_engine
-from tuneoff.training.packed import PackedEngine
-from tuneoff.training.padded import PaddedEngine
+from tuneoff.training.engines.base import Engine
+from tuneoff.training.engines.choose import make_engine
+from tuneoff.training.engines.packed import PackedEngine
+from tuneoff.training.engines.padded import PaddedEngine
+from tuneoff.training.kernels.dropout import Dropout, own_dropout
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {"vocab_size": 100, "pad_token_id": 0}
@@ -180,7 +180,7 @@ def test_a_step_learns() -> None:
 
 def test_bf16_weights_keep_small_updates_in_float32() -> None:
     model = nn.Linear(8, 8, bias=False).to(torch.bfloat16)
-    from tuneoff.training.optimiser import MasterAdamW
+    from tuneoff.training.optim.adamw import MasterAdamW
 
     with torch.no_grad():
         model.weight.fill_(1.0)
@@ -197,7 +197,7 @@ def test_masters_follow_plain_adamw() -> None:
     torch.manual_seed(0)
     ours, reference = nn.Linear(6, 3), nn.Linear(6, 3)
     reference.load_state_dict(ours.state_dict())
-    from tuneoff.training.optimiser import MasterAdamW
+    from tuneoff.training.optim.adamw import MasterAdamW
 
     optimiser = MasterAdamW(ours, TrainingSpec(weight_decay=0.1, max_grad_norm=0.5))
     optimiser.learning_rate.fill_(1e-2)

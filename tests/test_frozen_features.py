@@ -154,7 +154,7 @@ def test_it_stops_when_it_is_asked_to(tiny_model: Path) -> None:
     from tuneoff.spec import TrainingSpec
     from tuneoff.training.fit import FeatureEngine, FeatureFit
     from tuneoff.training.loop import TrainingStopped
-    from tuneoff.training.parallel import Alone
+    from tuneoff.training.parallel.devices import Alone
 
     loaded = load_classifier(tiny_model, load_config(tiny_model, 3), 0, CPU)
     model = _arm().adapt(loaded)

@@ -15,10 +15,10 @@ from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS
-from tuneoff.training.dropout import Dropout, own_dropout
-from tuneoff.training.engine import Engine
-from tuneoff.training.engines import make_engine
-from tuneoff.training.packed import PackedEngine
+from tuneoff.training.engines.base import Engine
+from tuneoff.training.engines.choose import make_engine
+from tuneoff.training.engines.packed import PackedEngine
+from tuneoff.training.kernels.dropout import Dropout, own_dropout
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -115,7 +115,7 @@ def test_replays_draw_fresh_dropout_and_capture_leaves_no_trace() -> None:
 def test_fused_layers_equal_plain_ones(kind: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fused = engine_for(kind, method, dropout=False)
     assert fused.describe()["fused_modules"] > 0
-    monkeypatch.setattr("tuneoff.training.packed.fuse", lambda model: 0)
+    monkeypatch.setattr("tuneoff.training.engines.packed.fuse", lambda model: 0)
     plain = engine_for(kind, method, dropout=False)
     assert plain.describe()["fused_modules"] == 0
     ours, reference = fused.logits(MANY), plain.logits(MANY)
@@ -128,7 +128,7 @@ def test_fused_layers_equal_plain_ones(kind: str, method: str, monkeypatch: pyte
 
 
 def test_fused_residuals_drop_their_share_and_go_back_through_the_same_mask() -> None:
-    from tuneoff.training.fused_cuda import residual_norm
+    from tuneoff.training.kernels.fused import residual_norm
 
     dropout = Dropout(0.25, torch.tensor(5, device=CUDA), salt=1).train()
     hidden, residual, gain, shift = (
@@ -148,7 +148,7 @@ def test_fused_residuals_drop_their_share_and_go_back_through_the_same_mask() ->
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_adamw_on_the_gpu_follows_that_of_the_cpu(dtype: torch.dtype) -> None:
-    from tuneoff.training.optimiser import make_optimiser
+    from tuneoff.training.optim.adamw import make_optimiser
 
     torch.manual_seed(0)
     models = [torch.nn.Sequential(torch.nn.Linear(300, 170), torch.nn.Linear(170, 9)).to(dtype) for _ in range(2)]
@@ -266,7 +266,7 @@ def test_own_attention_goes_back_through_the_mask_of_its_dropout(size: int) -> N
 
 
 def test_own_attention_in_a_graph_follows_bounds_and_seed() -> None:
-    from tuneoff.training.attention_cuda import attention
+    from tuneoff.training.kernels.attention import attention
 
     parts = inputs([600], 4, 4, 64, torch.bfloat16, "cuda")
     bounds, seed = bounds_of([300, 200, 100], "cuda"), torch.tensor(5, device=CUDA)

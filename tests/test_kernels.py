@@ -24,7 +24,8 @@ Kernel = Callable[..., torch.Tensor]
 
 def with_small_tiles(check: Callable[..., Any], *arguments: Any) -> Any:
     """Runs a check with tiles so small that little data spans many, and each loop of a kernel goes round."""
-    from tuneoff.training import fused_cuda, optimiser_cuda
+    from tuneoff.training.kernels import fused as fused_cuda
+    from tuneoff.training.optim import adamw_cuda as optimiser_cuda
 
     fused_cuda.ROWS = fused_cuda.COLUMNS = fused_cuda.SHARE_ROWS = fused_cuda.SHARE_COLUMNS = 8
     fused_cuda.FOLD_ROWS, fused_cuda.FOLD_COLUMNS, fused_cuda.NORM_PROGRAMS = 2, 16, 3
@@ -60,7 +61,7 @@ def errors_of(ours: Kernel, plain: Kernel, inputs: dict[str, torch.Tensor], turn
 
 def elementwise(kind: str, rows: Sequence[int], width: int, dtype: torch.dtype = torch.float32) -> Errors:
     """Errors of what combines each token with a vector."""
-    from tuneoff.training.fused_cuda import bias_gelu, scale
+    from tuneoff.training.kernels.fused import bias_gelu, scale
 
     torch.manual_seed(0)
     ours, plain = {
@@ -72,7 +73,7 @@ def elementwise(kind: str, rows: Sequence[int], width: int, dtype: torch.dtype =
 
 def products(rows: Sequence[int], width: int, outputs: Sequence[int], frozen_input: bool = False) -> Errors:
     """Errors of linear layers of one input, the results side by side; one layer has a function of its own."""
-    from tuneoff.training.fused_cuda import linear, shared_linear
+    from tuneoff.training.kernels.fused import linear, shared_linear
 
     torch.manual_seed(0)
     layers = [nn.Linear(width, out) for out in outputs]
@@ -97,8 +98,8 @@ def norms(
     rows: Sequence[int], width: int, p: float, biased: bool, trained: bool, dtype: torch.dtype = torch.float32
 ) -> Errors:
     """Errors of two blocks, the second of which reads the first's result in two ways."""
-    from tuneoff.training.dropout import Dropout
-    from tuneoff.training.fused_cuda import residual_norm
+    from tuneoff.training.kernels.dropout import Dropout
+    from tuneoff.training.kernels.fused import residual_norm
 
     torch.manual_seed(0)
     dropouts = [Dropout(p, torch.tensor(SEED), salt).train() for salt in (SALT, SALT + 1)]
@@ -135,7 +136,7 @@ def norm_factors(dropout: Any, like: torch.Tensor) -> torch.Tensor:
 
     Seen in a block of ones: of what is normalised there, dropped elements are the lower ones of their row.
     """
-    from tuneoff.training.fused_cuda import residual_norm
+    from tuneoff.training.kernels.fused import residual_norm
 
     width = like.shape[-1]
     gain, shift, ones = torch.ones(width), torch.zeros(width), torch.ones(like.shape)
@@ -150,8 +151,8 @@ def fused_model(kind: str, method: str) -> Errors:
     """Errors of the logits and of the gradients of a model with fused layers; dropout is off."""
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec.arms import METHODS
-    from tuneoff.training.dropout import Dropout, own_dropout
-    from tuneoff.training.fused import fuse
+    from tuneoff.training.kernels.dropout import Dropout, own_dropout
+    from tuneoff.training.kernels.fuse import fuse
 
     models = []
     for _ in range(2):
@@ -176,7 +177,7 @@ def fused_model(kind: str, method: str) -> Errors:
 
 def dropout_facts(shape: Sequence[int], p: float, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
     """What a test asks of dropout."""
-    from tuneoff.training.dropout_cuda import dropped
+    from tuneoff.training.kernels.dropout_triton import dropped
 
     torch.manual_seed(0)
     ones, values = torch.ones(shape, dtype=dtype), torch.randn(shape).to(dtype)
@@ -205,8 +206,8 @@ def adamw(
         without: indices of weights that never have a gradient, whose errors are left out.
     """
     from tuneoff.spec import TrainingSpec
-    from tuneoff.training.optimiser import MasterAdamW
-    from tuneoff.training.optimiser_cuda import CudaAdamW
+    from tuneoff.training.optim.adamw import MasterAdamW
+    from tuneoff.training.optim.adamw_cuda import CudaAdamW
 
     torch.manual_seed(0)
     first = [torch.randn(*shape).to(dtype) for shape in shapes]

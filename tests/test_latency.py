@@ -16,7 +16,7 @@ from test_engines import CPU, PACKED, PADDED, TOKENS, classifier
 from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.report import evidence
 from tuneoff.spec import TrainingSpec
-from tuneoff.training.engines import make_engine
+from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.latency import inference_latency, spread_by_length
 
 

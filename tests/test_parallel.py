@@ -32,12 +32,12 @@ from tuneoff.spec import ExecutionSpec, TrainingSpec
 from tuneoff.spec.arms import METHODS
 from tuneoff.study.listener import Silent
 from tuneoff.training.checkpoint import Checkpoints
-from tuneoff.training.dropout import Dropout
-from tuneoff.training.engine import Engine, Step
-from tuneoff.training.engines import make_engine
-from tuneoff.training.parallel import make_parallel
-from tuneoff.training.process_rank import ProcessRank
-from tuneoff.training.ranks import Ranks
+from tuneoff.training.engines.base import Engine, Step
+from tuneoff.training.engines.choose import make_engine
+from tuneoff.training.kernels.dropout import Dropout
+from tuneoff.training.parallel.devices import make_parallel
+from tuneoff.training.parallel.process_rank import ProcessRank
+from tuneoff.training.parallel.ranks import Ranks
 
 pytestmark = pytest.mark.long
 CPU = torch.device("cpu")

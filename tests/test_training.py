@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tuneoff.analysis.statistics import mean_interval
-from tuneoff.training.optimiser import learning_rates
+from tuneoff.training.optim.adamw import learning_rates
 from tuneoff.training.order import by_length, epoch_batches
 
 LENGTHS = np.random.default_rng(0).integers(3, 200, size=1001)

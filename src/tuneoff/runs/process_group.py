@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tuneoff.runs.process import ForkServer, RunProcess
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.task import Outcome, RunTask
-from tuneoff.training.process_rank import ProcessRank
+from tuneoff.training.parallel.process_rank import ProcessRank
 
 if TYPE_CHECKING:
     from tuneoff.spec import ExecutionSpec, TrainingSpec

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.runs.run import RESULT_SCHEMA_VERSION, Run
-from tuneoff.training.process_rank import ProcessRank
+from tuneoff.training.parallel.process_rank import ProcessRank
 
 if TYPE_CHECKING:
     import numpy as np

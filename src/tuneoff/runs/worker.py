@@ -36,19 +36,19 @@ from tuneoff.tasks.single_label import accuracy, macro_f1
 from tuneoff.training.checkpoint import Checkpoints
 from tuneoff.training.cpu import settle_on_cpu
 from tuneoff.training.device import choose_device, choose_precision
-from tuneoff.training.engines import make_engine
+from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.latency import inference_latency
 from tuneoff.training.loop import Training, TrainingDiverged, TrainingStopped
-from tuneoff.training.optimiser import learning_rates
+from tuneoff.training.optim.adamw import learning_rates
 from tuneoff.training.order import run_batches
-from tuneoff.training.parallel import make_parallel
-from tuneoff.training.ranks import Ranks
+from tuneoff.training.parallel.devices import make_parallel
+from tuneoff.training.parallel.ranks import Ranks
 from tuneoff.training.signs import guess_loss
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from tuneoff.training.engine import Engine
+    from tuneoff.training.engines.base import Engine
     from tuneoff.training.fit import FeatureFit
 
 __all__ = ["run_in_process"]

@@ -11,10 +11,10 @@ import torch
 
 from tuneoff.core.files import writing
 from tuneoff.core.quantities import parse_seconds
-from tuneoff.training.parallel import Alone
+from tuneoff.training.parallel.devices import Alone
 
 if TYPE_CHECKING:
-    from tuneoff.training.engine import Engine
+    from tuneoff.training.engines.base import Engine
 
 
 CHECKPOINT_VERSION = 2

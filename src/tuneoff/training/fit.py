@@ -14,9 +14,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.mean_pooled import MeanPooledClassifier
 from tuneoff.tasks.single_label import accuracy
+from tuneoff.training.engines.padded import PaddedEngine
 from tuneoff.training.loop import TrainingStopped, cross_entropy, largest_share
-from tuneoff.training.padded import PaddedEngine
-from tuneoff.training.parallel import Alone
+from tuneoff.training.parallel.devices import Alone
 from tuneoff.training.signs import Trace
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tuneoff.data.tokens import Tokens
-    from tuneoff.training.engine import Engine
+    from tuneoff.training.engines.base import Engine
 
 MOST_EXAMPLES = 30
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tuneoff.measure.memory import PeakSoFar
     from tuneoff.spec import TrainingSpec
     from tuneoff.training.checkpoint import Checkpoints
-    from tuneoff.training.engine import Engine, Rows
+    from tuneoff.training.engines.base import Engine, Rows
 
 
 def total_steps(examples: int, training: TrainingSpec) -> int:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tuneoff.training.engine import Engine
-from tuneoff.training.packed import PackedEngine, can_pack
-from tuneoff.training.padded import PaddedEngine
-from tuneoff.training.parallel import Alone
+from tuneoff.training.engines.base import Engine
+from tuneoff.training.engines.packed import PackedEngine, can_pack
+from tuneoff.training.engines.padded import PaddedEngine
+from tuneoff.training.parallel.devices import Alone
 
 if TYPE_CHECKING:
     from torch import nn

@@ -75,7 +75,7 @@ class _Dropped(torch.autograd.Function):
 
 def _apply_mask(x: torch.Tensor, seed: torch.Tensor, salt: int, p: float) -> torch.Tensor:
     if x.is_cuda:
-        from tuneoff.training.dropout_cuda import dropped
+        from tuneoff.training.kernels.dropout_triton import dropped
 
         return dropped(x, seed, salt * STRIDE, p)
     generator = torch.Generator().manual_seed(int(seed) + salt * STRIDE)

@@ -17,7 +17,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tuneoff.training.fused_cuda import are_side_by_side
+from tuneoff.training.kernels.fused import are_side_by_side
 
 HEAD_SIZES = (32, 64, 128)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from tuneoff.training.optimiser import MasterAdamW, Optimiser, make_optimiser
-from tuneoff.training.ranks import Ranks
+from tuneoff.training.optim.adamw import MasterAdamW, Optimiser, make_optimiser
+from tuneoff.training.parallel.ranks import Ranks
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor

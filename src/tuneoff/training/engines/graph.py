@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneoff.training.packing import Layout, PackedBatch
+from tuneoff.training.engines.packing import Layout, PackedBatch
 
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens

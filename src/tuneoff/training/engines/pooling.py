@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from tuneoff.training.packing import pooled_tokens
-from tuneoff.training.parallel import transformer_blocks
+from tuneoff.training.engines.packing import pooled_tokens
+from tuneoff.training.parallel.devices import transformer_blocks
 
 
 def pool(classifier: nn.Module, only_pooled_in_last_block: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import nn
 
-from tuneoff.training.adamw import BETAS, EPSILON, is_decayed
+from tuneoff.training.optim.hyperparameters import BETAS, EPSILON, is_decayed
 
 if TYPE_CHECKING:
     from tuneoff.spec import TrainingSpec
@@ -38,7 +38,7 @@ class Optimiser(Protocol):
 def make_optimiser(model: nn.Module, training: TrainingSpec) -> Optimiser:
     """AdamW over the trainable parameters of a model, in the form that is fastest on its device."""
     if next(model.parameters()).is_cuda:
-        from tuneoff.training.optimiser_cuda import CudaAdamW
+        from tuneoff.training.optim.adamw_cuda import CudaAdamW
 
         return CudaAdamW(model, training)
     return MasterAdamW(model, training)

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import nn
 
-from tuneoff.training.adamw import BETAS, EPSILON, is_decayed
+from tuneoff.training.optim.hyperparameters import BETAS, EPSILON, is_decayed
 
 if TYPE_CHECKING:
     from tuneoff.spec import TrainingSpec

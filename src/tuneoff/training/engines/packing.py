@@ -19,7 +19,7 @@ from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from tuneoff.training.dropout import STRIDE
+from tuneoff.training.kernels.dropout import STRIDE
 
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
@@ -255,7 +255,7 @@ def _on_cuda(
     salt: int,
     needed: int | None,
 ) -> torch.Tensor:
-    from tuneoff.training.attention_cuda import HEAD_SIZES, attention
+    from tuneoff.training.kernels.attention import HEAD_SIZES, attention
 
     q, k, v = (part.squeeze(0).transpose(0, 1) for part in (query, key, value))
     if q.shape[-1] in HEAD_SIZES and not torch.compiler.is_compiling():  # which cannot look into our kernels

@@ -1,7 +1,7 @@
 """Which layers of a model are replaced by fused ones on CUDA, found by their structure.
 
 transformers' modules stay as they are, names and weights too; only their `forward` is another one that computes
-the same in fewer passes over memory (kernels in `fused_cuda`). Modules of an unknown structure are left alone.
+the same in fewer passes over memory (kernels in `fused`). Modules of an unknown structure are left alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tuneoff.training.dropout import Dropout
+from tuneoff.training.kernels.dropout import Dropout
 
 
 def fuse(model: nn.Module) -> int:
@@ -22,7 +22,7 @@ def fuse(model: nn.Module) -> int:
     Returns:
         How many modules were changed.
     """
-    from tuneoff.training.fused_cuda import bias_gelu, linear, residual_norm, scale
+    from tuneoff.training.kernels.fused import bias_gelu, linear, residual_norm, scale
 
     def residual_forward(module: Any) -> Any:
         def forward(hidden_states: torch.Tensor, input_tensor: torch.Tensor) -> torch.Tensor:
@@ -94,7 +94,7 @@ def _lora_forward(module: Any) -> Any:
 
 def _share_products(first: nn.Linear, *others: nn.Linear) -> set[nn.Module]:
     """Makes the first of several layers of one input compute for all; the others hand out what is theirs."""
-    from tuneoff.training.fused_cuda import shared_linear
+    from tuneoff.training.kernels.fused import shared_linear
 
     waiting: dict[nn.Linear, tuple[torch.Tensor, torch.Tensor]] = {}
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from tuneoff.training.engine import Engine, Rows
-from tuneoff.training.fused import fuse
-from tuneoff.training.graph import GraphMemory, StepGraph, token_sizes
+from tuneoff.training.engines.base import Engine, Rows
+from tuneoff.training.engines.graph import GraphMemory, StepGraph, token_sizes
+from tuneoff.training.engines.packing import ATTENTION, Layout, PackedBatch, WeightDropout, attending
+from tuneoff.training.engines.pooling import pool
+from tuneoff.training.kernels.fuse import fuse
 from tuneoff.training.order import by_length
-from tuneoff.training.packing import ATTENTION, Layout, PackedBatch, WeightDropout, attending
-from tuneoff.training.parallel import transformer_blocks
-from tuneoff.training.pooling import pool
+from tuneoff.training.parallel.devices import transformer_blocks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
-    from tuneoff.training.parallel import Alone
+    from tuneoff.training.parallel.devices import Alone
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tuneoff.training.dropout import STRIDE, Dropout
+from tuneoff.training.kernels.dropout import STRIDE, Dropout
 
 ROWS, COLUMNS = 32, 128
 """A tile of the kernels that go over a matrix of tokens and features."""

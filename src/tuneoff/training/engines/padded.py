@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneoff.training.engine import Engine, Rows
+from tuneoff.training.engines.base import Engine, Rows
 from tuneoff.training.order import by_length
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
-    from tuneoff.training.parallel import Alone
+    from tuneoff.training.parallel.devices import Alone
 
 
 class PaddedEngine(Engine):

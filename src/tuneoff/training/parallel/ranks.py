@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneoff.training.process_rank import ProcessRank
+from tuneoff.training.parallel.process_rank import ProcessRank
 
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneoff.training.dropout import RANK_STRIDE, own_dropout
-from tuneoff.training.parallel import Alone
+from tuneoff.training.kernels.dropout import RANK_STRIDE, own_dropout
+from tuneoff.training.parallel.devices import Alone
 
 if TYPE_CHECKING:
     from torch import nn

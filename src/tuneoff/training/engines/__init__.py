@@ -1,0 +1,1 @@
+"""Engines: how a batch lies in memory, and how a step is taken with it."""

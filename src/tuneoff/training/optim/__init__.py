@@ -1,0 +1,1 @@
+"""The optimiser: AdamW on float32 master weights, on every device."""

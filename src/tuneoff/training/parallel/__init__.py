@@ -1,0 +1,1 @@
+"""Several devices: how weights lie on them, and how gradients come together."""
