@@ -16,6 +16,7 @@ import math
 import multiprocessing
 import tempfile
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,8 +69,9 @@ def main() -> None:
             prepared.save()
             work += _combinations(spec, prepared, arguments)
         work.sort(key=lambda one: one.length, reverse=True)
-        with context.Pool(arguments.processes) as pool:
-            for one in pool.imap_unordered(_run, work):
+        with ProcessPoolExecutor(arguments.processes, mp_context=context) as pool:
+            for done in as_completed([pool.submit(_run, one) for one in work]):
+                one = done.result()
                 found.append(one)
                 if arguments.json:
                     with Path(arguments.json).open("a", encoding="utf-8") as file:

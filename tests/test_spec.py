@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import subprocess
 import sys
@@ -35,6 +36,14 @@ def test_overrides_reach_every_level() -> None:
 def test_a_spec_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_study("quickstart").name = "other"  # type: ignore[misc]
+
+
+def test_a_spec_can_be_sent_to_another_process() -> None:
+    for name in shipped_studies():
+        spec = load_study(name, ["tracking.tensorboard=true", "tracking.wandb_project=ours"])
+        copy = pickle.loads(pickle.dumps(spec))
+        assert copy == spec
+        assert copy.to_toml() == spec.to_toml()
 
 
 def test_errors_are_value_errors() -> None:

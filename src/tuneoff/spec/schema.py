@@ -197,6 +197,10 @@ class TrackingSpec(Frozen):
     mlflow: bool = Field(default=False, description="MLFLOW_TRACKING_URI, or a store in the study's folder")
     wandb_project: str = Field(default="tuneoff", min_length=1, description="W&B's project")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The class with a field for each tracker is made at runtime, so a pickle cannot name it.
+        return _with_every_tracker, (self.model_dump(),)
+
 
 @cache
 def tracking_table() -> type[TrackingSpec]:
