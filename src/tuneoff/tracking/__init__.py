@@ -15,6 +15,7 @@ from tuneoff.tracking.base import Tracked, Tracker
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.records.run import RunResult
     from tuneoff.runs.run import Run
     from tuneoff.spec import StudySpec
 
@@ -48,21 +49,21 @@ class Trackers(Silent):
             study = Tracked(spec, folder.absolute(), self._remembered["token"])
             self._trackers = {name: tracker(study) for name, tracker in used.items()}
 
-    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+    def run_finished(self, run: Run, result: RunResult) -> None:
         """Tracks a run that has a stored result."""
         self.run_ended(result)
 
-    def run_ended(self, result: Mapping[str, Any]) -> None:
+    def run_ended(self, result: RunResult) -> None:
         """Tracks a run; one that was interrupted is to go on and is not tracked yet."""
-        if result["status"] == "interrupted":
+        if result.status == "interrupted":
             return
-        told = {name: value for name, value in result.items() if name not in ("sha256", "predictions_sha256")}
+        told = result.model_dump(mode="json", exclude={"sha256", "predictions_sha256"})
         for name in list(self._trackers):
-            self._attempt(name, result["run_id"], told, lambda tracker: tracker.track_run(result))
+            self._attempt(name, result.run_id, told, lambda tracker: tracker.track_run(result))
 
     def study_ended(self, results: StudyResults) -> None:
         """Tracks what the study came to, and first each ended run or trial that is not yet. The report is written."""
-        for result in [*results.trials, *results.ended]:
+        for result in [*results.trial_records, *results.run_records]:
             self.run_ended(result)
         for name in list(self._trackers):
             self._attempt(name, STUDY, results.summary, lambda tracker: tracker.track_study(results))

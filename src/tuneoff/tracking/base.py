@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import canonical_hash
+from tuneoff.records.run import TrainedRun
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.records.run import RunResult
     from tuneoff.spec import StudySpec
 
 Value = str | int | float | bool
@@ -90,8 +92,8 @@ class Tracker(ABC):
         """
 
     @abstractmethod
-    def track_run(self, result: Mapping[str, Any]) -> None:
-        """Takes up a run that has ended, from the content of its `result.json`."""
+    def track_run(self, result: RunResult) -> None:
+        """Takes up a run that has ended, from its stored result."""
 
     @abstractmethod
     def track_study(self, results: StudyResults) -> None:
@@ -114,26 +116,29 @@ def require(field: str, *packages: str) -> None:
             raise UserError(f"tracking.{field} needs {package}, which is not installed: pip install 'tuneoff[{field}]'")
 
 
-def run_config(study: Tracked, result: Mapping[str, Any]) -> dict[str, Value]:
+def run_config(study: Tracked, result: RunResult) -> dict[str, Value]:
     """All that decides a run's result: arm and options, model, data, training; nested names are joined by dots."""
     from tuneoff.data.prepared import read_prepared
 
     spec = study.spec
-    arm = next(arm for arm in spec.arms if arm.name == result["arm"])
+    arm = next(arm for arm in spec.arms if arm.name == result.arm)
     prepared = read_prepared(study.folder)
     options = arm.model_dump(mode="json", exclude={"name", "method", "learning_rate"})
     return flat(
         {
             "study": spec.name,
-            "run": result["run_id"],
-            **{name: result[name] for name in ("arm", "method", "seed", "learning_rate")},
-            "part": result.get("part", ""),
-            "trial": result.get("trial", False),
+            "run": result.run_id,
+            "arm": result.arm,
+            "method": result.method,
+            "seed": result.seed,
+            "learning_rate": result.learning_rate,
+            "part": result.part,
+            "trial": result.trial,
             "options": options,
             "model": spec.model.model_dump(mode="json"),
             "data": {
                 **spec.data.model_dump(mode="json", include={"source", "id", "config", "revision", "max_length"}),
-                "sizes": prepared.part(result.get("part", "")).sizes,
+                "sizes": prepared.part(result.part).sizes,
                 "classes": len(prepared.label_names),
             },
             "training": spec.training.model_dump(mode="json"),
@@ -141,16 +146,16 @@ def run_config(study: Tracked, result: Mapping[str, Any]) -> dict[str, Value]:
     )
 
 
-def run_outcome(result: Mapping[str, Any]) -> dict[str, Value]:
+def run_outcome(result: RunResult) -> dict[str, Value]:
     """Scores, costs and circumstances of a run; nested names are joined by dots (`peak_memory_bytes.train`)."""
-    return flat({name: value for name, value in result.items() if name not in UNTOLD})
+    return flat({name: value for name, value in result.model_dump(mode="json").items() if name not in UNTOLD})
 
 
-def run_curve(result: Mapping[str, Any]) -> list[tuple[int, dict[str, float]]]:
+def run_curve(result: RunResult) -> list[tuple[int, dict[str, float]]]:
     """For each epoch the optimiser step and the values of `CURVES`, as `curve/<name>`; empty of a run that failed."""
     return [
-        (int(entry["step"]), {f"curve/{name}": float(entry[name]) for name in CURVES})
-        for entry in result.get("curve", [])
+        (point.step, {f"curve/{name}": float(getattr(point, name)) for name in CURVES})
+        for point in (result.curve if isinstance(result, TrainedRun) else ())
     ]
 
 

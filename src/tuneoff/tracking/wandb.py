@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError, one_line
 from tuneoff.tracking.base import (
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import wandb
 
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.records.run import RunResult
     from tuneoff.spec import StudySpec
 
 INIT_SECONDS = 30
@@ -53,9 +54,9 @@ class WandbTracker(Tracker):
             )
         return mode != "disabled"
 
-    def track_run(self, result: Mapping[str, Any]) -> None:
+    def track_run(self, result: RunResult) -> None:
         config = run_config(self._study, result)
-        with self._run(result["run_id"], "trial" if config["trial"] else "run", config) as run:
+        with self._run(result.run_id, "trial" if config["trial"] else "run", config) as run:
             for step, values in run_curve(result):
                 run.log(values, step=step)
             run.summary.update(run_outcome(result))
