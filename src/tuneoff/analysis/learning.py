@@ -54,11 +54,8 @@ def learning_of(results: StudyResults, name: str) -> Learning | None:
         return None
     states = [run_state(results, run) for run in runs]
     counts = Counter(states)
-    state = (
-        LEARNED
-        if 2 * counts[LEARNED] > len(states)
-        else max((one for one in counts if one != LEARNED), key=lambda one: counts[one])
-    )
+    others = [one for one in counts if one != LEARNED]  # in the order of runs, which decides between equals
+    state = LEARNED if 2 * counts[LEARNED] > len(states) else max(others, key=lambda one: counts[one])
     arm = next(arm for arm in results.spec.arms if arm.name == name)
     alike = [run for run, one in zip(runs, states, strict=True) if one == state]
     return Learning(

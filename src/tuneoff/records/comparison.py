@@ -92,7 +92,8 @@ class Comparison(Record):
     lowest_p_sign_flip: float | None
     """what that cannot go below with so many seeds; null with one seed"""
     verdict: PairVerdict
-    """`better`, `not shown`, `tie`, `not told apart`, `unranked`, `not learned`"""
+    """`better`: `a` is more accurate; `not shown`: its interval leaves out 0, but it is one of several comparisons;
+    `tie`: it lies inside the margin on both sides; `not told apart`: it reaches beyond; `unranked`: one seed"""
     variances: Variances | None
     """null with one seed"""
     non_inferiority: NonInferiorityOfBoth | None
@@ -117,8 +118,7 @@ class Headline(Record):
     p_holm: float
     """two-sided, after Holm's correction over the arms"""
     verdict: BaselineVerdict
-    """`beaten`, `not shown` (an arm has a higher mean, but that is not shown), `not beaten`, `better` (than every
-    arm)"""
+    """of the baseline; `not shown`: an arm has a higher mean, but that is not shown; `better`: than every arm"""
     beaten_by: tuple[str, ...]
     """arms that are shown to be more accurate"""
     sentence: str

@@ -13,9 +13,8 @@ class Learning(Record):
     """Whether an arm learned, by the runs that its accuracy stands on: see [did it learn?](tuning.md#did-it-learn)."""
 
     state: LearningState
-    """as most of its runs are: `learned`, `not learned` (the training loss stayed near that of guessing), `diverged`
-    (it rose, or is no number), `no better than guessing` (it learned its training data, and nothing about other
-    texts)"""
+    """as most of its runs are; `not learned`: its training loss stayed near guessing; `diverged`: that rose, or is
+    no number; `no better than guessing`: it learned its training data, and nothing about other texts"""
     runs: int
     """that have ended"""
     not_learned: int

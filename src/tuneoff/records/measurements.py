@@ -20,7 +20,7 @@ class PeakBytes(Record):
 
 
 class MeasuredPeakBytes(PeakBytes):
-    """Peak memory of a run that came to its end."""
+    """Peak memory of a run that came to its end, where none is null."""
 
     train: int
     """in training"""

@@ -47,12 +47,11 @@ class RunResult(RunIdentity):
     """What every result has, whatever its status."""
 
     status: Status
-    """`ok`, `failed`, `diverged` (the training loss left no hope, and the run ended there), `oom`, `timeout`,
-    `interrupted`"""
+    """how it ended; `diverged` where the training loss left no hope, and the run ended there"""
     peak_memory_bytes: PeakBytes
     """the most memory that it took; of several devices, on the one that needed the most"""
     memory_kind: MemoryKind
-    """`cuda_allocated`, or `process_rss` on a CPU (the whole process)"""
+    """allocated on a GPU, or on a CPU resident memory of the whole process"""
     sha256: str | None = None
     """of this file's other fields"""
 
@@ -106,7 +105,7 @@ class Measured(Record):
     peak_memory_bytes: MeasuredPeakBytes
     """the most memory that it took; of several devices, on the one that needed the most"""
     memory_kind: MemoryKind
-    """`cuda_allocated`, or `process_rss` on a CPU (the whole process)"""
+    """allocated on a GPU, or on a CPU resident memory of the whole process"""
     engine: dict[str, bool | int | str | tuple[int, ...]]
     """how batches and steps were done: `packed` or `padded`, sequences computed at once, `parallel`, CUDA graph or
     eager and why"""
