@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError, one_line
 from tuneoff.core.files import canonical_hash, read_json, write_json
@@ -45,8 +45,8 @@ class Trackers(Silent):
         asked = {name: tracker for name, tracker in TRACKERS.classes().items() if getattr(spec.tracking, name, False)}
         used = {name: tracker for name, tracker in asked.items() if tracker.check(spec)}
         if used:
-            self._remembered = self._read()
-            study = Tracked(spec, folder.absolute(), self._remembered["token"])
+            self._token, self._remembered = self._read()
+            study = Tracked(spec, folder.absolute(), self._token)
             self._trackers = {name: tracker(study) for name, tracker in used.items()}
 
     def run_finished(self, run: Run, result: RunResult) -> None:
@@ -70,7 +70,7 @@ class Trackers(Silent):
         for name, tracker in self._trackers.items():
             self._say(f"{name}: {tracker.where()}")
 
-    def _attempt(self, name: str, what: str, told: Mapping[str, Any], track: Callable[[Tracker], None]) -> None:
+    def _attempt(self, name: str, what: str, told: Mapping[str, object], track: Callable[[Tracker], None]) -> None:
         """Tracks something that is not remembered, and remembers it."""
         digest = canonical_hash(told)
         remembered = self._remembered.setdefault(name, {})
@@ -88,18 +88,18 @@ class Trackers(Silent):
             )
             del self._trackers[name]
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> tuple[str, dict[str, dict[str, str]]]:
+        """The folder's token, and by tracker and run the hash of what was told."""
         if not self._path.exists():
-            return {"token": secrets.token_hex(8)}
+            return secrets.token_hex(8), {}
         try:
             remembered = read_json(self._path)
-            if isinstance(remembered["token"], str) and all(
-                isinstance(remembered.get(name, {}), dict) for name in TRACKERS.classes()
-            ):
-                return remembered
-        except (OSError, ValueError, KeyError, TypeError):
+            token = remembered.pop("token")
+            if isinstance(token, str) and all(isinstance(told, dict) for told in remembered.values()):
+                return token, remembered
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
         raise UserError(f"{self._path} is damaged; remove it, and runs are tracked again as new ones")
 
     def _write(self) -> None:
-        write_json(self._path, self._remembered)
+        write_json(self._path, {"token": self._token, **self._remembered})

@@ -16,6 +16,7 @@ from tuneoff.records.run import TrainedRun
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
     from tuneoff.records.run import RunResult
+    from tuneoff.records.summary import Summary
     from tuneoff.spec import StudySpec
 
 Value = str | int | float | bool
@@ -159,23 +160,22 @@ def run_curve(result: RunResult) -> list[tuple[int, dict[str, float]]]:
     ]
 
 
-def study_table(summary: Mapping[str, Any]) -> list[dict[str, Value | None]]:
+def study_table(summary: Summary) -> list[dict[str, Value | None]]:
     """The final table: a row an arm with the columns of `TABLE`, None where an arm has no result."""
-    rows = [flat(arm) for arm in summary["arms"]]
+    rows = [flat(arm.model_dump(mode="json")) for arm in summary.arms]
     return [{column: row.get(field) for column, field in TABLE.items()} for row in rows]
 
 
-def study_outcome(summary: Mapping[str, Any]) -> dict[str, Value]:
+def study_outcome(summary: Summary) -> dict[str, Value]:
     """The study in numbers: how many runs, each arm's row of the table, the baselines, the arm that is recommended."""
     arms = {
         row["arm"]: {column: row[column] for column in row if column not in ("arm", "method")}
         for row in study_table(summary)
     }
-    baselines = {
-        baseline["baseline"]: {"test_accuracy": baseline["test_accuracy"]} for baseline in summary["baselines"]
-    }
-    recommended = summary["recommendation"]["arm"] or "none"
-    return flat({"runs": summary["runs"], "arms": arms, "baselines": baselines, "recommended": recommended})
+    baselines = {baseline.baseline: {"test_accuracy": baseline.test_accuracy} for baseline in summary.baselines}
+    recommended = summary.recommendation.arm or "none"
+    runs = summary.runs.model_dump(mode="json")
+    return flat({"runs": runs, "arms": arms, "baselines": baselines, "recommended": recommended})
 
 
 def study_charts(results: StudyResults) -> list[Path]:
