@@ -57,7 +57,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         return _diverged(place, trainer, guess, diverged)
     peak = place.train_peak.so_far()
     for point in curve:
-        print(point, flush=True)
+        print(dict(point), flush=True)
 
     test = None if task.run.trial else load_tokens(task.data_folder, task.run.part, ("test",))["test"]
     place.peak.reset()
@@ -89,7 +89,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
 def _log_beginning(place: Workplace, adapted: AdaptedModel, trainer: Trainer) -> None:
     went_on = f", goes on after step {place.saved['done']}" if place.saved else ""
     computes = f"{place.device}, {place.precision}, {trainer.engine.describe()}"
-    print(f"{place.task.run.id}: {computes}, parameters {adapted.parameters}{went_on}", flush=True)
+    print(f"{place.task.run.id}: {computes}, parameters {dict(adapted.parameters)}{went_on}", flush=True)
 
 
 def _diverged(place: Workplace, trainer: Trainer, guess: float, diverged: TrainingDiverged) -> Outcome:
