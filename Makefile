@@ -4,6 +4,7 @@
 # make test-long    further tests that take long: Ray clusters, several processes, whole studies
 # make soak         kills a study 100 times at random moments and compares what comes of it (about 20 minutes)
 # make notebook     notebooks/tuneoff.ipynb anew from its source, notebooks/tuneoff.py
+# make docs         docs/results-format.md and docs/schemas anew from tuneoff.records
 # make screenshots  pictures of the quickstart's page for the README (needs Chromium)
 # make test-gpu     the tests that need a CUDA device
 # make test-lowest  a part of the tests with the lowest versions of all dependencies, in .venv-lowest
@@ -19,7 +20,7 @@ EXTRAS := quickstart,hub,cluster,pdf,notebook,optuna,wandb,tensorboard,mlflow,de
 LOWEST_CHOICE := not calibration_and_classes
 LOWEST_TESTS := cli data engines kernels methods packaging sources spec statistics study training
 
-.PHONY: quickstart test test-long test-lowest soak test-gpu lint notebook screenshots clean
+.PHONY: quickstart test test-long test-lowest soak test-gpu lint notebook docs screenshots clean
 
 quickstart: .venv/installed
 	$(BIN)/tuneoff run quickstart
@@ -50,6 +51,9 @@ lint: .venv/installed-dev
 
 notebook: .venv/installed-dev
 	$(BIN)/jupytext --quiet --to ipynb --output notebooks/tuneoff.ipynb notebooks/tuneoff.py
+
+docs: .venv/installed-dev
+	$(BIN)/python tools/formats.py
 
 screenshots: .venv/installed-dev
 	$(BIN)/tuneoff run quickstart

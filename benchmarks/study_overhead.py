@@ -23,9 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from tuneoff.records.run import TrainedRun
+
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from tuneoff.records.run import RunResult
     from tuneoff.runs.progress import RunProgress
     from tuneoff.runs.run import Run
     from tuneoff.study.ahead import Ahead
@@ -57,7 +60,7 @@ class Timeline:
     planned_at: float = 0.0
     started: list[float] = field(default_factory=list)
     finished: list[float] = field(default_factory=list)
-    results: list[dict[str, Any]] = field(default_factory=list)
+    results: list[TrainedRun] = field(default_factory=list)
     ended: float = 0.0
 
     def now(self) -> float:
@@ -76,8 +79,9 @@ class Timeline:
 
     def progressed(self, run: Run, progress: RunProgress) -> None: ...
 
-    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+    def run_finished(self, run: Run, result: RunResult) -> None:
         self.finished.append(self.now())
+        assert isinstance(result, TrainedRun)
         self.results.append(result)
 
 
@@ -94,7 +98,8 @@ def main() -> None:
     starts = _measure_starts(overhead["device"] != "cpu")
     print("\n" + _describe(overhead, starts))
     if arguments.json:
-        found = {"date": time.strftime("%Y-%m-%d"), "environment": environment(), "study": overhead, "start": starts}
+        found = {"date": time.strftime("%Y-%m-%d"), "environment": environment().model_dump(mode="json")}
+        found |= {"study": overhead, "start": starts}
         write_json(arguments.json, found)
 
 
@@ -130,14 +135,15 @@ def _measure_study(folder: Path, runs: int, device: str) -> dict[str, Any]:
 def _split(timeline: Timeline, storing: list[float]) -> dict[str, Any]:
     results = timeline.results
     runs = len(results)
-    total = {name: sum(result[f"{name}_seconds"] for result in results) for name in ("train", "eval", "setup", "wall")}
+    purposes = ("train", "eval", "setup", "wall")
+    total = {name: sum(getattr(result, f"{name}_seconds") for result in results) for name in purposes}
     in_runs = sum(timeline.finished) - sum(timeline.started)
     overhead = timeline.ended - timeline.planned_at - total["train"] - total["eval"]
     walls = [end - start for start, end in zip(timeline.started, timeline.finished, strict=True)]
     report = timeline.ended - timeline.finished[-1]
     return {
         "runs": runs,
-        "device": "cpu" if results[0]["memory_kind"] == "process_rss" else results[0]["device"],
+        "device": "cpu" if results[0].memory_kind == "process_rss" else results[0].device,
         "wall_seconds": timeline.ended,
         "preparation_seconds": timeline.planned_at,
         "train_seconds": total["train"],

@@ -137,7 +137,7 @@ def main() -> None:
                         found = {
                             "study": spec.model_dump(mode="json"),
                             "device": device,
-                            "environment": environment(),
+                            "environment": environment().model_dump(mode="json"),
                             "date": time.strftime("%Y-%m-%d"),
                             "matrix_flops_per_second": rate,
                             "summary": _summarise(measured, rate),

@@ -18,13 +18,14 @@ import pytest
 
 from conftest import REAL_DATA, reviews
 from tuneoff.core.errors import UserError
-from tuneoff.data.audit import FINDINGS, AcceptableFinding, Finding, audit, baseline_findings, in_order, stop_on_errors
+from tuneoff.data.audit import FINDINGS, AcceptableFinding, audit, baseline_findings, in_order, stop_on_errors
 from tuneoff.data.audit.minhash import signatures, similar_pairs
 from tuneoff.data.audit.truncation import truncation_findings
 from tuneoff.data.audit.words import words_of
 from tuneoff.data.rows import collect_rows
 from tuneoff.data.sources import BATCH_ROWS, Part
 from tuneoff.data.splits import Splits, make_splits
+from tuneoff.records.finding import Finding
 from tuneoff.report.audit import counted, markdown, print_audit, rows
 from tuneoff.spec import FilesData
 

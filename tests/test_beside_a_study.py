@@ -8,13 +8,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import tuneoff as api
 from conftest import study_toml
+from tuneoff.records.run import RunResult
 from tuneoff.runs.run import Run
 from tuneoff.study.listener import Silent
 from tuneoff.tasks.single_label import macro_f1
@@ -71,7 +71,7 @@ def test_a_page_that_cannot_be_written_ends_no_study(study: Path, tmp_path: Path
         def say(self, message: str) -> None:
             self.said.append(message)
 
-        def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+        def run_finished(self, run: Run, result: RunResult) -> None:
             self.ended += 1
             (tmp_path / "report.html").mkdir(exist_ok=True)
             if self.ended == 2:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import tuneoff as api
 from conftest import Command, study_toml
+from tuneoff.records.run import RunResult
 from tuneoff.runs.run import Run
 from tuneoff.study.listener import Silent
 
@@ -20,7 +20,7 @@ class Changes(Silent):
     def __init__(self, weights: Path) -> None:
         self.weights, self.ended = weights, 0
 
-    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+    def run_finished(self, run: Run, result: RunResult) -> None:
         self.ended += 1
         with self.weights.open("r+b") as file:
             file.seek(-5, 2)

@@ -33,6 +33,7 @@ from processes import (
     stop_fork_server,
     wait_until,
 )
+from tuneoff.records.run import RunResult
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.run import Run
 from tuneoff.study.ahead import Ahead
@@ -107,7 +108,7 @@ class Witness:
             fault = self._faults.pop(run.arm.name)
             fault(run_process(os.getpid(), run.id))
 
-    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+    def run_finished(self, run: Run, result: RunResult) -> None:
         pass
 
 
@@ -655,4 +656,4 @@ def test_a_broken_driver_file_is_nobody(content: str, long_study: tuple[Path, Pa
     shutil.copytree(long_study[1], tmp_path / "out")
     (tmp_path / "out" / "driver.json").write_text(content)
     assert running_driver(tmp_path / "out") is None
-    assert [state["state"] for state in Store(tmp_path / "out").states()] == ["ok"]
+    assert [state.state for state in Store(tmp_path / "out").states()] == ["ok"]

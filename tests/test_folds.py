@@ -203,7 +203,7 @@ def test_a_seed_is_scored_on_all_examples(finished: Path) -> None:
             assert [found["part"] for found in of_folds] == [f"fold-{fold}" for fold in range(FOLDS)]
             assert run["train_seconds"] == pytest.approx(np.mean([found["train_seconds"] for found in of_folds]))
     for baseline in results.prepared.baselines.values():
-        assert baseline["test_accuracy"] == (np.array(baseline["predictions"]) == labels).mean()
+        assert baseline.test_accuracy == (np.array(baseline.predictions) == labels).mean()
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["runs"] == {"planned": 12, "done": 12, "failed": 0}
     assert [arm["runs"] for arm in summary["arms"]] == [2, 2]

@@ -14,10 +14,13 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 
+import tuneoff as api
 from conftest import Command, reviews, study_toml
-from tuneoff.analysis.learning import run_state
+from stored import curve_point, diverged_run, scored_run
+from tuneoff.analysis.learning import learning_of, run_state
 from tuneoff.analysis.underfitting import underfitting_notes
-from tuneoff.data.prepared import PreparedPart
+from tuneoff.records.baselines import Baseline
+from tuneoff.records.prepared import PreparedPart
 
 DOUBTS = ("did not learn", "diverged", "no better than guessing")
 
@@ -106,19 +109,32 @@ def test_a_model_with_a_weight_that_is_no_number(
 
 @pytest.mark.parametrize(("accuracy", "constant", "state"), [(0.9, 0.6, "learned"), (0.9, 1.0, "not learned")])
 def test_a_run_that_is_right_has_learned_whatever_its_loss(accuracy: float, constant: float, state: str) -> None:
-    majority = {"test_accuracy": 0.5, "predictions": [0] * 60}
+    majority = Baseline(label="majority class", test_accuracy=0.5, trained_on=1, predictions=(0,) * 60)
     part = PreparedPart(fingerprint="", sizes={"validation": 16}, baselines={"majority": majority})
     prepared = SimpleNamespace(label_names=("no", "yes"), part=lambda _: part)
     guess = math.log(2)
-    result = {
-        "status": "ok",
-        "guess_loss": guess,
-        "loss_trace": [(step, guess) for step in range(1, 26)],
-        "curve": [{"largest_share": constant, "validation_loss": guess}],
-        "test_accuracy": accuracy,
-    }
-    assert run_state(cast("Any", SimpleNamespace(prepared=prepared)), result) == state
-    assert run_state(cast("Any", SimpleNamespace(prepared=prepared)), result | {"test_accuracy": 0.7}) == "not learned"
+    result = scored_run(
+        guess_loss=guess,
+        loss_trace=[(step, guess) for step in range(1, 26)],
+        curve=[curve_point(largest_share=constant, validation_loss=guess)],
+        test_accuracy=accuracy,
+    )
+    results = cast("Any", SimpleNamespace(prepared=prepared))
+    assert run_state(results, result) == state
+    assert run_state(results, result.model_copy(update={"test_accuracy": 0.7})) == "not learned"
+
+
+def test_where_as_many_runs_are_in_one_state_as_in_another_the_first_run_decides() -> None:
+    spec = api.load_study("quickstart")
+    majority = Baseline(label="majority class", test_accuracy=0.5, trained_on=1, predictions=(0,) * 60)
+    part = PreparedPart(fingerprint="", sizes={"train": 160, "validation": 16}, baselines={"majority": majority})
+    prepared = SimpleNamespace(label_names=("no", "yes"), model_width=64, part=lambda _: part)
+    runs = [scored_run(), diverged_run(1.0, None)]
+    for order, state in ((runs, "not learned"), (runs[::-1], "diverged")):
+        found = SimpleNamespace(spec=spec, prepared=prepared, run_records=order, trial_records=[])
+        learning = learning_of(cast("Any", found), "full")
+        assert learning is not None
+        assert (learning.state, learning.runs, learning.not_learned) == (state, 2, 2)
 
 
 @pytest.mark.long

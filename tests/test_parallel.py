@@ -20,9 +20,11 @@ import torch
 
 import tuneoff as api
 from conftest import study_toml
+from stored import scored_run, unfinished_run
 from test_engines import PACKED, PADDED, TOKENS, classifier
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel
+from tuneoff.records.run import RunResult
 from tuneoff.runs import process_group as group
 from tuneoff.runs.process import ForkServer
 from tuneoff.runs.progress import RunProgress
@@ -345,7 +347,7 @@ class Killer(Silent):
                     process.kill()
                     self.killed = True
 
-    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+    def run_finished(self, run: Run, result: RunResult) -> None:
         del run, result
         self.left = [process.pid for process in psutil.Process().children(recursive=True) if _has_log(process)]
 
@@ -408,16 +410,17 @@ class Scripted:
         return None, self._outcome
 
 
-OK = Outcome({"status": "ok"})
-OOM = Outcome({"status": "oom", "error": "CUDA out of memory"}, failed_at=1.0)
-LOST = Outcome({"status": "failed", "error": "Connection closed by peer"}, failed_at=2.0)
-KILLED = Outcome({"status": "failed", "error": "killed"})
+OK = Outcome(scored_run())
+DONE = Outcome(None)
+OOM = Outcome(unfinished_run("oom", "CUDA out of memory"), failed_at=1.0)
+LOST = Outcome(unfinished_run("failed", "Connection closed by peer"), failed_at=2.0)
+KILLED = Outcome(unfinished_run("failed", "killed"))
 
 
 @pytest.mark.parametrize(
     ("script", "status", "error"),
     [
-        ({0: OK, 1: OK}, "ok", None),
+        ({0: OK, 1: DONE}, "ok", None),
         ({0: LOST, 1: OOM}, "oom", "process 2 of 2: CUDA out of memory"),
         ({0: LOST, 1: KILLED}, "failed", "process 2 of 2: killed"),
         ({0: None, 1: KILLED}, "failed", "process 2 of 2: killed"),
@@ -449,7 +452,8 @@ def test_a_group_tells_cause_from_consequence(
     watched.poll()
     _, outcome = watched.poll()
     assert outcome is not None
-    assert (outcome.result["status"], outcome.result.get("error")) == (status, error)
+    assert outcome.result is not None
+    assert (outcome.result.status, outcome.failure and outcome.failure.error) == (status, error)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, study_toml
+from tuneoff.records.run import RunResult
 from tuneoff.runs.progress import RunProgress
 from tuneoff.spec import ExecutionSpec, TrainingSpec
 from tuneoff.study.executors import ray_cluster, ray_files
@@ -139,9 +140,9 @@ class LosesANode(Silent):
     def run_started(self, run: Any) -> None:
         self.started.append(run.id)
 
-    def run_finished(self, run: Any, result: dict[str, Any]) -> None:
+    def run_finished(self, run: Any, result: RunResult) -> None:
         self.finished.append(run.id)
-        self._steps[run.id] = result["steps"]
+        self._steps[run.id] = result.steps
 
     def say(self, message: str) -> None:
         self.notes.append(message)

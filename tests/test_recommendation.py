@@ -209,7 +209,7 @@ def test_every_number_of_the_summary_comes_from_the_stored_predictions(study_fol
     assert against["p_adjusted"] >= against["p_value"]
     labels = pd.read_parquet(study_folder / "data" / "test.parquet")["label"].to_numpy()
     for line in summary["headlines"]:
-        baseline = (np.array(results.prepared.baselines[line["baseline"]]["predictions"]) == labels).mean()
+        baseline = (np.array(results.prepared.baselines[line["baseline"]].predictions) == labels).mean()
         best = max(arm["test_accuracy"]["mean"] for arm in summary["arms"])
         assert line["difference"]["mean"] == pytest.approx(best - baseline)
         assert (line["verdict"] == "not beaten") == (best <= baseline)

@@ -16,6 +16,7 @@ import pytest
 import tuneoff as api
 from conftest import NEGATIVE, POSITIVE, Command, study_toml
 from tuneoff.core.errors import UserError
+from tuneoff.records.run import RunIdentity, RunResult, UnfinishedRun, UnfinishedStatus
 from tuneoff.runs.run import Run
 from tuneoff.spec.schema import TRACKERS
 from tuneoff.study.ahead import Ahead
@@ -31,19 +32,19 @@ class Notes(Silent):
 
     def __init__(self) -> None:
         self.plan: tuple[int, int] = (0, 0)
-        self.results: list[dict[str, Any]] = []
+        self.results: list[RunResult] = []
 
     def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None:
         self.plan = (runs, done)
 
-    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+    def run_finished(self, run: Run, result: RunResult) -> None:
         self.results.append(result)
 
 
 @pytest.fixture(scope="module")
 def finished(
     tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, list[dict[str, Any]]]:
+) -> tuple[Path, list[RunResult]]:
     """A study of two arms with one seed, tuned and carried out without trackers: its folder, and what a driver saw."""
     folder = tmp_path_factory.mktemp("tracked")
     toml = study_toml(tiny_model, data_files, ["full", "lora"], seeds=1)
@@ -69,7 +70,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
 
 
 @pytest.fixture
-def study(finished: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> Path:
+def study(finished: tuple[Path, list[RunResult]], tmp_path: Path) -> Path:
     """A copy of the finished study's folder."""
     shutil.copytree(finished[0], tmp_path / "out", symlinks=True)
     return tmp_path / "out"
@@ -253,26 +254,32 @@ def test_mlflow_holds_curves_summary_table_and_charts(study: Path) -> None:
     assert {"arms.csv", "accuracy.png", "peak_memory.png"} <= kept
 
 
-def test_going_on_tracks_each_run_once(study_with_store: Path, finished: tuple[Path, list[dict[str, Any]]]) -> None:
+def _ended_otherwise(run: RunResult, status: UnfinishedStatus, error: str) -> UnfinishedRun:
+    identity = {name: getattr(run, name) for name in RunIdentity.model_fields}
+    return UnfinishedRun(
+        **identity, status=status, error=error, peak_memory_bytes=run.peak_memory_bytes, memory_kind=run.memory_kind
+    )
+
+
+def test_going_on_tracks_each_run_once(study_with_store: Path, finished: tuple[Path, list[RunResult]]) -> None:
     """Run by run as they end, again, after a crash before it was remembered, and when a run was tried again."""
     study = study_with_store
-    first, second = [result for result in finished[1] if not result["trial"]]
+    first, second = [result for result in finished[1] if not result.trial]
     trackers = Trackers(spec_of(study, *EVERY), study, print)
-    failed = {**second, "status": "failed", "error": "ValueError: superb"}
-    del failed["curve"]
-    trackers.run_ended({**first, "status": "interrupted"})
+    failed = _ended_otherwise(second, "failed", "ValueError: superb")
+    trackers.run_ended(_ended_otherwise(first, "interrupted", "stopped on request"))
     assert not (study / "tracked.json").exists()
     trackers.run_ended(first)
     trackers.run_ended(failed)
-    name = failed["run_id"]
-    tracked_once = {path: path.stat().st_mtime_ns for path in study.glob(f"tensorboard/{first['run_id']}/*")}
+    name = failed.run_id
+    tracked_once = {path: path.stat().st_mtime_ns for path in study.glob(f"tensorboard/{first.run_id}/*")}
     assert wandb_runs(study)[name]["summary"]["status"] == "failed"
     assert mlflow_runs(study)[1][name].info.status == "FAILED"
     before = wandb_runs(study)
     identities = {name: run["run_id"] for name, run in before.items()}
 
     track(study, *EVERY)  # the failed run has succeeded in the meantime
-    assert tracked_once == {path: path.stat().st_mtime_ns for path in study.glob(f"tensorboard/{first['run_id']}/*")}
+    assert tracked_once == {path: path.stat().st_mtime_ns for path in study.glob(f"tensorboard/{first.run_id}/*")}
     assert wandb_runs(study)[name]["summary"]["status"] == "ok"
     assert mlflow_runs(study)[1][name].info.status == "FINISHED"
     remembered = json.loads((study / "tracked.json").read_text())

@@ -165,7 +165,7 @@ def test_learning_curves(finished: Path) -> None:
     assert curves["baselines"].keys() == results.prepared.baselines.keys()
     for name, points in curves["baselines"].items():
         assert [point["train_size"] for point in points] == SIZES
-        assert points[-1]["test_accuracy"] == results.prepared.baselines[name]["test_accuracy"]
+        assert points[-1]["test_accuracy"] == results.prepared.baselines[name].test_accuracy
 
 
 def test_another_size_leaves_runs_that_are_done(finished: Path, tuneoff: Command, tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ import pytest
 import tuneoff as api
 from conftest import Command, study_toml
 from processes import run_process
+from stored import diverged_run, scored_run, unfinished_run
 from tuneoff.analysis.tuning import few_validation_examples
+from tuneoff.records.run import RunResult
 from tuneoff.report import words
 from tuneoff.report.live import study_line
 from tuneoff.report.trials import sentences
@@ -252,12 +254,10 @@ def test_an_arm_that_fails_is_not_tried_at_ever_higher_rates() -> None:
 
 
 def test_a_rate_is_too_high_where_it_is_for_one_of_its_seeds() -> None:
-    ended = {"status": "ok", "guess_loss": 1.0, "loss_trace": [(1, 1.0)]}
-    ended["curve"] = [{"validation_accuracy": 0.5, "validation_loss": 1.0}]
-    diverged = {"status": "diverged", "guess_loss": 1.0, "loss_trace": [(1, 1.0), (2, None)]}
+    ended, diverged = scored_run(), diverged_run(1.0, None)
     for results in ([ended, diverged], [diverged, ended]):
         assert Trial.of(1e-3, results).too_high
-    assert not Trial.of(1e-3, [ended, {"status": "oom"}]).too_high
+    assert not Trial.of(1e-3, [ended, unfinished_run("oom")]).too_high
 
 
 def test_a_trial_is_a_quarter_of_a_run_but_no_stub() -> None:
@@ -277,7 +277,7 @@ def test_optuna_stays_in_the_range_and_goes_on_as_it_would_have(
     assert all(1e-4 <= rate <= 1e-2 for rate in rates)
 
     class Stopper(Silent):
-        def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+        def run_finished(self, run: Run, result: RunResult) -> None:
             raise RuntimeError("the driver dies here")
 
     again = tmp_path / "again"

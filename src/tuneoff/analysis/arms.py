@@ -34,11 +34,12 @@ def describe_arm(results: StudyResults, name: str, correct: NDArray[np.float64])
     runs = results.of_arm(name)
     spec = next(arm for arm in results.spec.arms if arm.name == name)
     failures = [run for run in results.failed if run["arm"] == name]
+    learning = learning_of(results, name)
     arm: dict[str, Any] = {
         "arm": name,
         "method": spec.method,
         "learning_rate": _only({run["learning_rate"] for run in runs}),
-        "learning": learning_of(results, name),
+        "learning": learning and learning.model_dump(mode="json"),
         "runs": len(runs),
         "seeds": [run["seed"] for run in runs],
         "failed": [

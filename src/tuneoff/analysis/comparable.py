@@ -90,7 +90,7 @@ def conditions(results: StudyResults, runs: Iterable[dict[str, Any]]) -> dict[st
         for name, value in {**measured, **installed}.items():
             found.setdefault(name, set()).add(str(value))
     if any(run["memory_kind"] == "process_rss" for run in runs):
-        cores = results.spec.execution.cores or results.environment["cores"]
+        cores = results.spec.execution.cores or results.environment.cores
         found["cores"] = {f"{cores} (workers = {results.spec.execution.workers})"}
     return {name: ", ".join(sorted(values)) for name, values in found.items()}
 

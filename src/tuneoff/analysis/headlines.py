@@ -26,7 +26,7 @@ def compare_with_baselines(
         return {}
     truth = results.predictions(scored[0])[0]["label"].to_numpy()
     return {
-        name: against_baseline(arms, correct, np.asarray(baseline["predictions"]) == truth)
+        name: against_baseline(arms, correct, np.asarray(baseline.predictions) == truth)
         for name, baseline in results.prepared.baselines.items()
     }
 

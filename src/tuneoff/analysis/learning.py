@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from tuneoff.analysis.comparable import main_parts
-from tuneoff.data.parts import WHOLE
+from tuneoff.records.learning import Learning, LearningState
+from tuneoff.records.run import DivergedRun, ScoredRun
 from tuneoff.study.rates import starting_rate
 from tuneoff.study.search import Trial
 from tuneoff.study.tuning import tuned_arms
@@ -16,13 +17,15 @@ from tuneoff.training.signs import NEAR_GUESSING, Signs
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
-    from tuneoff.data.prepared import PreparedPart
+    from tuneoff.records.prepared import PreparedPart
     from tuneoff.spec.arms import ArmSpec
 
-LEARNED = "learned"
-NOT_LEARNED = "not learned"
-DIVERGED = "diverged"
-GUESSING = "no better than guessing"
+Ended = ScoredRun | DivergedRun
+"""A run that has told whether it learned."""
+LEARNED: Final = "learned"
+NOT_LEARNED: Final = "not learned"
+DIVERGED: Final = "diverged"
+GUESSING: Final = "no better than guessing"
 CONSTANT = 0.99
 """From this share of validation examples with the same answer on, predictions are constant."""
 NOISE = 2.0
@@ -34,96 +37,97 @@ FEW_EXAMPLES = 50
 FEW_STEPS = 50
 FAR = 5
 """Times lower or higher than the starting rate: then a named rate is the likely cause."""
-DONE = ("ok", "diverged")
 
 
-def learning_of(results: StudyResults, name: str) -> dict[str, Any] | None:
-    """Whether an arm learned, as plain JSON; None where no run of it has ended.
+def learning_of(results: StudyResults, name: str) -> Learning | None:
+    """Whether an arm learned; None where no run of it has ended.
 
     By the runs that its accuracy stands on: those of all folds, or of the largest training size.
-
-    Returns:
-        `state`: "learned", "not learned" (its training loss stayed near that of guessing), "diverged" (the loss rose,
-        or is no number), or "no better than guessing" (it learned its training data, and nothing about other texts), as
-        most of its runs are; `runs` of which `not_learned` are in another state than "learned"; `sentence`, the
-        cause and what to set, empty for an arm that learned.
     """
     parts = main_parts(results)
     runs = [
-        run for run in results.ended if run["arm"] == name and run["status"] in DONE and run.get("part", WHOLE) in parts
+        run
+        for run in results.run_records
+        if isinstance(run, ScoredRun | DivergedRun) and run.arm == name and run.part in parts
     ]
     if not runs:
         return None
     states = [run_state(results, run) for run in runs]
     counts = Counter(states)
-    state = LEARNED if 2 * counts[LEARNED] > len(states) else max(set(states) - {LEARNED}, key=lambda one: counts[one])
+    others = [one for one in counts if one != LEARNED]  # in the order of runs, which decides between equals
+    state = LEARNED if 2 * counts[LEARNED] > len(states) else max(others, key=lambda one: counts[one])
     arm = next(arm for arm in results.spec.arms if arm.name == name)
     alike = [run for run, one in zip(runs, states, strict=True) if one == state]
-    return {
-        "state": state,
-        "runs": len(runs),
-        "not_learned": len(runs) - counts[LEARNED],
-        "sentence": "" if state == LEARNED else _sentence(results, arm, alike, state, len(runs)),
-    }
+    return Learning(
+        state=state,
+        runs=len(runs),
+        not_learned=len(runs) - counts[LEARNED],
+        sentence="" if state == LEARNED else _sentence(results, arm, alike, state, len(runs)),
+    )
 
 
-def run_state(results: StudyResults, run: Mapping[str, Any]) -> str:
-    """Whether one run learned; for the words see `learning_of`."""
-    if run["status"] == "diverged":
+def run_state(results: StudyResults, run: Ended) -> LearningState:
+    """Whether one run learned."""
+    if isinstance(run, DivergedRun):
         return DIVERGED
     signs = Signs.of(run)
-    last, part = run["curve"][-1], results.prepared.part(run.get("part", ""))
+    last, part = run.curve[-1], results.prepared.part(run.part)
     if signs is not None and signs.final_loss > NEAR_GUESSING and not _is_right_all_the_same(results, run, part):
         return DIVERGED if signs.unstable else NOT_LEARNED
     doubtful = (
-        last["largest_share"] >= CONSTANT
-        or last["validation_loss"] > NEAR_GUESSING * run["guess_loss"]
+        last.largest_share >= CONSTANT
+        or last.validation_loss > NEAR_GUESSING * _guess(run)
         or part.sizes["validation"] < FEW_EXAMPLES
     )
-    if doubtful and run["test_accuracy"] <= _within_noise_of_guessing(results, part):
+    if doubtful and run.test_accuracy <= _within_noise_of_guessing(results, part):
         return GUESSING
     return LEARNED
 
 
-def _is_right_all_the_same(results: StudyResults, run: Mapping[str, Any], part: PreparedPart) -> bool:
+def _guess(run: Ended) -> float:
+    """The loss of guessing, in nats; results that were stored before it was have none."""
+    return math.nan if run.guess_loss is None else run.guess_loss
+
+
+def _is_right_all_the_same(results: StudyResults, run: ScoredRun, part: PreparedPart) -> bool:
     """Whether a run that learned only in its last steps makes less than half of guessing's errors on test."""
     share = _share_of_guessing(results, part)
-    right = run["test_accuracy"] > max(1 - HALF * (1 - share), _within_noise_of_guessing(results, part))
-    return bool(right and run["curve"][-1]["largest_share"] < CONSTANT)
+    right = run.test_accuracy > max(1 - HALF * (1 - share), _within_noise_of_guessing(results, part))
+    return bool(right and run.curve[-1].largest_share < CONSTANT)
 
 
 def _within_noise_of_guessing(results: StudyResults, part: PreparedPart) -> float:
     """The test accuracy up to which an arm is no better than the majority class, or than drawing lots."""
     share = _share_of_guessing(results, part)
-    return share + NOISE * math.sqrt(share * (1 - share) / len(part.baselines["majority"]["predictions"]))
+    return share + NOISE * math.sqrt(share * (1 - share) / len(part.baselines["majority"].predictions))
 
 
 def _share_of_guessing(results: StudyResults, part: PreparedPart) -> float:
     """The test accuracy of guessing: that of the majority class, or of drawing lots where that is higher."""
-    return float(max(part.baselines["majority"]["test_accuracy"], 1 / len(results.prepared.label_names)))
+    return float(max(part.baselines["majority"].test_accuracy, 1 / len(results.prepared.label_names)))
 
 
-def _sentence(results: StudyResults, arm: ArmSpec, runs: Sequence[Mapping[str, Any]], state: str, of: int) -> str:
+def _sentence(results: StudyResults, arm: ArmSpec, runs: Sequence[Ended], state: LearningState, of: int) -> str:
     many = "" if len(runs) == of else f" in {len(runs)} of {of} runs"
     first = runs[0]
-    guess = first["guess_loss"]
-    if state == GUESSING:
+    guess = _guess(first)
+    if state == GUESSING and isinstance(first, ScoredRun):
         return (
-            f"{arm.name} learned its training examples{many} (training loss {first['curve'][-1]['train_loss']:.2f}, "
+            f"{arm.name} learned its training examples{many} (training loss {first.curve[-1].train_loss:.2f}, "
             f"where guessing gives {guess:.2f}) and is no better than guessing on other texts: as far as "
             f"{results.prepared.sizes['train']:,} training examples show, the labels do not follow from the texts. "
             "Check that text and label belong together, or train on more."
         )
-    start = starting_rate(arm, results.prepared.model_width, first.get("steps") or 1) if arm.starting_rate else None
+    start = starting_rate(arm, results.prepared.model_width, first.steps or 1) if arm.starting_rate else None
     if state == DIVERGED:
         return f"{arm.name} diverged{many}: {_why_diverged(results, arm, first, start)}"
     seen = f"its training loss stayed at {_final_loss(first):.2f}, and guessing gives {guess:.2f}"
     return f"{arm.name} did not learn{many}: {seen}. {_why_not(results, arm, first, start)}"
 
 
-def _why_diverged(results: StudyResults, arm: ArmSpec, run: Mapping[str, Any], start: float | None) -> str:
-    rate = run["learning_rate"]
-    losses = [loss for _, loss in run["loss_trace"]]
+def _why_diverged(results: StudyResults, arm: ArmSpec, run: Ended, start: float | None) -> str:
+    rate = run.learning_rate
+    losses = [loss for _, loss in run.loss_trace]
     known = [loss for loss in losses if loss is not None]
     usual = start is not None and rate > start
     if not known and (start is None or rate <= FAR * start):
@@ -144,15 +148,15 @@ def _why_diverged(results: StudyResults, arm: ArmSpec, run: Mapping[str, Any], s
     )
 
 
-def _final_loss(run: Mapping[str, Any]) -> float:
+def _final_loss(run: Ended) -> float:
     """Mean training loss of the last third of the steps, in nats."""
     signs = Signs.of(run)
     assert signs is not None
-    return signs.final_loss * float(run["guess_loss"])
+    return signs.final_loss * _guess(run)
 
 
-def _why_not(results: StudyResults, arm: ArmSpec, run: Mapping[str, Any], start: float | None) -> str:
-    steps, rate = run["steps"], run["learning_rate"]
+def _why_not(results: StudyResults, arm: ArmSpec, run: Ended, start: float | None) -> str:
+    steps, rate = run.steps, run.learning_rate
     if start is not None and rate < start / FAR and arm.name not in tuned_arms(results.spec):
         return (
             f"A learning rate of {rate:g} is too low: {start:g} is usual for this model and {steps:,} steps. "
@@ -167,20 +171,20 @@ def _why_not(results: StudyResults, arm: ArmSpec, run: Mapping[str, Any], start:
         return (
             f"Set arms.{arm.name}.learning_rate higher, or leave it out to have it found; or set more training.epochs."
         )
-    part = results.prepared.part(run.get("part", ""))
-    trials = [trial for trial in results.trials if trial["arm"] == arm.name and trial["part"] == run["part"]]
-    rates = [trial["learning_rate"] for trial in trials]
+    part = results.prepared.part(run.part)
+    trials = [trial for trial in results.trial_records if trial.arm == arm.name and trial.part == run.part]
+    rates = [trial.learning_rate for trial in trials]
     tried = f"None of the learning rates tried ({min(rates):g} to {max(rates):g}) trained it." if rates else ""
-    if any(Trial.of(trial["learning_rate"], [trial]).learned for trial in trials):
+    if any(Trial.of(trial.learning_rate, [trial]).learned for trial in trials):
         tried = f"A trial of {rate:g} or of another learning rate trained it, this run did not."
     found = part.baselines.get("tfidf")
-    if found is None or found["test_accuracy"] <= _within_noise_of_guessing(results, part):
+    if found is None or found.test_accuracy <= _within_noise_of_guessing(results, part):
         return (
             f"{tried} TF-IDF finds nothing in these texts either: more training.epochs would show whether the labels "
             "can be learned at all."
         ).strip()
     return (
-        f"{tried} TF-IDF reaches {100 * found['test_accuracy']:.1f}%, so there is something to learn: set more "
+        f"{tried} TF-IDF reaches {100 * found.test_accuracy:.1f}%, so there is something to learn: set more "
         "training.epochs."
     ).strip()
 

@@ -29,7 +29,7 @@ def learning_curves(results: StudyResults) -> dict[str, Any] | None:
         "arms": {arm.name: [_point(results, arm.name, size) for size in sizes] for arm in results.spec.arms},
         "baselines": {
             name: [
-                {"train_size": size, "test_accuracy": baselines[size][name]["test_accuracy"]}
+                {"train_size": size, "test_accuracy": baselines[size][name].test_accuracy}
                 for size in sizes
                 if name in baselines[size]
             ]

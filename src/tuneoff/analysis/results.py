@@ -13,7 +13,13 @@ from tuneoff.analysis.folds import pooled
 from tuneoff.core.errors import damaged
 from tuneoff.core.files import read_json
 from tuneoff.data.parts import WHOLE, part_names, size_name
-from tuneoff.data.prepared import Prepared, read_prepared
+from tuneoff.data.prepared import read_prepared
+from tuneoff.records.environment import Environment
+from tuneoff.records.plan import PlanEntry
+from tuneoff.records.prepared import Prepared
+from tuneoff.records.record import Record
+from tuneoff.records.run import RunResult
+from tuneoff.records.summary import Summary
 from tuneoff.spec import StudySpec, load_study
 from tuneoff.study.store import Store
 
@@ -31,18 +37,18 @@ class StudyResults:
         spec: the study.
         prepared: sizes, baselines and audit findings of its data.
         environment: versions and machine of the last `tuneoff run`.
-        planned: the plan's runs: id, arm, method, seed, part, learning_rate; none while the study is being tuned.
-        runs: the stored results (see `result.json`), in the plan's order; runs not done yet are absent.
-        trials: likewise of the trials that tune, which are no part of `planned` and `runs`.
+        planned: the plan's runs; none while the study is being tuned.
+        run_records: the stored results, in the plan's order; runs not done yet are absent.
+        trial_records: likewise of the trials that tune, which are no part of `planned` and `run_records`.
     """
 
     folder: Path
     spec: StudySpec
     prepared: Prepared
-    environment: dict[str, Any]
-    planned: list[dict[str, Any]]
-    runs: list[dict[str, Any]]
-    trials: list[dict[str, Any]]
+    environment: Environment
+    planned: list[PlanEntry]
+    run_records: list[RunResult]
+    trial_records: list[RunResult]
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -56,20 +62,30 @@ class StudyResults:
         prepared = read_prepared(folder)
         path = folder / "environment.json"
         try:
-            environment = read_json(path)
+            environment = Environment.model_validate(read_json(path))
         except (OSError, ValueError) as error:
             raise damaged(path, error) from error
-        tried = [entry for entry in planned if entry.get("trial")]
-        planned = [entry for entry in planned if not entry.get("trial")]
+        tried = [entry for entry in planned if entry.trial]
+        planned = [entry for entry in planned if not entry.trial]
         return cls(
             folder=folder,
             spec=load_study(folder / "study.toml"),
             prepared=prepared,
             environment=environment,
             planned=planned,
-            runs=_stored(store, planned),
-            trials=_stored(store, tried),
+            run_records=_stored(store, planned),
+            trial_records=_stored(store, tried),
         )
+
+    @cached_property
+    def runs(self) -> list[dict[str, Any]]:
+        """`run_records` as dictionaries, which analysis and report read until they read the records."""
+        return [as_dictionary(run) for run in self.run_records]
+
+    @cached_property
+    def trials(self) -> list[dict[str, Any]]:
+        """`trial_records`, likewise."""
+        return [as_dictionary(trial) for trial in self.trial_records]
 
     @property
     def ended(self) -> list[dict[str, Any]]:
@@ -89,9 +105,14 @@ class StudyResults:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The content of `summary.json`: arms, baselines, comparisons, pareto, recommendation, audit."""
+        return as_dictionary(self.summary_record)
+
+    @cached_property
+    def summary_record(self) -> Summary:
+        """The analysis of the study."""
         from tuneoff.analysis.summary import summarise
 
-        return summarise(self)
+        return Summary.model_validate(summarise(self))
 
     def of_arm(self, arm: str, train_size: int | None = None) -> list[dict[str, Any]]:
         """The results of an arm's runs that succeeded, in the order of seeds.
@@ -135,7 +156,7 @@ class StudyResults:
             for run in self.runs
             if run["arm"] == arm and run["status"] == "ok"
         }
-        seeds = dict.fromkeys(entry["seed"] for entry in self.planned)
+        seeds = dict.fromkeys(entry.seed for entry in self.planned)
         complete = [seed for seed in seeds if all((seed, part) in found for part in names)]
         return [[found[seed, part] for part in names] for seed in complete]
 
@@ -159,6 +180,11 @@ class StudyResults:
         return pd.json_normalize([{key: value for key, value in run.items() if key != "curve"} for run in self.runs])
 
 
-def _stored(store: Store, planned: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    found = [store.result(entry["id"]) for entry in planned]
+def as_dictionary(record: Record) -> dict[str, Any]:
+    """A record as analysis and report read it until they read the records; to be removed with its last reader."""
+    return record.model_dump(mode="json")
+
+
+def _stored(store: Store, planned: list[PlanEntry]) -> list[RunResult]:
+    found = [store.result(entry.id) for entry in planned]
     return [result for result in found if result is not None]

@@ -16,7 +16,8 @@ from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.analysis.recommendation import recommend
 from tuneoff.analysis.tuning import summarise_tuning
 from tuneoff.analysis.underfitting import underfitting_notes
-from tuneoff.data.audit import Finding, baseline_findings, in_order
+from tuneoff.data.audit import baseline_findings, in_order
+from tuneoff.records.finding import Finding
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,8 +57,8 @@ def summarise(results: StudyResults) -> dict[str, Any]:
         "baselines": [
             {
                 "baseline": name,
-                "label": baseline["label"],
-                "test_accuracy": baseline["test_accuracy"],
+                "label": baseline.label,
+                "test_accuracy": baseline.test_accuracy,
                 "test_examples": test_examples,
             }
             for name, baseline in results.prepared.baselines.items()
@@ -113,12 +114,12 @@ def _recommend(
 
 def _labels(results: StudyResults) -> dict[str, str]:
     """What each baseline is called."""
-    return {name: baseline["label"] for name, baseline in results.prepared.baselines.items()}
+    return {name: baseline.label for name, baseline in results.prepared.baselines.items()}
 
 
 def _findings(results: StudyResults, arms: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """What the audit found before training, and what it says of baselines once there is an arm to compare them with."""
-    findings = [Finding.model_validate(finding) for finding in results.prepared.findings]
+    findings = list(results.prepared.findings)
     scored = [
         (arm["test_accuracy"]["mean"], arm["arm"])
         for arm in arms
@@ -126,7 +127,7 @@ def _findings(results: StudyResults, arms: Sequence[Mapping[str, Any]]) -> list[
     ]
     if scored:
         accuracy, name = max(scored)
-        baselines = [(baseline["label"], baseline["test_accuracy"]) for baseline in results.prepared.baselines.values()]
+        baselines = [(baseline.label, baseline.test_accuracy) for baseline in results.prepared.baselines.values()]
         found = baseline_findings(baselines, (name, accuracy))
         findings += [finding for finding in found if finding.name == "baseline-near-best"]
     return in_order(findings)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.texts import counted
 from tuneoff.data.parts import part_names, part_words
+from tuneoff.records.run import RunResult, TrainedRun
 from tuneoff.study.search import Trial, best, is_at_edge, scores
 from tuneoff.study.tuning import tuned_arms
 
@@ -65,12 +66,13 @@ def summarise_tuning(results: StudyResults) -> dict[str, Any] | None:
     if not names:
         return None
     arms = [_arm(results, name, part) for part in part_names(results.spec.data) for name in names]
+    ended = [run for run in results.trial_records if isinstance(run, TrainedRun)]
     return {
         "strategy": results.spec.tuning.strategy,
         "seeds": list(results.spec.seeds[: results.spec.tuning.seeds]),
-        "runs": len(results.trials),
-        "train_seconds": sum(run.get("train_seconds", 0.0) for run in results.trials),
-        "wall_seconds": sum(run.get("wall_seconds", 0.0) for run in results.trials),
+        "runs": len(results.trial_records),
+        "train_seconds": sum(run.train_seconds for run in ended),
+        "wall_seconds": sum(run.wall_seconds for run in ended),
         "few_validation": few_validation_examples(
             results.prepared.part(part).sizes for part in part_names(results.spec.data)
         ),
@@ -80,8 +82,8 @@ def summarise_tuning(results: StudyResults) -> dict[str, Any] | None:
 
 
 def _arm(results: StudyResults, name: str, part: str) -> dict[str, Any]:
-    runs = [run for run in results.trials if run["arm"] == name and run["part"] == part]
-    by_rate = {rate: [run for run in runs if run["learning_rate"] == rate] for rate in _rates(runs)}
+    runs = [run for run in results.trial_records if run.arm == name and run.part == part]
+    by_rate = {rate: [run for run in runs if run.learning_rate == rate] for rate in _rates(runs)}
     trials = [Trial.of(rate, found) for rate, found in by_rate.items()]
     score = scores(trials)
     return {
@@ -90,14 +92,14 @@ def _arm(results: StudyResults, name: str, part: str) -> dict[str, Any]:
         "chosen": best(trials),
         "at_edge": is_at_edge(trials),
         "passed_over": _passed_over(trials),
-        "train_seconds": sum(run.get("train_seconds", 0.0) for run in runs),
+        "train_seconds": sum(run.train_seconds for run in runs if isinstance(run, TrainedRun)),
         "trials": [
             {
                 "learning_rate": trial.rate,
                 "validation_accuracy": trial.accuracy,
                 "validation_loss": trial.loss,
                 "score": score.get(trial.rate),
-                "steps": by_rate[trial.rate][0]["steps"],
+                "steps": by_rate[trial.rate][0].steps,
                 "learned": trial.learned,
                 "too_high": trial.too_high,
             }
@@ -121,5 +123,5 @@ def _passed_over(trials: Sequence[Trial]) -> dict[str, Any] | None:
     }
 
 
-def _rates(runs: list[dict[str, Any]]) -> list[float]:
-    return sorted({run["learning_rate"] for run in runs})
+def _rates(runs: list[RunResult]) -> list[float]:
+    return sorted({run.learning_rate for run in runs})

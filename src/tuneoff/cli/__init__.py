@@ -130,12 +130,12 @@ def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = Fal
 
     spec = load_study(study, overrides or [])
     outlined = outline_study(spec, _say_nothing if as_json else _say_line)
-    size = (len(spec.arms), len(spec.seeds), outlined["sizes"]["test"])
-    outlined["margin"] = margin_in_reach(spec.analysis.margin, *size)
-    sizes = [part["sizes"] for part in outlined["parts"]]
-    outlined["trials"]["few_validation"] = few_validation_examples(sizes) if outlined["trials"]["runs"] else None
+    margin = margin_in_reach(spec.analysis.margin, len(spec.arms), len(spec.seeds), outlined.sizes["test"])
+    few = few_validation_examples(part.sizes for part in outlined.parts) if outlined.trials.runs else None
+    trials = outlined.trials.model_copy(update={"few_validation": few})
+    outlined = outlined.model_copy(update={"margin": margin, "trials": trials})
     if as_json:
-        print(json.dumps(outlined))
+        print(json.dumps(outlined.model_dump(mode="json")))
     else:
         print_plan(outlined)
 
@@ -199,13 +199,14 @@ def status(folder: Folder, as_json: Json = False) -> None:
     from tuneoff.study.store import Store
 
     states = Store(folder).states()
-    ahead = ahead_in(folder, states)
+    ahead = ahead_in(folder, [state.entry for state in states])
+    runs = [state.as_json() for state in states]
     if as_json:
-        left = seconds_left(states, ahead)
-        found = {"driver": running_driver(folder), "seconds_left": left, "ahead": asdict(ahead), "runs": states}
-        print(json.dumps(found))
+        driver, left = running_driver(folder), seconds_left(runs, ahead)
+        told = driver and driver.model_dump(mode="json")
+        print(json.dumps({"driver": told, "seconds_left": left, "ahead": asdict(ahead), "runs": runs}))
     else:
-        print_status(states, ahead)
+        print_status(runs, ahead)
 
 
 @app.command(epilog="Example: tuneoff report studies-out/quickstart --format html,pdf")

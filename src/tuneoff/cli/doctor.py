@@ -20,7 +20,7 @@ def examine() -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     return {
-        **environment(),
+        **environment().model_dump(mode="json"),
         "device": device.type,
         "gpus": [{"name": gpu.name, "memory_bytes": gpu.total_memory} for gpu in gpus],
         "bf16": has_native_bf16(device),

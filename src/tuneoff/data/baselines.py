@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from tuneoff.records.baselines import Baseline
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +25,7 @@ def in_a_sentence(name: str, label: str) -> str:
     return f"the {label}" if name == "majority" else label
 
 
-def score_baselines(splits: Splits) -> dict[str, Any]:
+def score_baselines(splits: Splits) -> dict[str, Baseline]:
     """Test accuracy of the majority class and of TF-IDF with logistic regression, both fitted on train.
 
     Words and word pairs, hashed to 2^19 features (fewer with more than eight classes) so that no vocabulary takes
@@ -31,8 +33,7 @@ def score_baselines(splits: Splits) -> dict[str, Any]:
     are read as one.
 
     Returns:
-        By baseline: `label`, `test_accuracy`, `trained_on` (examples) and `predictions` (class indices in the order of
-        the test split).
+        By the baseline's name.
     """
     import numpy as np
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
@@ -63,7 +64,9 @@ def score_baselines(splits: Splits) -> dict[str, Any]:
     return scored
 
 
-def pooled_baselines(by_fold: Sequence[dict[str, Any]], labels: Sequence[NDArray[np.integer]]) -> dict[str, Any]:
+def pooled_baselines(
+    by_fold: Sequence[Mapping[str, Baseline]], labels: Sequence[NDArray[np.integer]]
+) -> dict[str, Baseline]:
     """The baselines of folds as those of the whole: predictions in the order of folds, accuracy over all of them.
 
     Args:
@@ -77,9 +80,9 @@ def pooled_baselines(by_fold: Sequence[dict[str, Any]], labels: Sequence[NDArray
     truth = np.concatenate(labels)
     for name, first in by_fold[0].items():
         if all(name in baselines for baselines in by_fold):
-            predictions = [label for baselines in by_fold for label in baselines[name]["predictions"]]
+            predictions = [label for baselines in by_fold for label in baselines[name].predictions]
             accuracy = float((np.array(predictions) == truth).mean())
-            pooled[name] = {**first, "test_accuracy": accuracy, "predictions": predictions}
+            pooled[name] = first.model_copy(update={"test_accuracy": accuracy, "predictions": tuple(predictions)})
     return pooled
 
 
@@ -89,10 +92,10 @@ def _read(frame: Any) -> list[str]:
     return list(frame["text"])
 
 
-def _scored(label: str, splits: Splits, trained_on: int, predictions: NDArray[np.int64]) -> dict[str, Any]:
-    return {
-        "label": label,
-        "test_accuracy": float((predictions == splits.labels("test")).mean()),
-        "trained_on": trained_on,
-        "predictions": predictions.astype(int).tolist(),
-    }
+def _scored(label: str, splits: Splits, trained_on: int, predictions: NDArray[np.int64]) -> Baseline:
+    return Baseline(
+        label=label,
+        test_accuracy=float((predictions == splits.labels("test")).mean()),
+        trained_on=trained_on,
+        predictions=tuple(predictions.astype(int).tolist()),
+    )

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import canonical_hash, write_json
-from tuneoff.data.audit import Finding, audit, baseline_findings, in_order, stop_on_errors
+from tuneoff.data.audit import audit, baseline_findings, in_order, stop_on_errors
 from tuneoff.data.audit.truncation import truncation_findings
 from tuneoff.data.audit.unknown import unknown_findings
 from tuneoff.data.baselines import pooled_baselines, score_baselines
 from tuneoff.data.cache import PREPARED
 from tuneoff.data.parts import WHOLE, make_parts, overall, part_words
-from tuneoff.data.prepared import Prepared, PreparedPart, load_tokens
+from tuneoff.data.prepared import load_tokens
 from tuneoff.data.rows import collect_rows
 from tuneoff.data.sources import open_parts
 from tuneoff.data.splits import Splits
 from tuneoff.models.load import load_config, load_tokenizer, longest_input
 from tuneoff.models.width import model_width
+from tuneoff.records.finding import Audit, Finding
+from tuneoff.records.prepared import Prepared, PreparedPart
 
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
@@ -115,7 +117,7 @@ def prepare_data(
                 {name: split.tokens for name, split in first_written.items()},
             ),
             *unknown_findings(first, load_tokens(folder, next(iter(parts))), definition),
-            *baseline_findings((baseline["label"], baseline["test_accuracy"]) for baseline in study_baselines.values()),
+            *baseline_findings((baseline.label, baseline.test_accuracy) for baseline in study_baselines.values()),
         ]
     )
     first.rows.file.unlink()
@@ -139,14 +141,14 @@ def prepare_data(
         pad_token_id=pad_token_id,
         model_width=model_width(model_folder),
         baselines=study_baselines,
-        findings=tuple(finding.model_dump(mode="json") for finding in findings),
+        findings=tuple(findings),
         parts={
             part: PreparedPart(fingerprint=fingerprints[part], sizes=splits.sizes, baselines=baselines[part])
             for part, splits in parts.items()
             if part != WHOLE
         },
     )
-    write_json(folder / "audit.json", {"findings": list(prepared.findings)})
+    write_json(folder / "audit.json", Audit(findings=prepared.findings).model_dump(mode="json"))
     write_json(folder / PREPARED, prepared.model_dump(mode="json"))
 
 

@@ -7,9 +7,9 @@ import platform
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from tuneoff import __version__
+from tuneoff.records.environment import Environment
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "numpy", "scikit-learn")
 
@@ -55,12 +55,12 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """The content of a study's `environment.json`."""
-    return {
-        "versions": versions(),
-        "platform": platform.platform(),
-        "processor": processor(),
-        "cores": usable_cores(),
-        "memory_bytes": memory_bytes(),
-    }
+    return Environment(
+        versions=versions(),
+        platform=platform.platform(),
+        processor=processor(),
+        cores=usable_cores(),
+        memory_bytes=memory_bytes(),
+    )

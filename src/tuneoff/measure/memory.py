@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from tuneoff.records.run import MemoryKind
+
 if TYPE_CHECKING:
     import torch
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 class PeakMemory(Protocol):
     """A high-water mark that can be reset."""
 
-    kind: str
+    kind: MemoryKind
 
     def reset(self) -> None:
         """Starts a new measurement at the present use."""
@@ -52,7 +54,7 @@ class PeakSoFar:
 class CudaPeak:
     """PyTorch's own high-water marks of allocated and reserved memory."""
 
-    kind = "cuda_allocated"
+    kind: MemoryKind = "cuda_allocated"
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -82,7 +84,7 @@ class ResidentPeak:
     that of the whole process so far.
     """
 
-    kind = "process_rss"
+    kind: MemoryKind = "process_rss"
 
     def reset(self) -> None:
         marker = Path("/proc/self/clear_refs")

@@ -12,10 +12,12 @@ from rich.text import Text
 
 from tuneoff.core.texts import counted
 from tuneoff.data.parts import WHOLE, part_words
+from tuneoff.records.state import RunState
 from tuneoff.report import words
 from tuneoff.study.ahead import Ahead
 
 if TYPE_CHECKING:
+    from tuneoff.records.run import RunResult
     from tuneoff.runs.progress import RunProgress
     from tuneoff.runs.run import Run
 
@@ -24,7 +26,7 @@ WIDE, VERY_WIDE = 80, 100
 BAR_COLUMNS = 20
 
 State = dict[str, Any]
-"""A run's entry in `plan.json` with its `state`, and with its progress or scores, as `Store.states` has it."""
+"""A run's entry in `plan.json` with its `state`, and with its progress or scores, as `RunState.as_json` has it."""
 
 
 class LiveView:
@@ -50,13 +52,12 @@ class LiveView:
         """A run has begun, or come so far."""
         if run.id not in self._going:
             self._waiting -= 1
-        self._going[run.id] = {**run.entry(), "state": "running", **progress.entry(run.steps)}
+        self._going[run.id] = RunState(run.entry(), progress.entry(run.steps)).as_json()
 
-    def ended(self, run: Run, result: dict[str, Any]) -> None:
+    def ended(self, run: Run, result: RunResult) -> None:
         """A run has ended with a result."""
         del self._going[run.id]
-        seconds: State = {name: result[name] for name in ("wall_seconds", "train_seconds") if name in result}
-        self._ended.append({**run.entry(), "state": result["status"], **seconds})
+        self._ended.append(RunState(run.entry(), result=result).as_json())
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         going = list(self._going.values())

@@ -17,10 +17,12 @@ from tuneoff.analysis.results import StudyResults
 from tuneoff.core.errors import one_line
 from tuneoff.core.files import write_text
 from tuneoff.data.parts import WHOLE, part_words
+from tuneoff.records.run import ScoredRun
 from tuneoff.report import audit, evidence, trials, words
 from tuneoff.study.listener import Silent
 
 if TYPE_CHECKING:
+    from tuneoff.records.run import RunResult
     from tuneoff.runs.run import Run
 
 UNITS = {"": 1.0, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "MB": 1e6, "GB": 1e9}
@@ -60,7 +62,7 @@ def write_page(results: StudyResults) -> Path:
         charts=page_charts(results),
         kinds=CHARTS,
         run_headings=RUN_HEADINGS,
-        runs=[_run(results, run) for run in results.runs],
+        runs=[_run(results, run) for run in results.run_records],
         disagreements=find_disagreements(results),
         environment=results.environment,
         study_file=(results.folder / "study.toml").read_text(encoding="utf-8"),
@@ -91,7 +93,7 @@ class PageKeeper(Silent):
         self._say = say
         self._quiet_until = 0.0
 
-    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+    def run_finished(self, run: Run, result: RunResult) -> None:
         """Writes the page from the results stored by now, unless that was done a moment ago: it takes a second."""
         begun = time.monotonic()
         if run.trial or begun < self._quiet_until:
@@ -122,21 +124,21 @@ def sort_value(text: str) -> float | None:
     return total
 
 
-def _run(results: StudyResults, run: dict[str, Any]) -> list[Cell]:
-    arm = run["arm"] if run.get("part", WHOLE) == WHOLE else f"{run['arm']}, {part_words(run['part'])}"
-    rate = run["learning_rate"]
-    begins: list[Cell] = [(arm, None), (str(run["seed"]), run["seed"]), (f"{rate:g}", rate)]
-    if run["status"] != "ok":
-        return [*begins, (run["status"], None), *[("", None)] * 3, (run["run_id"], None)]
-    memory = run["peak_memory_bytes"]["train"]
+def _run(results: StudyResults, run: RunResult) -> list[Cell]:
+    arm = run.arm if run.part == WHOLE else f"{run.arm}, {part_words(run.part)}"
+    rate = run.learning_rate
+    begins: list[Cell] = [(arm, None), (str(run.seed), run.seed), (f"{rate:g}", rate)]
+    if not isinstance(run, ScoredRun):
+        return [*begins, (run.status, None), *[("", None)] * 3, (run.run_id, None)]
+    memory = run.peak_memory_bytes.train
     mark = "" if run_state(results, run) == LEARNED else words.DID_NOT_LEARN
     return [
         *begins,
-        (words.percent(run["test_accuracy"]) + mark, run["test_accuracy"]),
-        (words.percent(run["validation_accuracy"]), run["validation_accuracy"]),
-        (words.seconds(run["train_seconds"]), run["train_seconds"]),
+        (words.percent(run.test_accuracy) + mark, run.test_accuracy),
+        (words.percent(run.validation_accuracy), run.validation_accuracy),
+        (words.seconds(run.train_seconds), run.train_seconds),
         (words.megabytes(memory), memory),
-        (run["run_id"], None),
+        (run.run_id, None),
     ]
 
 

@@ -235,8 +235,8 @@ def _value(value: Any) -> str:
 
 def _environment(results: StudyResults) -> list[Block]:
     environment = results.environment
-    versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
-    machine = f"{environment['processor']}, {environment['cores']} cores, {environment['platform']}"
+    versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
+    machine = f"{environment.processor}, {environment.cores} cores, {environment.platform}"
     return [{"code": words.repeating(results.folder)}, _text(f"{versions}; {machine}.")]
 
 

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from tuneoff.core.texts import counted
 from tuneoff.data.parts import WHOLE, is_fold, part_words
+from tuneoff.records.run import DivergedRun, ScoredRun, TrainedRun, UnsuccessfulRun
 from tuneoff.report import words
 from tuneoff.report.grid import fitting_table
 from tuneoff.report.live import LiveView, run_name, running_table, study_line, what_follows
@@ -22,6 +23,8 @@ from tuneoff.study.rates import RULE
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.records.outline import StudyOutline
+    from tuneoff.records.run import RunResult
     from tuneoff.runs.progress import RunProgress
     from tuneoff.runs.run import Run
 
@@ -71,22 +74,23 @@ class Progress:
     def progressed(self, run: Run, progress: RunProgress) -> None:
         self._view.progressed(run, progress)
 
-    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+    def run_finished(self, run: Run, result: RunResult) -> None:
         self._ended += 1
         self._view.ended(run, result)
-        head = f"[{self._ended}/{self._runs}] {run_name(run.entry())}:"
-        if result["status"] == "ok":
-            peak = words.megabytes(result["peak_memory_bytes"]["train"])
-            split = "validation" if run.trial else "test"
+        head = f"[{self._ended}/{self._runs}] {run_name(run.entry().model_dump())}:"
+        if isinstance(result, TrainedRun):
+            split, accuracy = "validation", result.validation_accuracy
+            if isinstance(result, ScoredRun):
+                split, accuracy = "test", result.test_accuracy
             self.say(
-                f"{head} {split} accuracy {words.percent(result[f'{split}_accuracy'])}, "
-                f"trained in {words.seconds(result['train_seconds'])}, peak memory {peak}"
+                f"{head} {split} accuracy {words.percent(accuracy)}, trained in {words.seconds(result.train_seconds)}, "
+                f"peak memory {words.megabytes(result.peak_memory_bytes.train)}"
             )
-        elif run.trial and result["status"] == "diverged":
-            step = result["loss_trace"][-1][0]
+        elif run.trial and isinstance(result, DivergedRun):
+            step = result.loss_trace[-1][0]
             self.say(f"{head} diverged at step {step:,} of {run.steps:,}; the search goes on without this rate")
-        else:
-            self.say(f"{head} {result['status']}: {result['error']}")
+        elif isinstance(result, UnsuccessfulRun):
+            self.say(f"{head} {result.status}: {result.error}")
 
 
 def wide_console() -> Console:
@@ -147,54 +151,52 @@ def _again(results: StudyResults) -> str:
     return f"`{command}` tries them again{', and so does the same command' if again == {'failed'} else ''}"
 
 
-def print_plan(outlined: dict[str, Any]) -> None:
+def print_plan(outlined: StudyOutline) -> None:
     """The arms of a study, what each trains, and how much work the study is."""
     console = wide_console()
     rows = [
         (
-            arm["arm"],
-            arm["method"],
-            f"{'found, from ' if arm['tuned'] else ''}{arm['learning_rate']:g}",
-            f"{arm['parameters']['trainable']:,}",
-            f"{arm['parameters']['adapter']:,}",
-            f"{arm['parameters']['head']:,}",
-            f"{100 * arm['parameters']['trainable'] / arm['parameters']['total']:.2f}%",
+            arm.arm,
+            arm.method,
+            f"{'found, from ' if arm.tuned else ''}{arm.learning_rate:g}",
+            f"{arm.parameters.trainable:,}",
+            f"{arm.parameters.adapter:,}",
+            f"{arm.parameters.head:,}",
+            f"{100 * arm.parameters.trainable / arm.parameters.total:.2f}%",
         )
-        for arm in outlined["arms"]
+        for arm in outlined.arms
     ]
     table = fitting_table(PLAN_COLUMNS, rows, console.width, ("arm", "method"))
     console.print(table)
-    parts = outlined["parts"]
+    parts = outlined.parts
     shared_out = (
-        f" x {counted(len(parts), 'fold' if is_fold(parts[0]['part']) else 'training size')}"
-        if parts[0]["part"] != WHOLE
+        f" x {counted(len(parts), 'fold' if is_fold(parts[0].part) else 'training size')}"
+        if parts[0].part != WHOLE
         else ""
     )
     console.print(
-        f"{counted(len(outlined['arms']), 'arm')} x {counted(len(outlined['seeds']), 'seed')}{shared_out} = "
-        f"{counted(outlined['runs'], 'run')}, {counted(outlined['steps'], 'step')}"
+        f"{counted(len(outlined.arms), 'arm')} x {counted(len(outlined.seeds), 'seed')}{shared_out} = "
+        f"{counted(outlined.runs, 'run')}, {counted(outlined.steps, 'step')}"
     )
-    trials = outlined["trials"]
-    if trials["runs"]:
-        more = (
-            f", and up to {trials['extensions']} more where a best rate is at the edge" if trials["extensions"] else ""
-        )
-        share = trials["steps"] / outlined["steps"]
+    trials = outlined.trials
+    if trials.runs:
+        more = f", and up to {trials.extensions} more where a best rate is at the edge" if trials.extensions else ""
+        share = trials.steps / outlined.steps
         console.print(
-            f"before these {counted(trials['runs'], 'trial')} of learning rates, {counted(trials['steps'], 'step')} "
+            f"before these {counted(trials.runs, 'trial')} of learning rates, {counted(trials.steps, 'step')} "
             f"({share:.0%} of the runs'){more}"
         )
     for part in parts:
-        sizes = part["sizes"]
-        name = f"{part_words(part['part'])}: " if part["part"] != WHOLE else ""
+        sizes = part.sizes
+        name = f"{part_words(part.part)}: " if part.part != WHOLE else ""
         console.print(
             f"{name}{sizes['train']:,} training, {sizes['validation']:,} validation, "
-            f"{counted(sizes['test'], 'test example')}; {counted(part['steps_per_run'], 'step')} a run"
+            f"{counted(sizes['test'], 'test example')}; {counted(part.steps_per_run, 'step')} a run"
         )
-    if trials["few_validation"]:
-        console.print(escape(f"before you train: {trials['few_validation']}"))
-    if outlined["margin"]["sentence"]:
-        console.print(escape(f"before you train: {outlined['margin']['sentence']}"))
+    if trials.few_validation:
+        console.print(escape(f"before you train: {trials.few_validation}"))
+    if outlined.margin is not None and outlined.margin.sentence:
+        console.print(escape(f"before you train: {outlined.margin.sentence}"))
 
 
 def print_status(states: list[dict[str, Any]], ahead: Ahead) -> None:

@@ -19,6 +19,8 @@ import psutil
 from tuneoff.core.errors import UserError
 from tuneoff.core.processes import signals_held, without_main_module
 from tuneoff.core.quantities import parse_bytes, parse_seconds
+from tuneoff.records.measurements import PeakBytes
+from tuneoff.records.run import UnfinishedStatus
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.task import Outcome, RunTask
 
@@ -71,7 +73,7 @@ class RunProcess:
         self.task = task
         self._stopping = False
         self._peak_bytes = 0
-        self._over: tuple[str, str] | None = None
+        self._over: tuple[UnfinishedStatus, str] | None = None
         task.run_folder.mkdir(parents=True, exist_ok=True)
         server.warm_up()
         self._receiver, sender = server.context.Pipe()
@@ -110,7 +112,7 @@ class RunProcess:
             self._process.join()
             alive = False
         if not alive:
-            return progress, self._obituary()
+            return progress, self._outcome_of_death()
         self._enforce_limits()
         return progress, None
 
@@ -141,8 +143,10 @@ class RunProcess:
         if self._over is not None:
             self._process.kill()
 
-    def _obituary(self) -> Outcome:
-        status, error = "failed", _cause_of_death(self._process.exitcode)
+    def _outcome_of_death(self) -> Outcome:
+        """Of a process that has died without an outcome of its own."""
+        status: UnfinishedStatus = "failed"
+        error = _cause_of_death(self._process.exitcode)
         if self._over is not None:
             status, error = self._over
         elif self._stopping:
@@ -150,17 +154,8 @@ class RunProcess:
         else:
             crashed = -(self._process.exitcode or 0) in CRASHES
             error = f"{error}; {_last_lines(self.task.log, crashed)}"
-        peak = {"train": self._peak_bytes or None, "eval": None, "reserved": None}
-        kind = "process_rss" if self.task.on_cpu else "cuda_allocated"
-        return Outcome(
-            {
-                **self.task.identity(),
-                "status": status,
-                "error": error,
-                "peak_memory_bytes": peak,
-                "memory_kind": kind,
-            }
-        )
+        peak = PeakBytes(train=self._peak_bytes or None, eval=None, reserved=None)
+        return Outcome(self.task.unfinished(status, error, peak))
 
 
 def _enter(task: RunTask, connection: Connection, visible_gpus: str | None) -> None:

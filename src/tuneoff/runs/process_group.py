@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuneoff.records.run import UnsuccessfulRun
 from tuneoff.runs.process import ForkServer, RunProcess
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.task import Outcome, RunTask
@@ -79,9 +80,9 @@ class RunGroup:
         """
         progress: RunProgress | None = None
         for rank, process in self._going_on():
-            news, outcome = process.poll()
+            latest, outcome = process.poll()
             if rank == 0:
-                progress = news
+                progress = latest
             if outcome is not None:
                 self._outcomes[rank] = outcome
         return progress, self._verdict()
@@ -101,7 +102,7 @@ class RunGroup:
         return [(rank, process) for rank, process in enumerate(self._processes) if rank not in self._outcomes]
 
     def _verdict(self) -> Outcome | None:
-        failed = {rank: outcome for rank, outcome in self._outcomes.items() if outcome.result["status"] != "ok"}
+        failed = {rank: outcome.failure for rank, outcome in self._outcomes.items() if outcome.failure is not None}
         if failed and self._failed_since is None:
             self._failed_since = time.monotonic()
         all_ended = len(self._outcomes) == len(self._processes)
@@ -109,12 +110,12 @@ class RunGroup:
             return self._cause(failed)
         return self._outcomes[0] if all_ended else None
 
-    def _cause(self, failed: dict[int, Outcome]) -> Outcome:
+    def _cause(self, failed: dict[int, UnsuccessfulRun]) -> Outcome:
         """The first failure; where one has failed, the others lose their connection to it and fail as well."""
-        rank = min(failed, key=lambda rank: failed[rank].failed_at)
-        cause = failed[rank]
+        rank = min(failed, key=lambda rank: self._outcomes[rank].failed_at)
+        cause = self._outcomes[rank]
         count = len(self._processes)
-        if len(failed) == count and len({outcome.result["error"] for outcome in failed.values()}) == 1:
+        if len(failed) == count and len({result.error for result in failed.values()}) == 1:
             return cause
-        error = f"process {rank + 1} of {count}: {cause.result['error']}"
-        return replace(cause, result={**cause.result, "error": error})
+        error = f"process {rank + 1} of {count}: {failed[rank].error}"
+        return replace(cause, result=failed[rank].model_copy(update={"error": error}))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from tuneoff.records.progress import StoredProgress
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,13 @@ class RunProgress:
     seconds_per_step: float | None = None
     memory_bytes: int | None = None
 
-    def entry(self, total: int) -> dict[str, Any]:
-        """What `progress.json` says, of a run of `total` steps: `step`, `steps`, and the rest under its own names.
-
-        A loss that is no number is None there, since JSON has none.
-        """
-        entry = asdict(self)
-        if self.loss is not None and not math.isfinite(self.loss):
-            entry["loss"] = None
-        return {"step": entry.pop("steps"), "steps": total, **entry}
+    def entry(self, total: int) -> StoredProgress:
+        """What `progress.json` says, of a run of `total` steps. A loss that is no number is None there."""
+        return StoredProgress(
+            step=self.steps,
+            steps=total,
+            loss=self.loss if self.loss is not None and math.isfinite(self.loss) else None,
+            examples_per_second=self.examples_per_second,
+            seconds_per_step=self.seconds_per_step,
+            memory_bytes=self.memory_bytes,
+        )

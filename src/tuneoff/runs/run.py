@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuneoff.data.parts import WHOLE
+from tuneoff.records.plan import PlanEntry
 
 if TYPE_CHECKING:
     from tuneoff.spec.arms import ArmSpec
-
-RESULT_SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -35,15 +34,15 @@ class Run:
     part: str = WHOLE
     trial: bool = False
 
-    def entry(self) -> dict[str, Any]:
+    def entry(self) -> PlanEntry:
         """What `plan.json` says of this run."""
-        return {
-            "id": self.id,
-            "arm": self.arm.name,
-            "method": self.arm.method,
-            "seed": self.seed,
-            "part": self.part,
-            "learning_rate": self.arm.rate,
-            "steps": self.steps,
-            "trial": self.trial,
-        }
+        return PlanEntry(
+            id=self.id,
+            arm=self.arm.name,
+            method=self.arm.method,
+            seed=self.seed,
+            part=self.part,
+            learning_rate=self.arm.rate,
+            steps=self.steps,
+            trial=self.trial,
+        )

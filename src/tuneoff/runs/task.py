@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tuneoff.runs.run import RESULT_SCHEMA_VERSION, Run
+from tuneoff.records.measurements import PeakBytes
+from tuneoff.records.run import MemoryKind, RunIdentity, RunResult, UnfinishedRun, UnfinishedStatus, UnsuccessfulRun
+from tuneoff.runs.run import Run
 from tuneoff.training.parallel.process_rank import ProcessRank
 
 if TYPE_CHECKING:
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tuneoff.spec import ExecutionSpec, TrainingSpec
+
+
+UNKNOWN = PeakBytes(train=None, eval=None, reserved=None)
 
 
 @dataclass(frozen=True)
@@ -49,22 +54,61 @@ class RunTask:
         """Where this process writes what it prints."""
         return self.run_folder / (f"log-{self.process.rank}.txt" if self.process.rank else "log.txt")
 
-    def identity(self) -> dict[str, Any]:
+    @property
+    def memory_kind(self) -> MemoryKind:
+        """What its peak memory is that of."""
+        return "process_rss" if self.on_cpu else "cuda_allocated"
+
+    def identity(self) -> RunIdentity:
         """The fields of `result.json` that say which run it is."""
-        entry = self.run.entry()
-        return {"schema_version": RESULT_SCHEMA_VERSION, "run_id": entry.pop("id"), **entry}
+        run = self.run
+        return RunIdentity(
+            run_id=run.id,
+            arm=run.arm.name,
+            method=run.arm.method,
+            seed=run.seed,
+            part=run.part,
+            learning_rate=run.arm.rate,
+            steps=run.steps,
+            trial=run.trial,
+        )
+
+    def unfinished(
+        self, status: UnfinishedStatus, error: str, peak: PeakBytes = UNKNOWN, memory_kind: MemoryKind | None = None
+    ) -> UnfinishedRun:
+        """The result where the run has come to no end.
+
+        Args:
+            status: how it ended.
+            error: why, in one line.
+            peak: memory that it is known to have taken.
+            memory_kind: what kind of memory that is; as the run was to be computed when left out.
+        """
+        return UnfinishedRun(
+            **dict(self.identity()),
+            status=status,
+            error=error,
+            peak_memory_bytes=peak,
+            memory_kind=memory_kind or self.memory_kind,
+        )
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a run sends back.
 
-    `result` is the content of `result.json`; `logits` those of the test split, of a run that succeeded;
+    `result` is the content of `result.json`, None from a process that has done its part and leaves the result to the
+    run's first; `logits` those of the test split, of a run that succeeded;
     `stops_study` says that it failed for a reason that every run would fail for, such as a full disk; `failed_at`
     (of the machine's monotonic clock) when a process that failed noticed it, 0 where others found it dead.
     """
 
-    result: dict[str, Any]
+    result: RunResult | None
     logits: NDArray[np.float32] | None = None
     stops_study: bool = False
     failed_at: float = 0.0
+
+    @property
+    def failure(self) -> UnsuccessfulRun | None:
+        """The result where it is none of success."""
+        return self.result if isinstance(self.result, UnsuccessfulRun) else None

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tuneoff.data.parts import WHOLE, part_names
+from tuneoff.data.parts import part_names
 from tuneoff.study.search import trial_steps, usual_trials
 from tuneoff.study.tuning import tuned_arms
 from tuneoff.training.loop import total_steps
 
 if TYPE_CHECKING:
-    from tuneoff.data.prepared import Prepared
+    from tuneoff.records.plan import PlanEntry
+    from tuneoff.records.prepared import Prepared
     from tuneoff.spec import StudySpec
 
 
@@ -35,7 +36,7 @@ class Ahead:
     may_grow: bool = False
 
 
-def ahead_of(spec: StudySpec, prepared: Prepared, planned: Sequence[Mapping[str, Any]]) -> Ahead:
+def ahead_of(spec: StudySpec, prepared: Prepared, planned: Sequence[PlanEntry]) -> Ahead:
     """What follows, which is nothing once the runs themselves are planned.
 
     Args:
@@ -43,9 +44,9 @@ def ahead_of(spec: StudySpec, prepared: Prepared, planned: Sequence[Mapping[str,
         prepared: its data.
         planned: the entries of its plan.
     """
-    if not planned or any(not entry.get("trial") for entry in planned):
+    if not planned or any(not entry.trial for entry in planned):
         return Ahead()
-    in_plan = Counter((entry["arm"], entry.get("part", WHOLE)) for entry in planned)
+    in_plan = Counter((entry.arm, entry.part) for entry in planned)
     each = usual_trials(spec.tuning) * len(spec.seeds[: spec.tuning.seeds])
     runs = len(spec.arms) * len(spec.seeds)
     trials = steps = 0
@@ -57,7 +58,7 @@ def ahead_of(spec: StudySpec, prepared: Prepared, planned: Sequence[Mapping[str,
     return Ahead(trials, runs * len(part_names(spec.data)), steps, may_grow=spec.tuning.strategy == "grid")
 
 
-def ahead_in(folder: Path, planned: Sequence[Mapping[str, Any]]) -> Ahead:
+def ahead_in(folder: Path, planned: Sequence[PlanEntry]) -> Ahead:
     """What follows the plan of a study's folder.
 
     Raises:
@@ -66,6 +67,6 @@ def ahead_in(folder: Path, planned: Sequence[Mapping[str, Any]]) -> Ahead:
     from tuneoff.data.prepared import read_prepared
     from tuneoff.spec import load_study
 
-    if any(not entry.get("trial") for entry in planned):
+    if any(not entry.trial for entry in planned):
         return Ahead()  # which needs nothing more to be read
     return ahead_of(load_study(folder / "study.toml"), read_prepared(folder), planned)

@@ -127,12 +127,12 @@ class _Conductor:
             place = set_aside(self._store.folder, self._store.run_folder(run.id))
             self._listener.say(f"{run.id}: {damage}; it is set aside in {place} and run again")
             return False
-        if result is None or result["status"] == "interrupted":
+        if result is None or result.status == "interrupted":
             return False
-        if result["status"] in ("ok", "diverged") or run.id in self._tried:
+        if result.status in ("ok", "diverged") or run.id in self._tried:
             return True
         # A trial whose process died has told nothing of its rate, so that the search would go on without it for good.
-        return not self._retry_failed and not (run.trial and result["status"] == "failed")
+        return not self._retry_failed and not (run.trial and result.status == "failed")
 
     def _task(self, run: Run, executor: Executor) -> RunTask:
         on_hub = self._pinned.pins.get("model")

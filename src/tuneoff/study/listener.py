@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from tuneoff.records.run import RunResult
     from tuneoff.runs.progress import RunProgress
     from tuneoff.runs.run import Run
     from tuneoff.study.ahead import Ahead
@@ -28,7 +29,7 @@ class Listener(Protocol):
     def progressed(self, run: Run, progress: RunProgress) -> None:
         """A run has come so far, of `run.steps`; it may fall back where it starts again."""
 
-    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+    def run_finished(self, run: Run, result: RunResult) -> None:
         """A run has ended and its result is stored."""
 
 
@@ -43,7 +44,7 @@ class Silent:
 
     def progressed(self, run: Run, progress: RunProgress) -> None: ...
 
-    def run_finished(self, run: Run, result: dict[str, Any]) -> None: ...
+    def run_finished(self, run: Run, result: RunResult) -> None: ...
 
 
 class Audience:
@@ -68,6 +69,6 @@ class Audience:
         for listener in self._listeners:
             listener.progressed(run, progress)
 
-    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+    def run_finished(self, run: Run, result: RunResult) -> None:
         for listener in self._listeners:
             listener.run_finished(run, result)

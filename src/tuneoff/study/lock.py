@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import filelock
 import psutil
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import read_json, write_json
+from tuneoff.records.driver import Driver
 
 LOCK = ".lock"
 DRIVER = "driver.json"
@@ -34,7 +34,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.acquire()
     except filelock.Timeout as error:
         driver = running_driver(folder)
-        who = f" (process {driver['pid']} on {driver['host']})" if driver else ""
+        who = f" (process {driver.pid} on {driver.host})" if driver else ""
         message = (
             f"another tuneoff{who} is running a study in {folder}; wait for it, or choose another folder with --out"
         )
@@ -43,7 +43,7 @@ def locked(folder: Path) -> Iterator[None]:
         raise _cannot_be_written(folder, error) from error
     try:
         try:
-            write_json(folder / DRIVER, _this_process())
+            write_json(folder / DRIVER, _this_process().model_dump(mode="json"))
         except OSError as error:
             raise _cannot_be_written(folder, error) from error
         yield
@@ -54,26 +54,25 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def running_driver(folder: Path) -> dict[str, Any] | None:
-    """The process that runs the study in a folder now: `pid`, `host`, `started`; None where there is none.
+def running_driver(folder: Path) -> Driver | None:
+    """The process that runs the study in a folder now; None where there is none.
 
     A driver on this host that has died is recognised and left out.
     """
     try:
-        driver: dict[str, Any] = read_json(folder / DRIVER)
-        process_id, host = int(driver["pid"]), str(driver["host"])
-        if host != platform.node():
+        driver = Driver.model_validate(read_json(folder / DRIVER))
+        if driver.host != platform.node():
             return driver
-        process = psutil.Process(process_id)
-        same = abs(process.create_time() - driver["process_created"]) < 1
+        process = psutil.Process(driver.pid)
+        same = abs(process.create_time() - driver.process_created) < 1
         return driver if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except (OSError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
+    except (OSError, ValueError, psutil.NoSuchProcess):
         return None
 
 
-def _this_process() -> dict[str, Any]:
+def _this_process() -> Driver:
     created = psutil.Process().create_time()
-    return {"pid": os.getpid(), "host": platform.node(), "started": time.time(), "process_created": created}
+    return Driver(pid=os.getpid(), host=platform.node(), started=time.time(), process_created=created)
 
 
 def _cannot_be_written(folder: Path, error: OSError) -> UserError:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from tuneoff.core.files import canonical_hash
 from tuneoff.data.parts import WHOLE, part_names
-from tuneoff.runs.run import RESULT_SCHEMA_VERSION, Run
+from tuneoff.records.run import RESULT_SCHEMA_VERSION
+from tuneoff.runs.run import Run
 from tuneoff.spec.arms import ArmSpec
 from tuneoff.study.search import trial_steps
 from tuneoff.training.loop import total_steps

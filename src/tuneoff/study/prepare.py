@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from tuneoff.core import hub
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import canonical_hash
-from tuneoff.data.audit import AuditError, Finding
+from tuneoff.data.audit import AuditError
 from tuneoff.data.cache import cached, copy_prepared, damage, entry, preparing
 from tuneoff.data.prepare import prepare_data
-from tuneoff.data.prepared import Prepared, stored
+from tuneoff.data.prepared import stored
 from tuneoff.data.sources import source_fingerprint
 from tuneoff.models.fingerprint import Stamp, changed_since, stamp_folder
 from tuneoff.models.load import resolve_model
+from tuneoff.records.finding import Finding
+from tuneoff.records.prepared import Prepared
 from tuneoff.study.pins import pin_to_commits
 from tuneoff.study.store import set_aside
 
@@ -107,4 +109,4 @@ def audit_study(spec: StudySpec, say: Say = lambda _: None) -> list[Finding]:
             prepared = prepare_study(spec, Path(nowhere), lambda _: None)
         except AuditError as stop:
             return stop.findings
-    return [Finding.model_validate(finding) for finding in prepared.prepared.findings]
+    return list(prepared.prepared.findings)

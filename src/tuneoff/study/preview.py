@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuneoff.core import hub
 from tuneoff.core.errors import UserError
@@ -13,6 +13,8 @@ from tuneoff.data.parts import overall
 from tuneoff.data.prepare import audited, cutting_tokenizer
 from tuneoff.models.load import resolve_model
 from tuneoff.models.width import model_width
+from tuneoff.records.measurements import ParameterCounts
+from tuneoff.records.outline import OutlinedArm, OutlinedPart, OutlinedTrials, StudyOutline
 from tuneoff.study.pins import pin_to_commits
 from tuneoff.study.rates import at_starting_rates
 from tuneoff.study.search import MOST_EXTENSIONS, trial_steps, usual_trials
@@ -23,12 +25,8 @@ if TYPE_CHECKING:
     from tuneoff.spec import StudySpec
 
 
-def outline_study(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def outline_study(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> StudyOutline:
     """The content of `tuneoff plan`: arms with their parameter counts, sizes of the splits, runs, steps.
-
-    `sizes` are those of the study (see `Prepared`) and `steps_per_run` are the steps of its first part; `parts` has the
-    sizes and steps of each. `trials` come before the runs; `extensions` is how many more there may be. The
-    `learning_rate` of an arm that is `tuned` is where its search begins, on the first part.
 
     Args:
         spec: the study.
@@ -41,7 +39,7 @@ def outline_study(spec: StudySpec, say: Callable[[str], None] = lambda _: None) 
         return _outline(pin_to_commits(spec, None, say).spec)
 
 
-def _outline(spec: StudySpec) -> dict[str, Any]:
+def _outline(spec: StudySpec) -> StudyOutline:
     model_folder = resolve_model(spec.model.id, spec.model.revision)
     with audited(spec.data, lambda _: None) as (parts, findings):
         stop_on_errors(findings)
@@ -56,38 +54,38 @@ def _outline(spec: StudySpec) -> dict[str, Any]:
     of_each = len(tuned) * len(spec.seeds[: spec.tuning.seeds])
     tried = usual_trials(spec.tuning) * of_each
     arms = at_starting_rates(spec.arms, model_width(model_folder), next(iter(steps.values())))
-    return {
-        "study": spec.name,
-        "model": spec.model.id,
-        "sizes": overall(spec.data, sizes),
-        "seeds": list(spec.seeds),
-        "runs": runs_a_part * len(parts),
-        "steps_per_run": next(iter(steps.values())),
-        "steps": runs_a_part * sum(steps.values()),
-        "trials": {
-            "runs": tried * len(parts),
-            "steps": tried * sum(map(trial_steps, steps.values())),
-            "extensions": MOST_EXTENSIONS * of_each * len(parts) if on_grid else 0,
-        },
-        "parts": [{"part": part, "sizes": sizes[part], "steps_per_run": steps[part]} for part in parts],
-        "arms": [
-            {
-                "arm": arm.name,
-                "method": arm.method,
-                "learning_rate": arm.rate,
-                "tuned": arm.name in tuned,
-                "parameters": counts[arm.name],
-            }
+    return StudyOutline(
+        study=spec.name,
+        model=spec.model.id,
+        sizes=overall(spec.data, sizes),
+        seeds=spec.seeds,
+        runs=runs_a_part * len(parts),
+        steps_per_run=next(iter(steps.values())),
+        steps=runs_a_part * sum(steps.values()),
+        trials=OutlinedTrials(
+            runs=tried * len(parts),
+            steps=tried * sum(map(trial_steps, steps.values())),
+            extensions=MOST_EXTENSIONS * of_each * len(parts) if on_grid else 0,
+        ),
+        parts=tuple(OutlinedPart(part=part, sizes=sizes[part], steps_per_run=steps[part]) for part in parts),
+        arms=tuple(
+            OutlinedArm(
+                arm=arm.name,
+                method=arm.method,
+                learning_rate=arm.rate,
+                tuned=arm.name in tuned,
+                parameters=counts[arm.name],
+            )
             for arm in arms
-        ],
-    }
+        ),
+    )
 
 
-def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_id: int) -> dict[str, dict[str, int]]:
+def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_id: int) -> dict[str, ParameterCounts]:
     """Tries every arm on the model's outline, and, where it computes here, the device and precision asked for.
 
     Returns:
-        Parameter counts by arm, as in `result.json`.
+        Parameter counts by arm.
 
     Raises:
         UserError: where an arm does not fit the model, or the device or its precision is not there.
@@ -108,7 +106,7 @@ def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_i
                 raise UserError("training.parallel = 'fsdp' cannot share out 4-bit weights; use 'ddp'")
             with bitsandbytes_hidden():  # nothing is quantised here, and its import would initialise CUDA
                 adapted = arm.adapt(loaded)
-            counts[arm.name] = parameter_counts(adapted, loaded)
+            counts[arm.name] = ParameterCounts(**parameter_counts(adapted, loaded))
         except UserError as error:
             raise UserError(f"arm '{arm.name}': {error}") from error
     return counts

@@ -104,16 +104,18 @@ class Scheduler:
         self._listener.progressed(task.run, progress)
 
     def _end(self, task: RunTask, outcome: Outcome) -> None:
-        result = outcome.result
+        result, failure = outcome.result, outcome.failure
+        assert result is not None
         micro_batch = task.micro_batch or -(-task.training.batch_size // task.execution.devices)
-        if outcome.stops_study:
+        if outcome.stops_study and failure is not None:
             raise UserError(
-                f"run {task.run.id} could not write its files: {result['error']}; finished runs are kept, and the same "
+                f"run {task.run.id} could not write its files: {failure.error}; finished runs are kept, and the same "
                 "command goes on from here"
             )
-        if result["status"] == "oom" and task.training.auto_batch and micro_batch > 1 and not self._stopping:
+        may_halve = task.training.auto_batch and micro_batch > 1 and not self._stopping
+        if failure is not None and failure.status == "oom" and may_halve:
             half = micro_batch // 2
-            self._listener.say(f"{task.run.id}: {result['error']}; trying again with {half} sequences at once")
+            self._listener.say(f"{task.run.id}: {failure.error}; trying again with {half} sequences at once")
             self._waiting.appendleft(replace(task, micro_batch=half))
             return
         self._check_model(task)
@@ -122,7 +124,7 @@ class Scheduler:
             labels = load_tokens(task.data_folder, task.run.part, ("test",))["test"].labels
         self._store.write_result(result, outcome.logits, labels)
         self._listener.run_finished(task.run, result)
-        failed = result["status"] not in ("ok", "interrupted") and not task.run.trial
+        failed = result.status not in ("ok", "interrupted") and not task.run.trial
         if task.execution.fail_fast and failed and not self._stopping:
             self._listener.say("stopping, since a run has failed (execution.fail_fast)")
             self._stop()

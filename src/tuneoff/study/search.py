@@ -6,14 +6,16 @@ docs/tuning.md has the measurements that these rules are from.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tuneoff.records.run import TrainedRun
 from tuneoff.study.rates import two_digits
 from tuneoff.training.signs import NEAR_GUESSING, Signs
 
 if TYPE_CHECKING:
+    from tuneoff.records.run import RunResult
     from tuneoff.spec import TuningSpec
 
 SPACING = math.sqrt(10)
@@ -50,16 +52,17 @@ class Trial:
     signs: Signs | None
 
     @classmethod
-    def of(cls, rate: float, results: Sequence[Mapping[str, Any]]) -> Trial:
+    def of(cls, rate: float, results: Sequence[RunResult]) -> Trial:
         """What the results of all runs at a learning rate say of it."""
+        ended: list[TrainedRun] = []
         for result in results:
-            if result["status"] != "ok":
+            if not isinstance(result, TrainedRun):
                 return cls(rate, None, None, None, Signs.of(result))
-        last = [result["curve"][-1] for result in results]
-        accuracy, loss = (
-            math.fsum(entry[name] for entry in last) / len(last) for name in ("validation_accuracy", "validation_loss")
-        )
-        return cls(rate, accuracy, loss, results[0]["guess_loss"], Signs.of(results[0]))
+            ended.append(result)
+        last = [result.curve[-1] for result in ended]
+        accuracy = math.fsum(point.validation_accuracy for point in last) / len(last)
+        loss = math.fsum(point.validation_loss for point in last) / len(last)
+        return cls(rate, accuracy, loss, ended[0].guess_loss, Signs.of(ended[0]))
 
     @property
     def learned(self) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import (
@@ -17,9 +19,12 @@ from tuneoff.core.files import (
     write_json,
     write_text,
 )
+from tuneoff.records.plan import STORED_PLAN, PlanEntry
+from tuneoff.records.progress import StoredProgress
+from tuneoff.records.run import RESULT_SCHEMA_VERSION, STORED_RESULT, RunResult, ScoredRun, TrainedRun
+from tuneoff.records.state import RunState
 from tuneoff.runs.files import CHECKPOINT, PREDICTIONS, PROGRESS, RESULT
 from tuneoff.runs.progress import RunProgress
-from tuneoff.runs.run import RESULT_SCHEMA_VERSION
 from tuneoff.study.lock import running_driver
 
 if TYPE_CHECKING:
@@ -27,12 +32,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from tuneoff.records.environment import Environment
     from tuneoff.runs.run import Run
     from tuneoff.spec import StudySpec
 
 
-PLAN_FIELDS = {"id", "arm", "method", "seed", "learning_rate"}
-SCORES = ("test_accuracy", "validation_accuracy", "train_seconds", "wall_seconds", "error")
 PROGRESS_SECONDS = 1.0
 
 
@@ -55,16 +59,16 @@ class Store:
             remove_temporaries(folder)
         for folder in runs:
             (folder / PROGRESS).unlink(missing_ok=True)
-            if (folder / CHECKPOINT).exists() and (self.result(folder.name) or {}).get("status") == "ok":
+            if (folder / CHECKPOINT).exists() and isinstance(self.result(folder.name), TrainedRun):
                 (folder / CHECKPOINT).unlink()
 
-    def write_study(self, spec: StudySpec, runs: Iterable[Run], environment: dict[str, Any]) -> None:
+    def write_study(self, spec: StudySpec, runs: Iterable[Run], environment: Environment) -> None:
         """Writes `study.toml`, `plan.json` and `environment.json`."""
         write_text(self.folder / "study.toml", spec.to_toml())
-        write_json(self.folder / "plan.json", [run.entry() for run in runs])
-        write_json(self.folder / "environment.json", environment)
+        write_json(self.folder / "plan.json", [run.entry().model_dump(mode="json") for run in runs])
+        write_json(self.folder / "environment.json", environment.model_dump(mode="json"))
 
-    def planned(self) -> list[dict[str, Any]]:
+    def planned(self) -> list[PlanEntry]:
         """The entries of `plan.json`.
 
         Raises:
@@ -77,39 +81,41 @@ class Store:
             raise UserError(f"{self.folder} holds no study (it has no plan.json)") from error
         except ValueError as error:
             raise UserError(f"{path} is damaged: {error}; run the study again") from error
-        if not isinstance(entries, list) or not all(
-            isinstance(entry, dict) and entry.keys() >= PLAN_FIELDS for entry in entries
-        ):
-            raise UserError(f"{path} is damaged: it is no list of runs; run the study again")
-        return entries
+        try:
+            return list(STORED_PLAN.validate_python(entries))
+        except ValidationError as error:
+            raise UserError(f"{path} is damaged: it is no list of runs; run the study again") from error
 
     def run_folder(self, run_id: str) -> Path:
         """Where a run's files are."""
         return self.folder / "runs" / run_id
 
-    def result(self, run_id: str) -> dict[str, Any] | None:
+    def result(self, run_id: str) -> RunResult | None:
         """A run's stored result, or None where there is none that is whole and of this schema."""
         return self.examine(run_id)[0]
 
-    def examine(self, run_id: str) -> tuple[dict[str, Any] | None, str | None]:
+    def examine(self, run_id: str) -> tuple[RunResult | None, str | None]:
         """A run's result where it can be trusted, or else why it cannot."""
         folder = self.run_folder(run_id)
         try:
-            result = read_json(folder / RESULT)
+            stored = read_json(folder / RESULT)
         except FileNotFoundError:
             return None, None
         except (OSError, ValueError, RecursionError):
             return None, "its result.json cannot be read"
-        if not isinstance(result, dict):
+        if not isinstance(stored, dict):
             return None, "its result.json holds no result"
-        if result.get("schema_version") != RESULT_SCHEMA_VERSION:
+        if stored.get("schema_version") != RESULT_SCHEMA_VERSION:
             return None, "its result.json was written by another version of tuneoff"
-        if result.get("run_id") != run_id:
+        if stored.get("run_id") != run_id:
             return None, "its result.json belongs to another run"
-        if result.get("sha256") != _digest(result):
+        if stored.get("sha256") != _digest(stored):
             return None, "its result.json has been changed"
-        predicts = result.get("status") == "ok" and not result.get("trial")
-        if predicts and not _has_hash(folder / PREDICTIONS, result.get("predictions_sha256")):
+        try:
+            result = STORED_RESULT.validate_python(stored)
+        except ValidationError:
+            return None, "its result.json was written by another version of tuneoff"
+        if isinstance(result, ScoredRun) and not _has_hash(folder / PREDICTIONS, result.predictions_sha256):
             return None, "its predictions are missing or have been changed"
         return result, None
 
@@ -119,43 +125,34 @@ class Store:
         if progress.steps and now - self._progress_written.get(run_id, 0.0) < PROGRESS_SECONDS:
             return
         self._progress_written[run_id] = now
-        write_json(self.run_folder(run_id) / PROGRESS, progress.entry(total))
+        write_json(self.run_folder(run_id) / PROGRESS, progress.entry(total).model_dump(mode="json"))
 
-    def states(self) -> list[dict[str, Any]]:
-        """Each planned run with its `state` (ok, failed, oom, timeout, interrupted, running or left).
-
-        Runs that have ended carry their scores; those that run, what `RunProgress.entry` says.
-        """
+    def states(self) -> list[RunState]:
+        """How each planned run stands."""
         running = running_driver(self.folder) is not None
         states = []
         for entry in self.planned():
-            state = {**entry, "state": "left"}
-            progress = self._read_progress(entry["id"]) if running else None
-            if progress is not None:
-                state |= {"state": "running", **progress}
-            elif (result := self.result(entry["id"])) is not None:
-                scores = {key: result[key] for key in SCORES if key in result}
-                state |= {"state": result["status"], **scores}
-            states.append(state)
+            progress = self._read_progress(entry.id) if running else None
+            result = self.result(entry.id) if progress is None else None
+            states.append(RunState(entry, progress, result))
         return states
 
-    def _read_progress(self, run_id: str) -> dict[str, Any] | None:
+    def _read_progress(self, run_id: str) -> StoredProgress | None:
         try:
-            progress = read_json(self.run_folder(run_id) / PROGRESS)
-            return {key: progress[key] for key in RunProgress(0).entry(0)}
-        except (OSError, ValueError, KeyError, TypeError):
+            return StoredProgress.model_validate(read_json(self.run_folder(run_id) / PROGRESS))
+        except (OSError, ValueError):
             return None
 
     def write_result(
-        self, result: dict[str, Any], logits: NDArray[np.float32] | None, labels: NDArray[np.int64] | None
+        self, result: RunResult, logits: NDArray[np.float32] | None, labels: NDArray[np.int64] | None
     ) -> None:
         """Writes `predictions.parquet` (of a run that was tested), then `result.json`, which makes the run done."""
-        folder = self.run_folder(result["run_id"])
+        folder = self.run_folder(result.run_id)
         if logits is not None:
             assert labels is not None
             import pandas as pd
 
-            columns: dict[str, Any] = {
+            columns: dict[str, object] = {
                 "example": range(len(labels)),
                 "label": labels,
                 "prediction": logits.argmax(axis=1),
@@ -164,10 +161,11 @@ class Store:
             frame = pd.DataFrame(columns)
             with replacing(folder / PREDICTIONS) as temporary:
                 frame.to_parquet(temporary)
-            result = {**result, "predictions_sha256": file_hash(folder / PREDICTIONS)}
-        write_json(folder / RESULT, {**result, "sha256": _digest(result)})
+            result = result.model_copy(update={"predictions_sha256": file_hash(folder / PREDICTIONS)})
+        stored = result.model_dump(mode="json")
+        write_json(folder / RESULT, {**stored, "sha256": _digest(stored)})
         (folder / PROGRESS).unlink(missing_ok=True)
-        if result["status"] != "interrupted":
+        if result.status != "interrupted":
             (folder / CHECKPOINT).unlink(missing_ok=True)
 
     def predictions(self, run_id: str) -> pd.DataFrame:
@@ -193,6 +191,6 @@ def _has_hash(path: Path, expected: str | None) -> bool:
         return False
 
 
-def _digest(result: dict[str, Any]) -> str:
+def _digest(result: Mapping[str, object]) -> str:
     """Hash of a result without the hash that it carries."""
     return canonical_hash({key: value for key, value in result.items() if key != "sha256"})

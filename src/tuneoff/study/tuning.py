@@ -88,7 +88,7 @@ class Tuning:
 
     def _trial(self, arm: ArmSpec, part: str, rate: float) -> Trial | None:
         results = [self._store.result(run.id) for run in self._runs_of(arm, part, rate)]
-        ended = [result for result in results if result is not None and result["status"] != "interrupted"]
+        ended = [result for result in results if result is not None and result.status != "interrupted"]
         return None if len(ended) < len(results) else Trial.of(rate, ended)
 
     def _runs_of(self, arm: ArmSpec, part: str, rate: float) -> list[Run]:

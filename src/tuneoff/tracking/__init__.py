@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError, one_line
 from tuneoff.core.files import canonical_hash, read_json, write_json
@@ -15,6 +15,7 @@ from tuneoff.tracking.base import Tracked, Tracker
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.records.run import RunResult
     from tuneoff.runs.run import Run
     from tuneoff.spec import StudySpec
 
@@ -44,32 +45,32 @@ class Trackers(Silent):
         asked = {name: tracker for name, tracker in TRACKERS.classes().items() if getattr(spec.tracking, name, False)}
         used = {name: tracker for name, tracker in asked.items() if tracker.check(spec)}
         if used:
-            self._remembered = self._read()
-            study = Tracked(spec, folder.absolute(), self._remembered["token"])
+            self._token, self._remembered = self._read()
+            study = Tracked(spec, folder.absolute(), self._token)
             self._trackers = {name: tracker(study) for name, tracker in used.items()}
 
-    def run_finished(self, run: Run, result: dict[str, Any]) -> None:
+    def run_finished(self, run: Run, result: RunResult) -> None:
         """Tracks a run that has a stored result."""
         self.run_ended(result)
 
-    def run_ended(self, result: Mapping[str, Any]) -> None:
+    def run_ended(self, result: RunResult) -> None:
         """Tracks a run; one that was interrupted is to go on and is not tracked yet."""
-        if result["status"] == "interrupted":
+        if result.status == "interrupted":
             return
-        told = {name: value for name, value in result.items() if name not in ("sha256", "predictions_sha256")}
+        told = result.model_dump(mode="json", exclude={"sha256", "predictions_sha256"})
         for name in list(self._trackers):
-            self._attempt(name, result["run_id"], told, lambda tracker: tracker.track_run(result))
+            self._attempt(name, result.run_id, told, lambda tracker: tracker.track_run(result))
 
     def study_ended(self, results: StudyResults) -> None:
         """Tracks what the study came to, and first each ended run or trial that is not yet. The report is written."""
-        for result in [*results.trials, *results.ended]:
+        for result in [*results.trial_records, *results.run_records]:
             self.run_ended(result)
         for name in list(self._trackers):
             self._attempt(name, STUDY, results.summary, lambda tracker: tracker.track_study(results))
         for name, tracker in self._trackers.items():
             self._say(f"{name}: {tracker.where()}")
 
-    def _attempt(self, name: str, what: str, told: Mapping[str, Any], track: Callable[[Tracker], None]) -> None:
+    def _attempt(self, name: str, what: str, told: Mapping[str, object], track: Callable[[Tracker], None]) -> None:
         """Tracks something that is not remembered, and remembers it."""
         digest = canonical_hash(told)
         remembered = self._remembered.setdefault(name, {})
@@ -87,18 +88,18 @@ class Trackers(Silent):
             )
             del self._trackers[name]
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> tuple[str, dict[str, dict[str, str]]]:
+        """The folder's token, and by tracker and run the hash of what was told."""
         if not self._path.exists():
-            return {"token": secrets.token_hex(8)}
+            return secrets.token_hex(8), {}
         try:
             remembered = read_json(self._path)
-            if isinstance(remembered["token"], str) and all(
-                isinstance(remembered.get(name, {}), dict) for name in TRACKERS.classes()
-            ):
-                return remembered
-        except (OSError, ValueError, KeyError, TypeError):
+            token = remembered.pop("token")
+            if isinstance(token, str) and all(isinstance(told, dict) for told in remembered.values()):
+                return token, remembered
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
         raise UserError(f"{self._path} is damaged; remove it, and runs are tracked again as new ones")
 
     def _write(self) -> None:
-        write_json(self._path, self._remembered)
+        write_json(self._path, {"token": self._token, **self._remembered})

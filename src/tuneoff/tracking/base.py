@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import canonical_hash
+from tuneoff.records.run import TrainedRun
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.records.run import RunResult
+    from tuneoff.records.summary import Summary
     from tuneoff.spec import StudySpec
 
 Value = str | int | float | bool
@@ -90,8 +93,8 @@ class Tracker(ABC):
         """
 
     @abstractmethod
-    def track_run(self, result: Mapping[str, Any]) -> None:
-        """Takes up a run that has ended, from the content of its `result.json`."""
+    def track_run(self, result: RunResult) -> None:
+        """Takes up a run that has ended, from its stored result."""
 
     @abstractmethod
     def track_study(self, results: StudyResults) -> None:
@@ -114,26 +117,29 @@ def require(field: str, *packages: str) -> None:
             raise UserError(f"tracking.{field} needs {package}, which is not installed: pip install 'tuneoff[{field}]'")
 
 
-def run_config(study: Tracked, result: Mapping[str, Any]) -> dict[str, Value]:
+def run_config(study: Tracked, result: RunResult) -> dict[str, Value]:
     """All that decides a run's result: arm and options, model, data, training; nested names are joined by dots."""
     from tuneoff.data.prepared import read_prepared
 
     spec = study.spec
-    arm = next(arm for arm in spec.arms if arm.name == result["arm"])
+    arm = next(arm for arm in spec.arms if arm.name == result.arm)
     prepared = read_prepared(study.folder)
     options = arm.model_dump(mode="json", exclude={"name", "method", "learning_rate"})
     return flat(
         {
             "study": spec.name,
-            "run": result["run_id"],
-            **{name: result[name] for name in ("arm", "method", "seed", "learning_rate")},
-            "part": result.get("part", ""),
-            "trial": result.get("trial", False),
+            "run": result.run_id,
+            "arm": result.arm,
+            "method": result.method,
+            "seed": result.seed,
+            "learning_rate": result.learning_rate,
+            "part": result.part,
+            "trial": result.trial,
             "options": options,
             "model": spec.model.model_dump(mode="json"),
             "data": {
                 **spec.data.model_dump(mode="json", include={"source", "id", "config", "revision", "max_length"}),
-                "sizes": prepared.part(result.get("part", "")).sizes,
+                "sizes": prepared.part(result.part).sizes,
                 "classes": len(prepared.label_names),
             },
             "training": spec.training.model_dump(mode="json"),
@@ -141,36 +147,35 @@ def run_config(study: Tracked, result: Mapping[str, Any]) -> dict[str, Value]:
     )
 
 
-def run_outcome(result: Mapping[str, Any]) -> dict[str, Value]:
+def run_outcome(result: RunResult) -> dict[str, Value]:
     """Scores, costs and circumstances of a run; nested names are joined by dots (`peak_memory_bytes.train`)."""
-    return flat({name: value for name, value in result.items() if name not in UNTOLD})
+    return flat({name: value for name, value in result.model_dump(mode="json").items() if name not in UNTOLD})
 
 
-def run_curve(result: Mapping[str, Any]) -> list[tuple[int, dict[str, float]]]:
+def run_curve(result: RunResult) -> list[tuple[int, dict[str, float]]]:
     """For each epoch the optimiser step and the values of `CURVES`, as `curve/<name>`; empty of a run that failed."""
     return [
-        (int(entry["step"]), {f"curve/{name}": float(entry[name]) for name in CURVES})
-        for entry in result.get("curve", [])
+        (point.step, {f"curve/{name}": float(getattr(point, name)) for name in CURVES})
+        for point in (result.curve if isinstance(result, TrainedRun) else ())
     ]
 
 
-def study_table(summary: Mapping[str, Any]) -> list[dict[str, Value | None]]:
+def study_table(summary: Summary) -> list[dict[str, Value | None]]:
     """The final table: a row an arm with the columns of `TABLE`, None where an arm has no result."""
-    rows = [flat(arm) for arm in summary["arms"]]
+    rows = [flat(arm.model_dump(mode="json")) for arm in summary.arms]
     return [{column: row.get(field) for column, field in TABLE.items()} for row in rows]
 
 
-def study_outcome(summary: Mapping[str, Any]) -> dict[str, Value]:
+def study_outcome(summary: Summary) -> dict[str, Value]:
     """The study in numbers: how many runs, each arm's row of the table, the baselines, the arm that is recommended."""
     arms = {
         row["arm"]: {column: row[column] for column in row if column not in ("arm", "method")}
         for row in study_table(summary)
     }
-    baselines = {
-        baseline["baseline"]: {"test_accuracy": baseline["test_accuracy"]} for baseline in summary["baselines"]
-    }
-    recommended = summary["recommendation"]["arm"] or "none"
-    return flat({"runs": summary["runs"], "arms": arms, "baselines": baselines, "recommended": recommended})
+    baselines = {baseline.baseline: {"test_accuracy": baseline.test_accuracy} for baseline in summary.baselines}
+    recommended = summary.recommendation.arm or "none"
+    runs = summary.runs.model_dump(mode="json")
+    return flat({"runs": runs, "arms": arms, "baselines": baselines, "recommended": recommended})
 
 
 def study_charts(results: StudyResults) -> list[Path]:

@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tuneoff.records.run import TrainedRun
 from tuneoff.tracking.base import (
     TABLE,
     Tracker,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.records.run import RunResult
     from tuneoff.spec import StudySpec
 
 IDENTITY = "tuneoff.identity"
@@ -55,18 +57,18 @@ class MlflowTracker(Tracker):
         require("mlflow", "mlflow", "sqlalchemy", "alembic")
         return True
 
-    def track_run(self, result: Mapping[str, Any]) -> None:
-        begun = _milliseconds() - int(1000 * result.get("wall_seconds", 0))
-        with _quiet(), self._run(result["run_id"], begun, failed=result["status"] != "ok") as run:
+    def track_run(self, result: RunResult) -> None:
+        begun = _milliseconds() - int(1000 * (result.wall_seconds if isinstance(result, TrainedRun) else 0))
+        with _quiet(), self._run(result.run_id, begun, failed=result.status != "ok") as run:
             outcome = run_outcome(result)
-            points = [*run_curve(result), (result.get("steps", 0), numbers(outcome))]
+            points = [*run_curve(result), (result.steps, numbers(outcome))]
             self._log(run, points, words(outcome), run_config(self._study, result))
 
     def track_study(self, results: StudyResults) -> None:
         with _quiet(), self._run("study", _milliseconds(), failed=False) as run:
-            outcome = study_outcome(results.summary)
+            outcome = study_outcome(results.summary_record)
             self._log(run, [(0, numbers(outcome))], words(outcome), {})
-            self._client.log_text(run, _csv(study_table(results.summary)), "arms.csv")
+            self._client.log_text(run, _csv(study_table(results.summary_record)), "arms.csv")
             for path in study_charts(results):
                 self._client.log_artifact(run, str(path), "charts")
 

@@ -26,6 +26,7 @@ from tuneoff.tracking.base import (
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.records.run import RunResult
     from tuneoff.spec import StudySpec
 
 STUDY_FOLDER = "study"
@@ -45,14 +46,14 @@ class TensorboardTracker(Tracker):
         require("tensorboard", "tensorboard")
         return True
 
-    def track_run(self, result: Mapping[str, Any]) -> None:
+    def track_run(self, result: RunResult) -> None:
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # `api` would bring TensorFlow
 
-        with self._writing(result["run_id"]) as events:
-            events.add(hparams_pb(run_config(self._study, result), trial_id=result["run_id"]))
+        with self._writing(result.run_id) as events:
+            events.add(hparams_pb(run_config(self._study, result), trial_id=result.run_id))
             for step, values in run_curve(result):
                 events.add_numbers(values, step)
-            events.add_numbers(_summary(run_outcome(result)), result.get("steps", 0))
+            events.add_numbers(_summary(run_outcome(result)), result.steps)
 
     def track_study(self, results: StudyResults) -> None:
         from PIL import Image
@@ -60,8 +61,8 @@ class TensorboardTracker(Tracker):
         from tensorboard.plugins.text.summary_v2 import text_pb
 
         with self._writing(STUDY_FOLDER) as events:
-            events.add_numbers(_summary(study_outcome(results.summary)))
-            events.add(text_pb("arms", _markdown(study_table(results.summary))))
+            events.add_numbers(_summary(study_outcome(results.summary_record)))
+            events.add(text_pb("arms", _markdown(study_table(results.summary_record))))
             for path in study_charts(results):
                 with Image.open(path) as image:
                     width, height = image.size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError, one_line
 from tuneoff.tracking.base import (
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import wandb
 
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.records.run import RunResult
     from tuneoff.spec import StudySpec
 
 INIT_SECONDS = 30
@@ -53,9 +54,9 @@ class WandbTracker(Tracker):
             )
         return mode != "disabled"
 
-    def track_run(self, result: Mapping[str, Any]) -> None:
+    def track_run(self, result: RunResult) -> None:
         config = run_config(self._study, result)
-        with self._run(result["run_id"], "trial" if config["trial"] else "run", config) as run:
+        with self._run(result.run_id, "trial" if config["trial"] else "run", config) as run:
             for step, values in run_curve(result):
                 run.log(values, step=step)
             run.summary.update(run_outcome(result))
@@ -63,7 +64,7 @@ class WandbTracker(Tracker):
     def track_study(self, results: StudyResults) -> None:
         import wandb
 
-        table = [[row[column] for column in TABLE] for row in study_table(results.summary)]
+        table = [[row[column] for column in TABLE] for row in study_table(results.summary_record)]
         with self._run("study", "study", {"study": self._study.spec.name}) as run:
             run.log(
                 {
@@ -72,7 +73,7 @@ class WandbTracker(Tracker):
                 },
                 step=len(results.ended),
             )
-            run.summary.update(study_outcome(results.summary))
+            run.summary.update(study_outcome(results.summary_record))
 
     def where(self) -> str:
         if _mode() == "offline":

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.mean_pooled import MeanPooledClassifier
+from tuneoff.records.measurements import CurvePoint
 from tuneoff.tasks.single_label import accuracy
 from tuneoff.training.engines.padded import PaddedEngine
 from tuneoff.training.loop import TrainingStopped, cross_entropy, largest_share
@@ -87,7 +88,7 @@ class FeatureFit:
         examples = len(tokens["train"])
         self.rows = np.linspace(0, examples - 1, min(examples, MOST_ROWS)).astype(np.int64)
 
-    def run(self, after_step: Callable[[int], None], stopping: Callable[[], bool]) -> list[dict[str, Any]]:
+    def run(self, after_step: Callable[[int], None], stopping: Callable[[], bool]) -> list[CurvePoint]:
         """Reads, fits, and evaluates on validation.
 
         Args:
@@ -95,7 +96,7 @@ class FeatureFit:
             stopping: asked now and then whether to stop there.
 
         Returns:
-            A curve of one entry, with the fields of `Training.run`; `step` is 0.
+            A curve of one point, whose `step` is 0.
 
         Raises:
             TrainingStopped: where `stopping` says so; nothing is kept.
@@ -110,15 +111,15 @@ class FeatureFit:
         with self._watch.timing("eval"):
             logits = self._engine.logits(validation)
         return [
-            {
-                "epoch": 1,
-                "step": 0,
-                "train_loss": cross_entropy((features @ weights.T + biases).astype(np.float32), labels),
-                "validation_loss": cross_entropy(logits, validation.labels),
-                "validation_accuracy": accuracy(logits.argmax(axis=1), validation.labels),
-                "largest_share": largest_share(logits),
-                "train_seconds": self._watch.seconds["train"],
-            }
+            CurvePoint(
+                epoch=1,
+                step=0,
+                train_loss=cross_entropy((features @ weights.T + biases).astype(np.float32), labels),
+                validation_loss=cross_entropy(logits, validation.labels),
+                validation_accuracy=accuracy(logits.argmax(axis=1), validation.labels),
+                largest_share=largest_share(logits),
+                train_seconds=self._watch.seconds["train"],
+            )
         ]
 
     def _read(self, after_step: Callable[[int], None], stopping: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:

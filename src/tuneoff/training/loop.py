@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneoff.records.measurements import CurvePoint
 from tuneoff.tasks.single_label import accuracy
 from tuneoff.training.signs import SEGMENTS, Trace, guess_loss, has_diverged
 
@@ -70,13 +71,13 @@ class Training:
         self._total = sum(map(len, batches))
         self._guess = guess_loss(tokens["train"].labels)
         self.done = 0
-        self.curve: list[dict[str, Any]] = []
+        self.curve: list[CurvePoint] = []
         self.trace: Trace = []
 
     def resume(self, saved: dict[str, Any]) -> None:
         """Takes over what an earlier process of this run had reached."""
         self._engine.restore(saved.pop("engine"))  # nobody else needs it, and it may be large
-        self.done, self.curve = saved["done"], saved["curve"]
+        self.done, self.curve = saved["done"], [CurvePoint(**point) for point in saved["curve"]]
         self.trace = [(step, loss) for step, loss in saved["trace"]]
 
     @property
@@ -84,7 +85,7 @@ class Training:
         """Mean training loss of late; None before the first piece of the run has ended."""
         return self.trace[-1][1] if self.trace else None
 
-    def run(self, after_step: Callable[[int], None], stopping: Callable[[], bool]) -> list[dict[str, Any]]:
+    def run(self, after_step: Callable[[int], None], stopping: Callable[[], bool]) -> list[CurvePoint]:
         """Trains to the end.
 
         Args:
@@ -92,9 +93,7 @@ class Training:
             stopping: asked after each step whether to stop there.
 
         Returns:
-            The curve, one entry an epoch: `epoch`, `step`, `train_loss`, `validation_loss`, `validation_accuracy`,
-            `largest_share` (of the validation examples that are given the most frequent answer), `train_seconds` so
-            far.
+            The curve, a point an epoch.
 
         Raises:
             TrainingStopped: once a checkpoint is written, where `stopping` says so.
@@ -139,26 +138,26 @@ class Training:
             (step - begin) * loss for begin, (step, loss) in zip(begins, pieces, strict=True) if loss is not None
         ) / (pieces[-1][0] - start)
 
-    def _evaluate(self, epoch: int, start: int) -> dict[str, Any]:
+    def _evaluate(self, epoch: int, start: int) -> CurvePoint:
         validation = self._tokens["validation"]
         with self._watch.timing("eval"):
             logits = self._engine.logits(validation)
-        return {
-            "epoch": epoch + 1,
-            "step": self.done,
-            "train_loss": self._mean_loss_since(start),
-            "validation_loss": cross_entropy(logits, validation.labels),
-            "validation_accuracy": accuracy(logits.argmax(axis=1), validation.labels),
-            "largest_share": largest_share(logits),
-            "train_seconds": self._watch.seconds["train"],
-        }
+        return CurvePoint(
+            epoch=epoch + 1,
+            step=self.done,
+            train_loss=self._mean_loss_since(start),
+            validation_loss=cross_entropy(logits, validation.labels),
+            validation_accuracy=accuracy(logits.argmax(axis=1), validation.labels),
+            largest_share=largest_share(logits),
+            train_seconds=self._watch.seconds["train"],
+        )
 
     def _checkpoint_where_due(self, stopping: bool, end_of_epoch: bool = False) -> None:
         due = self._checkpoints.due(self.done, end_of_epoch)
         stopping, due = self._engine.ranks.first_says([stopping, due])
         if stopping or due:
             with self._watch.timing("checkpoint"):
-                progress = {"done": self.done, "curve": self.curve, "trace": self.trace}
+                progress = {"done": self.done, "curve": [dict(point) for point in self.curve], "trace": self.trace}
                 spent = {"seconds": self._watch.so_far(), "peak_memory_bytes": self._peak.so_far()}
                 self._checkpoints.save(self._engine, progress | spent)
         if stopping:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tuneoff.records.measurements import LossTrace
+from tuneoff.records.run import DivergedRun, RunResult, TrainedRun
 
 SEGMENTS = 25
 """In how many pieces a run's training loss is kept."""
@@ -38,13 +39,13 @@ class Signs:
     final_loss: float
 
     @classmethod
-    def of(cls, result: Mapping[str, Any]) -> Signs | None:
+    def of(cls, result: RunResult) -> Signs | None:
         """Of a stored result; None where it holds no training loss, or there is only one class."""
-        guess, trace = result.get("guess_loss"), result.get("loss_trace")
-        if not guess or not trace:
+        if not isinstance(result, TrainedRun | DivergedRun) or not result.guess_loss or not result.loss_trace:
             return None
+        guess, trace = result.guess_loss, result.loss_trace
         losses = [math.inf if loss is None else loss / guess for _, loss in trace]
-        given_up = result["status"] != "ok"
+        given_up = isinstance(result, DivergedRun)
         final = math.inf if given_up else _last_third(trace) / guess
         return cls(losses[0], max(losses), final)
 
@@ -73,7 +74,7 @@ def has_diverged(trace: Trace, guess: float) -> bool:
     return first is None or latest is None or latest > RISEN * max(first, guess)
 
 
-def _last_third(trace: Trace) -> float:
+def _last_third(trace: LossTrace) -> float:
     """Mean training loss of the last third of the steps of a run that was not given up, by whole pieces."""
     ends = [step for step, _ in trace]
     begins = [0, *ends[:-1]]

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tuneoff.data.audit.baselines import baseline_findings
-from tuneoff.data.audit.finding import AuditError, Finding, stop_on_errors
+from tuneoff.data.audit.stop import AuditError, stop_on_errors
+from tuneoff.records.finding import Finding
 from tuneoff.spec.findings import FINDINGS, AcceptableFinding
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ __all__ = [
     "FINDINGS",
     "AcceptableFinding",
     "AuditError",
-    "Finding",
     "audit",
     "baseline_findings",
     "in_order",

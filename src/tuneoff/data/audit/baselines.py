@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tuneoff.data.audit.finding import Finding
+from tuneoff.records.finding import Finding
 
 HIGH = 0.98
 NEAR = 0.01

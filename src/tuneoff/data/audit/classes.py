@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneoff.data.audit.finding import Finding
 from tuneoff.data.audit.noticed import Noticed, listed, named, plural, share
 from tuneoff.data.splits import Splits
+from tuneoff.records.finding import Finding
 
 FEWEST_EXAMPLES = 10
 SMALLEST_SHARE = 1 / 20

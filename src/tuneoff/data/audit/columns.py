@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tuneoff.data import notes
-from tuneoff.data.audit.finding import Finding
 from tuneoff.data.audit.noticed import Noticed, listed, named
 from tuneoff.data.label_signs import several_in_one
 from tuneoff.data.rows import EMPTY, LABEL
 from tuneoff.data.splits import Splits
+from tuneoff.records.finding import Finding
 
 MOST_LISTED = 6
 

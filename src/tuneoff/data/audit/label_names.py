@@ -8,10 +8,10 @@ import numpy as np
 
 from tuneoff.core.texts import counted
 from tuneoff.data import notes
-from tuneoff.data.audit.finding import Finding
 from tuneoff.data.audit.noticed import Noticed, listed, named, plural
 from tuneoff.data.label_signs import Ordered, ordered, sentinels, spelt_alike
 from tuneoff.data.splits import Splits
+from tuneoff.records.finding import Finding
 
 
 def label_findings(splits: Splits) -> Iterator[Noticed]:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.core.texts import printable
-from tuneoff.data.audit.finding import Finding
 from tuneoff.data.audit.noticed import Example, Noticed, listed, named, share
 from tuneoff.data.audit.survey import MOST_ROWS, Surveys
 from tuneoff.data.splits import Splits
+from tuneoff.records.finding import Finding
 
 BOUNDS: dict[Literal["error", "warning"], tuple[float, float]] = {"error": (0.95, 0.2), "warning": (0.85, 0.4)}
 """By severity: the lowest accuracy, and the highest share of the majority's mistakes that the rule makes."""

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneoff.data.audit.finding import Finding
 from tuneoff.data.audit.minhash import ALIKE, similar_pairs
 from tuneoff.data.audit.noticed import Example, Noticed, plural, share
 from tuneoff.data.audit.repeats import repeated, seen_before, side_name, sides
 from tuneoff.data.audit.survey import MOST_ROWS, Surveys, columns_of
 from tuneoff.data.splits import Splits
 from tuneoff.data.units import Numbers
+from tuneoff.records.finding import Finding
 
 NOTHING = np.frombuffer(hashlib.blake2b(b"", digest_size=8).digest(), dtype="<u8").astype(np.uint64)[0]
 """The loose key of texts without any letter or digit, which are not alike for that."""

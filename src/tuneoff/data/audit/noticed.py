@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuneoff.core.texts import printable
-from tuneoff.data.audit.finding import Finding
+from tuneoff.records.finding import Finding
 
 if TYPE_CHECKING:
     from tuneoff.data.rows import Rows

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneoff.data.audit.finding import Finding
 from tuneoff.data.audit.noticed import Example, Noticed, listed, named, plural, share
 from tuneoff.data.splits import Splits
 from tuneoff.data.units import Numbers
+from tuneoff.records.finding import Finding
 
 DEDUPLICATE = "Set data.deduplicate = true to remove them."
 

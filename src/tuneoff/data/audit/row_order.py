@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tuneoff.data.audit.finding import Finding
 from tuneoff.data.audit.leaks import bins, judge, most_frequent
 from tuneoff.data.audit.noticed import Noticed, share
 from tuneoff.data.splits import Splits
+from tuneoff.records.finding import Finding
 
 UNLIKE = 0.2
 """Half the sum of differences of the classes' shares between two splits."""

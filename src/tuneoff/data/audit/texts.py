@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tuneoff.data.audit.finding import Finding
 from tuneoff.data.audit.noticed import Example, Noticed, plural, share
 from tuneoff.data.audit.survey import Surveys
 from tuneoff.data.splits import Splits
+from tuneoff.records.finding import Finding
 
 TOO_MANY_EMPTY = 0.01
 """Of a split: a few empty texts are slips, more are a wrong column or a reader that lost something."""

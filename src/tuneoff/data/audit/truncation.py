@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tuneoff.core.texts import printable
-from tuneoff.data.audit.finding import Finding
 from tuneoff.data.audit.noticed import LONGEST_EXAMPLE, MOST_EXAMPLES, named, plural, share
+from tuneoff.records.finding import Finding
 
 if TYPE_CHECKING:
     import numpy as np

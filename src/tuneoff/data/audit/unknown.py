@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tuneoff.data.audit.finding import Finding
 from tuneoff.data.audit.noticed import MOST_EXAMPLES, plural, share
+from tuneoff.records.finding import Finding
 
 if TYPE_CHECKING:
     import numpy as np

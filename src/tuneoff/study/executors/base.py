@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Event:
-    """News of a run: how far it is, its outcome, or a line for whoever follows the study."""
+    """What is new of a run: how far it is, its outcome, or a line for whoever follows the study."""
 
     run_id: str
     progress: RunProgress | None = None

@@ -21,7 +21,7 @@ from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.study.executors.base import Event, Executor
 from tuneoff.study.executors.ray_cluster import Cluster, Needs
 from tuneoff.study.executors.ray_files import Files, Folder, read_files, send_folder, write_pieces
-from tuneoff.study.executors.ray_node import REPORT_SECONDS, Board, News, carry_out_on_node
+from tuneoff.study.executors.ray_node import REPORT_SECONDS, AttemptReport, ReportActor, carry_out_on_node
 
 if TYPE_CHECKING:
     from tuneoff.spec import ExecutionSpec, TrainingSpec
@@ -61,7 +61,7 @@ class RayExecutor(Executor):
         except UserError:
             self._cluster.leave()
             raise
-        self._board = self._start_board()
+        self._report_actor = self._start_report_actor()
         # Ray would begin a lost run without its checkpoint; so it begins none, and `_lost` does.
         self._carry_out = self._ray.remote(max_retries=0)(carry_out_on_node)
         self._sent: dict[tuple[Path, str], Folder] = {}
@@ -85,16 +85,16 @@ class RayExecutor(Executor):
             return []
         if self._asking is None and time.monotonic() - self._asked >= REPORT_SECONDS:
             self._asked = time.monotonic()
-            self._asking = self._board.read.remote(self._stopping)
+            self._asking = self._report_actor.read.remote(self._stopping)
         asking = [] if self._asking is None else [self._asking]
         done, _ = self._ray.wait(asking + list(self._attempts), num_returns=1, timeout=wait)
         if done and done == asking:
             self._asking = None
-            return self._news(self._ray.get(done[0]))
+            return self._reported(self._ray.get(done[0]))
         return [self._ended(reference, self._attempts.pop(reference)) for reference in done]
 
     def stop(self) -> None:
-        self._stopping = True  # those that have begun read it on the board
+        self._stopping = True  # those that have begun learn it when they report
         for reference, attempt in self._attempts.items():
             if not attempt.begun:
                 self._ray.cancel(reference)
@@ -133,12 +133,12 @@ class RayExecutor(Executor):
         """How many runs the cluster can carry out at a time."""
         return sum(self._needs.fit(node) for node in self._cluster.nodes())
 
-    def _start_board(self) -> Any:
+    def _start_report_actor(self) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
         options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
-        return self._ray.remote(Board).options(**options).remote()
+        return self._ray.remote(ReportActor).options(**options).remote()
 
     def _begin(self, task: RunTask, losses: int) -> None:
         attempt = Attempt(task, next(self._names), losses)
@@ -150,25 +150,25 @@ class RayExecutor(Executor):
         )
         carried = read_files(task.run_folder, [task.run_folder / name for name in (CHECKPOINT, "log.txt")])
         carry_out = self._carry_out.options(**self._needs.options())
-        self._attempts[carry_out.remote(task, attempt.name, folders, carried, self._board)] = attempt
+        self._attempts[carry_out.remote(task, attempt.name, folders, carried, self._report_actor)] = attempt
 
     def _send(self, folder: Path, part: str, paths: list[Path]) -> Folder:
         if (folder, part) not in self._sent:
             self._sent[folder, part] = send_folder(self._ray, folder, paths)
         return self._sent[folder, part]
 
-    def _news(self, board: dict[str, News]) -> list[Event]:
+    def _reported(self, reports: dict[str, AttemptReport]) -> list[Event]:
         """What runs have reported; checkpoints are stored."""
         events = []
         for attempt in self._attempts.values():
-            news = board.get(attempt.name)
-            if news is None:
+            report = reports.get(attempt.name)
+            if report is None:
                 continue
             attempt.begun = True
-            if news.checkpoint:
-                _store({CHECKPOINT: news.checkpoint}, attempt.task.run_folder)
-            if news.progress is not None:
-                events.append(Event(attempt.task.run.id, progress=news.progress))
+            if report.checkpoint:
+                _store({CHECKPOINT: report.checkpoint}, attempt.task.run_folder)
+            if report.progress is not None:
+                events.append(Event(attempt.task.run.id, progress=report.progress))
         return events
 
     def _ended(self, reference: Any, attempt: Attempt) -> Event:
@@ -176,9 +176,11 @@ class RayExecutor(Executor):
         try:
             outcome, files = self._ray.get(reference)
         except errors.TaskCancelledError:
-            return Event(run_id, outcome=_no_result(attempt.task, "interrupted", "stopped before it began"))
+            return Event(run_id, outcome=Outcome(attempt.task.unfinished("interrupted", "stopped before it began")))
         except errors.OutOfMemoryError:
-            return Event(run_id, outcome=_no_result(attempt.task, "oom", "Ray ended it: its node ran out of memory"))
+            return Event(
+                run_id, outcome=Outcome(attempt.task.unfinished("oom", "Ray ended it: its node ran out of memory"))
+            )
         except errors.RayTaskError as error:
             unlike = isinstance(error.cause, ImportError | errors.RaySystemError)  # a task that could not be unpickled
             hint = "; every node needs the tuneoff and the packages of this machine" if unlike else ""
@@ -191,22 +193,16 @@ class RayExecutor(Executor):
     def _lost(self, attempt: Attempt, error: str) -> Event:
         task, losses = attempt.task, attempt.losses + 1
         if self._stopping:
-            return Event(task.run.id, outcome=_no_result(task, "interrupted", "lost with its node"))
+            return Event(task.run.id, outcome=Outcome(task.unfinished("interrupted", "lost with its node")))
         if losses > LOSSES:
-            lost = _no_result(task, "failed", f"lost {losses} times with its node or Ray's process there: {error}")
-            return Event(task.run.id, outcome=lost)
+            lost = task.unfinished("failed", f"lost {losses} times with its node or Ray's process there: {error}")
+            return Event(task.run.id, outcome=Outcome(lost))
         self._begin(task, losses)
         saved = (task.run_folder / CHECKPOINT).exists()
         note = f"{task.run.id}: lost with its node or Ray's process there; it "
         if saved:
             return Event(task.run.id, note=f"{note}goes on from its checkpoint")
         return Event(task.run.id, progress=RunProgress(0), note=f"{note}starts again")
-
-
-def _no_result(task: RunTask, status: str, error: str) -> Outcome:
-    memory = {"peak_memory_bytes": {"train": None, "eval": None, "reserved": None}}
-    kind = "process_rss" if task.on_cpu else "cuda_allocated"
-    return Outcome({**task.identity(), **memory, "memory_kind": kind, "status": status, "error": error})
 
 
 def _store(files: Files, run_folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What happens on the nodes of a Ray cluster: a task that carries out a run, and the board that it reports to."""
+"""What happens on the nodes of a Ray cluster: a task that carries out a run, and the actor that it reports to."""
 
 from __future__ import annotations
 
@@ -22,47 +22,47 @@ REPORT_SECONDS = 0.5
 
 
 @dataclass
-class News:
+class AttemptReport:
     """What an attempt at a run has reported: how far it is, None before the first step; its latest checkpoint."""
 
     progress: RunProgress | None = None
     checkpoint: list[Piece] = field(default_factory=list)
 
 
-class Board:
-    """Where attempts report, and learn that they should stop. An actor on the driver's node, so it outlives others."""
+class ReportActor:
+    """Where attempts report, and learn that they should stop. An actor on the driver's node: it outlives others."""
 
     def __init__(self) -> None:
-        self._news: dict[str, News] = {}
+        self._reports: dict[str, AttemptReport] = {}
         self._stopping = False
 
     def report(self, attempt: str, progress: RunProgress | None) -> bool:
         """Notes how far an attempt is; says whether it should stop."""
-        self._news.setdefault(attempt, News()).progress = progress
+        self._reports.setdefault(attempt, AttemptReport()).progress = progress
         return self._stopping
 
     def keep(self, attempt: str, checkpoint: list[Piece]) -> None:
         """Takes a checkpoint, so that it is not lost with the node."""
-        self._news.setdefault(attempt, News()).checkpoint = checkpoint
+        self._reports.setdefault(attempt, AttemptReport()).checkpoint = checkpoint
 
-    def read(self, stopping: bool) -> dict[str, News]:
-        """The news since the last call; from now on attempts are told to stop if `stopping`."""
+    def read(self, stopping: bool) -> dict[str, AttemptReport]:
+        """The reports since the last call; from now on attempts are told to stop if `stopping`."""
         self._stopping = stopping
-        news, self._news = self._news, {}
-        return news
+        reports, self._reports = self._reports, {}
+        return reports
 
 
 def carry_out_on_node(
-    task: RunTask, attempt: str, folders: tuple[Folder, Folder], carried: Files, board: Any
+    task: RunTask, attempt: str, folders: tuple[Folder, Folder], carried: Files, report_actor: Any
 ) -> tuple[Outcome, Files]:
     """A run as a Ray task, with a process of its own.
 
     Args:
         task: the run; its folders are the driver's and mean nothing here.
-        attempt: names this attempt on the board.
+        attempt: names this attempt to the actor.
         folders: model and data.
         carried: files of the run that it goes on from.
-        board: handle of the `Board`.
+        report_actor: handle of the `ReportActor`.
 
     Returns:
         The run's outcome and the files that belong in its folder.
@@ -71,7 +71,7 @@ def carry_out_on_node(
 
     from tuneoff.runs.process_group import start_run
 
-    ray.get(board.report.remote(attempt, None))
+    ray.get(report_actor.report.remote(attempt, None))
     model_folder, data_folder = (unpack(ray, folder) for folder in folders)
     with tempfile.TemporaryDirectory(prefix="tuneoff-run-") as scratch:
         run_folder = Path(scratch)
@@ -89,8 +89,8 @@ def carry_out_on_node(
                     return outcome, _files_to_return(run_folder, outcome)
                 latest = progress or latest
                 if checkpoint.is_new():
-                    ray.get(board.keep.remote(attempt, list(read_pieces(checkpoint.path))))
-                if ray.get(board.report.remote(attempt, latest)) and not stopping:
+                    ray.get(report_actor.keep.remote(attempt, list(read_pieces(checkpoint.path))))
+                if ray.get(report_actor.report.remote(attempt, latest)) and not stopping:
                     stopping = True
                     process.stop()
                 wait(process.waits, REPORT_SECONDS)
@@ -116,7 +116,7 @@ class _Checkpoint:
 
 def _files_to_return(run_folder: Path, outcome: Outcome) -> Files:
     """All files of the run; its checkpoint only where it is to go on from it."""
-    interrupted = outcome.result["status"] == "interrupted"
+    interrupted = outcome.failure is not None and outcome.failure.status == "interrupted"
     paths = [path for path in sorted(run_folder.rglob("*")) if interrupted or path.name != CHECKPOINT]
     return read_files(run_folder, paths)
 

@@ -1,0 +1,98 @@
+"""What the summary says of each arm."""
+
+from __future__ import annotations
+
+from tuneoff.records.interval import MeanInterval
+from tuneoff.records.learning import Learning
+from tuneoff.records.measurements import ParameterCounts
+from tuneoff.records.record import Record
+from tuneoff.records.run import MemoryKind, Status
+
+
+class FailedRun(Record):
+    """A run of an arm that has ended, but not well."""
+
+    seed: int
+    """of the run"""
+    part: str
+    """of the data; empty where there is only the whole"""
+    status: Status
+    """why it ended"""
+    error: str
+    """one line"""
+
+
+class ArmSummary(Record):
+    """An arm; as such one of which no run has succeeded."""
+
+    arm: str
+    """its name"""
+    method: str
+    """its method"""
+    learning_rate: float | None
+    """of its runs; null where parts of the data were tuned to several, or none has succeeded"""
+    learning: Learning | None
+    """whether it learned; null where no run has ended"""
+    runs: int
+    """that have succeeded; those of a seed's folds count as one"""
+    seeds: tuple[int, ...]
+    """of these runs"""
+    failed: tuple[FailedRun, ...]
+    """runs that have ended, but not well"""
+
+
+class ScoredArm(ArmSummary):
+    """An arm of which a run has succeeded: its scores and costs over these runs."""
+
+    test_accuracy: MeanInterval
+    """over runs and test examples"""
+    test_accuracies: tuple[float, ...]
+    """of each run"""
+    test_macro_f1: float
+    """mean"""
+    per_class_f1: dict[str, float]
+    """mean, by label"""
+    expected_calibration_error: float
+    """mean"""
+    brier_score: float
+    """mean"""
+    validation_accuracy: float
+    """mean, after the last epoch"""
+    times_shared: bool
+    """whether its times were taken beside other runs; if only some were, those are left out"""
+    train_seconds: float
+    """mean"""
+    train_seconds_by_run: tuple[float, ...]
+    """of each run"""
+    train_examples_per_second: float
+    """mean"""
+    setup_seconds: float
+    """mean"""
+    eval_seconds: float
+    """mean"""
+    inference_latency_seconds: float | None
+    """mean; null where it was not measured"""
+    inference_latency_seconds_by_run: tuple[float, ...]
+    """of each run that it was measured of"""
+    peak_train_memory_bytes: int
+    """highest"""
+    peak_eval_memory_bytes: int
+    """highest"""
+    peak_reserved_memory_bytes: int
+    """highest"""
+    memory_kind: MemoryKind
+    """of the first run"""
+    trainable_parameters: int
+    """of the first run"""
+    parameters: ParameterCounts
+    """of the first run"""
+    checkpoint_bytes: int
+    """highest"""
+    precision: str
+    """of the first run"""
+    engine: dict[str, bool | int | str | tuple[int, ...]]
+    """of the first run"""
+    device: str
+    """of the first run"""
+    adapter_unmerged: bool
+    """whether its latency is that of an adapter beside the weights, which merging would make faster"""

@@ -1,0 +1,64 @@
+"""What is measured of a run: memory, parameters, the course of its training."""
+
+from __future__ import annotations
+
+from tuneoff.records.record import Record
+
+LossTrace = tuple[tuple[int, float | None], ...]
+"""Steps done, and the mean training loss since the entry before; None where that is no finite number, as in JSON."""
+
+
+class PeakBytes(Record):
+    """Peak memory, allocated on a GPU or resident on a CPU; null where it is not known."""
+
+    train: int | None
+    """in training"""
+    eval: int | None
+    """in evaluation"""
+    reserved: int | None
+    """held by the allocator in training"""
+
+
+class MeasuredPeakBytes(PeakBytes):
+    """Peak memory of a run that came to its end, where none is null."""
+
+    train: int
+    """in training"""
+    eval: int
+    """in evaluation"""
+    reserved: int
+    """held by the allocator in training"""
+
+
+class ParameterCounts(Record):
+    """Parameters by what they belong to; logical counts, whatever 4-bit storage packs."""
+
+    total: int
+    """of the adapted model"""
+    backbone: int
+    """of the pretrained network"""
+    adapter: int
+    """what the method adds"""
+    head: int
+    """of the freshly initialised layers"""
+    trainable: int
+    """what is trained, the head included"""
+
+
+class CurvePoint(Record):
+    """A run after one epoch."""
+
+    epoch: int
+    """from 1"""
+    step: int
+    """optimiser steps done; 0 of a head that is fitted to features"""
+    train_loss: float
+    """mean over the epoch, in nats"""
+    validation_loss: float
+    """mean, in nats"""
+    validation_accuracy: float
+    """from 0 to 1"""
+    largest_share: float
+    """of the validation examples that are given the most frequent answer; 1 where predictions are constant"""
+    train_seconds: float
+    """optimiser steps so far"""

@@ -1,0 +1,188 @@
+"""What a run came to: `result.json`.
+
+A result is one of four records, by its status and by whether the run was a trial: `ScoredRun`, `TrainedRun` (a trial
+that came to its end), `DivergedRun`, `UnfinishedRun`. `isinstance` tells them apart where their fields matter.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Discriminator, Tag, TypeAdapter
+
+from tuneoff.records.measurements import CurvePoint, LossTrace, MeasuredPeakBytes, ParameterCounts, PeakBytes
+from tuneoff.records.record import Record
+
+RESULT_SCHEMA_VERSION: Final = 3
+
+Status = Literal["ok", "failed", "diverged", "oom", "timeout", "interrupted"]
+UnfinishedStatus = Literal["failed", "oom", "timeout", "interrupted"]
+MemoryKind = Literal["cuda_allocated", "process_rss"]
+
+
+class RunIdentity(Record):
+    """Which run it is."""
+
+    schema_version: Literal[3] = RESULT_SCHEMA_VERSION
+    """of this file"""
+    run_id: str
+    """names the run, and ends in a hash of all that decides its result"""
+    arm: str
+    """name of the arm"""
+    method: str
+    """its method"""
+    seed: int
+    """of the head, the order of examples and the dropout"""
+    part: str = ""
+    """of the data: `fold-2`, `train-300`; empty where there is only the whole, and absent from older results"""
+    learning_rate: float
+    """at the highest of its schedule"""
+    steps: int
+    """optimiser steps: done of a run that is `ok` (0 of a head that is fitted to features), planned of others"""
+    trial: bool = False
+    """whether it tunes: then it has no test scores; absent from older results"""
+
+
+class RunResult(RunIdentity):
+    """What every result has, whatever its status."""
+
+    status: Status
+    """how it ended; `diverged` where the training loss left no hope, and the run ended there"""
+    peak_memory_bytes: PeakBytes
+    """the most memory that it took; of several devices, on the one that needed the most"""
+    memory_kind: MemoryKind
+    """allocated on a GPU, or on a CPU resident memory of the whole process"""
+    sha256: str | None = None
+    """of this file's other fields"""
+
+
+class UnsuccessfulRun(RunResult):
+    """A run that did not come to its end."""
+
+    status: Literal["failed", "diverged", "oom", "timeout", "interrupted"]
+    """why it ended"""
+    error: str
+    """one line"""
+
+
+class UnfinishedRun(UnsuccessfulRun):
+    """A run that failed, ran out of memory or time, or was interrupted and is to go on."""
+
+    status: UnfinishedStatus
+    """why it ended"""
+
+
+class DivergedRun(UnsuccessfulRun):
+    """A run that was given up, since its training loss was no number any more, or had risen too far."""
+
+    status: Literal["diverged"]
+    """the training loss left no hope, and the run ended there"""
+    guess_loss: float
+    """the loss of guessing by the shares of the classes, in nats"""
+    loss_trace: LossTrace
+    """as that of a run that is `ok`, up to where it ended"""
+
+
+class Measured(Record):
+    """What is measured of runs that come to their end."""
+
+    validation_accuracy: float
+    """after the last epoch, from 0 to 1"""
+    parameters: ParameterCounts
+    """logical counts, whatever 4-bit storage packs"""
+    train_seconds: float
+    """optimiser steps only; wall time, however many devices worked"""
+    setup_seconds: float
+    """loading, adapting, graph capture, compilation"""
+    eval_seconds: float
+    """validation after each epoch, and test"""
+    checkpoint_seconds: float = 0.0
+    """writing checkpoints within the run"""
+    wall_seconds: float
+    """of the run's process; of an interrupted run, without what was done in vain"""
+    train_examples_per_second: float
+    """over `train_seconds`"""
+    peak_memory_bytes: MeasuredPeakBytes
+    """the most memory that it took; of several devices, on the one that needed the most"""
+    memory_kind: MemoryKind
+    """allocated on a GPU, or on a CPU resident memory of the whole process"""
+    engine: dict[str, bool | int | str | tuple[int, ...]]
+    """how batches and steps were done: `packed` or `padded`, sequences computed at once, `parallel`, CUDA graph or
+    eager and why"""
+    precision: str
+    """of what is computed, such as `bfloat16`"""
+    versions: dict[str, str]
+    """of Python and of the packages that a result depends on"""
+    device: str
+    """name of the GPU or CPU"""
+    devices: int = 1
+    """devices that trained the run together"""
+    shared_device: bool
+    """whether other runs computed on the same device at the same time"""
+
+
+class Scores(Record):
+    """What is measured on the test split, once, at the end."""
+
+    test_accuracy: float
+    """from 0 to 1"""
+    test_macro_f1: float
+    """mean of the classes' F1, from 0 to 1"""
+    inference_latency_seconds: float | None = None
+    """median time to classify one test text: a batch of one, from tokens in main memory to logits there, the way that
+    the run evaluates (never compiled, nor a CUDA graph); over at most 30 texts, from the shortest to the longest, each
+    classified once before. In no other time but `wall_seconds`. Null for a run on several devices; absent from older
+    results"""
+    checkpoint_bytes: int
+    """of the saved adapter and head, or model"""
+
+
+class TrainedRun(Measured, RunResult):
+    """A run that came to its end; as such a trial, which never opens the test split."""
+
+    status: Literal["ok"] = "ok"
+    """it came to its end"""
+    peak_memory_bytes: MeasuredPeakBytes
+    """the most memory that it took; of several devices, on the one that needed the most"""
+    curve: tuple[CurvePoint, ...]
+    """an entry an epoch"""
+    guess_loss: float | None = None
+    """the loss of guessing by the shares of the classes, in nats; absent from older results"""
+    loss_trace: LossTrace = ()
+    """25 pieces of the run: the step it ends at and its mean training loss in nats (null where that is no number: the
+    run has ended there); absent from older results"""
+    resumed: bool = False
+    """whether the run went on from a checkpoint"""
+
+
+class ScoredRun(Scores, TrainedRun):
+    """A run that came to its end and was scored on the test split."""
+
+    trial: Literal[False] = False
+    """it is none"""
+    predictions_sha256: str | None = None
+    """of `predictions.parquet`"""
+
+
+def _kind(value: Any) -> str:
+    """Which record a result is, given as a mapping or as a record."""
+    status, trial = (
+        (value.get("status"), value.get("trial"))
+        if isinstance(value, dict)
+        else (getattr(value, "status", None), getattr(value, "trial", None))
+    )
+    if status == "ok":
+        return "trained" if trial else "scored"
+    return "diverged" if status == "diverged" else "unfinished"
+
+
+STORED_RESULT: TypeAdapter[RunResult] = TypeAdapter(
+    Annotated[
+        Annotated[ScoredRun, Tag("scored")]
+        | Annotated[TrainedRun, Tag("trained")]
+        | Annotated[DivergedRun, Tag("diverged")]
+        | Annotated[UnfinishedRun, Tag("unfinished")],
+        Discriminator(_kind),
+    ]
+)
+"""Reads and describes `result.json`."""

@@ -1,0 +1,146 @@
+"""The analysis of a study, from which every report is made: `summary.json`."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from tuneoff.records.arm_summary import ArmSummary, ScoredArm
+from tuneoff.records.comparison import Comparison, Headline
+from tuneoff.records.finding import Finding
+from tuneoff.records.interval import MeanInterval
+from tuneoff.records.recommendation import Recommendation
+from tuneoff.records.record import Record
+from tuneoff.records.tuning import TuningSummary
+
+SUMMARY_SCHEMA_VERSION: Final = 5
+
+
+class DataSummary(Record):
+    """The data that was studied."""
+
+    source: str
+    """where it came from, as `data.source` says"""
+    sizes: dict[str, int]
+    """examples by split"""
+    folds: int | None
+    """how many; null without"""
+    label_names: tuple[str, ...]
+    """in the order of the class indices"""
+    cut_texts: dict[str, int]
+    """texts that were longer than `data.max_length`, by split"""
+    removed: dict[str, int]
+    """rows that were left out, by reason"""
+
+
+class RunCounts(Record):
+    """How many runs there are; without trials."""
+
+    planned: int
+    """in all"""
+    done: int
+    """have ended, those that failed included"""
+    failed: int
+    """have ended, but not well"""
+
+
+class BaselineSummary(Record):
+    """A baseline beside the arms."""
+
+    baseline: str
+    """its name"""
+    label: str
+    """what it is called"""
+    test_accuracy: float
+    """from 0 to 1"""
+    test_examples: int
+    """that it was scored on"""
+
+
+class LearningCurvePoint(Record):
+    """An arm at a training size."""
+
+    train_size: int
+    """training examples"""
+    runs: int
+    """that have succeeded"""
+    test_accuracy: MeanInterval | None
+    """over these; null where there are none"""
+
+
+class BaselineCurvePoint(Record):
+    """A baseline at a training size."""
+
+    train_size: int
+    """training examples"""
+    test_accuracy: float
+    """from 0 to 1"""
+
+
+class LearningCurves(Record):
+    """Test accuracy against the number of training examples."""
+
+    train_sizes: tuple[int, ...]
+    """ascending"""
+    arms: dict[str, tuple[LearningCurvePoint, ...]]
+    """by arm, a point a size"""
+    baselines: dict[str, tuple[BaselineCurvePoint, ...]]
+    """by baseline, a point a size"""
+
+
+class BreakdownGroup(Record):
+    """The test examples with one value of the column."""
+
+    value: str
+    """as text"""
+    test_examples: int
+    """how many"""
+    test_accuracy: dict[str, float]
+    """mean over runs, by arm"""
+
+
+class Breakdown(Record):
+    """Test accuracy by the values of a column."""
+
+    column: str
+    """its name"""
+    groups: tuple[BreakdownGroup, ...]
+    """the largest first"""
+
+
+class Summary(Record):
+    """The analysis of a study."""
+
+    schema_version: Literal[5] = SUMMARY_SCHEMA_VERSION
+    """of this file"""
+    study: str
+    """its name"""
+    model: str
+    """folder, or id on the Hub"""
+    data: DataSummary
+    """what was studied"""
+    seeds: tuple[int, ...]
+    """of the study"""
+    runs: RunCounts
+    """how many runs there are"""
+    arms: tuple[ScoredArm | ArmSummary, ...]
+    """in the study's order"""
+    baselines: tuple[BaselineSummary, ...]
+    """cheap references"""
+    headlines: tuple[Headline, ...]
+    """for each baseline whether an arm beats it"""
+    comparisons: tuple[Comparison, ...]
+    """of each pair of arms that share a seed"""
+    pareto: dict[str, tuple[str, ...]]
+    """for each cost the arms on its front, none of which did not learn; empty where no arm learned"""
+    recommendation: Recommendation
+    """which arm to use"""
+    notes: tuple[str, ...]
+    """sentences about what the study cannot show"""
+    learning_curves: LearningCurves | None
+    """with `train_sizes`; otherwise null"""
+    tuning: TuningSummary | None
+    """null where nothing was tuned"""
+    breakdown: Breakdown | None
+    """test accuracy by the values of a column, or null"""
+    audit: tuple[Finding, ...]
+    """the findings about the data"""

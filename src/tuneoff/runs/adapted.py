@@ -1,0 +1,113 @@
+"""A run's model, loaded and adapted, and what trains it."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from tuneoff.models.count import parameter_counts
+from tuneoff.models.hide import bitsandbytes_hidden
+from tuneoff.models.load import LoadedModel, load_classifier, load_config
+from tuneoff.records.measurements import ParameterCounts
+from tuneoff.runs.workplace import Workplace
+from tuneoff.training.engines.choose import make_engine
+from tuneoff.training.loop import Training
+from tuneoff.training.optim.adamw import learning_rates
+from tuneoff.training.order import run_batches
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tuneoff.data.tokens import Tokens
+    from tuneoff.training.engines.base import Engine
+    from tuneoff.training.fit import FeatureFit
+
+
+@dataclass(frozen=True)
+class AdaptedModel:
+    """A model as its method has it.
+
+    Attributes:
+        model: what is trained and saved.
+        loaded: what it was made from.
+        parameters: how many it has.
+    """
+
+    model: nn.Module
+    loaded: LoadedModel
+    parameters: ParameterCounts
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What trains a model.
+
+    Attributes:
+        engine: that computes.
+        training: goes through the run.
+        examples: training examples of the run, each counted as often as it is trained on.
+    """
+
+    engine: Engine
+    training: Training | FeatureFit
+    examples: int
+
+
+def load_and_adapt(place: Workplace) -> AdaptedModel:
+    """The run's model with its head drawn from the seed, and what the method adds to it."""
+    task, arm = place.task, place.task.run.arm
+    config = load_config(task.model_folder, task.num_labels, task.pad_token_id)
+    quantised_dtype = place.precision if arm.quantised else None
+    loading_device = place.parallel.loading_device(place.device)
+    loaded = load_classifier(task.model_folder, config, task.run.seed, loading_device, quantised_dtype)
+    torch.manual_seed(task.run.seed)
+    with nullcontext() if arm.quantised else bitsandbytes_hidden():
+        model = arm.adapt(loaded)
+    return AdaptedModel(model, loaded, ParameterCounts(**parameter_counts(model, loaded)))
+
+
+def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, Tokens]) -> Trainer:
+    """An engine that is ready to train the model, from the checkpoint on where there is one.
+
+    Args:
+        place: of the run's process.
+        adapted: the model, which moves to the device.
+        tokens: the splits `train` and `validation`.
+    """
+    if place.task.run.arm.fitted:
+        return _prepare_fit(place, adapted, tokens)
+    task, training_spec = place.task, place.task.training
+    engine = make_engine(
+        adapted.model,
+        adapted.loaded,
+        training_spec,
+        place.device,
+        place.precision,
+        place.micro_batch,
+        place.parallel,
+    )
+    batches = run_batches(tokens["train"].lengths, training_spec, task.run.seed, task.run.steps, engine.bucketed)
+    place.peak.reset()
+    engine.prepare(tokens["train"], [rows for epoch in batches for rows in epoch])
+    rates = learning_rates(task.run.arm.rate, task.run.steps, training_spec.warmup_ratio)
+    training = Training(engine, tokens, batches, rates, place.watch, place.train_peak, place.checkpoints)
+    if place.saved is not None:
+        training.resume(place.saved)
+        if place.device.type == "cpu":
+            place.peak.reset()  # what reading the checkpoint took is gone again
+    return Trainer(engine, training, examples=sum(len(rows) for epoch in batches for rows in epoch))
+
+
+def _prepare_fit(place: Workplace, adapted: AdaptedModel, tokens: dict[str, Tokens]) -> Trainer:
+    from tuneoff.models.mean_pooled import MeanPooledClassifier
+    from tuneoff.training.fit import FeatureEngine, FeatureFit
+
+    task = place.task
+    assert isinstance(adapted.model, MeanPooledClassifier)
+    engine = FeatureEngine(adapted.model, adapted.loaded, task.training, place.device, place.parallel)
+    place.peak.reset()
+    training = FeatureFit(task.run.arm, engine, tokens, place.watch, task.run.steps)
+    return Trainer(engine, training, examples=len(training.rows))

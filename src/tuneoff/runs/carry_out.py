@@ -1,0 +1,155 @@
+"""The way of a run through its process: load, adapt, train, evaluate on test, save, report."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+import torch
+
+from tuneoff.core.files import folder_bytes
+from tuneoff.data.prepared import load_tokens
+from tuneoff.measure.environment import processor, versions
+from tuneoff.models.save import save_trained
+from tuneoff.records.measurements import CurvePoint, MeasuredPeakBytes, PeakBytes
+from tuneoff.records.run import DivergedRun, ScoredRun, Scores, TrainedRun
+from tuneoff.runs.adapted import AdaptedModel, Trainer, load_and_adapt, prepare_training
+from tuneoff.runs.reporter import Reporter
+from tuneoff.runs.task import Outcome, RunTask
+from tuneoff.runs.workplace import Workplace
+from tuneoff.tasks.single_label import accuracy, macro_f1
+from tuneoff.training.latency import inference_latency
+from tuneoff.training.loop import TrainingDiverged
+from tuneoff.training.signs import guess_loss
+
+if TYPE_CHECKING:
+    pass
+
+
+def carry_out(task: RunTask, device: torch.device, connection: Connection, stopping: threading.Event) -> Outcome:
+    """Carries out a run in this process; on several devices, this process's part of it.
+
+    Args:
+        task: the run.
+        device: to compute on.
+        connection: to the driver, which is told how far the run is.
+        stopping: set where the run is to stop after the step under way.
+
+    Raises:
+        TrainingStopped: once it has stopped, with a checkpoint to go on from.
+    """
+    place = Workplace.set_up(task, device)
+    tokens = load_tokens(task.data_folder, task.run.part, ("train", "validation"))
+    with place.watch.timing("setup"):
+        adapted = load_and_adapt(place)
+        trainer = prepare_training(place, adapted, tokens)
+    _log_beginning(place, adapted, trainer)
+    guess = guess_loss(tokens["train"].labels)
+    reporter = Reporter(
+        connection, task.run.steps, trainer.examples, lambda: trainer.training.current_loss, place.train_peak
+    )
+    try:
+        curve = trainer.training.run(reporter.step, stopping.is_set)
+    except TrainingDiverged as diverged:
+        return _diverged(place, trainer, guess, diverged)
+    peak = place.train_peak.so_far()
+    for point in curve:
+        print(dict(point), flush=True)
+
+    test = None if task.run.trial else load_tokens(task.data_folder, task.run.part, ("test",))["test"]
+    place.peak.reset()
+    logits = None
+    if test is not None:
+        with place.watch.timing("eval"):
+            logits = trainer.engine.logits(test)
+    peaks = place.ranks.gather((peak["train"], place.peak.peak_bytes(), peak["reserved"]))
+    weights = place.parallel.whole_weights(adapted.model)
+    place.ranks.part()
+    if not place.ranks.first:
+        return Outcome(None)
+
+    scores = None
+    if test is not None and logits is not None:
+        scores = Scores(
+            test_accuracy=accuracy(logits.argmax(axis=1), test.labels),
+            test_macro_f1=macro_f1(logits.argmax(axis=1), test.labels),
+            inference_latency_seconds=inference_latency(trainer.engine, test),
+            checkpoint_bytes=_save(adapted, task, weights),
+        )
+    train, evaluation, reserved = map(max, zip(*peaks, strict=True))
+    trained = _trained(
+        place, adapted, trainer, curve, guess, MeasuredPeakBytes(train=train, eval=evaluation, reserved=reserved)
+    )
+    return Outcome(trained if scores is None else ScoredRun(**dict(trained), **dict(scores)), logits)
+
+
+def _log_beginning(place: Workplace, adapted: AdaptedModel, trainer: Trainer) -> None:
+    went_on = f", goes on after step {place.saved['done']}" if place.saved else ""
+    computes = f"{place.device}, {place.precision}, {trainer.engine.describe()}"
+    print(f"{place.task.run.id}: {computes}, parameters {dict(adapted.parameters)}{went_on}", flush=True)
+
+
+def _diverged(place: Workplace, trainer: Trainer, guess: float, diverged: TrainingDiverged) -> Outcome:
+    task, peak = place.task, place.train_peak.so_far()
+    print(diverged, flush=True)
+    advice = "" if task.run.trial else "; a smaller learning rate may help"
+    result = DivergedRun(
+        **dict(task.identity()),
+        status="diverged",
+        error=f"{diverged}{advice}",
+        peak_memory_bytes=PeakBytes(train=peak["train"], eval=None, reserved=peak["reserved"]),
+        memory_kind=place.peak.kind,
+        guess_loss=guess,
+        loss_trace=tuple(trainer.training.trace),
+    )
+    return Outcome(result, failed_at=time.monotonic())
+
+
+def _save(adapted: AdaptedModel, task: RunTask, weights: dict[str, torch.Tensor] | None) -> int:
+    """Saves what was trained, and says how many bytes that takes; it is kept if the study says so."""
+    artefact = save_trained(
+        adapted.model, task.run_folder, task.model_folder, task.base_model, task.base_revision, weights
+    )
+    size = folder_bytes(artefact)
+    if not task.keep_model:
+        shutil.rmtree(artefact)
+    return size
+
+
+def _trained(
+    place: Workplace,
+    adapted: AdaptedModel,
+    trainer: Trainer,
+    curve: list[CurvePoint],
+    guess: float,
+    peak: MeasuredPeakBytes,
+) -> TrainedRun:
+    """All that is known of a run that came to its end, but its scores on test."""
+    task, spent = place.task, place.watch.so_far()
+    on_cuda = place.device.type == "cuda"
+    return TrainedRun(
+        **dict(task.identity().model_copy(update={"steps": curve[-1].step})),
+        validation_accuracy=curve[-1].validation_accuracy,
+        parameters=adapted.parameters,
+        train_seconds=spent["train"],
+        setup_seconds=spent["setup"],
+        eval_seconds=spent["eval"],
+        checkpoint_seconds=spent.get("checkpoint", 0.0),
+        wall_seconds=place.wall_seconds(),
+        train_examples_per_second=trainer.examples / spent["train"],
+        peak_memory_bytes=peak,
+        memory_kind=place.peak.kind,
+        curve=tuple(curve),
+        guess_loss=guess,
+        loss_trace=tuple(trainer.training.trace),
+        engine=trainer.engine.describe(),
+        precision=str(place.precision).removeprefix("torch."),
+        versions=versions(),
+        device=torch.cuda.get_device_name(place.device) if on_cuda else processor(),
+        devices=place.ranks.count,
+        shared_device=task.shared_device,
+        resumed=place.saved is not None,
+    )

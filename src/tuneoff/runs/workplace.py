@@ -1,0 +1,88 @@
+"""What a run's process computes with, before it has a model."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tuneoff.measure.clock import Stopwatch
+from tuneoff.measure.memory import PeakMemory, PeakSoFar, peak_memory
+from tuneoff.runs.files import CHECKPOINT
+from tuneoff.runs.task import RunTask
+from tuneoff.training.checkpoint import Checkpoints
+from tuneoff.training.cpu import settle_on_cpu
+from tuneoff.training.device import choose_precision
+from tuneoff.training.parallel.devices import Alone, make_parallel
+from tuneoff.training.parallel.ranks import Ranks
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Device, clock and meters of a run's process, and what an earlier process of the run has left.
+
+    Attributes:
+        task: the run.
+        device: that it computes on.
+        precision: that it computes in.
+        ranks: the run's processes.
+        parallel: how they share the work.
+        checkpoints: where they are written.
+        saved: the one to go on from, or None.
+        micro_batch: the most sequences computed at once.
+        watch: seconds by purpose, an earlier process's set-up left out, since it was done in vain.
+        peak: of memory, since it was last reset.
+        train_peak: of memory in training, an earlier process's included.
+        started: by the performance counter.
+        spent_before: seconds that earlier processes have spent to good purpose.
+    """
+
+    task: RunTask
+    device: torch.device
+    precision: torch.dtype
+    ranks: Ranks
+    parallel: Alone
+    checkpoints: Checkpoints
+    saved: dict[str, Any] | None  # as torch.load gives it
+    micro_batch: int
+    watch: Stopwatch
+    peak: PeakMemory
+    train_peak: PeakSoFar
+    started: float
+    spent_before: float
+
+    @classmethod
+    def set_up(cls, task: RunTask, device: torch.device) -> Workplace:
+        """Settles on the device, meets the run's other processes, and finds the checkpoint to go on from."""
+        started = time.perf_counter()
+        if device.type == "cpu":
+            settle_on_cpu(task.cores)
+        precision = choose_precision(task.training, device)
+        ranks = Ranks.meet(task.process, device)
+        parallel = make_parallel(task.training, ranks, precision)
+        checkpoints = Checkpoints(task.run_folder / CHECKPOINT, task.run.id, task.execution.checkpoint_every, parallel)
+        micro_batch = task.micro_batch or task.training.batch_size
+        saved = checkpoints.load(micro_batch)
+        spent = {purpose: spent for purpose, spent in saved["seconds"].items() if purpose != "setup"} if saved else {}
+        peak = peak_memory(device)
+        return cls(
+            task=task,
+            device=device,
+            precision=precision,
+            ranks=ranks,
+            parallel=parallel,
+            checkpoints=checkpoints,
+            saved=saved,
+            micro_batch=saved["micro_batch"] if saved else micro_batch,
+            watch=Stopwatch(device, spent),
+            peak=peak,
+            train_peak=PeakSoFar(peak, saved and saved["peak_memory_bytes"]),
+            started=started,
+            spent_before=sum(spent.values()),
+        )
+
+    def wall_seconds(self) -> float:
+        """Of the run's process until now, and of earlier ones what was not done in vain."""
+        return time.perf_counter() - self.started + self.spent_before

@@ -1,0 +1,73 @@
+"""Results of runs as they could be stored, for tests of what is made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tuneoff.records.measurements import CurvePoint, MeasuredPeakBytes, ParameterCounts, PeakBytes
+from tuneoff.records.run import DivergedRun, ScoredRun, UnfinishedRun, UnfinishedStatus
+
+OF_A_RUN: dict[str, Any] = {
+    "run_id": "full-seed0-0123456789",
+    "arm": "full",
+    "method": "full",
+    "seed": 0,
+    "learning_rate": 1e-3,
+    "steps": 25,
+    "memory_kind": "process_rss",
+}
+UNKNOWN = PeakBytes(train=None, eval=None, reserved=None)
+
+
+def scored_run(**changes: Any) -> ScoredRun:
+    """A run that came to its end, with some fields as given."""
+    fields: dict[str, Any] = {
+        **OF_A_RUN,
+        "test_accuracy": 0.5,
+        "test_macro_f1": 0.5,
+        "checkpoint_bytes": 1000,
+        "validation_accuracy": 0.5,
+        "parameters": ParameterCounts(total=10, backbone=8, adapter=0, head=2, trainable=10),
+        "train_seconds": 1.0,
+        "setup_seconds": 1.0,
+        "eval_seconds": 1.0,
+        "wall_seconds": 3.0,
+        "train_examples_per_second": 100.0,
+        "peak_memory_bytes": MeasuredPeakBytes(train=1, eval=1, reserved=1),
+        "engine": {"batches": "packed", "micro_batch_size": 8, "parallel": "none", "step": "eager"},
+        "precision": "float32",
+        "versions": {"python": "3.11"},
+        "device": "a CPU",
+        "shared_device": False,
+        "curve": (curve_point(),),
+        "guess_loss": 1.0,
+        "loss_trace": ((25, 1.0),),
+    }
+    return ScoredRun(**(fields | changes))
+
+
+def curve_point(**changes: Any) -> CurvePoint:
+    """A run after its first epoch, with some fields as given."""
+    fields: dict[str, Any] = {
+        "epoch": 1,
+        "step": 25,
+        "train_loss": 1.0,
+        "validation_loss": 1.0,
+        "validation_accuracy": 0.5,
+        "largest_share": 0.5,
+        "train_seconds": 1.0,
+    }
+    return CurvePoint(**(fields | changes))
+
+
+def diverged_run(*losses: float | None) -> DivergedRun:
+    """A run whose training loss went like this, where guessing gives 1."""
+    trace = tuple(enumerate(losses, start=1))
+    return DivergedRun(
+        **OF_A_RUN, status="diverged", error="lost", peak_memory_bytes=UNKNOWN, guess_loss=1.0, loss_trace=trace
+    )
+
+
+def unfinished_run(status: UnfinishedStatus = "failed", error: str = "lost") -> UnfinishedRun:
+    """A run that came to no end."""
+    return UnfinishedRun(**OF_A_RUN, status=status, error=error, peak_memory_bytes=UNKNOWN)
