@@ -192,8 +192,9 @@ def test_wandb_holds_curves_summary_table_and_charts_and_nothing_else(study: Pat
         assert (run["run_group"], run["project"], run["job_type"]) == ("tiny", "mine", "run")
         for tag, points in curve_of(result).items():
             assert [(entry["_step"], entry[tag]) for entry in run["history"]] == points
-        for name in ("test_accuracy", "train_seconds", "status", "device"):
+        for name in ("test_accuracy", "train_seconds", "status"):
             assert run["summary"][name] == result[name]
+        assert run["summary"]["conditions.device"] == result["conditions"]["device"]
         assert run["summary"]["peak_memory_bytes.train"] == result["peak_memory_bytes"]["train"]
         for name in ("arm", "method", "seed", "learning_rate"):
             assert run["config"][name] == result[name]

@@ -130,7 +130,7 @@ class RunProcess:
         limits = self.task.execution
         if limits.max_run_time is not None and time.monotonic() - self._started > parse_seconds(limits.max_run_time):
             self._over = ("timeout", f"took longer than execution.max_run_time = {limits.max_run_time}")
-        elif limits.max_memory is not None and self.task.on_cpu:
+        elif limits.max_memory is not None and self.task.allocation.on_cpu:
             try:
                 resident = psutil.Process(self._process.pid).memory_info().rss
             except psutil.NoSuchProcess:
@@ -151,14 +151,17 @@ class RunProcess:
             crashed = -(self._process.exitcode or 0) in CRASHES
             error = f"{error}; {_last_lines(self.task.log, crashed)}"
         peak = {"train": self._peak_bytes or None, "eval": None, "reserved": None}
-        kind = "process_rss" if self.task.on_cpu else "cuda_allocated"
+        on_cpu = self.task.allocation.on_cpu
+        # Only its own process knows a GPU's name, and on a GPU nothing was measured from here.
+        conditions = self.task.allocation.conditions(self.task.run.arm, gpu=None) if on_cpu else None
         return Outcome(
             {
                 **self.task.identity(),
                 "status": status,
                 "error": error,
                 "peak_memory_bytes": peak,
-                "memory_kind": kind,
+                "memory_kind": "process_rss" if on_cpu else "cuda_allocated",
+                "conditions": conditions and conditions.model_dump(mode="json"),
             }
         )
 

@@ -10,7 +10,7 @@ from tuneoff.data.parts import WHOLE
 if TYPE_CHECKING:
     from tuneoff.spec.arms import ArmSpec
 
-RESULT_SCHEMA_VERSION = 3
+RESULT_SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True)

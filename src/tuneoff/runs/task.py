@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuneoff.runs.allocation import Allocation
 from tuneoff.runs.run import RESULT_SCHEMA_VERSION, Run
 from tuneoff.training.parallel.process_rank import ProcessRank
 
@@ -22,9 +23,9 @@ class RunTask:
 
     `base_model` is what a saved adapter calls its model, and `base_revision` the commit where that is on the Hub:
     `model_folder` may be another where the run is carried out.
-    `micro_batch` is the number of sequences computed at once (all of a batch when None), `cores` that of processor
-    cores (all when None); `shared_device` says that other runs compute on the same device at the same time; `process`
-    tells the processes of a run on several devices apart.
+    `training` is the study's with `auto` resolved, and `allocation` is what the run computes on.
+    `micro_batch` is the number of sequences computed at once (all of a batch when None); `process` tells the processes
+    of a run on several devices apart.
     """
 
     run: Run
@@ -37,10 +38,8 @@ class RunTask:
     pad_token_id: int
     base_model: str
     keep_model: bool
-    on_cpu: bool
+    allocation: Allocation
     micro_batch: int | None = None
-    cores: int | None = None
-    shared_device: bool = False
     process: ProcessRank = field(default_factory=ProcessRank)
     base_revision: str | None = None
 

@@ -23,7 +23,6 @@ from tuneoff.core.quantities import parse_bytes
 from tuneoff.data.prepared import load_tokens
 from tuneoff.data.tokens import Tokens
 from tuneoff.measure.clock import Stopwatch
-from tuneoff.measure.environment import processor, versions
 from tuneoff.measure.memory import PeakMemory, PeakSoFar, peak_memory
 from tuneoff.models.count import parameter_counts
 from tuneoff.models.hide import bitsandbytes_hidden
@@ -114,6 +113,7 @@ def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -
         {
             **task.identity(),
             **_memory(peak, peak.peak_bytes(), None, peak.reserved_bytes()),
+            **_conditions(task, device),
             "status": status,
             "error": message,
         },
@@ -133,7 +133,9 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
     started = time.perf_counter()
     arm, seed = task.run.arm, task.run.seed
     if device.type == "cpu":
-        settle_on_cpu(task.cores)
+        settle_on_cpu(task.allocation.threads)
+    else:
+        torch.set_num_threads(task.allocation.threads)
     precision = choose_precision(task.training, device)
     ranks = Ranks.meet(task.process, device)
     parallel = make_parallel(task.training, ranks, precision)
@@ -195,6 +197,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
             {
                 **task.identity(),
                 **_memory(peak, most["train"], None, most["reserved"]),
+                **_conditions(task, device, engine),
                 **losses,
                 "status": "diverged",
                 "error": f"{diverged}{advice}",
@@ -243,12 +246,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
             "steps": curve[-1]["step"],
             "curve": curve,
             **losses,
-            "engine": engine.describe(),
-            "precision": str(precision).removeprefix("torch."),
-            "versions": versions(),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
-            "devices": ranks.count,
-            "shared_device": task.shared_device,
+            **_conditions(task, device, engine),
             "resumed": saved is not None,
         },
         logits,
@@ -270,6 +268,12 @@ def _scores(logits: NDArray[np.float32], test: Tokens) -> dict[str, float]:
         "test_accuracy": accuracy(predictions, test.labels),
         "test_macro_f1": macro_f1(predictions, test.labels),
     }
+
+
+def _conditions(task: RunTask, device: torch.device, engine: Engine | None = None) -> dict[str, Any]:
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    conditions = task.allocation.conditions(task.run.arm, gpu, engine.describe() if engine else None)
+    return {"conditions": conditions.model_dump(mode="json")}
 
 
 def _memory(peak: PeakMemory, train: int, evaluation: int | None, reserved: int) -> dict[str, Any]:

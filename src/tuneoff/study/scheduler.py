@@ -105,7 +105,7 @@ class Scheduler:
 
     def _end(self, task: RunTask, outcome: Outcome) -> None:
         result = outcome.result
-        micro_batch = task.micro_batch or -(-task.training.batch_size // task.execution.devices)
+        micro_batch = task.micro_batch or -(-task.training.batch_size // task.allocation.devices)
         if outcome.stops_study:
             raise UserError(
                 f"run {task.run.id} could not write its files: {result['error']}; finished runs are kept, and the same "

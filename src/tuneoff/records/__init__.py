@@ -1,0 +1,1 @@
+"""Typed records of what is stored and handed on."""
