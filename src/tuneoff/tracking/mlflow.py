@@ -55,6 +55,9 @@ class MlflowTracker(Tracker):
         require("mlflow", "mlflow", "sqlalchemy", "alembic")
         return True
 
+    def waits_for_server(self) -> bool:
+        return self._elsewhere is not None
+
     def track_run(self, result: Mapping[str, Any]) -> None:
         begun = _milliseconds() - int(1000 * result.get("wall_seconds", 0))
         with _quiet(), self._run(result["run_id"], begun, failed=result["status"] != "ok") as run:
