@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tuneoff.tracking.base import (
     TABLE,
@@ -56,7 +57,7 @@ class MlflowTracker(Tracker):
         return True
 
     def waits_for_server(self) -> bool:
-        return self._elsewhere is not None
+        return self._elsewhere is not None and urlsplit(self._elsewhere).scheme not in ("sqlite", "file")
 
     def track_run(self, result: Mapping[str, Any]) -> None:
         begun = _milliseconds() - int(1000 * result.get("wall_seconds", 0))
