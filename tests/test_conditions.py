@@ -109,10 +109,12 @@ def test_what_auto_comes_to_is_what_counts(study: Path, prepared: PreparedStudy)
         for precision in ("auto", "fp32", "bf16")
     }
     found = {
-        settings: [run.id for run in plan_runs(spec, prepared, allocation_of(spec), lambda _, spec=spec: spec.arms)]
-        for settings, spec in as_written.items()
+        (device, precision): ids(
+            study, prepared, allocation_of(spec), f"training.device={device}", f"training.precision={precision}"
+        )
+        for (device, precision), spec in as_written.items()
     }
-    assert len({tuple(run_ids) for run_ids in found.values()}) == 2, found
+    assert len({tuple(run_ids.values()) for run_ids in found.values()}) == 2, found
     automatic = allocation_of(as_written["cpu", "auto"]).precision
     assert found["cpu", "auto"] == found["cpu", automatic]
 

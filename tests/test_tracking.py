@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 from urllib import request
@@ -19,6 +20,7 @@ import pytest
 
 import tuneoff as api
 from conftest import NEGATIVE, POSITIVE, Command, study_toml
+from tuneoff.analysis.results import StudyResults
 from tuneoff.core.errors import UserError
 from tuneoff.runs.run import Run
 from tuneoff.spec.schema import TRACKERS
@@ -485,7 +487,7 @@ class Poster(Tracker):
     def track_run(self, result: Mapping[str, Any]) -> None:
         request.urlopen(self.url, data=result["run_id"].encode(), timeout=90).close()
 
-    def track_study(self, results: api.StudyResults) -> None: ...
+    def track_study(self, results: StudyResults) -> None: ...
 
     def where(self) -> str:
         return self.url
@@ -500,7 +502,7 @@ def test_news_wait_for_a_slow_server_in_order_and_within_bounds(
     poster.url = server.url
     one = delivery.Delivery("poster", poster, remembered)
     names = [f"run-{number}" for number in range(9)]
-    news = [delivery.News(name, name, lambda tracker, name=name: tracker.track_run({"run_id": name})) for name in names]
+    news = [delivery.News(name, name, methodcaller("track_run", {"run_id": name})) for name in names]
     one.tell(news[0])
     assert server.asked.wait(30)  # that is under way, and three wait
     for other in news[1:]:
