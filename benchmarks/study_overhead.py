@@ -141,9 +141,10 @@ def _split(timeline: Timeline, storing: list[float]) -> dict[str, Any]:
     overhead = timeline.ended - timeline.planned_at - total["train"] - total["eval"]
     walls = [end - start for start, end in zip(timeline.started, timeline.finished, strict=True)]
     report = timeline.ended - timeline.finished[-1]
+    conditions = results[0].conditions
     return {
         "runs": runs,
-        "device": "cpu" if results[0].memory_kind == "process_rss" else results[0].device,
+        "device": "cpu" if conditions.device_type == "cpu" else conditions.device,
         "wall_seconds": timeline.ended,
         "preparation_seconds": timeline.planned_at,
         "train_seconds": total["train"],

@@ -193,13 +193,13 @@ def _matrix_rate(training: TrainingSpec) -> tuple[str, float]:
     """The device's name, and floating-point operations a second of a large bf16 matrix product on it."""
     import torch
 
-    from tuneoff.measure.environment import processor
+    from tuneoff.measure.environment import processor, usable_cores
     from tuneoff.training.cpu import settle_on_cpu
     from tuneoff.training.device import choose_device
 
     device = choose_device(training)
     if device.type == "cpu":
-        settle_on_cpu()
+        settle_on_cpu(usable_cores())
     size = 8192 if device.type == "cuda" else 2048
     left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     seconds = []
@@ -303,12 +303,13 @@ class Job:
 
 
 def _with_tuneoff(job: Job) -> tuple[dict[str, Any], Predict]:
+    from tuneoff.measure.environment import usable_cores
     from tuneoff.training.cpu import settle_on_cpu
     from tuneoff.training.engines.choose import make_engine
     from tuneoff.training.optim.adamw import learning_rates
 
     if job.device.type == "cpu":
-        settle_on_cpu()
+        settle_on_cpu(usable_cores())
     engine = make_engine(job.model, job.loaded, job.training, job.device, job.precision)
     engine.prepare(job.tokens["train"], job.all_batches)  # as in a study, so that buffers are of the same sizes
     rates = learning_rates(job.learning_rate, len(job.batches), job.training.warmup_ratio)

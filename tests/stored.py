@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import CurvePoint, MeasuredPeakBytes, ParameterCounts, PeakBytes
 from tuneoff.records.run import DivergedRun, ScoredRun, UnfinishedRun, UnfinishedStatus
 
@@ -34,16 +35,29 @@ def scored_run(**changes: Any) -> ScoredRun:
         "wall_seconds": 3.0,
         "train_examples_per_second": 100.0,
         "peak_memory_bytes": MeasuredPeakBytes(train=1, eval=1, reserved=1),
-        "engine": {"batches": "packed", "micro_batch_size": 8, "parallel": "none", "step": "eager"},
-        "precision": "float32",
-        "versions": {"python": "3.11"},
-        "device": "a CPU",
-        "shared_device": False,
+        "conditions": conditions(),
         "curve": (curve_point(),),
         "guess_loss": 1.0,
         "loss_trace": ((25, 1.0),),
     }
     return ScoredRun(**(fields | changes))
+
+
+def conditions(**changes: Any) -> Conditions:
+    """What a run was computed on, with some fields as given."""
+    fields: dict[str, Any] = {
+        "device_type": "cpu",
+        "device": "a CPU",
+        "devices": 1,
+        "parallel": "none",
+        "precision": "fp32",
+        "cores": 2,
+        "shared_device": False,
+        "engine": {"batches": "packed", "micro_batch_size": 8, "parallel": "none", "step": "eager"},
+        "versions": {"python": "3.11"},
+        "system": "Linux",
+    }
+    return Conditions(**(fields | changes))
 
 
 def curve_point(**changes: Any) -> CurvePoint:
@@ -64,10 +78,16 @@ def diverged_run(*losses: float | None) -> DivergedRun:
     """A run whose training loss went like this, where guessing gives 1."""
     trace = tuple(enumerate(losses, start=1))
     return DivergedRun(
-        **OF_A_RUN, status="diverged", error="lost", peak_memory_bytes=UNKNOWN, guess_loss=1.0, loss_trace=trace
+        **OF_A_RUN,
+        status="diverged",
+        error="lost",
+        peak_memory_bytes=UNKNOWN,
+        conditions=conditions(),
+        guess_loss=1.0,
+        loss_trace=trace,
     )
 
 
 def unfinished_run(status: UnfinishedStatus = "failed", error: str = "lost") -> UnfinishedRun:
     """A run that came to no end."""
-    return UnfinishedRun(**OF_A_RUN, status=status, error=error, peak_memory_bytes=UNKNOWN)
+    return UnfinishedRun(**OF_A_RUN, status=status, error=error, peak_memory_bytes=UNKNOWN, conditions=None)

@@ -18,6 +18,7 @@ from conftest import Command, reviews, study_toml
 from test_terminal import Terminal
 from tuneoff.core.files import canonical_hash, file_hash
 from tuneoff.measure.environment import environment
+from tuneoff.study.executors.local import LocalExecutor
 from tuneoff.study.plan import plan_runs
 from tuneoff.study.prepare import prepare_study
 from tuneoff.study.store import Store
@@ -48,7 +49,9 @@ def make(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFa
         else:
             prepared = prepare_study(spec, out, lambda _: None)
             prepared.save()
-            Store(out).write_study(spec, plan_runs(spec, prepared, lambda _: spec.arms), environment())
+            allocation = LocalExecutor(spec.execution, spec.training).allocation
+            runs = plan_runs(spec, prepared, allocation, lambda _: spec.arms)
+            Store(out).write_study(spec, runs, environment())
         return out
 
     return call
@@ -192,13 +195,22 @@ def test_the_other_way_round_has_the_other_sign(first: Path, second: Path, tuneo
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [("device", "another device"), ("precision", "bf16-or-so"), ("devices", 2), ("versions", {"torch": "1.0"})],
+    ("field", "values"),
+    [
+        ("device", ["another device"]),
+        ("precision", ["bf16", "fp32"]),
+        ("devices", [2]),
+        ("versions", [{"torch": "1.0"}]),
+    ],
 )
 def test_costs_that_were_measured_differently_are_left_out(
-    field: str, value: Any, first: Path, tuneoff: Command, tmp_path: Path
+    field: str, values: list[Any], first: Path, tuneoff: Command, tmp_path: Path
 ) -> None:
-    other = _altered(first, tmp_path / "other", lambda result: result.update({field: value}))
+    def alter(result: dict[str, Any]) -> None:
+        found = result["conditions"]
+        found[field] = next(value for value in values if value != found[field])
+
+    other = _altered(first, tmp_path / "other", alter)
     compared = _compared(tuneoff, first, other)
     assert any(entry["setting"].startswith(field) for entry in compared["differences"])
     for pair in compared["pairs"]:
@@ -213,7 +225,7 @@ def test_costs_that_were_measured_differently_are_left_out(
 
 
 def test_times_on_a_shared_device_are_not_compared_with_others(first: Path, tuneoff: Command, tmp_path: Path) -> None:
-    other = _altered(first, tmp_path / "other", lambda result: result.update(shared_device=True))
+    other = _altered(first, tmp_path / "other", lambda result: result["conditions"].update(shared_device=True))
     for pair in _compared(tuneoff, first, other)["pairs"]:
         assert set(pair["left_out"]) == {"train_seconds", "inference_latency_seconds"}
         assert "in B other runs" in pair["left_out"]["train_seconds"]

@@ -188,7 +188,7 @@ def test_after_running_out_of_memory_gradients_are_accumulated(study_file: Study
     witness = Witness({"lora": send(signal.SIGUSR2)}, after=10)
     run = api.run_study(api.load_study(study, auto), tmp_path / "auto", witness).runs[0]
     assert run["status"] == "ok"
-    assert (plain["engine"]["micro_batch_size"], run["engine"]["micro_batch_size"]) == (8, 4)
+    assert tuple(each["conditions"]["engine"]["micro_batch_size"] for each in (plain, run)) == (8, 4)
     assert run["steps"] == plain["steps"]
     assert any("max_memory = 1GB; trying again with 4 sequences at once" in line for line in witness.said)
     log = (tmp_path / "auto" / "runs" / run["run_id"] / "log.txt").read_text()

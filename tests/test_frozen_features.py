@@ -107,7 +107,7 @@ def test_several_devices_find_the_same(
     found = api.run_study(api.load_study(tmp_path / "study.toml", ["execution.devices_per_run=2"]), tmp_path / "out")
     assert found.failed == []
     (run,) = found.runs
-    assert (run["devices"], run["engine"]["parallel"]) == (2, parallel)
+    assert (run["conditions"]["devices"], run["conditions"]["engine"]["parallel"]) == (2, parallel)
     np.testing.assert_allclose(
         _logits(tmp_path / "out", run), _logits(results.folder, results.of_arm("frozen_features")[0]), atol=1e-3
     )

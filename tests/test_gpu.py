@@ -214,7 +214,9 @@ def test_a_study_runs_on_the_gpu(tiny_model: Any, data_files: Any, tmp_path: Any
     assert results.failed == []
     for run in results.runs:
         assert run["memory_kind"] == "cuda_allocated"
-        assert run["engine"]["step"] == ("none" if run["method"] == "frozen_features" else "graph"), run["engine"]
+        assert run["conditions"]["engine"]["step"] == ("none" if run["method"] == "frozen_features" else "graph"), run[
+            "conditions"
+        ]
         assert run["peak_memory_bytes"]["train"] > 0
 
 
@@ -323,8 +325,8 @@ def test_a_study_on_two_gpus_finds_what_one_gpu_finds(
         if parallel == "none":
             continue
         alone, expected = found["none", arm]
-        assert run["devices"] == 2
-        assert run["engine"]["step"] == "eager"
+        assert run["conditions"]["devices"] == 2
+        assert run["conditions"]["engine"]["step"] == "eager"
         assert run["memory_kind"] == "cuda_allocated"
         assert run["curve"][-1]["train_loss"] == pytest.approx(alone["curve"][-1]["train_loss"], rel=tolerance), arm
         assert np.linalg.norm(logits - expected) / np.linalg.norm(expected) < tolerance, (parallel, arm)

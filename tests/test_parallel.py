@@ -26,6 +26,7 @@ from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel
 from tuneoff.records.run import RunResult
 from tuneoff.runs import process_group as group
+from tuneoff.runs.allocation import Allocation
 from tuneoff.runs.process import ForkServer
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.run import Run
@@ -290,9 +291,9 @@ def test_a_study_on_two_devices_finds_what_one_device_finds(
             assert run[score] == alone[score], score
         for entry, expected in zip(run["curve"], alone["curve"], strict=True):
             assert entry["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-4)
-        assert (run["devices"], alone["devices"]) == (RANKS, 1)
-        assert run["engine"]["parallel"] == parallel
-        assert "several devices" in run["engine"]["why_no_graph"]
+        assert (run["conditions"]["devices"], alone["conditions"]["devices"]) == (RANKS, 1)
+        assert run["conditions"]["engine"]["parallel"] == parallel
+        assert "several devices" in run["conditions"]["engine"]["why_no_graph"]
         assert run["peak_memory_bytes"]["train"] > 0
 
 
@@ -433,12 +434,12 @@ def test_a_group_tells_cause_from_consequence(
     monkeypatch.setattr(group, "RunProcess", lambda _server, task, _gpu: Scripted(script, task))
     monkeypatch.setattr(group, "GRACE_SECONDS", 0.0)
     arm = METHODS.classes()["full"].model_validate({"method": "full"})
-    execution = ExecutionSpec(devices_per_run=RANKS)
+    allocation = Allocation("cpu", "fp32", devices=RANKS, parallel="ddp", cores=2)
     here = Path()
     task = RunTask(
         Run("run", arm, 0, 1),
         TrainingSpec(),
-        execution,
+        ExecutionSpec(),
         here,
         here,
         here,
@@ -446,7 +447,7 @@ def test_a_group_tells_cause_from_consequence(
         0,
         keep_model=True,
         base_model="",
-        on_cpu=True,
+        allocation=allocation,
     )
     watched = group.RunGroup(ForkServer(), task)
     watched.poll()

@@ -46,7 +46,7 @@ def test_result_json_keeps_its_contract(study_folder: Path) -> None:
         "schema_version", "arm", "method", "seed", "status", "learning_rate", "test_accuracy", "test_macro_f1",
         "validation_accuracy", "parameters", "train_seconds", "setup_seconds", "eval_seconds", "wall_seconds",
         "train_examples_per_second", "peak_memory_bytes", "memory_kind", "checkpoint_bytes", "steps", "curve",
-        "versions", "device",
+        "conditions",
     }  # fmt: skip
     for path in study_folder.glob("runs/*/result.json"):
         result = json.loads(path.read_text())

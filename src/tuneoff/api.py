@@ -83,12 +83,12 @@ def run_study(
     check_installed(spec)
     with interruption.caught(), locked(folder), _disk_trouble_explained(), hub.telling(listener.say):
         pinned = pin_to_commits(spec, folder, listener.say)
-        trackers = Trackers(pinned.spec, folder, listener.say)
-        audience = Audience(listener, trackers, PageKeeper(folder, listener.say))
-        carry_out(pinned, folder, audience, interruption, retry_failed)
-        results = load_results(folder)
-        write_report(results)
-        trackers.study_ended(results)
+        with Trackers(pinned.spec, folder, listener.say) as trackers:
+            audience = Audience(listener, trackers, PageKeeper(folder, listener.say))
+            carry_out(pinned, folder, audience, interruption, retry_failed)
+            results = load_results(folder)
+            write_report(results)
+            trackers.study_ended(results)
         return results
 
 

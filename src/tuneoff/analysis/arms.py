@@ -83,10 +83,10 @@ def _scores(
 def _costs(runs: list[dict[str, Any]]) -> dict[str, Any]:
     memory = [run["peak_memory_bytes"] for run in runs]
     # Times on a device that was shared are never mixed with others; they stand alone only where there are no others.
-    timed = [run for run in runs if not run["shared_device"]] or runs
+    timed = [run for run in runs if not run["conditions"]["shared_device"]] or runs
     latencies = [run["inference_latency_seconds"] for run in timed if run.get("inference_latency_seconds") is not None]
     return {
-        "times_shared": all(run["shared_device"] for run in runs),
+        "times_shared": all(run["conditions"]["shared_device"] for run in runs),
         "train_seconds": _mean(run["train_seconds"] for run in timed),
         "train_seconds_by_run": [run["train_seconds"] for run in timed],
         "train_examples_per_second": _mean(run["train_examples_per_second"] for run in timed),
@@ -101,9 +101,9 @@ def _costs(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "trainable_parameters": runs[0]["parameters"]["trainable"],
         "parameters": runs[0]["parameters"],
         "checkpoint_bytes": max(run["checkpoint_bytes"] for run in runs),
-        "precision": runs[0]["precision"],
-        "engine": runs[0]["engine"],
-        "device": runs[0]["device"],
+        "precision": runs[0]["conditions"]["precision"],
+        "engine": runs[0]["conditions"]["engine"],
+        "device": runs[0]["conditions"]["device"],
     }
 
 

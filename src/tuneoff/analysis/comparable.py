@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError, damaged
 from tuneoff.data.parts import part_names, place_of
+from tuneoff.records.conditions import Conditions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,18 +81,26 @@ def model_differences(a: StudyResults, b: StudyResults) -> list[dict[str, Any]]:
     return []
 
 
-def conditions(results: StudyResults, runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def differing_conditions(a: Iterable[dict[str, Any]], b: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """In what conditions of measurement runs differ, as `differing` says it.
+
+    A package that only one side has is no difference: it is one that only that side's methods need.
+    """
+    return [
+        entry
+        for entry in differing(_conditions(a), _conditions(b))
+        if None not in (entry["a"], entry["b"]) or not entry["setting"].startswith("versions.")
+    ]
+
+
+def _conditions(runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Under what conditions successful runs were measured; several values are joined where they were not alike."""
-    runs = [run for run in runs if run["status"] == "ok"]
     found: dict[str, set[str]] = {}
     for run in runs:
-        measured = {"device": run["device"], "precision": run["precision"], "devices": run["devices"]}
-        installed = {f"versions.{package}": version for package, version in run["versions"].items()}
-        for name, value in {**measured, **installed}.items():
-            found.setdefault(name, set()).add(str(value))
-    if any(run["memory_kind"] == "process_rss" for run in runs):
-        cores = results.spec.execution.cores or results.environment.cores
-        found["cores"] = {f"{cores} (workers = {results.spec.execution.workers})"}
+        if run["status"] == "ok":
+            for name, value in Conditions.model_validate(run["conditions"]).costs_depend_on().items():
+                found.setdefault(name, set()).add(value)
+    found.pop("shared device", None)  # times on a shared device are marked, and told of by arm
     return {name: ", ".join(sorted(values)) for name, values in found.items()}
 
 

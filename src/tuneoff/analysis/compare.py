@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuneoff.analysis.comparable import check_same_data, conditions, differing, model_differences, settings
+from tuneoff.analysis.comparable import (
+    check_same_data,
+    differing,
+    differing_conditions,
+    model_differences,
+    settings,
+)
 from tuneoff.analysis.comparisons import pair_verdict
 from tuneoff.analysis.costs import LATENCY
 from tuneoff.analysis.fitness import has_learned
@@ -95,7 +101,7 @@ def _compare(first: _Side, other: _Side) -> dict[str, Any]:
         "differences": [
             *model_differences(a, b),
             *differing(settings(a), settings(b)),
-            *differing(conditions(a, a.runs), conditions(b, b.runs)),
+            *differing_conditions(a.runs, b.runs),
         ],
         "pairs": pairs,
         "only_in_a": only_in_a,
@@ -204,8 +210,7 @@ def _costs(first: _Side, other: _Side, arm_a: str, arm_b: str) -> dict[str, Any]
 def _reasons(first: _Side, other: _Side, arm_a: str, arm_b: str) -> dict[str, str]:
     """Why costs of two arms cannot be compared, by cost."""
     sides = ((first, arm_a), (other, arm_b))
-    found = [conditions(side.results, side.results.of_arm(arm)) for side, arm in sides]
-    others = differing(*found)
+    others = differing_conditions(*(side.results.of_arm(arm) for side, arm in sides))
     on_cores = [entry for entry in others if entry["setting"] == "cores"]
     elsewhere = [entry for entry in others if entry["setting"] != "cores"]
     if elsewhere:

@@ -47,5 +47,8 @@ def pooled(runs: Sequence[dict[str, Any]], predictions: pd.DataFrame) -> dict[st
             name: max(run["peak_memory_bytes"][name] for run in runs) for name in runs[0]["peak_memory_bytes"]
         },
         "checkpoint_bytes": max(run["checkpoint_bytes"] for run in runs),
-        "shared_device": any(run["shared_device"] for run in runs),
+        "conditions": {
+            **runs[0]["conditions"],
+            "shared_device": any(run["conditions"]["shared_device"] for run in runs),
+        },
     }

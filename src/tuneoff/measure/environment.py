@@ -37,6 +37,11 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def system() -> str:
+    """Operating system and kind of machine, such as `Linux x86_64`."""
+    return f"{platform.system()} {platform.machine()}"
+
+
 def usable_cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

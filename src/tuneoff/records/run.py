@@ -10,10 +10,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Discriminator, Tag, TypeAdapter
 
+from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import CurvePoint, LossTrace, MeasuredPeakBytes, ParameterCounts, PeakBytes
 from tuneoff.records.record import Record
 
-RESULT_SCHEMA_VERSION: Final = 3
+RESULT_SCHEMA_VERSION: Final = 4
 
 Status = Literal["ok", "failed", "diverged", "oom", "timeout", "interrupted"]
 UnfinishedStatus = Literal["failed", "oom", "timeout", "interrupted"]
@@ -23,7 +24,7 @@ MemoryKind = Literal["cuda_allocated", "process_rss"]
 class RunIdentity(Record):
     """Which run it is."""
 
-    schema_version: Literal[3] = RESULT_SCHEMA_VERSION
+    schema_version: Literal[4] = RESULT_SCHEMA_VERSION
     """of this file"""
     run_id: str
     """names the run, and ends in a hash of all that decides its result"""
@@ -34,13 +35,13 @@ class RunIdentity(Record):
     seed: int
     """of the head, the order of examples and the dropout"""
     part: str = ""
-    """of the data: `fold-2`, `train-300`; empty where there is only the whole, and absent from older results"""
+    """of the data: `fold-2`, `train-300`; empty where there is only the whole"""
     learning_rate: float
     """at the highest of its schedule"""
     steps: int
     """optimiser steps: done of a run that is `ok` (0 of a head that is fitted to features), planned of others"""
     trial: bool = False
-    """whether it tunes: then it has no test scores; absent from older results"""
+    """whether it tunes: then it has no test scores"""
 
 
 class RunResult(RunIdentity):
@@ -52,6 +53,8 @@ class RunResult(RunIdentity):
     """the most memory that it took; of several devices, on the one that needed the most"""
     memory_kind: MemoryKind
     """allocated on a GPU, or on a CPU resident memory of the whole process"""
+    conditions: Conditions | None
+    """what it was computed on; null where a run ended before that was known, and nothing of it was measured"""
     sha256: str | None = None
     """of this file's other fields"""
 
@@ -106,19 +109,8 @@ class Measured(Record):
     """the most memory that it took; of several devices, on the one that needed the most"""
     memory_kind: MemoryKind
     """allocated on a GPU, or on a CPU resident memory of the whole process"""
-    engine: dict[str, bool | int | str | tuple[int, ...]]
-    """how batches and steps were done: `packed` or `padded`, sequences computed at once, `parallel`, CUDA graph or
-    eager and why"""
-    precision: str
-    """of what is computed, such as `bfloat16`"""
-    versions: dict[str, str]
-    """of Python and of the packages that a result depends on"""
-    device: str
-    """name of the GPU or CPU"""
-    devices: int = 1
-    """devices that trained the run together"""
-    shared_device: bool
-    """whether other runs computed on the same device at the same time"""
+    conditions: Conditions
+    """what it was computed on"""
 
 
 class Scores(Record):
@@ -131,8 +123,7 @@ class Scores(Record):
     inference_latency_seconds: float | None = None
     """median time to classify one test text: a batch of one, from tokens in main memory to logits there, the way that
     the run evaluates (never compiled, nor a CUDA graph); over at most 30 texts, from the shortest to the longest, each
-    classified once before. In no other time but `wall_seconds`. Null for a run on several devices; absent from older
-    results"""
+    classified once before. In no other time but `wall_seconds`. Null for a run on several devices"""
     checkpoint_bytes: int
     """of the saved adapter and head, or model"""
 
@@ -144,13 +135,15 @@ class TrainedRun(Measured, RunResult):
     """it came to its end"""
     peak_memory_bytes: MeasuredPeakBytes
     """the most memory that it took; of several devices, on the one that needed the most"""
+    conditions: Conditions
+    """what it was computed on"""
     curve: tuple[CurvePoint, ...]
     """an entry an epoch"""
     guess_loss: float | None = None
-    """the loss of guessing by the shares of the classes, in nats; absent from older results"""
+    """the loss of guessing by the shares of the classes, in nats"""
     loss_trace: LossTrace = ()
     """25 pieces of the run: the step it ends at and its mean training loss in nats (null where that is no number: the
-    run has ended there); absent from older results"""
+    run has ended there)"""
     resumed: bool = False
     """whether the run went on from a checkpoint"""
 

@@ -12,8 +12,8 @@ import torch
 
 from tuneoff.core.files import folder_bytes
 from tuneoff.data.prepared import load_tokens
-from tuneoff.measure.environment import processor, versions
 from tuneoff.models.save import save_trained
+from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import CurvePoint, MeasuredPeakBytes, PeakBytes
 from tuneoff.records.run import DivergedRun, ScoredRun, Scores, TrainedRun
 from tuneoff.runs.adapted import AdaptedModel, Trainer, load_and_adapt, prepare_training
@@ -26,7 +26,7 @@ from tuneoff.training.loop import TrainingDiverged
 from tuneoff.training.signs import guess_loss
 
 if TYPE_CHECKING:
-    pass
+    from tuneoff.training.engines.base import Engine
 
 
 def carry_out(task: RunTask, device: torch.device, connection: Connection, stopping: threading.Event) -> Outcome:
@@ -86,6 +86,12 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
     return Outcome(trained if scores is None else ScoredRun(**dict(trained), **dict(scores)), logits)
 
 
+def conditions_of(task: RunTask, device: torch.device, engine: Engine | None = None) -> Conditions:
+    """What a run computes on, in its own process."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return task.allocation.conditions(task.run.arm, gpu, engine.describe() if engine else None)
+
+
 def _log_beginning(place: Workplace, adapted: AdaptedModel, trainer: Trainer) -> None:
     went_on = f", goes on after step {place.saved['done']}" if place.saved else ""
     computes = f"{place.device}, {place.precision}, {trainer.engine.describe()}"
@@ -102,6 +108,7 @@ def _diverged(place: Workplace, trainer: Trainer, guess: float, diverged: Traini
         error=f"{diverged}{advice}",
         peak_memory_bytes=PeakBytes(train=peak["train"], eval=None, reserved=peak["reserved"]),
         memory_kind=place.peak.kind,
+        conditions=conditions_of(task, place.device, trainer.engine),
         guess_loss=guess,
         loss_trace=tuple(trainer.training.trace),
     )
@@ -129,7 +136,6 @@ def _trained(
 ) -> TrainedRun:
     """All that is known of a run that came to its end, but its scores on test."""
     task, spent = place.task, place.watch.so_far()
-    on_cuda = place.device.type == "cuda"
     return TrainedRun(
         **dict(task.identity().model_copy(update={"steps": curve[-1].step})),
         validation_accuracy=curve[-1].validation_accuracy,
@@ -145,11 +151,6 @@ def _trained(
         curve=tuple(curve),
         guess_loss=guess,
         loss_trace=tuple(trainer.training.trace),
-        engine=trainer.engine.describe(),
-        precision=str(place.precision).removeprefix("torch."),
-        versions=versions(),
-        device=torch.cuda.get_device_name(place.device) if on_cuda else processor(),
-        devices=place.ranks.count,
-        shared_device=task.shared_device,
+        conditions=conditions_of(task, place.device, trainer.engine),
         resumed=place.saved is not None,
     )

@@ -132,7 +132,7 @@ class RunProcess:
         limits = self.task.execution
         if limits.max_run_time is not None and time.monotonic() - self._started > parse_seconds(limits.max_run_time):
             self._over = ("timeout", f"took longer than execution.max_run_time = {limits.max_run_time}")
-        elif limits.max_memory is not None and self.task.on_cpu:
+        elif limits.max_memory is not None and self.task.allocation.on_cpu:
             try:
                 resident = psutil.Process(self._process.pid).memory_info().rss
             except psutil.NoSuchProcess:
@@ -155,7 +155,10 @@ class RunProcess:
             crashed = -(self._process.exitcode or 0) in CRASHES
             error = f"{error}; {_last_lines(self.task.log, crashed)}"
         peak = PeakBytes(train=self._peak_bytes or None, eval=None, reserved=None)
-        return Outcome(self.task.unfinished(status, error, peak))
+        allocation = self.task.allocation
+        # Only its own process knows a GPU's name, and on a GPU nothing was measured from here.
+        conditions = allocation.conditions(self.task.run.arm, gpu=None) if allocation.on_cpu else None
+        return Outcome(self.task.unfinished(status, error, peak, conditions=conditions))
 
 
 def _enter(task: RunTask, connection: Connection, visible_gpus: str | None) -> None:

@@ -8,7 +8,6 @@ import uuid
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tuneoff.records.run import UnsuccessfulRun
 from tuneoff.runs.process import ForkServer, RunProcess
@@ -16,33 +15,13 @@ from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.training.parallel.process_rank import ProcessRank
 
-if TYPE_CHECKING:
-    from tuneoff.spec import ExecutionSpec, TrainingSpec
-
 GRACE_SECONDS = 3.0
 """After a process has failed, how long the others have to say that they did, which tells cause from consequence."""
 
 
-def settle_devices(execution: ExecutionSpec, training: TrainingSpec, on_cpu: bool, gpus: int) -> ExecutionSpec:
-    """The study's `[execution]` with the number of devices of a run in the place of `auto`.
-
-    Args:
-        execution: the study's.
-        training: the study's `[training]`.
-        on_cpu: whether runs compute on a CPU, where each of a run's processes counts as a device.
-        gpus: the most that a run can have.
-    """
-    wanted = execution.devices_per_run
-    if training.parallel == "none":
-        wanted = 1
-    elif wanted == "auto":
-        wanted = 1 if on_cpu else gpus
-    return execution.model_copy(update={"devices_per_run": wanted})
-
-
 def start_run(server: ForkServer, task: RunTask, visible_gpus: str | None = None) -> RunProcess | RunGroup:
     """Starts a run in as many processes as it has devices; arguments as for `RunProcess`."""
-    return (RunProcess if task.execution.devices == 1 else RunGroup)(server, task, visible_gpus)
+    return (RunProcess if task.allocation.devices == 1 else RunGroup)(server, task, visible_gpus)
 
 
 class RunGroup:
@@ -55,14 +34,12 @@ class RunGroup:
     """
 
     def __init__(self, server: ForkServer, task: RunTask, visible_gpus: str | None = None) -> None:
-        count = task.execution.devices
+        count = task.allocation.devices
         self._meeting_file = Path(tempfile.gettempdir()) / f"tuneoff-{uuid.uuid4().hex}"
         gpus = visible_gpus.split(",") if visible_gpus else [visible_gpus] * count
-        cores = task.cores and max(1, task.cores // count)
         ranks = [ProcessRank(rank, count, str(self._meeting_file)) for rank in range(count)]
         self._processes = [
-            RunProcess(server, replace(task, cores=cores, process=rank), gpu)
-            for rank, gpu in zip(ranks, gpus, strict=True)
+            RunProcess(server, replace(task, process=rank), gpu) for rank, gpu in zip(ranks, gpus, strict=True)
         ]
         self._outcomes: dict[int, Outcome] = {}
         self._failed_since: float | None = None

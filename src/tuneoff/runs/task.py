@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import PeakBytes
 from tuneoff.records.run import MemoryKind, RunIdentity, RunResult, UnfinishedRun, UnfinishedStatus, UnsuccessfulRun
+from tuneoff.runs.allocation import Allocation
 from tuneoff.runs.run import Run
 from tuneoff.training.parallel.process_rank import ProcessRank
 
@@ -27,9 +29,9 @@ class RunTask:
 
     `base_model` is what a saved adapter calls its model, and `base_revision` the commit where that is on the Hub:
     `model_folder` may be another where the run is carried out.
-    `micro_batch` is the number of sequences computed at once (all of a batch when None), `cores` that of processor
-    cores (all when None); `shared_device` says that other runs compute on the same device at the same time; `process`
-    tells the processes of a run on several devices apart.
+    `training` is the study's with `auto` resolved, and `allocation` is what the run computes on.
+    `micro_batch` is the number of sequences computed at once (all of a batch when None); `process` tells the processes
+    of a run on several devices apart.
     """
 
     run: Run
@@ -42,10 +44,8 @@ class RunTask:
     pad_token_id: int
     base_model: str
     keep_model: bool
-    on_cpu: bool
+    allocation: Allocation
     micro_batch: int | None = None
-    cores: int | None = None
-    shared_device: bool = False
     process: ProcessRank = field(default_factory=ProcessRank)
     base_revision: str | None = None
 
@@ -57,7 +57,7 @@ class RunTask:
     @property
     def memory_kind(self) -> MemoryKind:
         """What its peak memory is that of."""
-        return "process_rss" if self.on_cpu else "cuda_allocated"
+        return "process_rss" if self.allocation.on_cpu else "cuda_allocated"
 
     def identity(self) -> RunIdentity:
         """The fields of `result.json` that say which run it is."""
@@ -74,7 +74,12 @@ class RunTask:
         )
 
     def unfinished(
-        self, status: UnfinishedStatus, error: str, peak: PeakBytes = UNKNOWN, memory_kind: MemoryKind | None = None
+        self,
+        status: UnfinishedStatus,
+        error: str,
+        peak: PeakBytes = UNKNOWN,
+        memory_kind: MemoryKind | None = None,
+        conditions: Conditions | None = None,
     ) -> UnfinishedRun:
         """The result where the run has come to no end.
 
@@ -83,6 +88,7 @@ class RunTask:
             error: why, in one line.
             peak: memory that it is known to have taken.
             memory_kind: what kind of memory that is; as the run was to be computed when left out.
+            conditions: that it was computed under, where they are known.
         """
         return UnfinishedRun(
             **dict(self.identity()),
@@ -90,6 +96,7 @@ class RunTask:
             error=error,
             peak_memory_bytes=peak,
             memory_kind=memory_kind or self.memory_kind,
+            conditions=conditions,
         )
 
 

@@ -18,7 +18,7 @@ from tuneoff.core.quantities import parse_bytes
 from tuneoff.measure.memory import peak_memory
 from tuneoff.records.measurements import PeakBytes
 from tuneoff.records.run import UnfinishedStatus
-from tuneoff.runs.carry_out import carry_out
+from tuneoff.runs.carry_out import carry_out, conditions_of
 from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.training.device import choose_device
 from tuneoff.training.loop import TrainingStopped
@@ -85,7 +85,9 @@ def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -
     meter = peak_memory(device)
     peak = PeakBytes(train=meter.peak_bytes(), eval=None, reserved=meter.reserved_bytes())
     return Outcome(
-        task.unfinished(status, message, peak, meter.kind), stops_study=stops_study, failed_at=time.monotonic()
+        task.unfinished(status, message, peak, meter.kind, conditions_of(task, device)),
+        stops_study=stops_study,
+        failed_at=time.monotonic(),
     )
 
 

@@ -58,7 +58,9 @@ class Workplace:
         """Settles on the device, meets the run's other processes, and finds the checkpoint to go on from."""
         started = time.perf_counter()
         if device.type == "cpu":
-            settle_on_cpu(task.cores)
+            settle_on_cpu(task.allocation.threads)
+        else:
+            torch.set_num_threads(task.allocation.threads)
         precision = choose_precision(task.training, device)
         ranks = Ranks.meet(task.process, device)
         parallel = make_parallel(task.training, ranks, precision)

@@ -121,14 +121,18 @@ def _known_executor(name: str) -> str:
 
 
 class ExecutionSpec(Frozen):
-    """`[execution]`: where and how runs are carried out. None of it changes a result, so none of it names a run."""
+    """`[execution]`: where and how runs are carried out.
+
+    What of it changes the bits of a result is in the ids of runs: the devices of a run and, on a CPU, its cores, which
+    are shared out by `workers` where they are not named (`tuneoff.runs.allocation`). The rest names no run.
+    """
 
     executor: Annotated[str, AfterValidator(_known_executor)] = "local"
     workers: int | Literal["auto"] = Field(
         default="auto", description="runs at a time; auto: one a GPU, or one on a CPU; with ray: as many as fit"
     )
     cores: int | None = Field(
-        default=None, gt=0, le=10_000, description="processor cores of a run; all, shared evenly, if left out"
+        default=None, gt=0, le=10_000, description="processor cores of a run; all over the workers, if left out"
     )
     devices_per_run: int | Literal["auto"] = Field(
         default="auto",
@@ -145,7 +149,7 @@ class ExecutionSpec(Frozen):
 
     @property
     def devices(self) -> int:
-        """Devices of a run, once `auto` has been settled (`tuneoff.runs.process_group.settle_devices`)."""
+        """Devices that a run is to have; with `auto` that is known where it computes (`tuneoff.runs.allocation`)."""
         return 1 if self.devices_per_run == "auto" else self.devices_per_run
 
     @field_validator("workers", "devices_per_run")

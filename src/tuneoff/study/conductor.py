@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from tuneoff.measure.environment import environment
 from tuneoff.runs.task import RunTask
 from tuneoff.spec.schema import EXECUTORS
 from tuneoff.study.ahead import Ahead, ahead_of
+from tuneoff.study.elsewhere import computed_elsewhere
 from tuneoff.study.pins import Pinned
 from tuneoff.study.plan import plan_runs
 from tuneoff.study.prepare import PreparedStudy, prepare_study
@@ -46,11 +46,13 @@ def carry_out(
     store = Store(folder)
     store.remove_leftovers()
     prepared = prepare_study(spec, folder, listener.say, EXECUTORS.named(spec.execution.executor).warm_up)
-    tuning = Tuning(spec, prepared, store)
-    with _Conductor(spec, prepared, store, listener, interruption, retry_failed, pinned) as conductor:
+    executor_class = EXECUTORS.named(spec.execution.executor)
+    with executor_class(spec.execution, spec.training) as executor:
+        conductor = _Conductor(spec, prepared, store, executor, listener, interruption, retry_failed, pinned)
+        tuning = Tuning(spec, prepared, store, executor.allocation)
         while conductor.execute(trials := tuning.runs(), trials):
             pass  # what was found may call for further trials
-        runs = plan_runs(spec, prepared, tuning.tuned)
+        runs = plan_runs(spec, prepared, executor.allocation, tuning.tuned)
         if not conductor.execute(runs, [*trials, *runs]):
             prepared.save()
             store.write_study(spec, [*trials, *runs], environment())
@@ -58,13 +60,14 @@ def carry_out(
 
 
 class _Conductor:
-    """Carries out sets of runs one after another, by one executor that is there once something is left to do."""
+    """Carries out sets of runs one after another; what a study needs for it is made sure of once something is left."""
 
     def __init__(
         self,
         spec: StudySpec,
         prepared: PreparedStudy,
         store: Store,
+        executor: Executor,
         listener: Listener,
         interruption: Interruption,
         retry_failed: bool,
@@ -73,33 +76,27 @@ class _Conductor:
         self._spec = spec
         self._prepared = prepared
         self._store = store
+        self._executor = executor
         self._listener = listener
         self._interruption = interruption
         self._retry_failed = retry_failed
         self._pinned = pinned
         self._tried: set[str] = set()
-        self._opened = ExitStack()
-        self._executor: Executor | None = None
-
-    def __enter__(self) -> _Conductor:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._opened.close()
+        self._begun = False
 
     def execute(self, runs: list[Run], plan: list[Run]) -> bool:
         """Carries out those of `runs` that are left, all of which `plan.json` has; says whether any was."""
         left = [run for run in runs if not self._is_done(run)]
         if not left:
             return False
-        if self._executor is None:
-            self._executor = self._open()
+        if not self._begun:
+            self._begin()
         self._store.write_study(self._spec, plan, environment())
         self._pinned.save(self._store.folder)
         what = "trial" if runs[0].trial else "run"
         ahead = ahead_of(self._spec, self._prepared.prepared, [run.entry() for run in plan])
         self._listener.planned(len(runs), len(runs) - len(left), sum(run.steps for run in left), what, ahead)
-        tasks = [self._task(run, self._executor) for run in left]
+        tasks = [self._task(run) for run in left]
         scheduler = Scheduler(
             self._executor,
             self._store,
@@ -111,14 +108,16 @@ class _Conductor:
         self._tried.update(run.id for run in left)
         return True
 
-    def _open(self) -> Executor:
-        executor_class = EXECUTORS.named(self._spec.execution.executor)
-        executor_class.warm_up()
-        executor = self._opened.enter_context(executor_class(self._spec.execution, self._spec.training))
+    def _begin(self) -> None:
+        """Makes sure that every arm can be trained, says what is trained anew, and brings the data in."""
+        self._begun = True
+        self._executor.warm_up()
         prepared = self._prepared.prepared
         check_arms(self._spec, self._prepared.model_folder, len(prepared.label_names), prepared.pad_token_id)
+        elsewhere = computed_elsewhere(self._spec, self._prepared, self._store, self._executor.allocation)
+        if elsewhere is not None:
+            self._listener.say(elsewhere)
         self._prepared.save()
-        return executor
 
     def _is_done(self, run: Run) -> bool:
         """Whether a run has ended and is not to be tried again; a result that cannot be trusted is set aside."""
@@ -134,13 +133,13 @@ class _Conductor:
         # A trial whose process died has told nothing of its rate, so that the search would go on without it for good.
         return not self._retry_failed and not (run.trial and result.status == "failed")
 
-    def _task(self, run: Run, executor: Executor) -> RunTask:
+    def _task(self, run: Run) -> RunTask:
         on_hub = self._pinned.pins.get("model")
         prepared, model_folder = self._prepared.prepared, self._prepared.model_folder.resolve()
         return RunTask(
             run=run,
-            training=self._spec.training,
-            execution=executor.execution,
+            training=self._executor.allocation.resolve(self._spec.training),
+            execution=self._spec.execution,
             model_folder=model_folder,
             data_folder=self._prepared.data_folder.resolve(),
             run_folder=self._store.run_folder(run.id).resolve(),
@@ -149,5 +148,5 @@ class _Conductor:
             keep_model=self._spec.keep_models,
             base_model=on_hub.id if on_hub else str(model_folder),
             base_revision=on_hub.commit if on_hub else None,
-            on_cpu=executor.on_cpu,
+            allocation=self._executor.allocation,
         )

@@ -14,24 +14,48 @@ from tuneoff.study.search import trial_steps
 from tuneoff.training.loop import total_steps
 
 if TYPE_CHECKING:
+    from tuneoff.runs.allocation import Allocation
     from tuneoff.spec import StudySpec
     from tuneoff.study.prepare import PreparedStudy
 
 
-def plan_runs(spec: StudySpec, prepared: PreparedStudy, tuned: Callable[[str], Iterable[ArmSpec]]) -> list[Run]:
+UNDECISIVE = {"device", "precision", "parallel"}
+"""Of `[training]`, as the study asks for them: what comes of that is for the allocation to say."""
+
+
+def plan_runs(
+    spec: StudySpec, prepared: PreparedStudy, allocation: Allocation, tuned: Callable[[str], Iterable[ArmSpec]]
+) -> list[Run]:
     """Every arm with every seed on every part, so ordered that a study cut short has still compared all arms.
 
     Args:
         spec: the study.
         prepared: its data.
+        allocation: what its runs are computed on.
         tuned: the study's arms with the learning rates that they run at on a part.
     """
     arms = {part: list(tuned(part)) for part in part_names(spec.data)}
-    return [make_run(spec, prepared, arm, seed, part) for seed in spec.seeds for part in arms for arm in arms[part]]
+    return [
+        make_run(spec, prepared, allocation, arm, seed, part)
+        for seed in spec.seeds
+        for part in arms
+        for arm in arms[part]
+    ]
 
 
-def make_run(spec: StudySpec, prepared: PreparedStudy, arm: ArmSpec, seed: int, part: str, trial: bool = False) -> Run:
-    """A run; its id ends in a hash of all that decides its result, so an old result is never taken for another's."""
+def make_run(
+    spec: StudySpec,
+    prepared: PreparedStudy,
+    allocation: Allocation,
+    arm: ArmSpec,
+    seed: int,
+    part: str,
+    trial: bool = False,
+) -> Run:
+    """A run; its id ends in a hash of all that decides its result, so an old result is never taken for another's.
+
+    That is its data, model, training, arm and seed, and what of the allocation changes the bits.
+    """
     named = [] if part == WHOLE else [part]
     steps = steps_of(spec, prepared, part)
     if trial:
@@ -41,7 +65,8 @@ def make_run(spec: StudySpec, prepared: PreparedStudy, arm: ArmSpec, seed: int, 
         RESULT_SCHEMA_VERSION,
         prepared.prepared.part(part).fingerprint,
         prepared.prepared.model_fingerprint,
-        spec.training.model_dump(mode="json"),
+        spec.training.model_dump(mode="json", exclude=UNDECISIVE),
+        allocation.decisive(arm),
         arm.model_dump(mode="json", exclude={"learning_rate_range"}),
         seed,
         *named,

@@ -106,7 +106,7 @@ class Scheduler:
     def _end(self, task: RunTask, outcome: Outcome) -> None:
         result, failure = outcome.result, outcome.failure
         assert result is not None
-        micro_batch = task.micro_batch or -(-task.training.batch_size // task.execution.devices)
+        micro_batch = task.micro_batch or -(-task.training.batch_size // task.allocation.devices)
         if outcome.stops_study and failure is not None:
             raise UserError(
                 f"run {task.run.id} could not write its files: {failure.error}; finished runs are kept, and the same "

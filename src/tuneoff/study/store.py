@@ -72,7 +72,7 @@ class Store:
         """The entries of `plan.json`.
 
         Raises:
-            UserError: where the folder holds no study.
+            UserError: where the folder holds no study, or results of another version that this one cannot read.
         """
         path = self.folder / "plan.json"
         try:
@@ -82,9 +82,16 @@ class Store:
         except ValueError as error:
             raise UserError(f"{path} is damaged: {error}; run the study again") from error
         try:
-            return list(STORED_PLAN.validate_python(entries))
+            planned = list(STORED_PLAN.validate_python(entries))
         except ValidationError as error:
             raise UserError(f"{path} is damaged: it is no list of runs; run the study again") from error
+        if self._is_of_another_version(entry.id for entry in planned):
+            raise UserError(
+                f"{self.folder} was written by another version of tuneoff, whose results this one cannot read: "
+                f"tuneoff run {self.folder / 'study.toml'} --out {self.folder} trains its runs anew; until then "
+                "report.html there shows what they were"
+            )
+        return planned
 
     def run_folder(self, run_id: str) -> Path:
         """Where a run's files are."""
@@ -93,6 +100,31 @@ class Store:
     def result(self, run_id: str) -> RunResult | None:
         """A run's stored result, or None where there is none that is whole and of this schema."""
         return self.examine(run_id)[0]
+
+    def all_results(self) -> list[RunResult]:
+        """All results that are whole and of this schema, whether or not they are planned."""
+        names = sorted(path.name for path in (self.folder / "runs").glob("*") if path.is_dir())
+        return [result for result in map(self.result, names) if result is not None]
+
+    def results_of_other_versions(self) -> int:
+        """How many results in the folder this version cannot read."""
+        versions = [self._schema_version(path.parent.name) for path in (self.folder / "runs").glob(f"*/{RESULT}")]
+        return sum(version not in (None, RESULT_SCHEMA_VERSION) for version in versions)
+
+    def _is_of_another_version(self, run_ids: Iterable[str]) -> bool:
+        """Whether there are results and none of them is of this version; one alone among others has been changed."""
+        found = (self._schema_version(run_id) for run_id in run_ids)
+        versions = (version for version in found if version is not None)
+        first = next(versions, RESULT_SCHEMA_VERSION)
+        return first != RESULT_SCHEMA_VERSION and all(version != RESULT_SCHEMA_VERSION for version in versions)
+
+    def _schema_version(self, run_id: str) -> int | None:
+        """That of a run's stored result; None where it cannot be read."""
+        try:
+            version = read_json(self.run_folder(run_id) / RESULT)["schema_version"]
+        except (OSError, ValueError, RecursionError, KeyError, TypeError):
+            return None
+        return version if isinstance(version, int) else None
 
     def examine(self, run_id: str) -> tuple[RunResult | None, str | None]:
         """A run's result where it can be trusted, or else why it cannot."""

@@ -13,6 +13,7 @@ from tuneoff.study.search import Trial, best
 from tuneoff.study.search_optuna import OptunaSearch
 
 if TYPE_CHECKING:
+    from tuneoff.runs.allocation import Allocation
     from tuneoff.spec import StudySpec
     from tuneoff.spec.arms import ArmSpec
     from tuneoff.study.prepare import PreparedStudy
@@ -28,12 +29,14 @@ class Tuning:
         spec: the study.
         prepared: its data.
         store: where results of trials are.
+        allocation: what trials are computed on.
     """
 
-    def __init__(self, spec: StudySpec, prepared: PreparedStudy, store: Store) -> None:
+    def __init__(self, spec: StudySpec, prepared: PreparedStudy, store: Store, allocation: Allocation) -> None:
         self._spec = spec
         self._prepared = prepared
         self._store = store
+        self._allocation = allocation
         self._searches: dict[tuple[str, str], OptunaSearch] = {}
         width = prepared.prepared.model_width
         self._starts = {
@@ -93,7 +96,8 @@ class Tuning:
 
     def _runs_of(self, arm: ArmSpec, part: str, rate: float) -> list[Run]:
         seeds = self._spec.seeds[: self._spec.tuning.seeds]
-        return [make_run(self._spec, self._prepared, at_rate(arm, rate), seed, part, trial=True) for seed in seeds]
+        tried = at_rate(arm, rate)
+        return [make_run(self._spec, self._prepared, self._allocation, tried, seed, part, trial=True) for seed in seeds]
 
 
 def tuned_arms(spec: StudySpec) -> list[str]:

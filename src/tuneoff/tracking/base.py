@@ -63,7 +63,7 @@ class Tracked:
 
 
 class Tracker(ABC):
-    """Shows a study's results elsewhere. It works in the process that drives the study, between runs.
+    """Shows a study's results elsewhere. It works in the process that drives the study, on a thread of its own.
 
     A method may raise what it likes: `tuneoff.tracking.Trackers` then goes on without this tracker. Being told of the
     same run again replaces what it was told before.
@@ -91,6 +91,10 @@ class Tracker(ABC):
         Raises:
             UserError: where its package is missing, or it would have to ask for something.
         """
+
+    def waits_for_server(self) -> bool:
+        """Whether it talks to a server, which may be slow or gone; the study does not wait for it between runs."""
+        return True
 
     @abstractmethod
     def track_run(self, result: RunResult) -> None:

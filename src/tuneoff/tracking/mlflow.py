@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from tuneoff.records.run import TrainedRun
 from tuneoff.tracking.base import (
@@ -56,6 +57,9 @@ class MlflowTracker(Tracker):
     def check(cls, spec: StudySpec) -> bool:
         require("mlflow", "mlflow", "sqlalchemy", "alembic")
         return True
+
+    def waits_for_server(self) -> bool:
+        return self._elsewhere is not None and urlsplit(self._elsewhere).scheme not in ("sqlite", "file")
 
     def track_run(self, result: RunResult) -> None:
         begun = _milliseconds() - int(1000 * (result.wall_seconds if isinstance(result, TrainedRun) else 0))

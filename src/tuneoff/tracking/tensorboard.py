@@ -46,6 +46,9 @@ class TensorboardTracker(Tracker):
         require("tensorboard", "tensorboard")
         return True
 
+    def waits_for_server(self) -> bool:
+        return False
+
     def track_run(self, result: RunResult) -> None:
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # `api` would bring TensorFlow
 

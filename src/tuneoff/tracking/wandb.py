@@ -54,6 +54,9 @@ class WandbTracker(Tracker):
             )
         return mode != "disabled"
 
+    def waits_for_server(self) -> bool:
+        return _mode() == "online"
+
     def track_run(self, result: RunResult) -> None:
         config = run_config(self._study, result)
         with self._run(result.run_id, "trial" if config["trial"] else "run", config) as run:

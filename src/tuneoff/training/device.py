@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -36,6 +36,11 @@ def choose_precision(training: TrainingSpec, device: torch.device) -> torch.dtyp
     if training.precision == "bf16" or (training.precision == "auto" and native):
         return torch.bfloat16
     return torch.float32
+
+
+def precision_name(precision: torch.dtype) -> Literal["bf16", "fp32"]:
+    """What the study file calls it."""
+    return "bf16" if precision == torch.bfloat16 else "fp32"
 
 
 def has_native_bf16(device: torch.device) -> bool:

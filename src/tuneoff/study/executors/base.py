@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
+    from tuneoff.runs.allocation import Allocation
     from tuneoff.runs.progress import RunProgress
     from tuneoff.runs.task import Outcome, RunTask
     from tuneoff.spec import ExecutionSpec, TrainingSpec
@@ -35,8 +36,8 @@ class Executor(ABC):
     """What `execution.executor` calls it."""
     computes_here: ClassVar[bool] = True
     """Whether runs compute on this machine, so that it shows here what they can do."""
-    on_cpu: bool
-    """Whether runs compute on a CPU."""
+    allocation: Allocation
+    """What each run computes on; its id says so, so this is the same whenever the study is carried out there again."""
 
     def __init__(self, execution: ExecutionSpec, training: TrainingSpec) -> None:
         self.execution = execution

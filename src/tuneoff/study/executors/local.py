@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError
 from tuneoff.measure.environment import usable_cores, visible_gpus
+from tuneoff.runs.allocation import Allocation, devices_of_a_run
 from tuneoff.runs.process import ForkServer
-from tuneoff.runs.process_group import settle_devices, start_run
+from tuneoff.runs.process_group import start_run
 from tuneoff.study.executors.base import Event, Executor
 
 if TYPE_CHECKING:
@@ -29,20 +29,26 @@ class LocalExecutor(Executor):
     name = "local"
 
     def __init__(self, execution: ExecutionSpec, training: TrainingSpec) -> None:
-        from tuneoff.training.device import choose_device
+        from tuneoff.training.device import choose_device, choose_precision, precision_name
 
-        on_cpu = choose_device(training).type == "cpu"
-        here = [] if on_cpu else visible_gpus()
-        execution = settle_devices(execution, training, on_cpu, len(here))
-        if not on_cpu and execution.devices > len(here):
-            are = "is 1 GPU" if len(here) == 1 else f"are {len(here)} GPUs"
-            raise UserError(f"execution.devices_per_run = {execution.devices}, but there {are} here")
         super().__init__(execution, training)
-        self.on_cpu = on_cpu
-        gpus: list[str | None] = [None] if on_cpu else list(in_groups(here, execution.devices))
+        device = choose_device(training)
+        on_cpu = device.type == "cpu"
+        here = [] if on_cpu else visible_gpus()
+        devices = devices_of_a_run(execution, training, on_cpu, len(here))
+        if not on_cpu and devices > len(here):
+            are = "is 1 GPU" if len(here) == 1 else f"are {len(here)} GPUs"
+            raise UserError(f"execution.devices_per_run = {devices}, but there {are} here")
+        gpus: list[str | None] = [None] if on_cpu else list(in_groups(here, devices))
         workers = len(gpus) if execution.workers == "auto" else execution.workers
-        self._shared = workers > len(gpus)
-        self._cores = execution.cores or max(1, usable_cores() // workers)
+        self.allocation = Allocation(
+            device="cpu" if on_cpu else "cuda",
+            precision=precision_name(choose_precision(training, device)),
+            devices=devices,
+            parallel=training.parallel if devices > 1 else "none",
+            cores=execution.cores or max(1, usable_cores() // workers),
+            shared_device=workers > len(gpus),
+        )
         self._free = deque(gpus[slot % len(gpus)] for slot in range(workers))
         self._running: dict[str, tuple[RunProcess | RunGroup, str | None]] = {}
         self._server = ForkServer()
@@ -56,7 +62,6 @@ class LocalExecutor(Executor):
 
     def start(self, task: RunTask) -> None:
         gpu = self._free.popleft()
-        task = replace(task, cores=self._cores, shared_device=self._shared)
         self._running[task.run.id] = (start_run(self._server, task, gpu), gpu)
 
     def events(self, timeout: float) -> list[Event]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,14 +14,20 @@ from tuneoff.core.quantities import parse_bytes
 from tuneoff.data.conventions import SPLITS
 from tuneoff.data.parts import WHOLE, place_of
 from tuneoff.models.fingerprint import model_files
+from tuneoff.runs.allocation import Allocation, devices_of_a_run
 from tuneoff.runs.files import CHECKPOINT
-from tuneoff.runs.process_group import settle_devices
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.study.executors.base import Event, Executor
-from tuneoff.study.executors.ray_cluster import Cluster, Needs
+from tuneoff.study.executors.ray_cluster import Cluster, Needs, first_line
 from tuneoff.study.executors.ray_files import Files, Folder, read_files, send_folder, write_pieces
-from tuneoff.study.executors.ray_node import REPORT_SECONDS, AttemptReport, ReportActor, carry_out_on_node
+from tuneoff.study.executors.ray_node import (
+    REPORT_SECONDS,
+    AttemptReport,
+    ReportActor,
+    carry_out_on_node,
+    has_bf16_in_hardware,
+)
 
 if TYPE_CHECKING:
     from tuneoff.spec import ExecutionSpec, TrainingSpec
@@ -57,7 +63,7 @@ class RayExecutor(Executor):
         self._cluster = Cluster()
         self._ray = self._cluster.ray
         try:
-            self._needs = self._decide()
+            self.allocation, self._needs = self._decide()
         except UserError:
             self._cluster.leave()
             raise
@@ -76,7 +82,7 @@ class RayExecutor(Executor):
         return len(self._attempts) < (self._fit() if workers == "auto" else workers)
 
     def start(self, task: RunTask) -> None:
-        self._begin(replace(task, cores=self._needs.cores, shared_device=self._shares_nodes), losses=0)
+        self._begin(task, losses=0)
 
     def events(self, timeout: float) -> list[Event]:
         wait = min(timeout, REPORT_SECONDS)
@@ -105,24 +111,34 @@ class RayExecutor(Executor):
         self._attempts.clear()
         self._cluster.leave()
 
-    def _decide(self) -> Needs:
-        """Settles where runs compute and what each needs."""
-        nodes, device = self._cluster.nodes(), self._training.device
-        self.on_cpu = device == "cpu" or (device == "auto" and not any(node.get("GPU") for node in nodes))
+    def _decide(self) -> tuple[Allocation, Needs]:
+        """What each run computes on, which is for the nodes to say, and what it needs of one."""
+        nodes, training = self._cluster.nodes(), self._training
+        on_cpu = training.device == "cpu" or (training.device == "auto" and not any(node.get("GPU") for node in nodes))
         most = max(int(node.get("GPU", 0)) for node in nodes)
-        self.execution = settle_devices(self.execution, self._training, self.on_cpu, most)
-        memory = self.execution.max_memory if self.on_cpu else None
-        gpus = 0 if self.on_cpu else self.execution.devices
-        needs = Needs(self._cores(), gpus, parse_bytes(memory) if memory else 0)
+        devices = devices_of_a_run(self.execution, training, on_cpu, most)
+        memory = self.execution.max_memory if on_cpu else None
+        needs = Needs(self._cores(on_cpu), 0 if on_cpu else devices, parse_bytes(memory) if memory else 0)
         fits = [needs.fit(node) for node in nodes]
         if not any(fits) and (self._cluster.is_local or self.execution.workers == "auto"):
             raise UserError(f"no node of the Ray cluster offers what a run needs ({needs})")
-        self._shares_nodes = self.on_cpu and self.execution.workers != 1 and any(fit > 1 for fit in fits)
-        return needs
+        precision = training.precision
+        if precision == "auto":  # all nodes compute in the same one, so that it does not matter which carries out a run
+            bf16 = self._cluster.ask(has_bf16_in_hardware, on_cpu, where=lambda node: needs.fit(node) > 0)
+            precision = "bf16" if bf16 and all(bf16) else "fp32"
+        allocation = Allocation(
+            device="cpu" if on_cpu else "cuda",
+            precision=precision,
+            devices=devices,
+            parallel=training.parallel if devices > 1 else "none",
+            cores=needs.cores,
+            shared_device=on_cpu and self.execution.workers != 1 and any(fit > 1 for fit in fits),
+        )
+        return allocation, needs
 
-    def _cores(self) -> int:
+    def _cores(self, on_cpu: bool) -> int:
         """Cores of a run: as many as let the runs asked for go on at a time; where none are, those of a node."""
-        if self.execution.cores is not None or not self.on_cpu:
+        if self.execution.cores is not None or not on_cpu:
             return self.execution.cores or 1
         cores = [int(node.get("CPU", 0)) for node in self._cluster.nodes()]
         runs = 1 if self.execution.workers == "auto" else self.execution.workers
@@ -182,11 +198,9 @@ class RayExecutor(Executor):
                 run_id, outcome=Outcome(attempt.task.unfinished("oom", "Ray ended it: its node ran out of memory"))
             )
         except errors.RayTaskError as error:
-            unlike = isinstance(error.cause, ImportError | errors.RaySystemError)  # a task that could not be unpickled
-            hint = "; every node needs the tuneoff and the packages of this machine" if unlike else ""
-            raise UserError(f"a node could not carry out run {run_id}: {_first_line(error.cause)}{hint}") from error
+            raise UserError(f"a node could not carry out run {run_id}: {self._cluster.cause(error)}") from error
         except errors.RayError as error:
-            return self._lost(attempt, _first_line(error))
+            return self._lost(attempt, first_line(error))
         _store(files, attempt.task.run_folder)
         return Event(run_id, outcome=outcome)
 
@@ -209,7 +223,3 @@ def _store(files: Files, run_folder: Path) -> None:
     for name, pieces in files.items():
         with replacing(run_folder / name) as temporary:
             write_pieces(temporary, pieces)
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -8,10 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from tuneoff.core.errors import UserError
 from tuneoff.measure.environment import usable_cores
@@ -29,6 +29,7 @@ except BaseException as error:
     sys.exit(1)
 """
 
+Answer = TypeVar("Answer")
 Node = Mapping[str, float]
 """What a node offers, as Ray names it: `CPU` and `GPU` by number, `memory` in bytes."""
 
@@ -94,6 +95,42 @@ class Cluster:
             self._nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         return self._nodes
 
+    def ask(self, question: Callable[..., Answer], *arguments: Any, where: Callable[[Node], bool]) -> list[Answer]:
+        """The answers of the nodes that are alive; a question takes nothing of what they offer to runs.
+
+        Args:
+            question: a function that is called there.
+            arguments: it is given.
+            where: says which nodes are asked.
+
+        Raises:
+            UserError: where a node cannot answer.
+        """
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        nodes = [node["NodeID"] for node in self.ray.nodes() if node["Alive"] and where(node["Resources"])]
+        remote = self.ray.remote(question)
+        asked = [
+            remote.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
+            for node in nodes
+        ]
+        try:
+            answers: list[Answer] = self.ray.get([one.remote(*arguments) for one in asked])
+        except self.ray.exceptions.RayTaskError as error:
+            raise UserError(
+                f"a node of the Ray cluster cannot say what it computes with: {self.cause(error)}"
+            ) from error
+        except self.ray.exceptions.RayError as error:
+            raise UserError(f"a node of the Ray cluster does not answer: {first_line(error)}; try again") from error
+        return answers
+
+    def cause(self, error: Any) -> str:
+        """Why a task failed, in one line, with what to do where the node is not like this machine."""
+        # A task that could not be unpickled.
+        unlike = isinstance(error.cause, ImportError | self.ray.exceptions.RaySystemError)
+        hint = "; every node needs the tuneoff and the packages of this machine" if unlike else ""
+        return f"{first_line(error.cause)}{hint}"
+
     def leave(self) -> None:
         """Leaves the cluster, where it was joined here; a local one ends with that."""
         if self._joined:
@@ -103,6 +140,11 @@ class Cluster:
     def _print_messages(self, wanted: bool) -> None:
         """Keeps what Ray has to say of its nodes off standard output; it has no public way to do so."""
         self.ray._private.worker._worker_logs_enabled = wanted
+
+
+def first_line(error: BaseException) -> str:
+    """An error's kind and the first line of its message."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _join(ray: Any, address: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from tuneoff.runs.process import ForkServer
 
 REPORT_SECONDS = 0.5
+ASK_GPU = """
+import torch
+from tuneoff.training.device import has_native_bf16
+print(torch.cuda.is_available() and has_native_bf16(torch.device("cuda")))
+"""
 
 
 @dataclass
@@ -78,7 +85,9 @@ def carry_out_on_node(
         for name, pieces in carried.items():
             write_pieces(run_folder / name, pieces)
         here = replace(task, model_folder=model_folder, data_folder=data_folder, run_folder=run_folder)
-        process = start_run(_fork_server(), here, "" if task.on_cpu else os.environ.get("CUDA_VISIBLE_DEVICES"))
+        process = start_run(
+            _fork_server(), here, "" if task.allocation.on_cpu else os.environ.get("CUDA_VISIBLE_DEVICES")
+        )
         checkpoint = _Checkpoint(run_folder / CHECKPOINT)
         latest: RunProgress | None = None
         stopping = False
@@ -96,6 +105,22 @@ def carry_out_on_node(
                 wait(process.waits, REPORT_SECONDS)
         finally:
             process.close()
+
+
+def has_bf16_in_hardware(on_cpu: bool) -> bool:
+    """Whether the processor or the GPUs of this node compute bfloat16 in hardware.
+
+    GPUs are asked in a process that ends with that, as a Ray worker that has none assigned sees none.
+    """
+    if on_cpu:
+        import torch
+
+        from tuneoff.training.device import has_native_bf16
+
+        return has_native_bf16(torch.device("cpu"))
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    asked = subprocess.run([sys.executable, "-c", ASK_GPU], env=environment, capture_output=True, text=True, check=True)
+    return asked.stdout.strip() == "True"
 
 
 class _Checkpoint:
