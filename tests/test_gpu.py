@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from conftest import study_toml
-from test_attention import agreement, bounds_of, dropout_agreement, inputs
+from test_attention import agreement, cu_seqlens_of, dropout_agreement, inputs
 from test_engines import PACKED, TOKENS, classifier, gradients, make_tokens
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel
@@ -128,7 +128,7 @@ def test_fused_layers_equal_plain_ones(kind: str, method: str, monkeypatch: pyte
 
 
 def test_fused_residuals_drop_their_share_and_go_back_through_the_same_mask() -> None:
-    from tuneoff.training.kernels.fused import residual_norm
+    from tuneoff.training.kernels.residual_norm import residual_norm
 
     dropout = Dropout(0.25, torch.tensor(5, device=CUDA), salt=1).train()
     hidden, residual, gain, shift = (
@@ -265,15 +265,15 @@ def test_own_attention_goes_back_through_the_mask_of_its_dropout(size: int) -> N
     assert max(found["errors"]) < 0.01
 
 
-def test_own_attention_in_a_graph_follows_bounds_and_seed() -> None:
+def test_own_attention_in_a_graph_follows_lengths_and_seed() -> None:
     from tuneoff.training.kernels.attention import attention
 
     parts = inputs([600], 4, 4, 64, torch.bfloat16, "cuda")
-    bounds, seed = bounds_of([300, 200, 100], "cuda"), torch.tensor(5, device=CUDA)
+    cu_seqlens, seed = cu_seqlens_of([300, 200, 100], "cuda"), torch.tensor(5, device=CUDA)
     upstream = torch.randn(600, 4, 64).to(CUDA, torch.bfloat16)
 
     def step() -> list[torch.Tensor]:
-        out = attention(*parts, bounds, 300, None, False, None, 0.1, seed, 3)
+        out = attention(*parts, cu_seqlens, 300, None, False, None, 0.1, seed, 3)
         return [out, *torch.autograd.grad(out, parts, upstream)]
 
     stream = torch.cuda.Stream()
@@ -285,7 +285,7 @@ def test_own_attention_in_a_graph_follows_bounds_and_seed() -> None:
     with torch.cuda.graph(graph, stream=stream):
         captured = step()
     for lengths, drawn in (([300, 200, 100], 5), ([300, 200, 100], 6), ([300, 0, 300], 6), ([250, 250, 100], 6)):
-        bounds.copy_(bounds_of(lengths))
+        cu_seqlens.copy_(cu_seqlens_of(lengths))
         seed.fill_(drawn)
         graph.replay()
         torch.cuda.synchronize()

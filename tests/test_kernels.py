@@ -24,12 +24,13 @@ Kernel = Callable[..., torch.Tensor]
 
 def with_small_tiles(check: Callable[..., Any], *arguments: Any) -> Any:
     """Runs a check with tiles so small that little data spans many, and each loop of a kernel goes round."""
-    from tuneoff.training.kernels import fused as fused_cuda
-    from tuneoff.training.optim import adamw_cuda as optimiser_cuda
+    from tuneoff.training.kernels import bias_gelu, column_sums, residual_norm, scale
+    from tuneoff.training.optim import adamw_cuda
 
-    fused_cuda.ROWS = fused_cuda.COLUMNS = fused_cuda.SHARE_ROWS = fused_cuda.SHARE_COLUMNS = 8
-    fused_cuda.FOLD_ROWS, fused_cuda.FOLD_COLUMNS, fused_cuda.NORM_PROGRAMS = 2, 16, 3
-    optimiser_cuda.CHUNK, optimiser_cuda.FOLD = 64, 4
+    bias_gelu.ROWS = bias_gelu.COLUMNS = scale.ROWS = scale.COLUMNS = 8
+    column_sums.TILE_ROWS = column_sums.TILE_COLUMNS = 8
+    column_sums.FOLD_ROWS, column_sums.FOLD_COLUMNS, residual_norm.BACKWARD_PROGRAMS = 2, 16, 3
+    adamw_cuda.CHUNK, adamw_cuda.FOLD = 64, 4
     return check(*arguments)
 
 
@@ -61,7 +62,8 @@ def errors_of(ours: Kernel, plain: Kernel, inputs: dict[str, torch.Tensor], turn
 
 def elementwise(kind: str, rows: Sequence[int], width: int, dtype: torch.dtype = torch.float32) -> Errors:
     """Errors of what combines each token with a vector."""
-    from tuneoff.training.kernels.fused import bias_gelu, scale
+    from tuneoff.training.kernels.bias_gelu import bias_gelu
+    from tuneoff.training.kernels.scale import scale
 
     torch.manual_seed(0)
     ours, plain = {
@@ -73,7 +75,7 @@ def elementwise(kind: str, rows: Sequence[int], width: int, dtype: torch.dtype =
 
 def products(rows: Sequence[int], width: int, outputs: Sequence[int], frozen_input: bool = False) -> Errors:
     """Errors of linear layers of one input, the results side by side; one layer has a function of its own."""
-    from tuneoff.training.kernels.fused import linear, shared_linear
+    from tuneoff.training.kernels.linear import linear, shared_linear
 
     torch.manual_seed(0)
     layers = [nn.Linear(width, out) for out in outputs]
@@ -99,7 +101,7 @@ def norms(
 ) -> Errors:
     """Errors of two blocks, the second of which reads the first's result in two ways."""
     from tuneoff.training.kernels.dropout import Dropout
-    from tuneoff.training.kernels.fused import residual_norm
+    from tuneoff.training.kernels.residual_norm import residual_norm
 
     torch.manual_seed(0)
     dropouts = [Dropout(p, torch.tensor(SEED), salt).train() for salt in (SALT, SALT + 1)]
@@ -136,7 +138,7 @@ def norm_factors(dropout: Any, like: torch.Tensor) -> torch.Tensor:
 
     Seen in a block of ones: of what is normalised there, dropped elements are the lower ones of their row.
     """
-    from tuneoff.training.kernels.fused import residual_norm
+    from tuneoff.training.kernels.residual_norm import residual_norm
 
     width = like.shape[-1]
     gain, shift, ones = torch.ones(width), torch.zeros(width), torch.ones(like.shape)

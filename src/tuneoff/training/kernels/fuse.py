@@ -22,7 +22,10 @@ def fuse(model: nn.Module) -> int:
     Returns:
         How many modules were changed.
     """
-    from tuneoff.training.kernels.fused import bias_gelu, linear, residual_norm, scale
+    from tuneoff.training.kernels.bias_gelu import bias_gelu
+    from tuneoff.training.kernels.linear import linear
+    from tuneoff.training.kernels.residual_norm import residual_norm
+    from tuneoff.training.kernels.scale import scale
 
     def residual_forward(module: Any) -> Any:
         def forward(hidden_states: torch.Tensor, input_tensor: torch.Tensor) -> torch.Tensor:
@@ -94,7 +97,7 @@ def _lora_forward(module: Any) -> Any:
 
 def _share_products(first: nn.Linear, *others: nn.Linear) -> set[nn.Module]:
     """Makes the first of several layers of one input compute for all; the others hand out what is theirs."""
-    from tuneoff.training.kernels.fused import shared_linear
+    from tuneoff.training.kernels.linear import shared_linear
 
     waiting: dict[nn.Linear, tuple[torch.Tensor, torch.Tensor]] = {}
 
