@@ -181,7 +181,7 @@ def with_blocks(shape: str, split: bool, check: Callable[..., Any], *arguments: 
 
     small = tiles.Blocks(*SMALL[shape], 4, 2, split=split)
     for table in (tiles.FORWARD, tiles.QUERY_GRADIENT, tiles.KEY_GRADIENT):
-        table.update(dict.fromkeys(tiles.HEAD_SIZES, small))
+        table.update(dict.fromkeys(tiles.FORWARD, small))
     return check(*arguments)
 
 

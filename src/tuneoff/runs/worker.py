@@ -24,7 +24,7 @@ from tuneoff.data.prepared import load_tokens
 from tuneoff.data.tokens import Tokens
 from tuneoff.measure.clock import Stopwatch
 from tuneoff.measure.environment import processor, versions
-from tuneoff.measure.memory import PeakMemory, PeakSoFar, peak_memory
+from tuneoff.measure.memory import PeakMemory, PeakSoFar, is_out_of_memory, peak_memory
 from tuneoff.models.count import parameter_counts
 from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.models.load import load_classifier, load_config
@@ -52,9 +52,6 @@ if TYPE_CHECKING:
     from tuneoff.training.fit import FeatureFit
 
 __all__ = ["run_in_process"]
-
-NO_MAIN_MEMORY = "can't allocate memory"
-"""PyTorch's words for it, in a RuntimeError."""
 
 
 def run_in_process(task: RunTask, connection: Connection) -> None:
@@ -107,7 +104,7 @@ def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -
         if not stops_study:  # the log may be what cannot be written
             traceback.print_exc()
         status, message = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
-        if isinstance(error, MemoryError) or NO_MAIN_MEMORY in str(error):
+        if is_out_of_memory(error):
             status, message = "oom", "main memory is exhausted"
     peak = peak_memory(device)
     return Outcome(
@@ -135,7 +132,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
     if device.type == "cpu":
         settle_on_cpu(task.cores)
     precision = choose_precision(task.training, device)
-    ranks = Ranks.meet(task.process, device)
+    ranks = Ranks.connect(task.process, device)
     parallel = make_parallel(task.training, ranks, precision)
     checkpoints = Checkpoints(task.run_folder / CHECKPOINT, task.run.id, task.execution.checkpoint_every, parallel)
     micro_batch = task.micro_batch or task.training.batch_size
@@ -165,7 +162,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
             assert isinstance(model, MeanPooledClassifier)
             engine = FeatureEngine(model, loaded, task.training, device, parallel)
             peak.reset()
-            training = FeatureFit(arm, engine, tokens, watch, steps)
+            training = FeatureFit(arm, engine, tokens, watch, train_peak, steps)
             examples = len(training.rows)
         else:
             micro_batch = saved["micro_batch"] if saved else micro_batch
@@ -206,14 +203,13 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
         print(entry, flush=True)
 
     test = None if task.run.trial else load_tokens(task.data_folder, task.run.part, ("test",))["test"]
-    peak.reset()
     logits = None
     if test is not None:
-        with watch.timing("eval"):
+        with watch.timing("eval"), train_peak.evaluating():
             logits = engine.logits(test)
-    peaks = ranks.gather((most["train"], peak.peak_bytes(), most["reserved"]))
+    peaks = ranks.gather((most["train"], train_peak.so_far()["eval"], most["reserved"]))
     weights = parallel.whole_weights(model)
-    ranks.part()
+    ranks.disconnect()
     if not ranks.first:
         return Outcome({**task.identity(), "status": "ok"})
 
@@ -247,7 +243,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
             "precision": str(precision).removeprefix("torch."),
             "versions": versions(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
-            "devices": ranks.count,
+            "devices": ranks.world_size,
             "shared_device": task.shared_device,
             "resumed": saved is not None,
         },

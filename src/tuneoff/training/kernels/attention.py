@@ -12,9 +12,7 @@ import torch
 
 from tuneoff.training.kernels.attention_backward import attention_backward
 from tuneoff.training.kernels.attention_forward import attention_forward
-from tuneoff.training.kernels.attention_tiles import HEAD_SIZES, Options
-
-__all__ = ["HEAD_SIZES", "attention"]
+from tuneoff.training.kernels.attention_tiles import Options
 
 
 class _Attention(torch.autograd.Function):
@@ -60,7 +58,7 @@ def attention(
     positions of query and key in it.
 
     Args:
-        query: shape (T, heads, head size), the head size one of `HEAD_SIZES`; strided, but for the last dimension.
+        query: shape (T, heads, head size), of a head size in `ATTENTION_HEAD_SIZES`; strided, but for the last one.
         key: shape (T, key-value heads, head size), the number of heads a divisor of the query's.
         value: like `key`.
         cu_seqlens: where each sequence starts, and the end (T), int32; sequences may be empty.

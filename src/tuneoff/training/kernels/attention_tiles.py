@@ -14,8 +14,6 @@ import torch
 import triton
 import triton.language as tl
 
-HEAD_SIZES = (32, 64, 128)
-
 
 @dataclass(frozen=True)
 class Blocks:
