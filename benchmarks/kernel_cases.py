@@ -123,8 +123,8 @@ def attention_case(dropout_p: float) -> Case:
     def one_by_one(q: Any, k: Any, v: Any) -> torch.Tensor:
         sequences = zip(*(x.transpose(0, 1).split(lengths, dim=1) for x in (q, k, v)), strict=True)
         pieces = [
-            functional.scaled_dot_product_attention(*(x[None] for x in sequence), dropout_p=dropout_p)
-            for sequence in sequences
+            functional.scaled_dot_product_attention(q[None], k[None], v[None], dropout_p=dropout_p)
+            for q, k, v in sequences
         ]
         return torch.cat(pieces, dim=2)[0].transpose(0, 1)
 
