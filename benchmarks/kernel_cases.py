@@ -1,4 +1,4 @@
-"""What `kernels.py` compares: each kernel of Tuneoff's beside the libraries that compute the same, at one shape.
+"""What `own_kernels.py` compares: each kernel of Tuneoff's beside the libraries that compute the same, at one shape.
 
 A case holds ways to compute one thing, forward and backward, by their names; the first is ours. Ways of libraries that
 are not installed are named in `ABSENT`.

@@ -20,7 +20,7 @@ KERNELS = frozenset(
         "adamw",
     }
 )
-"""All that there are. Each can be left out alone; `benchmarks/kernels.py` does, and so finds what it saves."""
+"""All that there are. Each can be left out alone; `benchmarks/own_kernels.py` does, and so finds what it saves."""
 
 ATTENTION_HEAD_SIZES = (32, 64, 128)
 """Those that the attention kernels are cut for; others go to PyTorch's, which drop no weights."""

@@ -1,12 +1,14 @@
 """What each of Tuneoff's kernels earns, on one GPU: beside the best library there is, and of a whole training step.
 
-    python benchmarks/kernels.py --json kernels.json
+    python benchmarks/own_kernels.py --json kernels.json
 
 At RoBERTa-base's shape with 16,384 packed tokens in bfloat16, all in one process. The first table holds a step of the
 engine with everything, then with each kernel left out alone (PyTorch's or peft's operations in its place). The second
 holds each kernel's forward and backward pass beside what libraries offer: PyTorch, torch.compile, and where they are
 installed flash-attn, liger-kernel and apex. Each figure is the median of CUDA events around replays of a CUDA graph.
 What does not fit into `--seconds` is left out and said.
+
+This file is not called kernels.py: transformers would take it for the package of that name.
 """
 
 from __future__ import annotations
