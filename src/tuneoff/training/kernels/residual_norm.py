@@ -209,7 +209,7 @@ class _ResidualNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         pre_norm, mean_rstd, gain = ctx.saved_tensors
-        gradient, *d_past = (part.contiguous() for part in gradients if part is not None)
+        gradient, *d_past = (given.contiguous() for given in gradients if given is not None)
         rows, width = mean_rstd.shape[0], gain.shape[0]
         d_residual = torch.empty_like(pre_norm)
         d_hidden = torch.empty_like(pre_norm) if ctx.constants["DROP"] else d_residual
