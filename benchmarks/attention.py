@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch.nn.attention.varlen import varlen_attn
 
-from tuneoff.training.kernels import attention as attention_cuda
-from tuneoff.training.kernels.attention import Blocks, attention
+from tuneoff.training.kernels import attention_tiles
+from tuneoff.training.kernels.attention import attention
+from tuneoff.training.kernels.attention_tiles import Blocks
 
 HEADS, REPEATS, CALLS = 12, 15, 10
 
@@ -88,35 +89,37 @@ class Case:
     def __init__(self, lengths: list[int], size: int, causal: bool) -> None:
         self.lengths, self.causal = lengths, causal
         tokens, width = sum(lengths), HEADS * size
-        self.parts = [
+        self.inputs = [
             torch.randn(tokens, width, device="cuda", dtype=torch.bfloat16).view(-1, HEADS, size).requires_grad_()
             for _ in range(3)
         ]
         self.upstream = torch.randn(tokens, HEADS, size, device="cuda", dtype=torch.bfloat16)
-        self.bounds = torch.tensor([0, *itertools.accumulate(lengths)], device="cuda", dtype=torch.int32)
+        self.cu_seqlens = torch.tensor([0, *itertools.accumulate(lengths)], device="cuda", dtype=torch.int32)
         self.seed = torch.tensor(5, device="cuda")
         pairs = sum(length * (length + 1) / 2 if causal else length * length for length in lengths)
         self.operations = (4 * pairs * width, 10 * pairs * width)
 
     def ours(self, dropout_p: float) -> torch.Tensor:
         """Tuneoff's."""
-        query, key, value = self.parts
-        longest = max(self.lengths)
-        return attention(query, key, value, self.bounds, longest, None, self.causal, None, dropout_p, self.seed, 3)
+        query, key, value = self.inputs
+        max_seqlen = max(self.lengths)
+        return attention(
+            query, key, value, self.cu_seqlens, max_seqlen, None, self.causal, None, dropout_p, self.seed, 3
+        )
 
     def theirs(self) -> torch.Tensor:
         """PyTorch's."""
-        query, key, value = self.parts
-        longest = max(self.lengths)
+        query, key, value = self.inputs
+        max_seqlen = max(self.lengths)
         limits: dict[str, Any] = {"window_size": (-1, 0 if self.causal else -1)}
-        out = varlen_attn(query, key, value, self.bounds, self.bounds, longest, longest, **limits)
+        out = varlen_attn(query, key, value, self.cu_seqlens, self.cu_seqlens, max_seqlen, max_seqlen, **limits)
         assert isinstance(out, torch.Tensor)
         return out
 
     def times(self, attend: Callable[[], torch.Tensor]) -> tuple[float, float]:
         """Microseconds of the forward and the backward pass."""
         forward = timed(attend)
-        return forward, timed(lambda: torch.autograd.grad(attend(), self.parts, self.upstream)) - forward
+        return forward, timed(lambda: torch.autograd.grad(attend(), self.inputs, self.upstream)) - forward
 
 
 def timed(call: Callable[[], Any]) -> float:
@@ -144,8 +147,8 @@ def compare(name: str, lengths: list[int], size: int, causal: bool) -> None:
     case = Case(lengths, size, causal)
     ours, theirs = case.ours(0.0), case.theirs()
     gradients = zip(
-        torch.autograd.grad(ours, case.parts, case.upstream),
-        torch.autograd.grad(theirs, case.parts, case.upstream),
+        torch.autograd.grad(ours, case.inputs, case.upstream),
+        torch.autograd.grad(theirs, case.inputs, case.upstream),
         strict=True,
     )
     for found, expected in [(ours, theirs), *gradients]:
@@ -167,7 +170,7 @@ def tune(lengths: list[int], size: int, dropout_p: float) -> None:
     """Puts the fastest blocks for each kernel into its table."""
     case = Case(lengths, size, causal=False)
     for kernel, candidates in CANDIDATES.items():
-        table: dict[int, Blocks] = getattr(attention_cuda, kernel)
+        table: dict[int, Blocks] = getattr(attention_tiles, kernel)
         found = []
         for blocks in candidates:
             table[size] = blocks

@@ -16,7 +16,7 @@ SMALL = {"wide": (32, 16), "tall": (16, 32)}
 """Blocks of queries by keys, so that short sequences span a few."""
 
 
-def bounds_of(lengths: Sequence[int], device: str = "cpu") -> torch.Tensor:
+def cu_seqlens_of(lengths: Sequence[int], device: str = "cpu") -> torch.Tensor:
     return torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32, device=device)
 
 
@@ -121,8 +121,8 @@ def agreement(
         parts = q, k, v
     upstream = torch.randn(size, heads, sum(lengths)).to(device, dtype).permute(2, 1, 0)
     seed = torch.tensor(7, device=device)
-    bounds = bounds_of(lengths, device)
-    out = attention(*parts, bounds, max(lengths) + 3, None, causal, window, 0.0, seed, 3, needed)
+    cu_seqlens = cu_seqlens_of(lengths, device)
+    out = attention(*parts, cu_seqlens, max(lengths) + 3, None, causal, window, 0.0, seed, 3, needed)
     assert out.is_contiguous()
     expected = reference(*parts, lengths, size**-0.5, causal, window)
     if needed is not None:
@@ -146,8 +146,8 @@ def dropout_agreement(
 
     def attend(seed: int, salt: int) -> Callable[..., torch.Tensor]:
         drawn = torch.tensor(seed, device=device)
-        bounds = bounds_of(lengths, device)
-        return lambda q, k, v: attention(q, k, v, bounds, max(lengths), None, False, None, p, drawn, salt)
+        cu_seqlens = cu_seqlens_of(lengths, device)
+        return lambda q, k, v: attention(q, k, v, cu_seqlens, max(lengths), None, False, None, p, drawn, salt)
 
     masks = [
         torch.cat([(factor > 0).flatten() for factor in factors_of(attend(*pair), *parts[:2], lengths)])
@@ -177,11 +177,11 @@ def dropout_agreement(
 
 def with_blocks(shape: str, split: bool, check: Callable[..., Any], *arguments: Any) -> Any:
     """Runs a check with small blocks."""
-    from tuneoff.training.kernels import attention as attention_cuda
+    from tuneoff.training.kernels import attention_tiles as tiles
 
-    small = attention_cuda.Blocks(*SMALL[shape], 4, 2, split=split)
-    for table in (attention_cuda.FORWARD, attention_cuda.QUERY_GRADIENT, attention_cuda.KEY_GRADIENT):
-        table.update(dict.fromkeys(attention_cuda.HEAD_SIZES, small))
+    small = tiles.Blocks(*SMALL[shape], 4, 2, split=split)
+    for table in (tiles.FORWARD, tiles.QUERY_GRADIENT, tiles.KEY_GRADIENT):
+        table.update(dict.fromkeys(tiles.FORWARD, small))
     return check(*arguments)
 
 

@@ -19,6 +19,7 @@ from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.packed import PackedEngine
 from tuneoff.training.engines.padded import PaddedEngine
 from tuneoff.training.kernels.dropout import Dropout, own_dropout
+from tuneoff.training.optim.adamw import make_optimiser
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {"vocab_size": 100, "pad_token_id": 0}
@@ -180,11 +181,9 @@ def test_a_step_learns() -> None:
 
 def test_bf16_weights_keep_small_updates_in_float32() -> None:
     model = nn.Linear(8, 8, bias=False).to(torch.bfloat16)
-    from tuneoff.training.optim.adamw import MasterAdamW
-
     with torch.no_grad():
         model.weight.fill_(1.0)
-    optimiser = MasterAdamW(model, TrainingSpec(weight_decay=0.0))
+    optimiser = make_optimiser(model, TrainingSpec(weight_decay=0.0))
     optimiser.learning_rate.fill_(1e-4)
     for _ in range(100):
         model.weight.grad = torch.ones_like(model.weight)
@@ -197,9 +196,7 @@ def test_masters_follow_plain_adamw() -> None:
     torch.manual_seed(0)
     ours, reference = nn.Linear(6, 3), nn.Linear(6, 3)
     reference.load_state_dict(ours.state_dict())
-    from tuneoff.training.optim.adamw import MasterAdamW
-
-    optimiser = MasterAdamW(ours, TrainingSpec(weight_decay=0.1, max_grad_norm=0.5))
+    optimiser = make_optimiser(ours, TrainingSpec(weight_decay=0.1, max_grad_norm=0.5))
     optimiser.learning_rate.fill_(1e-2)
     plain = torch.optim.AdamW(
         [{"params": [reference.weight], "weight_decay": 0.1}, {"params": [reference.bias], "weight_decay": 0.0}],

@@ -149,19 +149,21 @@ def test_it_stops_when_it_is_asked_to(tiny_model: Path) -> None:
     from test_engines import CPU, TOKENS
     from tuneoff.data.tokens import Tokens
     from tuneoff.measure.clock import Stopwatch
+    from tuneoff.measure.memory import PeakSoFar, peak_memory
     from tuneoff.models.load import load_classifier, load_config
     from tuneoff.models.mean_pooled import MeanPooledClassifier
     from tuneoff.spec import TrainingSpec
     from tuneoff.training.fit import FeatureEngine, FeatureFit
     from tuneoff.training.loop import TrainingStopped
-    from tuneoff.training.parallel.devices import Alone
+    from tuneoff.training.parallel.devices import SingleDevice
 
     loaded = load_classifier(tiny_model, load_config(tiny_model, 3), 0, CPU)
     model = _arm().adapt(loaded)
     assert isinstance(model, MeanPooledClassifier)
-    engine = FeatureEngine(model, loaded, TrainingSpec(), CPU, Alone())
+    engine = FeatureEngine(model, loaded, TrainingSpec(), CPU, SingleDevice())
     tokens = Tokens(TOKENS.ids % 20, TOKENS.offsets, TOKENS.labels)
-    fit = FeatureFit(_arm(), engine, {"train": tokens, "validation": tokens}, Stopwatch(CPU), steps=7)
+    peak = PeakSoFar(peak_memory(CPU))
+    fit = FeatureFit(_arm(), engine, {"train": tokens, "validation": tokens}, Stopwatch(CPU), peak, steps=7)
     told: list[int] = []
     with pytest.raises(TrainingStopped):
         fit.run(told.append, lambda: True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from conftest import study_toml
-from test_attention import agreement, bounds_of, dropout_agreement, inputs
+from test_attention import agreement, cu_seqlens_of, dropout_agreement, inputs
 from test_engines import PACKED, TOKENS, classifier, gradients, make_tokens
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel
@@ -18,6 +18,7 @@ from tuneoff.spec.arms import METHODS
 from tuneoff.training.engines.base import Engine
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.packed import PackedEngine
+from tuneoff.training.kernels.choice import KERNELS
 from tuneoff.training.kernels.dropout import Dropout, own_dropout
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -115,7 +116,7 @@ def test_replays_draw_fresh_dropout_and_capture_leaves_no_trace() -> None:
 def test_fused_layers_equal_plain_ones(kind: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fused = engine_for(kind, method, dropout=False)
     assert fused.describe()["fused_modules"] > 0
-    monkeypatch.setattr("tuneoff.training.engines.packed.fuse", lambda model: 0)
+    monkeypatch.setattr("tuneoff.training.kernels.choice.switched_off", KERNELS - {"attention", "dropout", "adamw"})
     plain = engine_for(kind, method, dropout=False)
     assert plain.describe()["fused_modules"] == 0
     ours, reference = fused.logits(MANY), plain.logits(MANY)
@@ -128,7 +129,7 @@ def test_fused_layers_equal_plain_ones(kind: str, method: str, monkeypatch: pyte
 
 
 def test_fused_residuals_drop_their_share_and_go_back_through_the_same_mask() -> None:
-    from tuneoff.training.kernels.fused import residual_norm
+    from tuneoff.training.kernels.residual_norm import residual_norm
 
     dropout = Dropout(0.25, torch.tensor(5, device=CUDA), salt=1).train()
     hidden, residual, gain, shift = (
@@ -164,11 +165,136 @@ def test_adamw_on_the_gpu_follows_that_of_the_cpu(dtype: torch.dtype) -> None:
             optimiser.step()
             if step == 4:
                 saved = {name: value.clone() for name, value in optimisers[0].state().items()}
-                optimisers[0].forget()
+                optimisers[0].reset()
                 optimisers[0].restore(saved)
     for ours_parameter, reference_parameter in zip(ours.parameters(), reference.parameters(), strict=True):
         tolerance = 1e-5 if dtype == torch.float32 else 1e-2
         torch.testing.assert_close(ours_parameter.cpu(), reference_parameter, rtol=tolerance, atol=tolerance)
+
+
+def torch_kernels_and_ours(kind: str, method: str, **settings: Any) -> list[tuple[Engine, np.ndarray[Any, Any], float]]:
+    """Engines without and with our kernels, after training with dropout off, with logits and loss."""
+    found = []
+    for kernels in ("torch", "auto"):
+        loaded = classifier(kind, PACKED[kind])
+        loaded = LoadedModel.of(loaded.model, ("classifier",) if hasattr(loaded.model, "classifier") else ("score",))
+        torch.manual_seed(3)
+        model = METHODS.classes()[method].model_validate({"method": method}).adapt(loaded)
+        training = TrainingSpec.model_validate({"batch_size": 8, "kernels": kernels, **settings})
+        engine = make_engine(model, loaded, training, CUDA, torch.bfloat16)
+        for module in engine.model.modules():
+            if isinstance(module, Dropout):
+                module.p = 0.0
+        found.append((engine, *train(engine, graphed=True)))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["bert", "modernbert", "llama"])
+@pytest.mark.parametrize("method", ["full", "lora", "ia3"])
+def test_pytorchs_own_kernels_train_like_ours(kind: str, method: str) -> None:
+    (plain, expected, loss), (ours, logits, our_loss) = torch_kernels_and_ours(kind, method)
+    assert plain.describe()["fused_modules"] == 0
+    assert type(plain.optimiser).__name__ == "MasterAdamW"
+    assert type(ours.optimiser).__name__ == "CudaAdamW"
+    assert our_loss == pytest.approx(loss, rel=2e-2)
+    assert np.linalg.norm(logits - expected) / np.linalg.norm(expected) < 0.1
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_dropout_by_pytorch_is_drawn_anew_in_each_replay(checkpointing: bool) -> None:
+    loaded = classifier("bert", PACKED["bert"])
+    training = TrainingSpec(batch_size=8, kernels="torch", gradient_checkpointing=checkpointing)
+    engine = make_engine(loaded.model, loaded, training, CUDA, torch.bfloat16)
+    engine.prepare(MANY, BATCHES)
+    assert engine.describe()["step"] == "graph", engine.describe()
+    losses = []
+    for _ in range(4):
+        list(engine.steps(MANY, [(BATCHES[0], 0.0)]))
+        losses.append(engine.mean_loss())
+    assert len(set(losses)) == 4
+    dropout = next(module for module in engine.model.modules() if isinstance(module, Dropout))
+    ones = torch.ones(1001, 999, device=CUDA, dtype=torch.bfloat16, requires_grad=True)
+    dropped = dropout.train()(ones)
+    dropped.sum().backward()
+    assert ones.grad is not None
+    assert torch.equal(ones.grad, dropped)
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.1, abs=2e-3)
+
+
+def test_attention_dropout_pads_where_pytorch_attends() -> None:
+    loaded = classifier("bert", PACKED["bert"])
+    training = TrainingSpec(attention_dropout=True, kernels="torch")
+    engine = make_engine(loaded.model, loaded, training, CUDA, torch.bfloat16)
+    assert engine.describe()["batches"] == "padded"
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+@pytest.mark.parametrize("capture", [1, 2])
+def test_a_capture_that_fails_leaves_no_trace(where: str, capture: int) -> None:
+    """What cannot be captured, reading a number from the device, comes in the given capture."""
+
+    def trained(fails: bool) -> tuple[Engine, np.ndarray[Any, Any], float]:
+        engine = engine_for("bert")
+        captures = []
+
+        def read(value: torch.Tensor) -> None:
+            if torch.cuda.is_current_stream_capturing() and fails:
+                captures.append(1)
+                if len(captures) == capture:
+                    value.sum().item()
+
+        def watch(_module: Any, _inputs: Any, output: Any) -> None:
+            hidden = output[0] if isinstance(output, tuple) else output
+            if where == "forward":
+                read(hidden)
+            elif hidden.requires_grad:
+                hidden.register_hook(read)
+
+        block = next(module for module in engine.model.modules() if isinstance(module, torch.nn.LayerNorm))
+        block.register_forward_hook(watch)
+        state = {name: value.clone() for name, value in engine.optimiser.state().items()}
+        weights = {name: value.clone() for name, value in engine.model.named_parameters()}
+        random_states = torch.get_rng_state(), torch.cuda.get_rng_state()
+        engine.prepare(MANY, BATCHES * 12)  # of several sizes
+        if fails:
+            assert engine.describe()["step"] == "eager"
+            assert engine.describe()["why_no_graph"]
+            assert all(parameter.grad is None for parameter in engine.model.parameters())
+            assert all(torch.equal(value, state[name]) for name, value in engine.optimiser.state().items())
+            assert all(torch.equal(value, weights[name]) for name, value in engine.model.named_parameters())
+        assert torch.equal(torch.get_rng_state(), random_states[0])
+        assert torch.equal(torch.cuda.get_rng_state(), random_states[1])
+        torch.rand(3, device=CUDA)  # which a generator that believes to be captured refuses
+        list(engine.steps(MANY, [(rows, 1e-3) for rows in BATCHES]))
+        return engine, engine.logits(MANY), engine.mean_loss()
+
+    _, expected, loss = trained(fails=False)
+    _, logits, eager_loss = trained(fails=True)
+    assert eager_loss == pytest.approx(loss, rel=2e-2)
+    assert np.linalg.norm(logits - expected) / np.linalg.norm(expected) < 0.1
+
+
+def test_an_evaluation_without_enough_memory_takes_smaller_batches() -> None:
+    wide = {"hidden_size": 256, "num_attention_heads": 8, "intermediate_size": 1024}
+    loaded = classifier("bert", {**PACKED["bert"], **wide})
+    engine = make_engine(loaded.model, loaded, TrainingSpec(), CUDA, torch.bfloat16)
+    long = make_tokens([60] * 1000, seed=2)
+    expected = engine.logits(long)
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    engine.logits(long)
+    needed = torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()
+    total = torch.cuda.get_device_properties(CUDA).total_memory
+    torch.cuda.empty_cache()
+    assert needed > 100e6
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 0.6 * needed) / total, 0)
+    try:
+        logits = engine.logits(long)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, 0)
+    assert engine._evaluation_tokens < 65536
+    assert np.linalg.norm(logits - expected) / np.linalg.norm(expected) < 0.02
 
 
 def test_every_method_is_graphed_on_a_gpu(tiny_model: Any) -> None:
@@ -267,15 +393,15 @@ def test_own_attention_goes_back_through_the_mask_of_its_dropout(size: int) -> N
     assert max(found["errors"]) < 0.01
 
 
-def test_own_attention_in_a_graph_follows_bounds_and_seed() -> None:
+def test_own_attention_in_a_graph_follows_lengths_and_seed() -> None:
     from tuneoff.training.kernels.attention import attention
 
     parts = inputs([600], 4, 4, 64, torch.bfloat16, "cuda")
-    bounds, seed = bounds_of([300, 200, 100], "cuda"), torch.tensor(5, device=CUDA)
+    cu_seqlens, seed = cu_seqlens_of([300, 200, 100], "cuda"), torch.tensor(5, device=CUDA)
     upstream = torch.randn(600, 4, 64).to(CUDA, torch.bfloat16)
 
     def step() -> list[torch.Tensor]:
-        out = attention(*parts, bounds, 300, None, False, None, 0.1, seed, 3)
+        out = attention(*parts, cu_seqlens, 300, None, False, None, 0.1, seed, 3)
         return [out, *torch.autograd.grad(out, parts, upstream)]
 
     stream = torch.cuda.Stream()
@@ -287,7 +413,7 @@ def test_own_attention_in_a_graph_follows_bounds_and_seed() -> None:
     with torch.cuda.graph(graph, stream=stream):
         captured = step()
     for lengths, drawn in (([300, 200, 100], 5), ([300, 200, 100], 6), ([300, 0, 300], 6), ([250, 250, 100], 6)):
-        bounds.copy_(bounds_of(lengths))
+        cu_seqlens.copy_(cu_seqlens_of(lengths))
         seed.fill_(drawn)
         graph.replay()
         torch.cuda.synchronize()

@@ -58,9 +58,12 @@ class Case:
     precision: torch.dtype = torch.float32
     checkpointing: bool = False
     micro_batch: int | None = None
+    rank: int | None = None
+    """Of LoRA's matrices."""
 
     def __str__(self) -> str:
         extras = [str(self.precision)[6:], "checkpointing" * self.checkpointing, f"micro{self.micro_batch}"]
+        extras += [f"rank{self.rank}"] * (self.rank is not None)
         return "-".join([self.kind, self.method, self.parallel, *extras])
 
 
@@ -68,6 +71,7 @@ PLAIN: dict[str, Any] = {}
 TRAININGS: list[tuple[str, str, dict[str, Any]]] = [
     ("bert", "full", PLAIN),
     ("bert", "lora", PLAIN),
+    ("bert", "lora", {"rank": 1}),  # matrices of one row or column, which decay
     ("bert", "ia3", PLAIN),  # its vectors have one row, so that a shard of them is empty
     ("llama", "full", PLAIN),
     ("llama", "lora", PLAIN),
@@ -93,7 +97,8 @@ def make(case: Case, ranks: Ranks, dropout: bool = False) -> Engine:
     heads = [name for name in ("classifier", "score") if hasattr(loaded.model, name)]
     loaded = LoadedModel.of(loaded.model, tuple(heads))
     torch.manual_seed(3)
-    model = METHODS.classes()[case.method].model_validate({"method": case.method}).adapt(loaded)
+    options = {} if case.rank is None else {"r": case.rank}
+    model = METHODS.classes()[case.method].model_validate({"method": case.method, **options}).adapt(loaded)
     training = TrainingSpec.model_validate(
         {
             "batch_size": 4,
@@ -154,11 +159,11 @@ def drops(ranks: Ranks) -> torch.Tensor:
 def in_one_of_two(rank: ProcessRank, folder: Path, connection: Connection) -> None:
     """Entry point of each of two processes: trains all cases and sends what came out."""
     torch.set_num_threads(1)
-    ranks = Ranks.meet(rank, CPU)
+    ranks = Ranks.connect(rank, CPU)
     results = {str(case): train(case, ranks) for case in CASES}
     resumed = {parallel: resumes_to_the_bit(parallel, ranks, folder) for parallel in ("ddp", "fsdp")}
     dropped = ranks.gather(drops(ranks))
-    ranks.part()
+    ranks.disconnect()
     torch.save({"results": results, "resumed": resumed, "dropped": dropped}, folder / f"rank{rank.rank}.pt")
     connection.send("done")
 
@@ -232,7 +237,7 @@ def test_shares_are_even_in_rows_and_in_tokens(count: int, size: int) -> None:
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     tokens = Tokens(np.zeros(offsets[-1], np.int32), offsets, np.zeros(size, np.int64))
     rows = np.random.default_rng(0).permutation(size)
-    shares = [Ranks(ProcessRank(rank, count)).share(tokens, rows) for rank in range(count)]
+    shares = [Ranks(ProcessRank(rank, count)).shard(tokens, rows) for rank in range(count)]
     assert sorted(np.concatenate(shares)) == list(range(size))
     sizes = [len(share) for share in shares]
     assert max(sizes) - min(sizes) <= 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,7 +21,10 @@ class PeakMemory(Protocol):
     kind: MemoryKind
 
     def reset(self) -> None:
-        """Starts a new measurement at the present use."""
+        """Starts a new measurement at the present use, with what the allocator keeps for later given back."""
+
+    def restart(self) -> None:
+        """Starts a new measurement at the present use, and leaves all as it is."""
 
     def peak_bytes(self) -> int:
         """The most since the last reset."""
@@ -33,8 +38,19 @@ def peak_memory(device: torch.device) -> PeakMemory:
     return CudaPeak(device) if device.type == "cuda" else ResidentPeak()
 
 
+NO_MAIN_MEMORY = "can't allocate memory"
+"""PyTorch's words for it, in a RuntimeError."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device's or main memory is exhausted."""
+    import torch
+
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or NO_MAIN_MEMORY in str(error)
+
+
 class PeakSoFar:
-    """The peak of a run's training, whichever of its processes reached it.
+    """The peaks of a run's training and of its evaluations, whichever of its processes reached them.
 
     Args:
         meter: of this process.
@@ -43,12 +59,27 @@ class PeakSoFar:
 
     def __init__(self, meter: PeakMemory, earlier: dict[str, int] | None = None) -> None:
         self._meter = meter
-        self._earlier = earlier or {}
+        self._peaks = {"train": 0, "eval": 0, "reserved": 0} | (earlier or {})
+        self._phase = "train"
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """What happens inside counts as evaluation, what happens outside as training."""
+        self.so_far()
+        self._meter.restart()
+        self._phase = "eval"
+        try:
+            yield
+        finally:
+            self.so_far()
+            self._meter.restart()
+            self._phase = "train"
 
     def so_far(self) -> dict[str, int]:
-        """Bytes: `train`, the peak, and `reserved`, what the allocator held."""
-        now = {"train": self._meter.peak_bytes(), "reserved": self._meter.reserved_bytes()}
-        return {name: max(value, self._earlier.get(name, 0)) for name, value in now.items()}
+        """Bytes: the peaks of `train` and `eval` (0 before the first), and `reserved`, the most the allocator held."""
+        for name, now in ((self._phase, self._meter.peak_bytes()), ("reserved", self._meter.reserved_bytes())):
+            self._peaks[name] = max(self._peaks[name], now)
+        return dict(self._peaks)
 
 
 class CudaPeak:
@@ -64,6 +95,11 @@ class CudaPeak:
 
         torch.cuda.synchronize(self.device)
         torch.cuda.empty_cache()
+        self.restart()
+
+    def restart(self) -> None:
+        import torch
+
         torch.cuda.reset_peak_memory_stats(self.device)
 
     def peak_bytes(self) -> int:
@@ -87,6 +123,9 @@ class ResidentPeak:
     kind: MemoryKind = "process_rss"
 
     def reset(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
         marker = Path("/proc/self/clear_refs")
         if marker.exists():
             marker.write_text("5")

@@ -12,9 +12,9 @@ class PeakBytes(Record):
     """Peak memory, allocated on a GPU or resident on a CPU; null where it is not known."""
 
     train: int | None
-    """in training"""
+    """in training, evaluations between left out"""
     eval: int | None
-    """in evaluation"""
+    """in evaluation, on validation as well as on test"""
     reserved: int | None
     """held by the allocator in training"""
 
@@ -23,9 +23,9 @@ class MeasuredPeakBytes(PeakBytes):
     """Peak memory of a run that came to its end, where none is null."""
 
     train: int
-    """in training"""
+    """in training, evaluations between left out"""
     eval: int
-    """in evaluation"""
+    """in evaluation, on validation as well as on test"""
     reserved: int
     """held by the allocator in training"""
 

@@ -109,5 +109,5 @@ def _prepare_fit(place: Workplace, adapted: AdaptedModel, tokens: dict[str, Toke
     assert isinstance(adapted.model, MeanPooledClassifier)
     engine = FeatureEngine(adapted.model, adapted.loaded, task.training, place.device, place.parallel)
     place.peak.reset()
-    training = FeatureFit(task.run.arm, engine, tokens, place.watch, task.run.steps)
+    training = FeatureFit(task.run.arm, engine, tokens, place.watch, place.train_peak, task.run.steps)
     return Trainer(engine, training, examples=len(training.rows))

@@ -60,14 +60,13 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         print(dict(point), flush=True)
 
     test = None if task.run.trial else load_tokens(task.data_folder, task.run.part, ("test",))["test"]
-    place.peak.reset()
     logits = None
     if test is not None:
-        with place.watch.timing("eval"):
+        with place.watch.timing("eval"), place.train_peak.evaluating():
             logits = trainer.engine.logits(test)
-    peaks = place.ranks.gather((peak["train"], place.peak.peak_bytes(), peak["reserved"]))
+    peaks = place.ranks.gather((peak["train"], place.train_peak.so_far()["eval"], peak["reserved"]))
     weights = place.parallel.whole_weights(adapted.model)
-    place.ranks.part()
+    place.ranks.disconnect()
     if not place.ranks.first:
         return Outcome(None)
 

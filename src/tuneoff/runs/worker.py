@@ -15,16 +15,13 @@ import torch
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import is_disk_trouble
 from tuneoff.core.quantities import parse_bytes
-from tuneoff.measure.memory import peak_memory
+from tuneoff.measure.memory import is_out_of_memory, peak_memory
 from tuneoff.records.measurements import PeakBytes
 from tuneoff.records.run import UnfinishedStatus
 from tuneoff.runs.carry_out import carry_out, conditions_of
 from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.training.device import choose_device
 from tuneoff.training.loop import TrainingStopped
-
-NO_MAIN_MEMORY = "can't allocate memory"
-"""PyTorch's words for it, in a RuntimeError."""
 
 
 def run_in_process(task: RunTask, connection: Connection) -> None:
@@ -80,7 +77,7 @@ def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -
         if not stops_study:  # the log may be what cannot be written
             traceback.print_exc()
         status, message = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
-        if isinstance(error, MemoryError) or NO_MAIN_MEMORY in str(error):
+        if is_out_of_memory(error):
             status, message = "oom", "main memory is exhausted"
     meter = peak_memory(device)
     peak = PeakBytes(train=meter.peak_bytes(), eval=None, reserved=meter.reserved_bytes())

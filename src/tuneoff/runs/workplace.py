@@ -15,7 +15,7 @@ from tuneoff.runs.task import RunTask
 from tuneoff.training.checkpoint import Checkpoints
 from tuneoff.training.cpu import settle_on_cpu
 from tuneoff.training.device import choose_precision
-from tuneoff.training.parallel.devices import Alone, make_parallel
+from tuneoff.training.parallel.devices import SingleDevice, make_parallel
 from tuneoff.training.parallel.ranks import Ranks
 
 
@@ -34,7 +34,7 @@ class Workplace:
         micro_batch: the most sequences computed at once.
         watch: seconds by purpose, an earlier process's set-up left out, since it was done in vain.
         peak: of memory, since it was last reset.
-        train_peak: of memory in training, an earlier process's included.
+        train_peak: of memory in training and in evaluation, an earlier process's included.
         started: by the performance counter.
         spent_before: seconds that earlier processes have spent to good purpose.
     """
@@ -43,7 +43,7 @@ class Workplace:
     device: torch.device
     precision: torch.dtype
     ranks: Ranks
-    parallel: Alone
+    parallel: SingleDevice
     checkpoints: Checkpoints
     saved: dict[str, Any] | None  # as torch.load gives it
     micro_batch: int
@@ -62,7 +62,7 @@ class Workplace:
         else:
             torch.set_num_threads(task.allocation.threads)
         precision = choose_precision(task.training, device)
-        ranks = Ranks.meet(task.process, device)
+        ranks = Ranks.connect(task.process, device)
         parallel = make_parallel(task.training, ranks, precision)
         checkpoints = Checkpoints(task.run_folder / CHECKPOINT, task.run.id, task.execution.checkpoint_every, parallel)
         micro_batch = task.micro_batch or task.training.batch_size

@@ -55,6 +55,10 @@ class TrainingSpec(Frozen):
     attention_dropout: bool = Field(
         default=False, description="drop attention weights as the model's configuration says; slower"
     )
+    kernels: Literal["auto", "torch"] = Field(
+        default="auto",
+        description="on CUDA: Tuneoff's own kernels where there are any, or PyTorch's and the libraries' throughout",
+    )
     compile: bool = Field(default=False, description="compile the blocks with torch.compile; counted as set-up")
     parallel: Literal["none", "ddp", "fsdp"] = Field(
         default="none",

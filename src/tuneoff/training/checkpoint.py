@@ -11,13 +11,13 @@ import torch
 
 from tuneoff.core.files import writing
 from tuneoff.core.quantities import parse_seconds
-from tuneoff.training.parallel.devices import Alone
+from tuneoff.training.parallel.devices import SingleDevice
 
 if TYPE_CHECKING:
     from tuneoff.training.engines.base import Engine
 
 
-CHECKPOINT_VERSION = 2
+CHECKPOINT_VERSION = 3
 
 
 class Checkpoints:
@@ -30,14 +30,14 @@ class Checkpoints:
         parallel: how the run uses its devices.
     """
 
-    def __init__(self, path: Path, run_id: str, every: str | int, parallel: Alone | None = None) -> None:
-        parallel = parallel or Alone()
+    def __init__(self, path: Path, run_id: str, every: str | int, parallel: SingleDevice | None = None) -> None:
+        parallel = parallel or SingleDevice()
         self._path = path
         self._ranks = parallel.ranks
         self._of = {
             "version": CHECKPOINT_VERSION,
             "run_id": run_id,
-            "ranks": self._ranks.count if parallel.sharded else None,
+            "ranks": self._ranks.world_size if parallel.sharded else None,
         }
         self._every_epoch = every == "epoch"
         self._steps = every if isinstance(every, int) else None
@@ -54,7 +54,7 @@ class Checkpoints:
             None where there is nothing usable. A file that is not usable is removed, and the log says why.
         """
         saved = self._load(micro_batch) if self._ranks.first else None
-        if any(self._ranks.first_says([saved is not None])) and not self._ranks.first:
+        if any(self._ranks.broadcast([saved is not None])) and not self._ranks.first:
             saved = self._load(micro_batch)
         return saved
 
@@ -96,7 +96,7 @@ class Checkpoints:
             content = {**self._of, "micro_batch": engine.micro_batch, "engine": state, **progress}
             with writing(self._path) as writer:
                 torch.save(content, writer)  # type: ignore[arg-type]  # nothing else of a file is used
-        self._ranks.wait()
+        self._ranks.barrier()
         self._written = time.monotonic()
 
 

@@ -17,11 +17,12 @@ from tuneoff.records.measurements import CurvePoint
 from tuneoff.tasks.single_label import accuracy
 from tuneoff.training.engines.padded import PaddedEngine
 from tuneoff.training.loop import TrainingStopped, cross_entropy, largest_share
-from tuneoff.training.parallel.devices import Alone
+from tuneoff.training.parallel.devices import SingleDevice
 from tuneoff.training.signs import Trace
 
 if TYPE_CHECKING:
     from tuneoff.measure.clock import Stopwatch
+    from tuneoff.measure.memory import PeakSoFar
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
     from tuneoff.spec.arms import ArmSpec
@@ -51,12 +52,12 @@ class FeatureEngine(PaddedEngine):
         loaded: LoadedModel,
         training: TrainingSpec,
         device: torch.device,
-        parallel: Alone,
+        parallel: SingleDevice,
     ) -> None:
         parallel.lay_out(model, loaded.model, device)
         model.own_head.to(device)  # which is whole on every device
         classifier: Any = model
-        super().__init__(model, replace(loaded, model=classifier), training, device, 1, Alone(parallel.ranks))
+        super().__init__(model, replace(loaded, model=classifier), training, device, 1, SingleDevice(parallel.ranks))
         self._parallel_name = parallel.name
 
     def describe(self) -> dict[str, Any]:
@@ -72,16 +73,24 @@ class FeatureFit:
         engine: of its model, which has no head yet.
         tokens: the splits; `test` is not touched.
         watch: gains `train` (reading the training texts, and the fit) and `eval` seconds.
+        peak: of memory, told when it is evaluated.
         steps: those of a run that trains, of which progress is told as a share.
     """
 
     def __init__(
-        self, arm: ArmSpec, engine: FeatureEngine, tokens: dict[str, Tokens], watch: Stopwatch, steps: int
+        self,
+        arm: ArmSpec,
+        engine: FeatureEngine,
+        tokens: dict[str, Tokens],
+        watch: Stopwatch,
+        peak: PeakSoFar,
+        steps: int,
     ) -> None:
         self._arm = arm
         self._engine = engine
         self._tokens = tokens
         self._watch = watch
+        self._peak = peak
         self._steps = steps
         self.trace: Trace = []
         self.current_loss = None
@@ -108,7 +117,7 @@ class FeatureFit:
                 weights, biases = self._arm.fit(features, labels, self._engine.model.own_head.out_features)
             self._engine.model.set_head(weights, biases)
         validation = self._tokens["validation"]
-        with self._watch.timing("eval"):
+        with self._watch.timing("eval"), self._peak.evaluating():
             logits = self._engine.logits(validation)
         return [
             CurvePoint(
@@ -127,7 +136,7 @@ class FeatureFit:
             part = self.rows[start : start + READ_AT_ONCE]
             yield self._engine.logits(_chosen(self._tokens["train"], part))
             after_step(self._steps * (start + len(part)) // len(self.rows))
-            if any(self._engine.ranks.first_says([stopping()])):
+            if any(self._engine.ranks.broadcast([stopping()])):
                 raise TrainingStopped
 
 

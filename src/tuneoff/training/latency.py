@@ -29,7 +29,7 @@ def inference_latency(engine: Engine, tokens: Tokens) -> float | None:
     Returns:
         Seconds; None for a run on several devices, none of which works alone.
     """
-    if engine.ranks.count > 1:
+    if engine.ranks.world_size > 1:
         return None
     rows = spread_by_length(tokens.lengths, MOST_EXAMPLES)
     for row in rows:

@@ -47,7 +47,7 @@ class Training:
         batches: the rows of each step, epoch by epoch.
         rates: the learning rate of each step.
         watch: gains `train` (optimiser steps alone), `eval` and `checkpoint` seconds.
-        peak: of memory; goes into checkpoints, as the seconds do.
+        peak: of memory, told when it is evaluated; goes into checkpoints, as the seconds do.
         checkpoints: where to go on from, and when to write.
     """
 
@@ -140,7 +140,7 @@ class Training:
 
     def _evaluate(self, epoch: int, start: int) -> CurvePoint:
         validation = self._tokens["validation"]
-        with self._watch.timing("eval"):
+        with self._watch.timing("eval"), self._peak.evaluating():
             logits = self._engine.logits(validation)
         return CurvePoint(
             epoch=epoch + 1,
@@ -154,7 +154,7 @@ class Training:
 
     def _checkpoint_where_due(self, stopping: bool, end_of_epoch: bool = False) -> None:
         due = self._checkpoints.due(self.done, end_of_epoch)
-        stopping, due = self._engine.ranks.first_says([stopping, due])
+        stopping, due = self._engine.ranks.broadcast([stopping, due])
         if stopping or due:
             with self._watch.timing("checkpoint"):
                 progress = {"done": self.done, "curve": [dict(point) for point in self.curve], "trace": self.trace}

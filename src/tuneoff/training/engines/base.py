@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tuneoff.measure.memory import is_out_of_memory
+from tuneoff.training.engines.random_state import random_state_kept
+from tuneoff.training.kernels.choice import chosen_kernels
 from tuneoff.training.kernels.dropout import RANK_STRIDE, own_dropout
-from tuneoff.training.parallel.devices import Alone
+from tuneoff.training.parallel.devices import SingleDevice
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,11 +26,14 @@ if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
 
+log = logging.getLogger(__name__)
+
 Rows = NDArray[np.int64]
 Step = tuple[Rows, float]
 """The rows of one optimiser step and its learning rate."""
 
 EVALUATION_TOKENS = {"cpu": 2048, "cuda": 65536}
+"""Token slots of a batch in evaluation, unless that is more than memory holds."""
 
 
 class Engine(ABC):
@@ -51,21 +59,23 @@ class Engine(ABC):
         training: TrainingSpec,
         device: torch.device,
         micro_batch: int,
-        parallel: Alone | None = None,
+        parallel: SingleDevice | None = None,
     ) -> None:
         self.model = model
         self.micro_batch = micro_batch
         self.classifier = loaded.model
         self.device = device
-        self.parallel = parallel or Alone()
+        self.parallel = parallel or SingleDevice()
         self.ranks = self.parallel.ranks
         self.optimiser = self.parallel.make_optimiser(model, training)
-        self.dropout_seed = own_dropout(model, device)
+        self.kernels = chosen_kernels(training)
+        self.dropout_seed = own_dropout(model, device, fused="dropout" in self.kernels)
         if not self.ranks.first:  # each process drops other elements
             self.dropout_seed += self.ranks.rank * RANK_STRIDE
             torch.manual_seed(torch.initial_seed() + self.ranks.rank)
         self._loss_sum = torch.zeros((), device=device)
         self._examples = 0
+        self._evaluation_tokens = EVALUATION_TOKENS[device.type]
 
     def describe(self) -> dict[str, Any]:
         """How it works, for `result.json`: `batches`, `step`, and what else decides speed or results."""
@@ -78,7 +88,7 @@ class Engine(ABC):
 
     def prepare(self, tokens: Tokens, batches: Sequence[Rows]) -> None:
         """Does what must not count as training time, given every batch of the run."""
-        if self.ranks.count > 1:
+        if self.ranks.world_size > 1:
             self._warm_up(tokens, batches[0])
 
     def steps(self, tokens: Tokens, schedule: Sequence[Step]) -> Iterator[None]:
@@ -92,7 +102,7 @@ class Engine(ABC):
     def state(self) -> dict[str, Any]:
         """All that further steps depend on, for `restore`: tensors, plain values. Whole in the first process only."""
         loss_sum = self._loss_sum.clone()
-        self.ranks.sum(loss_sum)
+        self.ranks.all_reduce(loss_sum)
         state = {
             "optimiser": self.parallel.optimiser_state(self.optimiser),
             "dropout_seed": self.dropout_seed,
@@ -118,7 +128,7 @@ class Engine(ABC):
 
     def mean_loss(self) -> float:
         """Mean training loss over the examples since the last call, in all processes; waits for the device."""
-        self.ranks.sum(self._loss_sum)
+        self.ranks.all_reduce(self._loss_sum)
         mean = float(self._loss_sum) / max(1, self._examples)
         self._loss_sum.zero_()
         self._examples = 0
@@ -128,18 +138,40 @@ class Engine(ABC):
     def logits(self, tokens: Tokens) -> NDArray[np.float32]:
         """Logits of every example in order, shape (examples, classes), without dropout or gradients.
 
-        Every process computes a part of them and returns them all.
+        Every process computes a shard of them and returns them all. Where memory runs out, batches are halved, down to
+        single sequences, and stay so for later evaluations: what was trained is not lost.
         """
         self.model.eval()
-        batches = self._evaluation_batches(tokens, EVALUATION_TOKENS[self.device.type])
-        own = batches[self.ranks.rank :: self.ranks.count]
-        turns = -(-len(batches) // self.ranks.count)
+        while (logits := self._logits_in_batches(tokens, self._evaluation_tokens)) is None:
+            self._evaluation_tokens //= 2
+            log.warning("evaluation ran out of memory; batches now hold %d tokens", self._evaluation_tokens)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return logits
+
+    def _logits_in_batches(self, tokens: Tokens, budget: int) -> NDArray[np.float32] | None:
+        """None where memory does not hold batches of `budget` token slots in all processes, and smaller ones exist."""
+        batches = self._evaluation_batches(tokens, budget)
+        own = batches[self.ranks.rank :: self.ranks.world_size]
+        turns = -(-len(batches) // self.ranks.world_size)
         # Who has a batch less computes one for nothing, since sharded weights come together only where all take part.
-        parts = [self._logits(tokens, rows) for rows in own + batches[: turns - len(own)]]
-        logits = np.zeros((len(tokens), parts[0].shape[1]), dtype=np.float32)
-        for rows, part in zip(own, parts, strict=False):
-            logits[rows] = part.float().cpu().numpy()
-        self.ranks.sum(torch.from_numpy(logits))
+        turns_rows = own + batches[: turns - len(own)]
+        found: list[torch.Tensor] = []
+        exhausted = torch.zeros(())
+        try:
+            found += [self._logits(tokens, rows) for rows in turns_rows]
+        except (RuntimeError, MemoryError) as error:
+            # With sharded weights the others wait for this process inside the model, and cannot be told.
+            if not is_out_of_memory(error) or self.parallel.sharded or max(map(len, batches)) == 1:
+                raise
+            exhausted += 1
+        self.ranks.all_reduce(exhausted)
+        if exhausted:
+            return None
+        logits = np.zeros((len(tokens), found[0].shape[1]), dtype=np.float32)
+        for rows, batch_logits in zip(own, found, strict=False):
+            logits[rows] = batch_logits.float().cpu().numpy()
+        self.ranks.all_reduce(torch.from_numpy(logits))
         return logits
 
     @torch.no_grad()
@@ -151,26 +183,40 @@ class Engine(ABC):
         return logits
 
     def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
-        share = self.ranks.share(tokens, rows)
-        largest_share = -(-len(rows) // self.ranks.count)
-        for start in range(0, largest_share, self.micro_batch):
-            part = share[start : start + self.micro_batch]
-            if len(part):
-                self._accumulate(tokens, part, len(rows))
+        shard = self.ranks.shard(tokens, rows)
+        largest_shard = -(-len(rows) // self.ranks.world_size)
+        for start in range(0, largest_shard, self.micro_batch):
+            micro_batch = shard[start : start + self.micro_batch]
+            if len(micro_batch):
+                self._accumulate(tokens, micro_batch, len(rows))
             else:
                 self._accumulate_nothing(tokens, rows[:1])
-        self.parallel.join_gradients()
+        self.parallel.reduce_gradients()
         self.optimiser.learning_rate.fill_(learning_rate)
         self.optimiser.step()
 
     def _warm_up(self, tokens: Tokens, rows: Rows) -> None:
         """A step without an update, in which the processes connect and kernels are loaded."""
         self.model.train()
-        seed = self.dropout_seed.clone()
-        self._accumulate_nothing(tokens, rows[: self.micro_batch])
-        self.ranks.sum(torch.zeros((), device=self.device))
-        self.model.zero_grad()
-        self.dropout_seed.copy_(seed)
+        with self._leaving_no_trace():
+            self._accumulate_nothing(tokens, rows[: self.micro_batch])
+            self.ranks.all_reduce(torch.zeros((), device=self.device))
+
+    @contextmanager
+    def _leaving_no_trace(self) -> Iterator[None]:
+        """Inside, steps may be tried before the first, with a learning rate of zero.
+
+        Gradients, the optimiser's state, losses and random states are then as before, also where a step fails half-way.
+        """
+        dropout_seed = self.dropout_seed.clone()
+        try:
+            with random_state_kept(self.device):
+                yield
+        finally:
+            self.dropout_seed.copy_(dropout_seed)
+            self.model.zero_grad(set_to_none=True)
+            self.optimiser.reset()
+            self._loss_sum.zero_()
 
     def _accumulate_nothing(self, tokens: Tokens, rows: Rows) -> None:
         """Goes through the motions on any rows, with a weight of zero: all processes must take part in every pass."""

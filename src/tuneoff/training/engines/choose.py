@@ -9,7 +9,8 @@ import torch
 from tuneoff.training.engines.base import Engine
 from tuneoff.training.engines.packed import PackedEngine, can_pack
 from tuneoff.training.engines.padded import PaddedEngine
-from tuneoff.training.parallel.devices import Alone
+from tuneoff.training.kernels.choice import chosen_kernels
+from tuneoff.training.parallel.devices import SingleDevice
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +26,7 @@ def make_engine(
     device: torch.device,
     precision: torch.dtype,
     micro_batch: int | None = None,
-    parallel: Alone | None = None,
+    parallel: SingleDevice | None = None,
 ) -> Engine:
     """Makes the fastest engine that the architecture and the device allow.
 
@@ -40,9 +41,11 @@ def make_engine(
         micro_batch: sequences computed at once; the whole batch when None.
         parallel: how the run uses its devices; one process with one device when None.
     """
-    parallel = parallel or Alone(precision=precision)
+    parallel = parallel or SingleDevice(precision=precision)
     parallel.lay_out(model, loaded.model, device)
     packed = can_pack(loaded.model.config, device, precision, training.attention_dropout)
+    if training.attention_dropout and "attention" not in chosen_kernels(training):
+        packed = False  # PyTorch's attention among packed sequences drops no weights
     if training.gradient_checkpointing:
         # Packed, nothing random is left that the step's seed does not decide; padded attention has its own dropout.
         options = {"use_reentrant": False, "preserve_rng_state": not packed}

@@ -78,7 +78,7 @@ class StepGraph:
         self._static = torch.empty(layout.size, dtype=torch.int32, device=memory.device)
         self._graph = torch.cuda.CUDAGraph()
         batch = layout.views(self._static, lengths=None)
-        self._bring(tokens, _rows_that_fill(layout, tokens), learning_rate=0.0)
+        self._stage(tokens, _rows_that_fill(layout, tokens), learning_rate=0.0)
         memory.stream.wait_stream(torch.cuda.current_stream(memory.device))
         with torch.cuda.stream(memory.stream):
             step(batch)
@@ -94,10 +94,10 @@ class StepGraph:
 
     def replay(self, tokens: Tokens, rows: NDArray[np.int64], learning_rate: float) -> None:
         """Does a step; returns once it is queued."""
-        self._bring(tokens, rows, learning_rate)
+        self._stage(tokens, rows, learning_rate)
         self._graph.replay()
 
-    def _bring(self, tokens: Tokens, rows: NDArray[np.int64], learning_rate: float) -> None:
+    def _stage(self, tokens: Tokens, rows: NDArray[np.int64], learning_rate: float) -> None:
         """Builds a batch in pinned memory while the device works on earlier steps, and queues its copy."""
         turn = self._turn = (self._turn + 1) % STAGING_BUFFERS
         self._copied[turn].synchronize()

@@ -11,8 +11,16 @@ import torch
 
 from tuneoff.training.engines.base import Engine, Rows
 from tuneoff.training.engines.graph import GraphMemory, StepGraph, token_sizes
-from tuneoff.training.engines.packing import ATTENTION, Layout, PackedBatch, WeightDropout, attending
+from tuneoff.training.engines.packing import (
+    ATTENTION,
+    TORCH_ATTENTION,
+    Layout,
+    PackedBatch,
+    WeightDropout,
+    attending,
+)
 from tuneoff.training.engines.pooling import pool
+from tuneoff.training.kernels.choice import ATTENTION_HEAD_SIZES
 from tuneoff.training.kernels.fuse import fuse
 from tuneoff.training.order import by_length
 from tuneoff.training.parallel.devices import transformer_blocks
@@ -23,15 +31,13 @@ if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
-    from tuneoff.training.parallel.devices import Alone
+    from tuneoff.training.parallel.devices import SingleDevice
 
 log = logging.getLogger(__name__)
 
 # How each architecture's classifier pools a sequence, and where position ids start after the padding index.
 FIRST_TOKEN = {"bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "albert", "ernie"}
 LAST_TOKEN = {"llama", "mistral", "qwen2", "qwen3"}
-DROPOUT_HEAD_SIZES = (32, 64, 128)
-"""Those that our own attention kernels know; others go to PyTorch's, which drop no weights."""
 POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "camembert"}
 
 
@@ -43,7 +49,7 @@ def can_pack(config: Any, device: torch.device, precision: torch.dtype, attentio
     return (
         known
         and _has_variable_length_attention(device, precision)
-        and not (attention_dropout and _head_size(config) not in DROPOUT_HEAD_SIZES)
+        and not (attention_dropout and _head_size(config) not in ATTENTION_HEAD_SIZES)
     )
 
 
@@ -73,11 +79,11 @@ class PackedEngine(Engine):
         training: TrainingSpec,
         device: torch.device,
         micro_batch: int,
-        parallel: Alone | None = None,
+        parallel: SingleDevice | None = None,
     ) -> None:
         super().__init__(model, loaded, training, device, micro_batch, parallel)
         config = loaded.model.config
-        loaded.model.set_attn_implementation(ATTENTION)
+        loaded.model.set_attn_implementation(ATTENTION if "attention" in self.kernels else TORCH_ATTENTION)
         self._last = config.model_type in LAST_TOKEN
         self._first_position = config.pad_token_id + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0
         self._batch_size = training.batch_size
@@ -92,7 +98,7 @@ class PackedEngine(Engine):
                 block.compile(dynamic=True)
         self._fused = 0
         if device.type == "cuda" and not training.compile and not self.parallel.sharded:
-            self._fused = fuse(model)
+            self._fused = fuse(model, self.kernels)
         self._graphs: list[StepGraph] = []
         self._no_graph = "the device is not CUDA"
 
@@ -109,7 +115,7 @@ class PackedEngine(Engine):
 
     def prepare(self, tokens: Tokens, batches: Sequence[Rows]) -> None:
         """Captures a graph of the whole step for a few sizes of batch; falls back to eager steps with a reason."""
-        if self.ranks.count > 1:
+        if self.ranks.world_size > 1:
             self._no_graph = "the run is trained on several devices"
             super().prepare(tokens, batches)
             return
@@ -119,27 +125,26 @@ class PackedEngine(Engine):
             self._no_graph = "gradients are accumulated over micro-batches"
             return
         self.model.train()
-        totals = np.array([int(tokens.lengths[rows].sum()) for rows in batches])
-        longest = int(tokens.lengths.max())
-        first_seed = self.dropout_seed.clone()
-        graphs: list[StepGraph] = []
         try:
-            memory = GraphMemory(self.device)
-            for size in sorted(token_sizes(totals), reverse=True):
-                spare = -(-int(size - totals[totals <= size].min()) // longest)
-                layout = self._layout(size, self._batch_size, spare, longest)
-                graphs.append(StepGraph(layout, tokens, self._whole_step, memory))
+            with self._leaving_no_trace():
+                self._graphs = self._captured(tokens, batches)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # whatever an operation that cannot be captured raises
             self._no_graph = str(error).strip().splitlines()[0]
             log.warning("no CUDA graph: %s", self._no_graph)
-            graphs = []
             torch.cuda.synchronize(self.device)
-        self.optimiser.forget()
-        self._loss_sum.zero_()
-        self.dropout_seed.copy_(first_seed)
-        self._graphs = sorted(graphs, key=lambda graph: graph.layout.tokens)
+
+    def _captured(self, tokens: Tokens, batches: Sequence[Rows]) -> list[StepGraph]:
+        totals = np.array([int(tokens.lengths[rows].sum()) for rows in batches])
+        longest = int(tokens.lengths.max())
+        memory = GraphMemory(self.device)
+        graphs: list[StepGraph] = []
+        for size in sorted(token_sizes(totals), reverse=True):
+            spare = -(-int(size - totals[totals <= size].min()) // longest)
+            layout = self._layout(size, self._batch_size, spare, longest)
+            graphs.append(StepGraph(layout, tokens, self._whole_step, memory))
+        return sorted(graphs, key=lambda graph: graph.layout.tokens)
 
     def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
         total = int(tokens.lengths[rows].sum())

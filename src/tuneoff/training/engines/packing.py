@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,12 +20,14 @@ from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from tuneoff.training.kernels.choice import ATTENTION_HEAD_SIZES
 from tuneoff.training.kernels.dropout import STRIDE
 
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
 
-ATTENTION = "tuneoff_packed"
+ATTENTION, TORCH_ATTENTION = "tuneoff_packed", "tuneoff_packed_torch"
+"""With our own kernels where there are any, and without."""
 FIRST_WEIGHT_SALT = 100_000
 VARLEN_KNOWS_WINDOWS = "window_size" in inspect.signature(varlen_attn).parameters
 
@@ -205,6 +208,7 @@ def packed_attention(
     is_causal: bool | None = None,
     sliding_window: int | None = None,
     dropout: float = 0.0,
+    own_kernels: bool = True,
     **_ignored: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention among the tokens of each sequence of the active batch.
@@ -220,6 +224,7 @@ def packed_attention(
         is_causal: overrides the layer's word.
         sliding_window: reach of a local layer, in tokens, the token itself included.
         dropout: probability of dropping a weight, where the active batch wants that.
+        own_kernels: whether a CUDA device computes in kernels of ours, where the head size is one that they know.
 
     Returns:
         Shape (1, T, heads, head size), and None for the weights.
@@ -231,7 +236,8 @@ def packed_attention(
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
     if query.is_cuda:
         p, seed, salt = (dropout, weights.seed, weights.salt(module)) if weights else (0.0, batch.bounds, 0)
-        return _on_cuda(query, key, value, batch, scaling, causal, sliding_window, p, seed, salt, needed), None
+        options = scaling, causal, sliding_window, p, seed, salt, needed
+        return _on_cuda(query, key, value, batch, *options, own_kernels=own_kernels), None
     assert weights is None
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
@@ -240,6 +246,7 @@ def packed_attention(
 
 
 AttentionInterface.register(ATTENTION, packed_attention)
+AttentionInterface.register(TORCH_ATTENTION, partial(packed_attention, own_kernels=False))
 
 
 def _on_cuda(
@@ -254,11 +261,13 @@ def _on_cuda(
     seed: torch.Tensor,
     salt: int,
     needed: int | None,
+    own_kernels: bool,
 ) -> torch.Tensor:
-    from tuneoff.training.kernels.attention import HEAD_SIZES, attention
-
     q, k, v = (part.squeeze(0).transpose(0, 1) for part in (query, key, value))
-    if q.shape[-1] in HEAD_SIZES and not torch.compiler.is_compiling():  # which cannot look into our kernels
+    known = q.shape[-1] in ATTENTION_HEAD_SIZES
+    if own_kernels and known and not torch.compiler.is_compiling():  # which cannot look into our kernels
+        from tuneoff.training.kernels.attention import attention
+
         return attention(q, k, v, batch.bounds, batch.longest, scaling, causal, window, p, seed, salt, needed)[None]
     assert p == 0.0
     groups = q.shape[1] // k.shape[1]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
-    from tuneoff.training.parallel.devices import Alone
+    from tuneoff.training.parallel.devices import SingleDevice
 
 
 class PaddedEngine(Engine):
@@ -36,7 +36,7 @@ class PaddedEngine(Engine):
         training: TrainingSpec,
         device: torch.device,
         micro_batch: int,
-        parallel: Alone | None = None,
+        parallel: SingleDevice | None = None,
     ) -> None:
         super().__init__(model, loaded, training, device, micro_batch, parallel)
         self._pad_token_id = int(loaded.model.config.pad_token_id)

@@ -11,21 +11,21 @@ BLOCK = 512
 
 # Triton reads annotations as types of the kernel's own, so these two functions have none.
 @triton.jit
-def _drop_quarter(x, out, place, size, draw, p, scale):  # type: ignore[no-untyped-def]
-    inside = place < size
-    value = tl.load(x + place, mask=inside).to(tl.float32)
-    tl.store(out + place, tl.where(draw >= p, value * scale, 0.0), mask=inside)
+def _drop_quarter(x, out, offsets, size, draw, p, scale):  # type: ignore[no-untyped-def]
+    inside = offsets < size
+    value = tl.load(x + offsets, mask=inside).to(tl.float32)
+    tl.store(out + offsets, tl.where(draw >= p, value * scale, 0.0), mask=inside)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _drop(x, out, seed, salt, size, p, scale, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
     lane = tl.arange(0, BLOCK)
-    first, second, third, fourth = tl.rand4x(tl.load(seed) + salt, tl.program_id(0) * BLOCK + lane)
-    place = tl.program_id(0) * (4 * BLOCK) + lane
-    _drop_quarter(x, out, place, size, first, p, scale)
-    _drop_quarter(x, out, place + BLOCK, size, second, p, scale)
-    _drop_quarter(x, out, place + 2 * BLOCK, size, third, p, scale)
-    _drop_quarter(x, out, place + 3 * BLOCK, size, fourth, p, scale)
+    draw_a, draw_b, draw_c, draw_d = tl.rand4x(tl.load(seed) + salt, tl.program_id(0) * BLOCK + lane)
+    offsets = tl.program_id(0) * (4 * BLOCK) + lane
+    _drop_quarter(x, out, offsets, size, draw_a, p, scale)
+    _drop_quarter(x, out, offsets + BLOCK, size, draw_b, p, scale)
+    _drop_quarter(x, out, offsets + 2 * BLOCK, size, draw_c, p, scale)
+    _drop_quarter(x, out, offsets + 3 * BLOCK, size, draw_d, p, scale)
 
 
 def dropped(x: torch.Tensor, seed: torch.Tensor, salt: int, p: float) -> torch.Tensor:

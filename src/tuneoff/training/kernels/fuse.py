@@ -1,12 +1,13 @@
 """Which layers of a model are replaced by fused ones on CUDA, found by their structure.
 
 transformers' modules stay as they are, names and weights too; only their `forward` is another one that computes
-the same in fewer passes over memory (kernels in `fused`). Modules of an unknown structure are left alone.
+the same in fewer passes over memory. Modules of an unknown structure are left alone.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Set
 from functools import partial
 from typing import Any
 
@@ -16,13 +17,20 @@ from torch import nn
 from tuneoff.training.kernels.dropout import Dropout
 
 
-def fuse(model: nn.Module) -> int:
+def fuse(model: nn.Module, kernels: Set[str]) -> int:
     """Gives fused forwards to the modules of `model` that have them. Call it after `own_dropout`.
+
+    Args:
+        model: adapted.
+        kernels: which of them to use, by their names in `choice.KERNELS`.
 
     Returns:
         How many modules were changed.
     """
-    from tuneoff.training.kernels.fused import bias_gelu, linear, residual_norm, scale
+    from tuneoff.training.kernels.bias_gelu import bias_gelu
+    from tuneoff.training.kernels.linear import linear
+    from tuneoff.training.kernels.residual_norm import residual_norm
+    from tuneoff.training.kernels.scale import scale
 
     def residual_forward(module: Any) -> Any:
         def forward(hidden_states: torch.Tensor, input_tensor: torch.Tensor) -> torch.Tensor:
@@ -56,22 +64,22 @@ def fuse(model: nn.Module) -> int:
     changed: set[nn.Module] = set()
     modules: list[Any] = list(model.modules())
     for module in modules:
-        if _is_trained_self_attention(module):
+        if "shared_linear" in kernels and _is_trained_self_attention(module):
             changed |= _share_products(module.query, module.key, module.value)
-        elif _is_ia3(module):
+        elif "ia3" in kernels and _is_ia3(module):
             module.forward = ia3_forward(module)
             changed.add(module)
-        elif _is_lora(module):
+        elif "lora" in kernels and _is_lora(module):
             module.forward = _lora_forward(module)
             changed.add(module)
-        elif _is_residual_norm(module):
+        elif "residual_norm" in kernels and _is_residual_norm(module):
             module.forward = residual_forward(module)
             changed |= {module, module.dense}
-        elif _is_bias_gelu(module):
+        elif "bias_gelu" in kernels and _is_bias_gelu(module):
             module.forward = gelu_forward(module)
             changed |= {module, module.dense}
     for module in modules:
-        if module not in changed and _is_trained_linear(module):
+        if "linear" in kernels and module not in changed and _is_trained_linear(module):
             module.forward = linear_forward(module)
             changed.add(module)
     return len(changed)
@@ -81,7 +89,7 @@ def _lora_forward(module: Any) -> Any:
     """The product with B adds to the frozen layer's output and scales by itself, without further passes."""
     (name,) = module.lora_A
     down, up, dropout, factor = (
-        parts[name] for parts in (module.lora_A, module.lora_B, module.lora_dropout, module.scaling)
+        by_adapter[name] for by_adapter in (module.lora_A, module.lora_B, module.lora_dropout, module.scaling)
     )
 
     def forward(x: torch.Tensor) -> torch.Tensor:
@@ -94,7 +102,7 @@ def _lora_forward(module: Any) -> Any:
 
 def _share_products(first: nn.Linear, *others: nn.Linear) -> set[nn.Module]:
     """Makes the first of several layers of one input compute for all; the others hand out what is theirs."""
-    from tuneoff.training.kernels.fused import shared_linear
+    from tuneoff.training.kernels.linear import shared_linear
 
     waiting: dict[nn.Linear, tuple[torch.Tensor, torch.Tensor]] = {}
 
@@ -123,10 +131,10 @@ def _without_bias(dense: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
 def _is_trained_self_attention(module: nn.Module) -> bool:
     """BERT's `SelfAttention`: query, key and value of one input, in this order, of widths that wide loads divide."""
-    parts: dict[str, Any] = dict(module.named_children())
+    children: dict[str, Any] = dict(module.named_children())
     return (
-        list(parts)[:3] == ["query", "key", "value"]
-        and all(_is_trained_linear(layer) and len(layer.weight) % 16 == 0 for layer in list(parts.values())[:3])
+        list(children)[:3] == ["query", "key", "value"]
+        and all(_is_trained_linear(layer) and len(layer.weight) % 16 == 0 for layer in list(children.values())[:3])
         and "encoder_hidden_states" not in inspect.signature(module.forward).parameters
     )
 
@@ -148,13 +156,13 @@ def _is_lora(module: Any) -> bool:
 
 def _is_residual_norm(module: nn.Module) -> bool:
     """BERT's `SelfOutput` and `Output`: a linear layer, dropout, the residual stream, layer normalisation."""
-    parts = dict(module.named_children())
+    children = dict(module.named_children())
     return (
-        parts.keys() == {"dense", "LayerNorm", "dropout"}
+        children.keys() == {"dense", "LayerNorm", "dropout"}
         and list(inspect.signature(module.forward).parameters) == ["hidden_states", "input_tensor"]
-        and type(parts["LayerNorm"]) is nn.LayerNorm
-        and isinstance(parts["dropout"], Dropout)
-        and parts["LayerNorm"].normalized_shape[-1] % 4 == 0
+        and type(children["LayerNorm"]) is nn.LayerNorm
+        and isinstance(children["dropout"], Dropout)
+        and children["LayerNorm"].normalized_shape[-1] % 4 == 0
     )
 
 
@@ -162,12 +170,12 @@ def _is_bias_gelu(module: nn.Module) -> bool:
     """BERT's `Intermediate` with a trained bias: a linear layer and the exact GELU."""
     from transformers.activations import GELUActivation
 
-    parts = dict(module.named_children())
+    children = dict(module.named_children())
     return (
-        parts.keys() == {"dense", "intermediate_act_fn"}
-        and type(parts["intermediate_act_fn"]) is GELUActivation
-        and parts["intermediate_act_fn"].act is nn.functional.gelu
-        and _is_trained_linear(parts["dense"])
+        children.keys() == {"dense", "intermediate_act_fn"}
+        and type(children["intermediate_act_fn"]) is GELUActivation
+        and children["intermediate_act_fn"].act is nn.functional.gelu
+        and _is_trained_linear(children["dense"])
     )
 
 

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
+from torch import nn
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
+SCALES = {"ia3_l"}
+"""Where peft keeps vectors that scale activations; they stand as matrices with one column or row."""
 
 
-def is_decayed(parameter: torch.Tensor) -> bool:
-    """Whether weight decay applies: to matrices. IA3's vectors have a second dimension of one and stay vectors.
+def decayed_parameters(model: nn.Module) -> set[str]:
+    """The names of the trained parameters that weight decay applies to: matrices, by what they are and not their size.
 
-    A share of a weight has the weight's shape as `whole_shape`.
+    Biases, the parameters of normalisation and IA3's scales are none, and neither is what has one dimension. A LoRA
+    matrix of rank 1, a table of one embedding and a head of one output are matrices like any other.
+
+    To be asked before weights are sharded: a shard may have no rows at all.
+
+    Source: Loshchilov and Hutter 2019 (AdamW); the same parameters as transformers' `Trainer`, IA3's scales apart.
     """
-    shape = getattr(parameter, "whole_shape", parameter.shape)
-    return math.prod(shape) > max(shape, default=1)
+    return {
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.ndim > 1 and _is_weight(model, name)
+    }
+
+
+def _is_weight(model: nn.Module, name: str) -> bool:
+    *path, last = name.split(".")
+    owner = model.get_submodule(".".join(path))
+    return last != "bias" and "norm" not in type(owner).__name__.lower() and not SCALES.intersection(path)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from tuneoff.training.optim.adamw import MasterAdamW, Optimiser, make_optimiser
+from tuneoff.training.optim.adamw import MasterAdamW, Optimiser, clip_factor, gradient_norm, make_optimiser
+from tuneoff.training.optim.hyperparameters import decayed_parameters
 from tuneoff.training.parallel.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def transformer_blocks(classifier: nn.Module) -> list[nn.Module]:
     return max(lists, key=lambda blocks: sum(p.numel() for block in blocks for p in block.parameters()))
 
 
-class Alone:
+class SingleDevice:
     """One process with one device, and what every way of using several does unless it says otherwise.
 
     Args:
@@ -36,7 +37,7 @@ class Alone:
 
     name = "none"
     sharded = False
-    """Whether modules hold whole weights only while they are computed, and the optimiser's state is in parts."""
+    """Whether modules hold whole weights only while they are computed, and the optimiser's state is sharded."""
 
     def __init__(self, ranks: Ranks | None = None, precision: torch.dtype = torch.float32) -> None:
         self.ranks = ranks or Ranks()
@@ -64,7 +65,7 @@ class Alone:
         """The optimiser of what this process has to update."""
         return make_optimiser(model, training)
 
-    def join_gradients(self) -> None:
+    def reduce_gradients(self) -> None:
         """Called between the backward passes of a batch and the optimiser's step."""
 
     def optimiser_state(self, optimiser: Optimiser) -> Any:
@@ -81,8 +82,8 @@ class Alone:
         return None
 
 
-class Replicas(Alone):
-    """Every process has all weights, and a share of each batch (distributed data parallel)."""
+class DataParallel(SingleDevice):
+    """Every process has all weights, and a shard of each batch (DDP)."""
 
     name = "ddp"
 
@@ -90,22 +91,22 @@ class Replicas(Alone):
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         return make_optimiser(model, training)
 
-    def join_gradients(self) -> None:
+    def reduce_gradients(self) -> None:
         """Adds up the gradients of all processes, so that each then takes the same step."""
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         for bucket in _buckets(gradients):
             flat = torch.cat([gradient.flatten() for gradient in bucket])
-            self.ranks.sum(flat)
-            parts = flat.split([gradient.numel() for gradient in bucket])
+            self.ranks.all_reduce(flat)
+            sums = flat.split([gradient.numel() for gradient in bucket])
             torch._foreach_copy_(
-                bucket, [part.view(gradient.shape) for part, gradient in zip(parts, bucket, strict=True)]
+                bucket, [total.view(gradient.shape) for total, gradient in zip(sums, bucket, strict=True)]
             )
 
 
-class Shards(Alone):
-    """Every process has a share of each weight and of each batch (fully sharded data parallel, FSDP2).
+class FullyShardedDataParallel(SingleDevice):
+    """Every process has a shard of each weight and of each batch (FSDP2).
 
-    A block's weights are brought together in the run's precision while it is computed. The shares of trained weights
+    A block's weights are brought together in the run's precision while it is computed. The shards of trained weights
     are kept in float32: they are the optimiser's masters.
     """
 
@@ -121,14 +122,15 @@ class Shards(Alone):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
+        self._decayed = decayed_parameters(model)  # asked before shards lose what shows it
         for parameter in model.parameters():
             if not parameter.requires_grad:
                 parameter.data = parameter.data.to(self.precision)
         policy = MixedPrecisionPolicy(param_dtype=self.precision, reduce_dtype=torch.float32)
-        mesh = init_device_mesh(device.type, (self.ranks.count,))
-        # The classifier is not sharded as one, since packed batches call its parts, and not itself, one by one.
-        parts = [part for part in classifier.children() if next(part.parameters(), None) is not None]
-        for module in (*transformer_blocks(classifier), *parts):
+        mesh = init_device_mesh(device.type, (self.ranks.world_size,))
+        # The classifier is not sharded as one, since packed batches call its children, and not itself, one by one.
+        children = [child for child in classifier.children() if next(child.parameters(), None) is not None]
+        for module in (*transformer_blocks(classifier), *children):
             fully_shard(module, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
         for module in classifier.modules():
             if isinstance(module, FSDPModule):
@@ -137,20 +139,20 @@ class Shards(Alone):
                 module.set_force_sum_reduction_for_comms(True)
 
     def make_optimiser(self, model: nn.Module, training: TrainingSpec) -> Optimiser:
-        """The plain one, on this process's shares as tensors of their own in the same memory."""
+        """The plain one, on this process's shards as tensors of their own in the same memory."""
         self._max_norm = training.max_grad_norm
-        self._sharded: list[Any] = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._local = nn.ParameterList(nn.Parameter(parameter.detach().to_local()) for parameter in self._sharded)
-        for sharded, local in zip(self._sharded, self._local, strict=True):
-            local.whole_shape = sharded.shape
-        return MasterAdamW(self._local, training)
+        named: list[tuple[str, Any]] = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self._sharded = [parameter for _, parameter in named]
+        self._local = [nn.Parameter(parameter.detach().to_local()) for parameter in self._sharded]
+        decays = [training.weight_decay if name in self._decayed else 0.0 for name, _ in named]
+        return MasterAdamW(self._local, decays, self._max_norm)
 
     @torch.no_grad()
-    def join_gradients(self) -> None:
-        """Hands this process's share of the gradients to the optimiser, clipped by their norm over all processes.
+    def reduce_gradients(self) -> None:
+        """Hands this process's shard of the gradients to the optimiser, clipped by their norm over all processes.
 
         The optimiser then finds a smaller norm, and does not clip again. Weights with fewer rows than there are
-        processes have no share in some of them, which may have none at all.
+        processes have no shard in some of them, which may have none at all.
         """
         gradients = []
         for sharded, local in zip(self._sharded, self._local, strict=True):
@@ -160,10 +162,10 @@ class Shards(Alone):
             sharded.grad = None
         squared_norm = torch.zeros((), device=self._local[0].device)
         if gradients:
-            squared_norm += torch.nn.utils.get_total_norm(gradients).square()
-        self.ranks.sum(squared_norm)
+            squared_norm += gradient_norm(gradients).square()
+        self.ranks.all_reduce(squared_norm)
         if gradients:
-            torch._foreach_mul_(gradients, (self._max_norm / (squared_norm.sqrt() + 1e-6)).clamp(max=1.0))
+            torch._foreach_mul_(gradients, clip_factor(squared_norm.sqrt(), self._max_norm))
 
     def optimiser_state(self, optimiser: Optimiser) -> Any:
         return self.ranks.gather(optimiser.state())
@@ -182,10 +184,10 @@ class Shards(Alone):
         return weights
 
 
-def make_parallel(training: TrainingSpec, ranks: Ranks, precision: torch.dtype) -> Alone:
+def make_parallel(training: TrainingSpec, ranks: Ranks, precision: torch.dtype) -> SingleDevice:
     """What the study asks for; with one process alone nothing has to be shared."""
-    kinds = {kind.name: kind for kind in (Alone, Replicas, Shards)}
-    return kinds[training.parallel if ranks.count > 1 else "none"](ranks, precision)
+    kinds = {kind.name: kind for kind in (SingleDevice, DataParallel, FullyShardedDataParallel)}
+    return kinds[training.parallel if ranks.world_size > 1 else "none"](ranks, precision)
 
 
 def _whole(value: torch.Tensor | DTensor) -> torch.Tensor:

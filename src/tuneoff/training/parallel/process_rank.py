@@ -11,4 +11,4 @@ class ProcessRank:
 
     rank: int = 0
     world_size: int = 1
-    meeting_file: str = ""
+    rendezvous_file: str = ""

@@ -17,25 +17,25 @@ from tuneoff.training.parallel.process_rank import ProcessRank
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
 
-PATIENCE = timedelta(days=1)
+TIMEOUT = timedelta(days=1)
 """How long one waits for another, which may be writing a large file. The dead are noticed from outside, at once."""
 
 
 class Ranks:
     """The processes of a run, seen from one of them; of one alone unless told otherwise.
 
-    All of them call the same methods in the same order, apart from `share`.
+    All of them call the same methods in the same order, apart from `shard`.
 
     Args:
-        process: which of them this one is. Where there are several, they must have met: see `meet`.
+        process: which of them this one is. Where there are several, they must be connected: see `connect`.
     """
 
     def __init__(self, process: ProcessRank | None = None) -> None:
         process = process or ProcessRank()
-        self.rank, self.count = process.rank, process.world_size
+        self.rank, self.world_size = process.rank, process.world_size
 
     @classmethod
-    def meet(cls, process: ProcessRank, device: torch.device) -> Ranks:
+    def connect(cls, process: ProcessRank, device: torch.device) -> Ranks:
         """Waits for all the others and connects with them: through gloo, for tensors on GPUs through NCCL."""
         if process.world_size > 1:
             from torch import distributed
@@ -44,16 +44,16 @@ class Ranks:
                 os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
             distributed.init_process_group(
                 "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl",
-                store=distributed.FileStore(process.meeting_file, process.world_size),  # type: ignore[attr-defined]
+                store=distributed.FileStore(process.rendezvous_file, process.world_size),  # type: ignore[attr-defined]
                 rank=process.rank,
                 world_size=process.world_size,
-                timeout=PATIENCE,
+                timeout=TIMEOUT,
             )
         return cls(process)
 
-    def part(self) -> None:
+    def disconnect(self) -> None:
         """Ends the connection; to be left out after a failure, where the others no longer answer."""
-        if self.count > 1:
+        if self.world_size > 1:
             torch.distributed.destroy_process_group()
 
     @property
@@ -61,40 +61,40 @@ class Ranks:
         """Whether this is the one that writes files and reports."""
         return self.rank == 0
 
-    def share(self, tokens: Tokens, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """This process's rows of a batch. No two shares differ by more than one row, nor much in tokens.
+    def shard(self, tokens: Tokens, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This process's rows of a batch. No two shards differ by more than one row, nor much in tokens.
 
         Rows are dealt out longest first, and every other round in the opposite order.
         """
-        if self.count == 1:
+        if self.world_size == 1:
             return rows
         longest_first = np.argsort(-tokens.lengths[rows], kind="stable")
-        turn, seat = np.divmod(np.arange(len(rows)), self.count)
-        dealt_to = np.where(turn % 2 == 0, seat, self.count - 1 - seat)
-        share: NDArray[np.int64] = rows[longest_first[dealt_to == self.rank]]
-        return share
+        turn, seat = np.divmod(np.arange(len(rows)), self.world_size)
+        dealt_to = np.where(turn % 2 == 0, seat, self.world_size - 1 - seat)
+        shard: NDArray[np.int64] = rows[longest_first[dealt_to == self.rank]]
+        return shard
 
-    def sum(self, tensor: torch.Tensor) -> None:
+    def all_reduce(self, tensor: torch.Tensor) -> None:
         """Replaces a tensor by its sum over all processes."""
-        if self.count > 1:
+        if self.world_size > 1:
             torch.distributed.all_reduce(tensor)
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all processes, by rank, in the first one; nothing in the others."""
-        if self.count == 1:
+        if self.world_size == 1:
             return [value]
-        values: list[Any] | None = [None] * self.count if self.first else None
+        values: list[Any] | None = [None] * self.world_size if self.first else None
         torch.distributed.gather_object(value, values)
         return values or []
 
-    def first_says(self, answers: Sequence[bool]) -> list[bool]:
+    def broadcast(self, answers: Sequence[bool]) -> list[bool]:
         """The answers of the first process, whatever this one's are."""
-        if self.count == 1:
+        if self.world_size == 1:
             return list(answers)
         told = torch.tensor(answers, dtype=torch.uint8)
         torch.distributed.broadcast(told, src=0)
         return [bool(answer) for answer in told]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Waits until all have come here."""
-        self.sum(torch.zeros(()))
+        self.all_reduce(torch.zeros(()))
