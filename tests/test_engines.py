@@ -37,6 +37,7 @@ PACKED: dict[str, dict[str, Any]] = {
     "albert": {**BERT_LIKE, "embedding_size": 32},
     "distilbert": {**SMALL, "dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128, "max_position_embeddings": 64},
     "modernbert": {**BERT_LIKE, "local_attention": 8, "global_attn_every_n_layers": 2, "classifier_pooling": "cls"},
+    "modernbert mean": {**BERT_LIKE, "local_attention": 8, "classifier_pooling": "mean"},
     "llama": LLAMA_LIKE,
     "mistral": {**LLAMA_LIKE, "sliding_window": 6},
     "qwen2": LLAMA_LIKE,
@@ -45,7 +46,7 @@ PACKED: dict[str, dict[str, Any]] = {
 PADDED: dict[str, dict[str, Any]] = {
     "deberta-v2": {**BERT_LIKE, "relative_attention": True, "pos_att_type": ["c2p", "p2c"]},
     "mpnet": {**BERT_LIKE, "pad_token_id": 1},
-    "modernbert": {**BERT_LIKE, "classifier_pooling": "mean"},
+    "gpt2": {**SMALL, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64},
 }
 
 
@@ -63,7 +64,7 @@ def classifier(kind: str, options: dict[str, Any]) -> LoadedModel:
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, num_labels=3, **options)
+    config = AutoConfig.for_model(kind.split()[0], num_labels=3, **options)
     return LoadedModel.of(AutoModelForSequenceClassification.from_config(config, dtype=torch.float32), ())
 
 

@@ -169,7 +169,7 @@ def _carry_out(task: RunTask, device: torch.device, connection: Connection, stop
             examples = len(training.rows)
         else:
             micro_batch = saved["micro_batch"] if saved else micro_batch
-            engine = make_engine(model, loaded, task.training, device, precision, micro_batch, parallel)
+            engine = make_engine(model, loaded, task.training, device, precision, micro_batch, parallel, arm)
             batches = run_batches(tokens["train"].lengths, task.training, seed, steps, engine.bucketed)
             peak.reset()
             engine.prepare(tokens["train"], [rows for epoch in batches for rows in epoch])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tuneoff.training.engines.base import Engine
 
 
-CHECKPOINT_VERSION = 2
+CHECKPOINT_VERSION = 3
 
 
 class Checkpoints:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import nn
 
-from tuneoff.training.optim.hyperparameters import BETAS, EPSILON, is_decayed
+from tuneoff.training.optim.hyperparameters import BETAS, EPSILON, is_decayed, rate_factor
 
 if TYPE_CHECKING:
     from tuneoff.spec import TrainingSpec
@@ -37,7 +37,8 @@ class Optimiser(Protocol):
 
 def make_optimiser(model: nn.Module, training: TrainingSpec) -> Optimiser:
     """AdamW over the trainable parameters of a model, in the form that is fastest on its device."""
-    if next(model.parameters()).is_cuda:
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if trained[0].is_cuda and len({parameter.dtype for parameter in trained}) == 1:
         from tuneoff.training.optim.adamw_cuda import CudaAdamW
 
         return CudaAdamW(model, training)
@@ -48,7 +49,8 @@ class MasterAdamW:
     """Fused AdamW (betas 0.9 and 0.999, epsilon 1e-8) over the trainable parameters of a model.
 
     A parameter in bfloat16 has a float32 master that takes the updates and is rounded back after each step; a
-    float32 parameter is its own master. Vectors (biases, normalisation, IA3's scales) are not decayed.
+    float32 parameter is its own master. Vectors (biases, normalisation, IA3's scales) are not decayed. A parameter
+    with an attribute `rate_factor` moves at so many times the learning rate.
 
     The learning rate is a tensor on the device, so that a CUDA graph can replay a step with another one.
 
@@ -61,22 +63,26 @@ class MasterAdamW:
         self._max_grad_norm = training.max_grad_norm
         self._trainable = trainable
         self._buckets: list[tuple[torch.optim.AdamW, list[nn.Parameter], list[nn.Parameter]]] = []
-        for decay, members in (
-            (training.weight_decay, [parameter for parameter in trainable if is_decayed(parameter)]),
-            (0.0, [parameter for parameter in trainable if not is_decayed(parameter)]),
-        ):
-            for bucket in _in_buckets(members):
-                self._add_bucket(bucket, decay)
+        self._rates = {1.0: self.learning_rate}
+        for decays in (True, False):
+            alike: dict[tuple[float, torch.dtype], list[nn.Parameter]] = {}
+            for parameter in trainable:
+                if is_decayed(parameter) == decays:
+                    alike.setdefault((rate_factor(parameter), parameter.dtype), []).append(parameter)
+            for (factor, _), members in alike.items():
+                for bucket in _in_buckets(members):
+                    self._add_bucket(bucket, training.weight_decay if decays else 0.0, factor)
 
-    def _add_bucket(self, parameters: list[nn.Parameter], weight_decay: float) -> None:
+    def _add_bucket(self, parameters: list[nn.Parameter], weight_decay: float, factor: float) -> None:
         on_cuda = self.learning_rate.is_cuda
+        rate = self._rates.setdefault(factor, torch.zeros_like(self.learning_rate))
         masters = [
             parameter if parameter.dtype == torch.float32 else nn.Parameter(parameter.detach().float())
             for parameter in parameters
         ]
         optimiser = torch.optim.AdamW(
             masters,
-            lr=self.learning_rate,
+            lr=rate,
             betas=BETAS,
             eps=EPSILON,
             weight_decay=weight_decay,
@@ -93,6 +99,9 @@ class MasterAdamW:
         """
         norm = torch.nn.utils.get_total_norm([p.grad for p in self._trainable if p.grad is not None])
         scale = (self._max_grad_norm / (norm.float() + 1e-6)).clamp(max=1.0)
+        for factor, rate in self._rates.items():
+            if rate is not self.learning_rate:
+                rate.copy_(self.learning_rate).mul_(factor)
         for optimiser, parameters, masters in self._buckets:
             live = [(p, master) for p, master in zip(parameters, masters, strict=True) if p.grad is not None]
             if not live:

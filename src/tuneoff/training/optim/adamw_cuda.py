@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import nn
 
-from tuneoff.training.optim.hyperparameters import BETAS, EPSILON, is_decayed
+from tuneoff.training.optim.hyperparameters import BETAS, EPSILON, is_decayed, rate_factor
 
 if TYPE_CHECKING:
     from tuneoff.spec import TrainingSpec
@@ -49,7 +49,8 @@ def _settle(sums, chunks, powers, settled, max_norm, FOLD: tl.constexpr):  # typ
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _update(  # type: ignore[no-untyped-def]
-    gradients, parameters, tensors, starts, sizes, places, decays, masters, firsts, seconds, settled, learning_rate,
+    gradients, parameters, tensors, starts, sizes, places, decays, factors, masters, firsts, seconds, settled,
+    learning_rate,
     BETA1: tl.constexpr, BETA2: tl.constexpr, EPSILON: tl.constexpr,  # noqa: N803
     TYPE: tl.constexpr, NARROW: tl.constexpr, CHUNK: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
@@ -60,7 +61,7 @@ def _update(  # type: ignore[no-untyped-def]
     place = start + tl.arange(0, CHUNK)
     inside = (place < tl.load(sizes + tensor)) & (address != 0)
     flat = tl.multiple_of(tl.load(places + tensor), 16) + place
-    rate = tl.load(learning_rate)
+    rate = tl.load(learning_rate) * tl.load(factors + tensor)
     gradient = tl.load(address.to(tl.pointer_type(TYPE)) + place, mask=inside, other=0.0).to(tl.float32)
     gradient *= tl.load(settled)
     first = tl.load(firsts + flat, mask=inside, other=0.0)
@@ -100,6 +101,7 @@ class CudaAdamW:
         chunks = -(-sizes // CHUNK)
         tensors = np.repeat(np.arange(len(sizes)), chunks)
         starts = (np.arange(len(tensors)) - np.repeat(np.cumsum(chunks) - chunks, chunks)) * CHUNK
+        factors = [rate_factor(parameter) for parameter in self._trainable]
         decays = [training.weight_decay if is_decayed(parameter) else 0.0 for parameter in self._trainable]
 
         def on_device(values: Any, kind: torch.dtype = torch.int64) -> torch.Tensor:
@@ -107,7 +109,7 @@ class CudaAdamW:
 
         self._tensors, self._starts = on_device(tensors), on_device(starts)
         self._sizes, self._places = on_device(sizes), on_device(places)
-        self._decays = on_device(decays, torch.float32)
+        self._decays, self._factors = on_device(decays, torch.float32), on_device(factors, torch.float32)
         self._masters = torch.zeros(int(padded.sum()), device=device)
         self._views = [
             self._masters[place : place + size].view_as(parameter)
@@ -144,9 +146,9 @@ class CudaAdamW:
             self._square_sums, grid[0], self._powers, self._settled, self._max_grad_norm, FOLD=FOLD, num_warps=16
         )
         _update[grid](
-            addresses, self._parameters, *chunks, self._places, self._decays, self._masters, self._firsts,
-            self._seconds, self._settled, self.learning_rate, BETA1=BETAS[0], BETA2=BETAS[1], EPSILON=EPSILON,
-            TYPE=self._type, NARROW=self._narrow, CHUNK=CHUNK,
+            addresses, self._parameters, *chunks, self._places, self._decays, self._factors, self._masters,
+            self._firsts, self._seconds, self._settled, self.learning_rate, BETA1=BETAS[0], BETA2=BETAS[1],
+            EPSILON=EPSILON, TYPE=self._type, NARROW=self._narrow, CHUNK=CHUNK,
         )  # fmt: skip
         for parameter in self._trainable:
             parameter.grad = None

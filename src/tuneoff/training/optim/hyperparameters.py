@@ -10,6 +10,11 @@ BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
 
+def rate_factor(parameter: torch.Tensor) -> float:
+    """How many times the run's learning rate a parameter is trained at: its attribute `rate_factor`, or once."""
+    return float(getattr(parameter, "rate_factor", 1.0))
+
+
 def is_decayed(parameter: torch.Tensor) -> bool:
     """Whether weight decay applies: to matrices. IA3's vectors have a second dimension of one and stay vectors.
 
