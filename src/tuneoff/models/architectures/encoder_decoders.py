@@ -12,7 +12,7 @@ from tuneoff.models.architecture import Architecture, Layers, Padding
 
 class Bart(Architecture):
     model_type = "bart"
-    blocks = "encoder.layers"
+    blocks = "decoder.layers"
     layers = Layers("q_proj", "k_proj", "v_proj", "out_proj", ("fc1", "fc2"))
     padding = Padding.EQUAL_ENDS
 
@@ -23,7 +23,7 @@ class MBart(Bart):
 
 class T5(Architecture):
     model_type = "t5"
-    blocks = "encoder.block"
+    blocks = "decoder.block"
     padding = Padding.EQUAL_ENDS
 
     def __init__(self, config: Any) -> None:
