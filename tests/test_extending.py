@@ -239,22 +239,19 @@ def test_an_architecture_of_another_package_is_known(
     study = tmp_path / "study.toml"
     study.write_text(study_toml(model, data_files, ["full"], seeds=1, epochs=1, precision='"fp32"'))
     path = install(ARCHITECTURE, "tuneoff.architectures", "m = tuneoff_more:ModernBertDecoder")
-    batches = {}
-    for name, environment in {"without": {}, "with": path}.items():
-        answer = tuneoff("run", study, "--out", tmp_path / name, **environment)
-        assert answer.returncode == 0, answer.stderr
-        (run,) = (tmp_path / name / "runs").iterdir()
-        batches[name] = json.loads((run / "result.json").read_text())["engine"]["batches"]
-        saved = AutoModelForSequenceClassification.from_pretrained(run / "model", dtype=torch.float32).eval()
-        tokenizer = AutoTokenizer.from_pretrained(run / "model")
-        texts = pd.read_parquet(tmp_path / name / "data" / "test.parquet")["text"]
-        stored = np.stack(list(pd.read_parquet(run / "predictions.parquet")["logits"]))
-        for text, logits in zip(texts[:10], stored, strict=False):
-            inputs = tokenizer(text, truncation=True, max_length=32, return_tensors="pt")
-            with torch.no_grad():
-                alone = saved(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[0]
-            np.testing.assert_allclose(logits, alone.numpy(), rtol=0, atol=1e-5)
-    assert batches == {"without": "padded", "with": "packed"}
+    answer = tuneoff("run", study, "--out", tmp_path / "out", **path)
+    assert answer.returncode == 0, answer.stderr
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    assert json.loads((run / "result.json").read_text())["engine"]["batches"] == "packed"
+    saved = AutoModelForSequenceClassification.from_pretrained(run / "model", dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(run / "model")
+    texts = pd.read_parquet(tmp_path / "out" / "data" / "test.parquet")["text"]
+    stored = np.stack(list(pd.read_parquet(run / "predictions.parquet")["logits"]))
+    for text, logits in zip(texts[:10], stored, strict=False):
+        inputs = tokenizer(text, truncation=True, max_length=32, return_tensors="pt")
+        with torch.no_grad():
+            alone = saved(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[0]
+        np.testing.assert_allclose(logits, alone.numpy(), rtol=0, atol=1e-5)
     taken = ARCHITECTURE.replace('"modernbert-decoder"', '"bert"')
     answer = tuneoff("plan", study, **install(taken, "tuneoff.architectures", "m = tuneoff_more:ModernBertDecoder"))
     assert answer.returncode == 2
