@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from tuneoff.models.looking import bare_classifier
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,6 +41,24 @@ def _whole_modules(model: nn.Module, names: set[str]) -> tuple[str, ...]:
         if path and inside and inside <= names and not covered:
             modules.append(path)
     return tuple(modules)
+
+
+def give_shapes(model: PreTrainedModel, head: Iterable[str], config: Any) -> None:
+    """Gives the head's tensors the shapes of a configuration; those of other shapes are zero then, until drawn.
+
+    A quantised load keeps the tensors of a checkpoint's classifier for another number of classes.
+    """
+    import torch
+    from torch import nn
+
+    wanted = bare_classifier(config)
+    for path in head:
+        for name, weight in wanted.get_submodule(path).named_parameters(prefix=path):
+            held = model.get_parameter(name)
+            if held.shape != weight.shape:
+                module, _, own_name = name.rpartition(".")
+                fresh = torch.zeros(weight.shape, dtype=torch.float32, device=held.device)
+                setattr(model.get_submodule(module), own_name, nn.Parameter(fresh))
 
 
 def draw_head(model: PreTrainedModel, head: Iterable[str], seed: int) -> None:

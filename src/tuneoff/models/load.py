@@ -15,7 +15,7 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.files import expanded
 from tuneoff.models.count import logical_size
 from tuneoff.models.folder import checked_folder
-from tuneoff.models.head import draw_head, head_modules, in_backbone
+from tuneoff.models.head import draw_head, give_shapes, head_modules, in_backbone
 from tuneoff.models.looking import architecture_of, bare_classifier
 from tuneoff.models.quantised import (
     check_stored_precision,
@@ -101,7 +101,12 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        if not (folder / "tokenizer.json").exists() and any(folder.glob("*.model")) and not _has_sentencepiece():
+            raise UserError(
+                f"model.id: '{folder}' has a sentencepiece tokenizer alone (no tokenizer.json); "
+                "`pip install 'tuneoff[sentencepiece]'` reads it"
+            ) from error
         raise UserError(f"model.id: '{folder}' has no usable tokenizer ({_first_line(error)})") from error
     if len(tokenizer.get_vocab()) <= len(tokenizer.all_special_tokens):
         # transformers 5 builds an empty vocabulary where the vocabulary's file is missing.
@@ -164,6 +169,7 @@ def load_classifier(
     else:
         head = _head_of_checkpoint(folder, config)  # the loader has to know beforehand what it must not quantise
         model = _load_quantised(folder, config, device, quantised_compute_dtype, head)
+        give_shapes(model, head, unquantised(config))
     draw_head(model, head, seed)
     return LoadedModel.of(model, head)
 
@@ -266,6 +272,10 @@ def _package_folder(package: str) -> Path:
     if not folders:
         raise UserError(f"model.id: the package '{package}' holds no model.safetensors")
     return folders[0]
+
+
+def _has_sentencepiece() -> bool:
+    return all(importlib.util.find_spec(name) is not None for name in ("sentencepiece", "google.protobuf"))
 
 
 def _first_line(error: Exception) -> str:
