@@ -32,7 +32,7 @@ def on_a_device_that_holds(slots: int, engine: Engine) -> list[int]:
         if size > slots:
             torch.empty(1 << 61, dtype=torch.uint8)
 
-    engine.classifier.register_forward_pre_hook(before, with_kwargs=True)
+    engine.model.register_forward_pre_hook(before, with_kwargs=True)
     return tried
 
 
@@ -66,7 +66,7 @@ def test_other_errors_of_an_evaluation_are_no_want_of_memory() -> None:
         calls.append(1)
         raise RuntimeError("not this")
 
-    engine.classifier.register_forward_pre_hook(fail)
+    engine.model.register_forward_pre_hook(fail)
     with pytest.raises(RuntimeError, match="not this"):
         engine.logits(TOKENS)
     assert len(calls) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel, load_classifier, load_config
@@ -18,7 +20,7 @@ from tuneoff.training.engines.base import Engine
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.packed import PackedEngine
 from tuneoff.training.engines.padded import PaddedEngine
-from tuneoff.training.kernels.dropout import Dropout, own_dropout
+from tuneoff.training.kernels.dropout import Calls, Dropout, own_dropout
 from tuneoff.training.optim.adamw import make_optimiser
 
 CPU = torch.device("cpu")
@@ -38,6 +40,7 @@ PACKED: dict[str, dict[str, Any]] = {
     "albert": {**BERT_LIKE, "embedding_size": 32},
     "distilbert": {**SMALL, "dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128, "max_position_embeddings": 64},
     "modernbert": {**BERT_LIKE, "local_attention": 8, "global_attn_every_n_layers": 2, "classifier_pooling": "cls"},
+    "modernbert mean": {**BERT_LIKE, "local_attention": 8, "classifier_pooling": "mean"},
     "llama": LLAMA_LIKE,
     "mistral": {**LLAMA_LIKE, "sliding_window": 6},
     "qwen2": LLAMA_LIKE,
@@ -46,7 +49,7 @@ PACKED: dict[str, dict[str, Any]] = {
 PADDED: dict[str, dict[str, Any]] = {
     "deberta-v2": {**BERT_LIKE, "relative_attention": True, "pos_att_type": ["c2p", "p2c"]},
     "mpnet": {**BERT_LIKE, "pad_token_id": 1},
-    "modernbert": {**BERT_LIKE, "classifier_pooling": "mean"},
+    "gpt2": {**SMALL, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64},
 }
 
 
@@ -64,7 +67,7 @@ def classifier(kind: str, options: dict[str, Any]) -> LoadedModel:
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, num_labels=3, **options)
+    config = AutoConfig.for_model(kind.split()[0], num_labels=3, **options)
     return LoadedModel.of(AutoModelForSequenceClassification.from_config(config, dtype=torch.float32), ())
 
 
@@ -231,6 +234,59 @@ def test_dropout_drops_its_share_and_follows_the_seed(p: float) -> None:
     seed += 1
     assert not torch.equal(first(ones), dropped)
     assert torch.equal(model.eval()(ones), ones)
+
+
+class Shared(nn.Module):
+    """A layer that is called three times in a pass, as ALBERT's are, perhaps with checkpointing."""
+
+    def __init__(self, contexts: Any = None) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(nn.Linear(64, 64), nn.Dropout(0.5))
+        self.contexts = contexts
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        masks = []
+        for _ in range(3):
+            if self.contexts is None:
+                x = self.layer(x)
+            else:
+                x = checkpoint(self.layer, x, use_reentrant=False, preserve_rng_state=False, context_fn=self.contexts)
+            masks.append(x.detach() != 0)
+        return x, masks
+
+
+def test_a_layer_that_is_called_again_drops_others_also_when_it_is_computed_again() -> None:
+    found = []
+    for checkpointed in (False, True):
+        calls = Calls()
+        torch.manual_seed(0)
+        model = Shared(calls.checkpointed if checkpointed else None).train()
+        seed = own_dropout(model, CPU, calls)
+        x = torch.randn(40, 64)
+        for _ in range(2):
+            out, masks = model(x)
+            out.square().sum().backward()
+            agreement = [(one == other).float().mean().item() for one, other in itertools.combinations(masks, 2)]
+            assert agreement == pytest.approx([0.5] * 3, abs=0.05)
+        repeated = model(x)[1]
+        assert all(torch.equal(one, other) for one, other in zip(masks, repeated, strict=True))
+        seed += 1
+        assert not torch.equal(model(x)[1][0], masks[0])
+        found.append((out.detach(), {name: weight.grad for name, weight in model.named_parameters()}))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=0)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=0, atol=0)
+
+
+def test_shared_layers_of_albert_drop_different_elements() -> None:
+    loaded = classifier("albert", {**PACKED["albert"], "num_hidden_layers": 4, "hidden_dropout_prob": 0.5})
+    engine = make_engine(loaded.model, loaded, TrainingSpec(batch_size=4), CPU, torch.float32)
+    dropped: list[torch.Tensor] = []
+    module = loaded.model.base_model.encoder.albert_layer_groups[0].albert_layers[0].attention.output_dropout
+    module.register_forward_hook(lambda _module, _inputs, out: dropped.append(out.detach() == 0))
+    list(engine.steps(TOKENS, [(np.array([2, 8]), 1e-3)]))
+    assert len(dropped) == 4
+    for one, other in itertools.combinations(dropped, 2):
+        assert (one == other).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

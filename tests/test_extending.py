@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 
-from conftest import Command, study_toml
+from conftest import Command, save_tokenizer, study_toml
+from tuneoff.data.tokens import Tokens
+from tuneoff.models.load import load_classifier, load_config
+from tuneoff.spec import TrainingSpec
+from tuneoff.spec.arms import METHODS, ArmSpec
+from tuneoff.training.engines.base import Engine
+from tuneoff.training.engines.choose import make_engine
 
 GUIDE = Path(__file__).parents[1] / "docs" / "adding-a-method.md"
-METHOD = GUIDE.read_text().partition("```python\n")[2].partition("```")[0]
-"""The method of the guide, to the letter."""
+METHOD, HOOKED = (block.partition("```")[0] for block in GUIDE.read_text().split("```python\n")[1:])
+"""The methods of the guide, to the letter."""
+ARCHITECTURE_GUIDE = GUIDE.with_name("adding-an-architecture.md")
+ARCHITECTURE = ARCHITECTURE_GUIDE.read_text().partition("```python\n")[2].partition("```")[0]
 Install = Callable[[str, str, str], dict[str, str]]
 
 
@@ -76,6 +91,171 @@ def test_what_cannot_be_used_is_said_in_one_line(
     assert said in answer.stderr
     assert answer.stderr.count("\n") == 1
     assert not answer.stdout
+
+
+@pytest.fixture
+def hooked(install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
+    """The methods with hooks of the guide, imported here; the registry of this process does not learn of them."""
+    METHODS.classes()
+    install(HOOKED, "tuneoff.methods", "prompts = tuneoff_more:Prompts")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    yield importlib.import_module("tuneoff_more")
+    del sys.modules["tuneoff_more"]
+
+
+CPU = torch.device("cpu")
+
+
+def _tokens() -> Tokens:
+    lengths = np.array([5, 9, 5, 3, 7, 9, 6, 4])
+    draw = np.random.default_rng(4)
+    ids = draw.integers(4, 20, size=lengths.sum()).astype(np.int32)
+    return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]), draw.integers(0, 3, size=len(lengths)))
+
+
+def _engine(arm: ArmSpec, model: Path, precision: torch.dtype = torch.float32) -> Engine:
+    loaded = load_classifier(model, load_config(model, 3, 0), 0, CPU)
+    torch.manual_seed(1)
+    return make_engine(arm.adapt(loaded), loaded, TrainingSpec(batch_size=4), CPU, precision, arm=arm)
+
+
+def _train(engine: Engine, steps: int, of: int | None = None) -> None:
+    batches = [np.arange(4), np.arange(4, 8)] * (of or steps)
+    if of is None:
+        engine.prepare(_tokens(), batches[:steps])
+    done = engine._steps_done
+    list(engine.steps(_tokens(), [(rows, 1e-2) for rows in batches[done : done + steps]]))
+
+
+def _named(engine: Engine, part: str) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().clone() for name, weight in engine.model.named_parameters() if part in name}
+
+
+def test_prompts_are_trained_through_the_engine(hooked: ModuleType, tiny_model: Path) -> None:
+    seen: list[tuple[int, int, float]] = []
+
+    class Watched(hooked.Prompts):  # type: ignore[name-defined, misc]
+        def after_step(self, model: Any, step: int, steps: int) -> None:
+            seen.append((step, steps, float(model.prompt_encoder["default"].embedding.weight.grad.norm())))
+
+    engine = _engine(Watched(), tiny_model)
+    assert engine.describe()["batches"] == "padded"
+    before = _named(engine, "prompt_encoder")
+    _train(engine, 3)
+    assert [(step, steps) for step, steps, _ in seen] == [(1, 3), (2, 3), (3, 3)]
+    assert min(norm for _, _, norm in seen) > 0
+    after = _named(engine, "prompt_encoder")
+    assert before.keys() == after.keys() != set()
+    assert not any(torch.equal(before[name], after[name]) for name in before)
+    assert all(weight.grad is None for weight in engine.model.parameters())
+
+
+def test_prompts_before_texts_of_a_decoder_that_reads_the_last_token(hooked: ModuleType, tmp_path: Path) -> None:
+    from transformers import LlamaConfig, LlamaModel
+
+    config = LlamaConfig(
+        vocab_size=save_tokenizer(tmp_path), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=48, pad_token_id=0, initializer_range=0.2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    LlamaModel(config).save_pretrained(tmp_path)
+    engine = _engine(hooked.Prompts(), tmp_path)
+    _train(engine, 2)
+    logits, tokens = engine.logits(_tokens()), _tokens()
+    for row in range(len(tokens)):
+        text = torch.from_numpy(tokens.take(np.array([row])).ids.astype(np.int64))[None]
+        with torch.no_grad():
+            alone = engine.model(input_ids=text, attention_mask=torch.ones_like(text)).logits[0]
+        np.testing.assert_allclose(logits[row], alone.numpy(), rtol=0, atol=1e-5)
+
+
+def test_parts_of_a_method_have_rates_and_a_precision_of_their_own(hooked: ModuleType, tiny_model: Path) -> None:
+    class Still(hooked.AveragedLora):  # type: ignore[name-defined, misc]
+        after_step = ArmSpec.after_step
+        factor: float = 1.0
+
+        def rate_factors(self, model: Any) -> dict[str, float]:
+            return dict.fromkeys(super().rate_factors(model), self.factor)
+
+    moved = {}
+    for factor in (0.0, 1.0, 4.0):
+        engine = _engine(Still(factor=factor, dropout=0.0), tiny_model, torch.bfloat16)
+        assert {weight.dtype for weight in _named(engine, "lora_").values()} == {torch.float32}
+        assert {weight.dtype for weight in _named(engine, "base_layer").values()} == {torch.bfloat16}
+        before = _named(engine, "lora_B")
+        _train(engine, 1)
+        after = _named(engine, "lora_B")
+        moved[factor] = sum(float((after[name] - before[name]).abs().sum()) for name in before)
+    assert moved[0.0] == 0.0
+    # Adam's first step is as long as its rate
+    assert moved[4.0] == pytest.approx(4 * moved[1.0], rel=1e-2)
+
+
+def test_what_a_method_keeps_from_step_to_step_is_in_checkpoints(hooked: ModuleType, tiny_model: Path) -> None:
+    whole = _engine(hooked.AveragedLora(), tiny_model)
+    _train(whole, 6)
+    first = _engine(hooked.AveragedLora(), tiny_model)
+    first.prepare(_tokens(), [np.arange(4)] * 6)
+    _train(first, 4, of=6)
+    second = _engine(hooked.AveragedLora(), tiny_model)
+    second.prepare(_tokens(), [np.arange(4)] * 6)
+    second.restore(first.state())
+    _train(second, 2, of=6)
+    np.testing.assert_array_equal(whole.logits(_tokens()), second.logits(_tokens()))
+    averages = dict(whole.model.named_buffers())
+    ended = _named(whole, "lora_B")
+    assert all(torch.equal(weight, averages[name.replace(".", "_")]) for name, weight in ended.items())
+
+
+@pytest.mark.long
+def test_methods_with_hooks_of_another_package_are_arms_like_any(
+    install: Install, tuneoff: Command, tiny_model: Path, data_files: Path, tmp_path: Path
+) -> None:
+    path = install(HOOKED, "tuneoff.methods", "a = tuneoff_more:Prompts\nb = tuneoff_more:AveragedLora")
+    study = tmp_path / "study.toml"
+    arms = [f'method = "{method}"\nlearning_rate = 1e-3' for method in ("prompts", "averaged_lora")]
+    study.write_text(study_toml(tiny_model, data_files, arms, seeds=1))
+    answer = tuneoff("run", study, "--out", tmp_path / "out", "--json", **path)
+    assert answer.returncode == 0, answer.stderr
+    assert all(arm["trainable_parameters"] > 0 for arm in json.loads(answer.stdout)["summary"]["arms"])
+
+
+def test_an_architecture_of_another_package_is_known(
+    install: Install, tuneoff: Command, data_files: Path, tmp_path: Path
+) -> None:
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        ModernBertDecoderConfig,
+        ModernBertDecoderModel,
+    )
+
+    model = tmp_path / "model"
+    config = ModernBertDecoderConfig(
+        vocab_size=save_tokenizer(model), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=48, max_position_embeddings=64, local_attention=8, pad_token_id=0, initializer_range=0.2,
+    )  # fmt: skip
+    ModernBertDecoderModel(config).save_pretrained(model)
+    study = tmp_path / "study.toml"
+    study.write_text(study_toml(model, data_files, ["full"], seeds=1, epochs=1, precision='"fp32"'))
+    path = install(ARCHITECTURE, "tuneoff.architectures", "m = tuneoff_more:ModernBertDecoder")
+    answer = tuneoff("run", study, "--out", tmp_path / "out", **path)
+    assert answer.returncode == 0, answer.stderr
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    assert json.loads((run / "result.json").read_text())["engine"]["batches"] == "packed"
+    saved = AutoModelForSequenceClassification.from_pretrained(run / "model", dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(run / "model")
+    texts = pd.read_parquet(tmp_path / "out" / "data" / "test.parquet")["text"]
+    stored = np.stack(list(pd.read_parquet(run / "predictions.parquet")["logits"]))
+    for text, logits in zip(texts[:10], stored, strict=False):
+        inputs = tokenizer(text, truncation=True, max_length=32, return_tensors="pt")
+        with torch.no_grad():
+            alone = saved(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[0]
+        np.testing.assert_allclose(logits, alone.numpy(), rtol=0, atol=1e-5)
+    taken = ARCHITECTURE.replace('"modernbert-decoder"', '"bert"')
+    answer = tuneoff("plan", study, **install(taken, "tuneoff.architectures", "m = tuneoff_more:ModernBertDecoder"))
+    assert answer.returncode == 2
+    assert "two architectures are called 'bert': " in answer.stderr
 
 
 BESIDE = '''

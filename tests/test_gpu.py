@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,35 @@ def test_checkpointing_with_dropout_equals_none_in_a_graph() -> None:
     plain, _ = train(engine_for(checkpointing=False), graphed=True)
     saved, _ = train(engine_for(checkpointing=True), graphed=True)
     assert np.linalg.norm(plain - saved) / np.linalg.norm(plain) < 0.1
+
+
+@pytest.mark.parametrize("attention_dropout", [False, True])
+def test_shared_layers_of_albert_drop_different_elements_in_a_graph(attention_dropout: bool) -> None:
+    options = {**PACKED["albert"], "num_attention_heads": 2, "num_hidden_layers": 4}
+    options |= {"hidden_dropout_prob": 0.5, "attention_probs_dropout_prob": 0.5 if attention_dropout else 0.0}
+    loaded = classifier("albert", options)
+    training = TrainingSpec(batch_size=8, attention_dropout=attention_dropout)
+    engine = make_engine(loaded.model, loaded, training, CUDA, torch.bfloat16)
+    layer = loaded.model.base_model.encoder.albert_layer_groups[0].albert_layers[0]
+    dropped: list[torch.Tensor] = []  # in a graph these are where it writes them, in each replay anew
+    layer.attention.output_dropout.register_forward_hook(lambda _module, _inputs, out: dropped.append(out))
+    engine.prepare(MANY, BATCHES)
+    assert engine.describe()["step"] == "graph"
+    dropped.clear()
+    losses = []
+    for _ in range(3):
+        list(engine.steps(MANY, [(BATCHES[0], 0.0)]))
+        losses.append(engine.mean_loss())
+    assert len(set(losses)) == 3
+    assert not dropped, "a replay runs no Python"
+    assert isinstance(engine, PackedEngine)
+    engine._graphs = []
+    for _ in range(2):
+        list(engine.steps(MANY, [(BATCHES[0], 0.0)]))
+    assert len(dropped) == 8
+    masks = [out == 0 for out in dropped]
+    for one, other in itertools.combinations(masks, 2):
+        assert (one == other).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
 def test_attention_dropout_is_applied_where_asked_for() -> None:

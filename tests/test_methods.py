@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from conftest import bert_config
 from tuneoff.core.errors import UserError
+from tuneoff.data.tokens import Tokens
 from tuneoff.models.count import parameter_counts
 from tuneoff.models.load import LoadedModel, load_classifier, load_config, outline
-from tuneoff.spec import load_study
+from tuneoff.spec import TrainingSpec, load_study
 from tuneoff.spec.arms import METHODS, ArmSpec
+from tuneoff.training.engines.choose import make_engine
 
 CPU = torch.device("cpu")
 TRAINED = [name for name, method in METHODS.classes().items() if not method.fitted]
@@ -32,9 +35,9 @@ def _arm(method: str, **options: Any) -> ArmSpec:
     return METHODS.classes()[method].model_validate({"method": method, **options})
 
 
-def _batch() -> dict[str, torch.Tensor]:
-    ids = torch.randint(4, 20, (4, 12), generator=torch.Generator().manual_seed(0))
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+def _tokens() -> Tokens:
+    ids = np.random.default_rng(0).integers(4, 20, size=48).astype(np.int32)
+    return Tokens(ids, np.arange(0, 49, 12), np.array([0, 1, 0, 1]))
 
 
 def test_the_original_parameter_counts() -> None:
@@ -81,20 +84,17 @@ def test_the_head_is_the_same_for_every_method_and_changes_with_the_seed(tiny_mo
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("method", TRAINED)
-def test_everything_trainable_gets_a_gradient_also_after_an_evaluation(
+def test_everything_trainable_gets_a_gradient_through_the_engine_also_after_an_evaluation(
     method: str, checkpointing: bool, tiny_model: Path
 ) -> None:
-    config = load_config(tiny_model, num_labels=2)
     arm = _arm(method)
-    loaded = load_classifier(tiny_model, config, 0, CPU, torch.float32 if arm.quantised else None)
-    if checkpointing:
-        loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model = arm.adapt(loaded)
-    with torch.no_grad():
-        model.eval()(**_batch())
+    model, loaded = _load(tiny_model, arm)
+    training = TrainingSpec(batch_size=4, gradient_checkpointing=checkpointing)
+    engine = make_engine(model, loaded, training, CPU, torch.float32, arm=arm)
+    tokens = _tokens()
+    engine.logits(tokens)
     model.train()
-    loss = torch.nn.functional.cross_entropy(model(**_batch()).logits, torch.tensor([0, 1, 0, 1]))
-    loss.backward()
+    engine._accumulate(tokens, np.arange(4), 4)
     without = [
         name
         for name, parameter in model.named_parameters()
@@ -124,6 +124,42 @@ def test_a_pooler_that_the_checkpoint_lacks_belongs_to_the_head(tmp_path: Path) 
         trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         assert any("pooler" in name for name in trained), method
         assert parameter_counts(model, loaded)["head"] == 64 * 64 + 64 + 64 * 2 + 2
+
+
+@pytest.mark.parametrize("method", TRAINED)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_whole_head_is_drawn_anew_whatever_the_checkpoint_holds_of_it(
+    method: str, classes: int, tmp_path: Path
+) -> None:
+    from transformers import ElectraConfig, ElectraForSequenceClassification
+
+    config = ElectraConfig(
+        vocab_size=40, hidden_size=32, embedding_size=32, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=48, num_labels=classes,
+    )  # fmt: skip
+    torch.manual_seed(5)
+    brought = ElectraForSequenceClassification(config)
+    brought.save_pretrained(tmp_path)
+    model, loaded = _load(tmp_path, _arm(method))
+    assert loaded.head_modules == ("classifier",)
+    assert parameter_counts(model, loaded)["head"] == 32 * 32 + 32 + 32 * 2 + 2
+    drawn = {name: weight for name, weight in model.named_parameters() if "classifier" in name}
+    (dense,) = (drawn[name] for name in drawn if name.endswith("dense.weight") and "original_module" not in name)
+    assert dense.requires_grad
+    assert not torch.equal(dense, brought.classifier.dense.weight)
+    backbone = next(weight for name, weight in model.named_parameters() if "word_embeddings" in name)
+    assert torch.equal(backbone, brought.electra.embeddings.word_embeddings.weight)
+
+
+@pytest.mark.parametrize("method", ["lora", "ia3"])
+def test_named_layers_of_an_architecture_that_is_not_known(method: str) -> None:
+    from transformers import FNetConfig
+
+    loaded = outline(FNetConfig(hidden_size=32, num_hidden_layers=2, intermediate_size=48, vocab_size=40, num_labels=2))
+    with pytest.raises(UserError, match=r"'fnet' are not known here; give the arm's target_modules"):
+        _arm(method).adapt(loaded)
+    model = _arm(method, target_modules=["intermediate.dense"]).adapt(loaded)
+    assert parameter_counts(model, loaded)["adapter"] > 0
 
 
 @pytest.mark.parametrize(

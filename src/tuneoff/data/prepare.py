@@ -21,7 +21,7 @@ from tuneoff.data.rows import collect_rows
 from tuneoff.data.sources import open_parts
 from tuneoff.data.splits import Splits
 from tuneoff.models.load import load_config, load_tokenizer, longest_input
-from tuneoff.models.width import model_width
+from tuneoff.models.looking import architecture_of
 from tuneoff.records.finding import Audit, Finding
 from tuneoff.records.prepared import Prepared, PreparedPart
 
@@ -139,7 +139,7 @@ def prepare_data(
         cut_texts=numbers(lambda split: split.cut_texts),
         removed=first.removed,
         pad_token_id=pad_token_id,
-        model_width=model_width(model_folder),
+        model_width=architecture_of(load_config(model_folder, 2, pad_token_id)).width,
         baselines=study_baselines,
         findings=tuple(findings),
         parts={

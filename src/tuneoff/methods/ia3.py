@@ -28,12 +28,18 @@ class IA3(ArmSpec):
     def adapt(self, loaded: LoadedModel) -> nn.Module:
         from peft import IA3Config, TaskType, get_peft_model
 
-        from tuneoff.models.families import family_of, linear_modules
+        from tuneoff.models.architecture import layers_of
+        from tuneoff.models.layers import linear_modules
 
-        family = family_of(loaded.model)
-        targets = linear_modules(loaded, self.target_modules or (*family.key_value, family.feedforward[-1]))
         # Feed-forward layers are rescaled at their input: for the second one that is the paper's inner activation.
-        feedforward = set(linear_modules(loaded, family.feedforward))
+        if self.target_modules:
+            targets = linear_modules(loaded, self.target_modules)
+            known = loaded.architecture.layers
+            feedforward = set(linear_modules(loaded, known.feedforward)) if known else set()
+        else:
+            layers = layers_of(loaded.architecture)
+            targets = linear_modules(loaded, (*layers.key_value, layers.feedforward[-1]))
+            feedforward = set(linear_modules(loaded, layers.feedforward))
         config = IA3Config(
             task_type=TaskType.SEQ_CLS,
             target_modules=targets,

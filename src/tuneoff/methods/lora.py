@@ -30,14 +30,15 @@ class LowRank(ArmSpec):
     def adapt(self, loaded: LoadedModel) -> nn.Module:
         from peft import LoraConfig, TaskType, get_peft_model
 
-        from tuneoff.models.families import family_of, linear_modules
+        from tuneoff.models.architecture import layers_of
+        from tuneoff.models.layers import linear_modules
 
         config = LoraConfig(
             task_type=TaskType.SEQ_CLS,
             r=self.r,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
-            target_modules=linear_modules(loaded, self.target_modules or family_of(loaded.model).query_value),
+            target_modules=linear_modules(loaded, self.target_modules or layers_of(loaded.architecture).query_value),
             modules_to_save=list(loaded.head_modules),
         )
         return get_peft_model(loaded.model, config)

@@ -6,7 +6,6 @@ import copy
 import importlib.util
 import pickle
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,21 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.files import expanded
 from tuneoff.models.count import logical_size
 from tuneoff.models.folder import checked_folder
+from tuneoff.models.head import draw_head, give_shapes, head_modules, in_backbone
+from tuneoff.models.looking import architecture_of, bare_classifier
+from tuneoff.models.quantised import (
+    check_stored_precision,
+    stored_quantisation,
+    unquantised,
+    with_stored_quantisation,
+)
 from tuneoff.models.quiet import transformers_quiet
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from tuneoff.models.architecture import Architecture
 
 PACKAGE_PREFIX = "package:"
 
@@ -30,11 +38,16 @@ PACKAGE_PREFIX = "package:"
 class LoadedModel:
     """A sequence classifier before any method has changed it.
 
-    `head_modules` are the dotted names of its freshly initialised modules; `parameters` and `head_parameters`
-    are their logical sizes.
+    Attributes:
+        model: the classifier.
+        architecture: what is known of it beside its code.
+        head_modules: dotted names of its freshly initialised modules.
+        parameters: logical size of all of it.
+        head_parameters: logical size of those modules.
     """
 
     model: PreTrainedModel
+    architecture: Architecture
     head_modules: tuple[str, ...]
     parameters: int
     head_parameters: int
@@ -43,7 +56,8 @@ class LoadedModel:
     def of(cls, model: PreTrainedModel, head_modules: tuple[str, ...]) -> LoadedModel:
         """Counts the parameters of `model` as it is now."""
         head = (logical_size(model.get_submodule(path).parameters()) for path in head_modules)
-        return cls(model, head_modules, logical_size(model.parameters()), sum(head))
+        architecture = architecture_of(model.config, model)
+        return cls(model, architecture, head_modules, logical_size(model.parameters()), sum(head))
 
 
 def resolve_model(model_id: str, revision: str | None = None) -> Path:
@@ -87,7 +101,12 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        if not (folder / "tokenizer.json").exists() and any(folder.glob("*.model")) and not _has_sentencepiece():
+            raise UserError(
+                f"model.id: '{folder}' has a sentencepiece tokenizer alone (no tokenizer.json); "
+                "`pip install 'tuneoff[sentencepiece]'` reads it"
+            ) from error
         raise UserError(f"model.id: '{folder}' has no usable tokenizer ({_first_line(error)})") from error
     if len(tokenizer.get_vocab()) <= len(tokenizer.all_special_tokens):
         # transformers 5 builds an empty vocabulary where the vocabulary's file is missing.
@@ -111,32 +130,23 @@ def load_config(folder: Path, num_labels: int, pad_token_id: int | None = None) 
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"model.id: '{folder}' has no usable config.json ({_first_line(error)})") from error
     config.problem_type = "single_label_classification"
-    if getattr(config, "pad_token_id", None) is None:
-        config.pad_token_id = pad_token_id
+    for part in (config, config.get_text_config()):  # of a model for texts alone they are one
+        if getattr(part, "pad_token_id", None) is None:
+            part.pad_token_id = pad_token_id
     return config
 
 
 def longest_input(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
     """The most tokens a sequence may have, special tokens included."""
-    limits = [int(tokenizer.model_max_length)]
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions:
-        # RoBERTa's family numbers positions from the padding index + 1, so it can use that many fewer.
-        offset = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
-        limits.append(int(positions) - offset)
-    return min(limits)
-
-
-_POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
+    limit = int(tokenizer.model_max_length)
+    positions = architecture_of(config).longest_input
+    return limit if positions is None else min(limit, positions)
 
 
 def load_classifier(
     folder: Path, config: Any, seed: int, device: torch.device, quantised_compute_dtype: torch.dtype | None = None
 ) -> LoadedModel:
-    """Loads the pretrained weights and draws a new head that depends on `seed` alone.
-
-    The head is what the checkpoint lacks, as the loader reports it; where the checkpoint already holds a
-    classifier of the right size, it is every parameter outside the backbone, and is drawn anew as well.
+    """Loads the pretrained weights and draws a new head (`tuneoff.models.head`) that depends on `seed` alone.
 
     Args:
         folder: a model folder.
@@ -151,6 +161,7 @@ def load_classifier(
     """
     import torch
 
+    check_stored_precision(config, quantised=quantised_compute_dtype is not None)
     if quantised_compute_dtype is None:
         model, info = _from_pretrained(folder, config, dtype=torch.float32)
         head = _head(model, info, folder)
@@ -158,7 +169,8 @@ def load_classifier(
     else:
         head = _head_of_checkpoint(folder, config)  # the loader has to know beforehand what it must not quantise
         model = _load_quantised(folder, config, device, quantised_compute_dtype, head)
-    _draw_head(model, head, seed)
+        give_shapes(model, head, unquantised(config))
+    draw_head(model, head, seed)
     return LoadedModel.of(model, head)
 
 
@@ -168,6 +180,11 @@ def _load_quantised(
     import torch
     from transformers import BitsAndBytesConfig
 
+    options: dict[str, Any] = {"dtype": torch.float32, "device_map": {"": str(device)}}
+    if stored_quantisation(config) is not None:
+        model, _ = _from_pretrained(folder, with_stored_quantisation(config, compute_dtype, head), **options)
+        _keep_differentiable(model)
+        return model
     quantisation = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -175,10 +192,7 @@ def _load_quantised(
         bnb_4bit_compute_dtype=compute_dtype,
         llm_int8_skip_modules=list(head),
     )
-    placed = {"": str(device)}
-    model, _ = _from_pretrained(
-        folder, config, dtype=torch.float32, quantization_config=quantisation, device_map=placed
-    )
+    model, _ = _from_pretrained(folder, config, quantization_config=quantisation, **options)
     _keep_differentiable(model)
     return model
 
@@ -189,32 +203,29 @@ def outline(config: Any, folder: Path | None = None) -> LoadedModel:
 
     Args:
         config: the model's configuration.
-        folder: where given, the head is what this checkpoint lacks; otherwise all that the bare backbone lacks.
+        folder: where given, what this checkpoint lacks of the backbone is of the head as well.
     """
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    with torch.device("meta"):
-        model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
-    head = _head_of_checkpoint(folder, config) if folder else _modules_outside_backbone(model)
-    return LoadedModel.of(model, head)
+    model = bare_classifier(unquantised(config))
+    return LoadedModel.of(model, _head_of_checkpoint(folder, config) if folder else head_modules(model))
 
 
 def _head_of_checkpoint(folder: Path, config: Any) -> tuple[str, ...]:
-    return _head(*_from_pretrained(folder, config, device_map="meta"), folder)
+    model, info = _from_pretrained(folder, unquantised(config), device_map="meta")
+    if stored_quantisation(config) is not None:
+        info["mismatched_keys"] = set()  # packed weights have other shapes
+    return _head(model, info, folder)
 
 
 def _head(model: PreTrainedModel, info: dict[str, Any], folder: Path) -> tuple[str, ...]:
-    """The modules that are not from the checkpoint, by what the loader reports of it."""
-    fresh = set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
-    fresh &= {name for name, _ in model.named_parameters()}
-    backbone = {name for name, _ in model.named_parameters() if name.startswith(model.base_model_prefix + ".")}
-    if len(fresh & backbone) > len(backbone) // 2:
+    """The head's modules, by what the loader reports of a checkpoint."""
+    missing = set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
+    backbone = {name for name, _ in model.named_parameters() if in_backbone(model, name)}
+    if len(missing & backbone) > len(backbone) // 2:
         raise UserError(
             f"model.id: the weights in '{folder}' do not fit its config.json "
-            f"({len(fresh & backbone)} of {len(backbone)} backbone tensors are missing)"
+            f"({len(missing & backbone)} of {len(backbone)} backbone tensors are missing)"
         )
-    return _whole_modules(model, fresh) if fresh else _modules_outside_backbone(model)
+    return head_modules(model, missing)
 
 
 @transformers_quiet()
@@ -249,37 +260,6 @@ def _keep_differentiable(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _modules_outside_backbone(model: PreTrainedModel) -> tuple[str, ...]:
-    outside = {name for name, _ in model.named_parameters() if not name.startswith(model.base_model_prefix + ".")}
-    return _whole_modules(model, outside)
-
-
-def _whole_modules(model: nn.Module, names: set[str]) -> tuple[str, ...]:
-    """The fewest modules that hold the named parameters and no others."""
-    modules: list[str] = []
-    for path, module in model.named_modules():
-        inside = {f"{path}.{name}" for name, _ in module.named_parameters()}
-        covered = any(path == chosen or path.startswith(chosen + ".") for chosen in modules)
-        if path and inside and inside <= names and not covered:
-            modules.append(path)
-    return tuple(modules)
-
-
-def _draw_head(model: PreTrainedModel, head: Iterable[str], seed: int) -> None:
-    """Draws the head's weights on the CPU by the architecture's own rule, then copies them into place."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for path in head:
-            module = model.get_submodule(path)
-            fresh = copy.deepcopy(module).to("cpu", torch.float32)
-            for leaf in fresh.modules():
-                if next(leaf.parameters(recurse=False), None) is not None:
-                    model._init_weights(leaf)
-            module.load_state_dict(fresh.state_dict())
-
-
 def _package_folder(package: str) -> Path:
     try:
         spec = importlib.util.find_spec(package.replace("-", "_"))
@@ -292,6 +272,10 @@ def _package_folder(package: str) -> Path:
     if not folders:
         raise UserError(f"model.id: the package '{package}' holds no model.safetensors")
     return folders[0]
+
+
+def _has_sentencepiece() -> bool:
+    return all(importlib.util.find_spec(name) is not None for name in ("sentencepiece", "google.protobuf"))
 
 
 def _first_line(error: Exception) -> str:

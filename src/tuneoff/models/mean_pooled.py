@@ -35,12 +35,13 @@ class MeanPooledClassifier(nn.Module):
                 self.backbone.set_submodule(name.removeprefix(prefix), nn.Identity())
         self.requires_grad_(False)
         device = next(self.backbone.parameters()).device
-        self.own_head = nn.Linear(self.config.hidden_size, self.config.num_labels, device=device)
+        self.own_head = nn.Linear(loaded.architecture.output_width, self.config.num_labels, device=device)
         self._fitted = False
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **inputs: Any) -> SequenceClassifierOutput:
         """Padded texts, shape (texts, tokens), to logits in float32, shape (texts, classes)."""
-        states = self.backbone(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state.float()
+        reader = self.backbone.get_encoder() if self.config.is_encoder_decoder else self.backbone
+        states = reader(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state.float()
         mask = attention_mask[..., None].float()
         features = (states * mask).sum(dim=1) / mask.sum(dim=1)
         return SequenceClassifierOutput(logits=self.own_head(features) if self._fitted else features)

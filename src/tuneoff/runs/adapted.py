@@ -88,6 +88,7 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
         place.precision,
         place.micro_batch,
         place.parallel,
+        task.run.arm,
     )
     batches = run_batches(tokens["train"].lengths, training_spec, task.run.seed, task.run.steps, engine.bucketed)
     place.peak.reset()

@@ -13,6 +13,7 @@ import torch
 
 from tuneoff.core.processes import leave_signals_to_the_driver
 from tuneoff.measure.environment import processor, versions
+from tuneoff.models.architecture import ARCHITECTURES
 from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.spec.arms import METHODS
 
@@ -26,7 +27,7 @@ MODULES = (
     "transformers.models.roberta.modeling_roberta",
     "peft",
     "peft.utils.transformers_weight_conversion",
-    "tuneoff.models.families",
+    "tuneoff.models.layers",
     "tuneoff.spec",
     "tuneoff.runs.process",
     "tuneoff.runs.worker",
@@ -57,6 +58,7 @@ def _fill_caches() -> None:
 
     get_checkpoint_conversion_mapping("bert")  # compiles the patterns of all architectures
     METHODS.classes()
+    ARCHITECTURES.classes()
     versions()
     processor()
 

@@ -12,6 +12,7 @@ from tuneoff.core.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
     from torch import nn
 
@@ -38,6 +39,9 @@ class ArmSpec(Frozen):
     """Whether what it adds can be merged into the weights once it is trained, and then takes no time of its own."""
     fitted: ClassVar[bool] = False
     """Whether `fit` makes the head from features of the pretrained model, and nothing is trained in gradient steps."""
+    gives_embeddings: ClassVar[bool] = False
+    """Whether what it returns hands the model embeddings in place of tokens, as prompts do. Texts are then not packed,
+    and those of a decoder, which sees no pad tokens then, are computed with others of their length."""
 
     method: str
     name: Annotated[str, made_of(r"[A-Za-z0-9._+=-]*", "letters, digits, '.', '_', '+', '=' and '-'")] = Field(
@@ -106,6 +110,39 @@ class ArmSpec(Frozen):
             UserError: where an option does not fit this model.
         """
         raise NotImplementedError
+
+    def rate_factors(self, model: nn.Module) -> dict[str, float]:
+        """Parameters that are not trained at the arm's learning rate, by name, and at how many times that rate.
+
+        Args:
+            model: what `adapt` returned, on the run's device.
+        """
+        del model
+        return {}
+
+    def dtypes(self, model: nn.Module, precision: torch.dtype) -> dict[str, torch.dtype]:
+        """Parameters that are not held in the run's precision, by name, and the type that they are held in.
+
+        The modules that use them say what they compute in. Sharded weights are always computed in the run's precision.
+
+        Args:
+            model: what `adapt` returned, before it is laid out.
+            precision: of the run.
+        """
+        del model, precision
+        return {}
+
+    def after_step(self, model: nn.Module, step: int, steps: int) -> None:
+        """Called after each optimiser step, with the gradients of that step, clipped, still in place.
+
+        What it keeps from one step to the next belongs in buffers of the model, which checkpoints hold. A method that
+        has this hook is not trained as a CUDA graph.
+
+        Args:
+            model: what `adapt` returned.
+            step: how many have been done, from 1.
+            steps: how many the run has.
+        """
 
     def fit(
         self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int

@@ -11,8 +11,8 @@ from tuneoff.core.errors import UserError
 from tuneoff.data.audit import stop_on_errors
 from tuneoff.data.parts import overall
 from tuneoff.data.prepare import audited, cutting_tokenizer
-from tuneoff.models.load import resolve_model
-from tuneoff.models.width import model_width
+from tuneoff.models.load import load_config, resolve_model
+from tuneoff.models.looking import architecture_of
 from tuneoff.records.measurements import ParameterCounts
 from tuneoff.records.outline import OutlinedArm, OutlinedPart, OutlinedTrials, StudyOutline
 from tuneoff.study.pins import pin_to_commits
@@ -53,7 +53,8 @@ def _outline(spec: StudySpec) -> StudyOutline:
     on_grid = spec.tuning.strategy == "grid"
     of_each = len(tuned) * len(spec.seeds[: spec.tuning.seeds])
     tried = usual_trials(spec.tuning) * of_each
-    arms = at_starting_rates(spec.arms, model_width(model_folder), next(iter(steps.values())))
+    width = architecture_of(load_config(model_folder, num_labels, pad_token_id)).width
+    arms = at_starting_rates(spec.arms, width, next(iter(steps.values())))
     return StudyOutline(
         study=spec.name,
         model=spec.model.id,
@@ -92,7 +93,8 @@ def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_i
     """
     from tuneoff.models.count import parameter_counts
     from tuneoff.models.hide import bitsandbytes_hidden
-    from tuneoff.models.load import load_config, outline
+    from tuneoff.models.load import outline
+    from tuneoff.models.quantised import check_stored_precision
     from tuneoff.spec.schema import EXECUTORS
     from tuneoff.training.device import choose_device, choose_precision
 
@@ -100,8 +102,10 @@ def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_i
         choose_precision(spec.training, choose_device(spec.training))
     counts = {}
     for arm in spec.arms:
-        loaded = outline(load_config(model_folder, num_labels, pad_token_id), model_folder)
+        config = load_config(model_folder, num_labels, pad_token_id)
+        loaded = outline(config, model_folder)
         try:
+            check_stored_precision(config, arm.quantised)
             if arm.quantised and spec.training.parallel == "fsdp":
                 raise UserError("training.parallel = 'fsdp' cannot share out 4-bit weights; use 'ddp'")
             with bitsandbytes_hidden():  # nothing is quantised here, and its import would initialise CUDA

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tuneoff.models.width import USUAL_WIDTH
+from tuneoff.models.architecture import USUAL_WIDTH
 
 if TYPE_CHECKING:
     from tuneoff.spec.arms import ArmSpec

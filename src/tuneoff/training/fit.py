@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,10 +53,9 @@ class FeatureEngine(PaddedEngine):
         device: torch.device,
         parallel: SingleDevice,
     ) -> None:
-        parallel.lay_out(model, loaded.model, device)
+        parallel.lay_out(model, loaded, device, {})
         model.own_head.to(device)  # which is whole on every device
-        classifier: Any = model
-        super().__init__(model, replace(loaded, model=classifier), training, device, 1, SingleDevice(parallel.ranks))
+        super().__init__(model, loaded, training, device, 1, SingleDevice(parallel.ranks))
         self._parallel_name = parallel.name
 
     def describe(self) -> dict[str, Any]:

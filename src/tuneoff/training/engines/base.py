@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from tuneoff.measure.memory import is_out_of_memory
+from tuneoff.spec.arms import ArmSpec
 from tuneoff.training.engines.random_state import random_state_kept
 from tuneoff.training.kernels.choice import chosen_kernels
-from tuneoff.training.kernels.dropout import RANK_STRIDE, own_dropout
+from tuneoff.training.kernels.dropout import RANK_STRIDE, Calls, own_dropout
 from tuneoff.training.parallel.devices import SingleDevice
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ EVALUATION_TOKENS = {"cpu": 2048, "cuda": 65536}
 class Engine(ABC):
     """Trains and evaluates one adapted model. Each process of a run on several devices has an engine; all do the same.
 
+    It is the adapted model that is called, so that a method may change what goes in and what comes out.
+
     Args:
         model: the adapted model, laid out by `parallel`.
         loaded: what `model` was made from; its `model` is the classifier inside any wrapper.
@@ -46,11 +49,14 @@ class Engine(ABC):
         device: where it computes.
         micro_batch: sequences that are computed at once; a batch of more has its gradients accumulated.
         parallel: how the run uses its devices; one process with one device when None.
+        arm: whose hooks take part in the steps; none when None.
     """
 
     name: str
     bucketed: bool
     """Whether batches should hold sequences of similar lengths."""
+    own_randomness: bool
+    """Whether the step's seed decides all that is random in a pass, so that PyTorch's state need not be kept."""
 
     def __init__(
         self,
@@ -60,22 +66,37 @@ class Engine(ABC):
         device: torch.device,
         micro_batch: int,
         parallel: SingleDevice | None = None,
+        arm: ArmSpec | None = None,
     ) -> None:
         self.model = model
+        self.arm = arm or ArmSpec(method="")
+        self.architecture = loaded.architecture
         self.micro_batch = micro_batch
-        self.classifier = loaded.model
         self.device = device
         self.parallel = parallel or SingleDevice()
         self.ranks = self.parallel.ranks
+        factors = self.arm.rate_factors(model)
+        for name, parameter in model.named_parameters():
+            if name in factors:
+                setattr(parameter, "rate_factor", factors[name])  # noqa: B010
         self.optimiser = self.parallel.make_optimiser(model, training)
         self.kernels = chosen_kernels(training)
-        self.dropout_seed = own_dropout(model, device, fused="dropout" in self.kernels)
+        self.calls = Calls() if loaded.architecture.shares_blocks else None
+        self.dropout_seed = own_dropout(model, device, self.calls, fused="dropout" in self.kernels)
+        if training.gradient_checkpointing:
+            options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": not self.own_randomness}
+            if self.calls is not None:
+                options["context_fn"] = self.calls.checkpointed
+            loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
         if not self.ranks.first:  # each process drops other elements
             self.dropout_seed += self.ranks.rank * RANK_STRIDE
             torch.manual_seed(torch.initial_seed() + self.ranks.rank)
         self._loss_sum = torch.zeros((), device=device)
         self._examples = 0
         self._evaluation_tokens = EVALUATION_TOKENS[device.type]
+        self._steps_done = 0
+        self._steps = 0
+        self.has_step_hook = type(self.arm).after_step is not ArmSpec.after_step
 
     def describe(self) -> dict[str, Any]:
         """How it works, for `result.json`: `batches`, `step`, and what else decides speed or results."""
@@ -88,6 +109,7 @@ class Engine(ABC):
 
     def prepare(self, tokens: Tokens, batches: Sequence[Rows]) -> None:
         """Does what must not count as training time, given every batch of the run."""
+        self._steps = len(batches)
         if self.ranks.world_size > 1:
             self._warm_up(tokens, batches[0])
 
@@ -96,6 +118,7 @@ class Engine(ABC):
         self.model.train()
         for rows, learning_rate in schedule:
             self._step(tokens, rows, learning_rate)
+            self._steps_done += 1
             self._examples += len(rows)
             yield
 
@@ -108,10 +131,13 @@ class Engine(ABC):
             "dropout_seed": self.dropout_seed,
             "loss_sum": loss_sum,
             "examples": self._examples,
+            "steps": self._steps_done,
             "random": self.ranks.gather(torch.get_rng_state()),
         }
         if self.device.type == "cuda":
             state["random_on_device"] = self.ranks.gather(torch.cuda.get_rng_state(self.device))
+        if self.has_step_hook:
+            state["buffers"] = dict(self.model.named_buffers())
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -121,6 +147,9 @@ class Engine(ABC):
         self.dropout_seed.copy_(state["dropout_seed"] + rank * RANK_STRIDE)
         self._loss_sum.copy_(state["loss_sum"] if self.ranks.first else torch.zeros(()))
         self._examples = state["examples"]
+        self._steps_done = state["steps"]
+        for name, value in state.get("buffers", {}).items():
+            self.model.get_buffer(name).copy_(value)
         if rank < len(state["random"]):  # it may have been written by fewer
             torch.set_rng_state(state["random"][rank])
             if self.device.type == "cuda":
@@ -193,7 +222,17 @@ class Engine(ABC):
                 self._accumulate_nothing(tokens, rows[:1])
         self.parallel.reduce_gradients()
         self.optimiser.learning_rate.fill_(learning_rate)
+        self._update()
+
+    def _update(self) -> None:
+        """The optimiser's step, and the method's part in it, which finds the gradients again that the former drops."""
+        gradients = [(parameter, parameter.grad) for parameter in self.model.parameters()] if self.has_step_hook else []
         self.optimiser.step()
+        if self.has_step_hook:
+            for parameter, gradient in gradients:
+                parameter.grad = gradient
+            self.arm.after_step(self.model, self._steps_done + 1, self._steps)
+            self.model.zero_grad()
 
     def _warm_up(self, tokens: Tokens, rows: Rows) -> None:
         """A step without an update, in which the processes connect and kernels are loaded."""

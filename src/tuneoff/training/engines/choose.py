@@ -1,4 +1,4 @@
-"""The choice of engine, by architecture and device."""
+"""The choice of engine, by architecture, method and device."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tuneoff.spec.arms import ArmSpec
 from tuneoff.training.engines.base import Engine
 from tuneoff.training.engines.packed import PackedEngine, can_pack
 from tuneoff.training.engines.padded import PaddedEngine
@@ -27,8 +28,9 @@ def make_engine(
     precision: torch.dtype,
     micro_batch: int | None = None,
     parallel: SingleDevice | None = None,
+    arm: ArmSpec | None = None,
 ) -> Engine:
-    """Makes the fastest engine that the architecture and the device allow.
+    """Makes the fastest engine that the architecture, the method and the device allow.
 
     Weights are held in `precision`, trained ones with a float32 master in the optimiser; 4-bit weights stay.
 
@@ -40,16 +42,14 @@ def make_engine(
         precision: `torch.bfloat16` or `torch.float32`.
         micro_batch: sequences computed at once; the whole batch when None.
         parallel: how the run uses its devices; one process with one device when None.
+        arm: whose `adapt` made the model; one without hooks when None.
     """
     parallel = parallel or SingleDevice(precision=precision)
-    parallel.lay_out(model, loaded.model, device)
-    packed = can_pack(loaded.model.config, device, precision, training.attention_dropout)
+    arm = arm or ArmSpec(method="")
+    parallel.lay_out(model, loaded, device, arm.dtypes(model, precision))
+    packed = not arm.gives_embeddings and can_pack(loaded.architecture, device, precision, training.attention_dropout)
     if training.attention_dropout and "attention" not in chosen_kernels(training):
         packed = False  # PyTorch's attention among packed sequences drops no weights
-    if training.gradient_checkpointing:
-        # Packed, nothing random is left that the step's seed does not decide; padded attention has its own dropout.
-        options = {"use_reentrant": False, "preserve_rng_state": not packed}
-        loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
     return (PackedEngine if packed else PaddedEngine)(
-        model, loaded, training, device, micro_batch or training.batch_size, parallel
+        model, loaded, training, device, micro_batch or training.batch_size, parallel, arm
     )

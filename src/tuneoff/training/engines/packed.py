@@ -23,43 +23,29 @@ from tuneoff.training.engines.pooling import pool
 from tuneoff.training.kernels.choice import ATTENTION_HEAD_SIZES
 from tuneoff.training.kernels.fuse import fuse
 from tuneoff.training.order import by_length
-from tuneoff.training.parallel.devices import transformer_blocks
 
 if TYPE_CHECKING:
     from torch import nn
 
     from tuneoff.data.tokens import Tokens
+    from tuneoff.models.architecture import Architecture
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
+    from tuneoff.spec.arms import ArmSpec
     from tuneoff.training.parallel.devices import SingleDevice
 
 log = logging.getLogger(__name__)
 
-# How each architecture's classifier pools a sequence, and where position ids start after the padding index.
-FIRST_TOKEN = {"bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "albert", "ernie"}
-LAST_TOKEN = {"llama", "mistral", "qwen2", "qwen3"}
-POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "camembert"}
 
-
-def can_pack(config: Any, device: torch.device, precision: torch.dtype, attention_dropout: bool = False) -> bool:
+def can_pack(architecture: Architecture, device: torch.device, precision: torch.dtype, attention_dropout: bool) -> bool:
     """Whether this architecture's sequences can be packed on this device, with its attention dropout if asked for."""
-    known = config.model_type in FIRST_TOKEN | LAST_TOKEN or _is_modernbert_with_cls(config)
     if device.type == "cpu":
-        return known and not attention_dropout
+        return architecture.packs and not attention_dropout
     return (
-        known
+        architecture.packs
         and _has_variable_length_attention(device, precision)
-        and not (attention_dropout and _head_size(config) not in ATTENTION_HEAD_SIZES)
+        and not (attention_dropout and architecture.attention_head_size not in ATTENTION_HEAD_SIZES)
     )
-
-
-def _head_size(config: Any) -> int:
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(size)
-
-
-def _is_modernbert_with_cls(config: Any) -> bool:
-    return config.model_type == "modernbert" and config.classifier_pooling == "cls"
 
 
 def _has_variable_length_attention(device: torch.device, precision: torch.dtype) -> bool:
@@ -71,6 +57,7 @@ class PackedEngine(Engine):
 
     name = "packed"
     bucketed = False
+    own_randomness = True
 
     def __init__(
         self,
@@ -80,21 +67,17 @@ class PackedEngine(Engine):
         device: torch.device,
         micro_batch: int,
         parallel: SingleDevice | None = None,
+        arm: ArmSpec | None = None,
     ) -> None:
-        super().__init__(model, loaded, training, device, micro_batch, parallel)
-        config = loaded.model.config
+        super().__init__(model, loaded, training, device, micro_batch, parallel, arm)
         loaded.model.set_attn_implementation(ATTENTION if "attention" in self.kernels else TORCH_ATTENTION)
-        self._last = config.model_type in LAST_TOKEN
-        self._first_position = config.pad_token_id + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0
         self._batch_size = training.batch_size
-        self._weight_dropout = WeightDropout(self.dropout_seed) if training.attention_dropout else None
-        pool(
-            loaded.model, only_pooled_in_last_block=not training.compile
-        )  # a block unlike others is compiled by itself
+        self._weight_dropout = WeightDropout(self.dropout_seed, self.calls) if training.attention_dropout else None
+        pool(loaded, only_pooled_in_last_block=not training.compile)  # a block unlike others is compiled by itself
         self._compiled = training.compile
         if training.compile:
             # One by one they share code, so that a model is compiled once, not 12 times.
-            for block in transformer_blocks(loaded.model):
+            for block in loaded.architecture.blocks_of(loaded.model):
                 block.compile(dynamic=True)
         self._fused = 0
         if device.type == "cuda" and not training.compile and not self.parallel.sharded:
@@ -115,11 +98,14 @@ class PackedEngine(Engine):
 
     def prepare(self, tokens: Tokens, batches: Sequence[Rows]) -> None:
         """Captures a graph of the whole step for a few sizes of batch; falls back to eager steps with a reason."""
+        super().prepare(tokens, batches)
         if self.ranks.world_size > 1:
             self._no_graph = "the run is trained on several devices"
-            super().prepare(tokens, batches)
             return
         if self.device.type != "cuda":
+            return
+        if self.has_step_hook:
+            self._no_graph = "the method takes part in each step"
             return
         if self.micro_batch < self._batch_size:
             self._no_graph = "gradients are accumulated over micro-batches"
@@ -179,20 +165,12 @@ class PackedEngine(Engine):
 
     def _forward(self, batch: PackedBatch) -> Any:
         options: dict[str, Any] = {"input_ids": batch.ids, "position_ids": batch.positions}
-        if self._last:
-            # The classifier's own forward pools rows of a batch; packed, its parts are called one by one.
-            states = self.classifier.base_model(**options, use_cache=False).last_hidden_state
-            return self.classifier.score(states)[:, 0]
-        if "token_type_embeddings" in self._embedding_names():
+        if self.architecture.type_vocab_size > 0:
             options["token_type_ids"] = batch.types
-        return self.classifier(**options).logits
-
-    def _embedding_names(self) -> set[str]:
-        embeddings = getattr(self.classifier.base_model, "embeddings", None)
-        return set() if embeddings is None else {name for name, _ in embeddings.named_children()}
+        return self.model(**options).logits
 
     def _layout(self, tokens: int, sequences: int, spare: int, longest: int) -> Layout:
-        return Layout(tokens, sequences, spare, longest, self._last, self._first_position)
+        return Layout(tokens, sequences, spare, longest, self.architecture)
 
     def _batch(self, tokens: Tokens, rows: Rows, batch_size: float) -> PackedBatch:
         lengths = tokens.lengths[rows]

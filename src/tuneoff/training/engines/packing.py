@@ -20,11 +20,13 @@ from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from tuneoff.models.architecture import Pooling
 from tuneoff.training.kernels.choice import ATTENTION_HEAD_SIZES
-from tuneoff.training.kernels.dropout import STRIDE
+from tuneoff.training.kernels.dropout import STRIDE, Calls
 
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
+    from tuneoff.models.architecture import Architecture
 
 ATTENTION, TORCH_ATTENTION = "tuneoff_packed", "tuneoff_packed_torch"
 """With our own kernels where there are any, and without."""
@@ -40,7 +42,7 @@ class PackedBatch:
         ids, positions: shape (1, T), int32.
         types: 1 for tokens of second texts, else 0, shape (1, T), int32.
         bounds: where each sequence starts, and the end, shape (S + spare + 1,), int32.
-        pooled: the token that stands for each sequence (its first or last), shape (S,), int32.
+        pooled: the token that stands for each sequence (unless their mean does), shape (S,), int32.
         labels: shape (S,), int32.
         weights: each sequence's share of the loss, 0 for an unused slot, shape (S,), float32.
         learning_rate: shape (), float32.
@@ -69,16 +71,14 @@ class Layout:
         sequences: sequence slots.
         spare: spare sequences, enough for `tokens` to be filled with sequences of at most `longest` tokens.
         longest: the most tokens a sequence may have.
-        last: whether a sequence is pooled from its last token, rather than its first.
-        first_position: the position id of a sequence's first token.
+        architecture: says how sequences are pooled and their positions counted.
     """
 
     tokens: int
     sequences: int
     spare: int
     longest: int
-    last: bool
-    first_position: int
+    architecture: Architecture
 
     @property
     def _parts(self) -> list[tuple[str, int]]:
@@ -124,12 +124,12 @@ class Layout:
         part["bounds"][:] = np.concatenate([[0], ends, np.full(unused, total), spare_ends])
         every_length = np.diff(part["bounds"])
         places = np.arange(self.tokens) - np.repeat(part["bounds"][:-1], every_length)
-        part["positions"][:] = places + self.first_position
+        part["positions"][:] = self._positions(part["ids"], part["bounds"], places)
         part["types"][:] = 0
-        if tokens.seconds is not None:
+        if tokens.seconds is not None and self.architecture.type_vocab_size > 1:
             part["types"][:total] = places[:total] >= np.repeat(tokens.seconds[rows], lengths)
         for name, values in (
-            ("pooled", ends - 1 if self.last else starts),
+            ("pooled", self._pooled(part["ids"], starts, ends)),
             ("labels", tokens.labels[rows]),
         ):
             part[name][: len(rows)] = values
@@ -138,6 +138,31 @@ class Layout:
         weights[: len(rows)] = 1.0 / batch_size
         weights[len(rows) :] = 0.0
         part["learning_rate"].view(np.float32)[0] = learning_rate
+
+    def _positions(
+        self, ids: NDArray[np.int32], bounds: NDArray[np.int32], places: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Position ids, given each token's place in its sequence."""
+        architecture = self.architecture
+        if not architecture.positions_after_padding:
+            return places
+        is_pad = ids == architecture.pad_token_id
+        if is_pad.any():  # texts that hold it literally: it takes no number
+            before = np.concatenate([[0], np.cumsum(is_pad)])
+            places = places - (before[1:] - np.repeat(before[bounds[:-1]], np.diff(bounds)))
+            return np.where(is_pad, architecture.pad_token_id, places + architecture.first_position)
+        return places + architecture.first_position
+
+    def _pooled(self, ids: NDArray[np.int32], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the token is that stands for each sequence."""
+        if self.architecture.pooling is not Pooling.LAST:
+            return starts
+        pad = self.architecture.pad_token_id
+        pooled = ends - 1
+        for index in np.flatnonzero(ids[pooled] == pad):
+            others = np.flatnonzero(ids[starts[index] : ends[index]] != pad)
+            pooled[index] = starts[index] + (others[-1] if len(others) else 0)
+        return pooled
 
     def views(self, buffer: torch.Tensor, lengths: tuple[int, ...] | None) -> PackedBatch:
         """The parts of a filled device buffer."""
@@ -165,14 +190,16 @@ class Layout:
 
 @dataclass(frozen=True)
 class WeightDropout:
-    """How a model's attention weights are dropped: by the seed of the step and a number for each attention layer."""
+    """How a model's attention weights are dropped: by the step's seed and a number for each layer and call of it."""
 
     seed: torch.Tensor
-    salts: dict[torch.nn.Module, int] = field(default_factory=dict)
+    calls: Calls | None = None
+    salts: dict[tuple[torch.nn.Module, int], int] = field(default_factory=dict)
 
     def salt(self, layer: torch.nn.Module) -> int:
-        """Tells the layer apart from others, and from the dropout modules of the model, which count from one."""
-        return self.salts.setdefault(layer, FIRST_WEIGHT_SALT + len(self.salts)) * STRIDE
+        """Tells the call apart from others, and from the dropout modules of the model, which count from one."""
+        call = layer, 0 if self.calls is None else self.calls.next(layer)
+        return self.salts.setdefault(call, FIRST_WEIGHT_SALT + len(self.salts)) * STRIDE
 
 
 _active: tuple[PackedBatch, WeightDropout | None] | None = None
@@ -192,10 +219,10 @@ def attending(batch: PackedBatch, dropout: WeightDropout | None = None) -> Itera
         _active = None
 
 
-def pooled_tokens() -> torch.Tensor:
-    """Where the tokens that stand for the sequences of the active batch are, shape (S,)."""
+def active_batch() -> PackedBatch:
+    """The batch that is computed."""
     assert _active is not None
-    return _active[0].pooled
+    return _active[0]
 
 
 def packed_attention(

@@ -8,16 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tuneoff.models.architecture import Padding, Pooling
 from tuneoff.training.engines.base import Engine, Rows
 from tuneoff.training.order import by_length
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from tuneoff.data.tokens import Tokens
-    from tuneoff.models.load import LoadedModel
-    from tuneoff.spec import TrainingSpec
-    from tuneoff.training.parallel.devices import SingleDevice
 
 
 class PaddedEngine(Engine):
@@ -28,19 +24,7 @@ class PaddedEngine(Engine):
 
     name = "padded"
     bucketed = True
-
-    def __init__(
-        self,
-        model: nn.Module,
-        loaded: LoadedModel,
-        training: TrainingSpec,
-        device: torch.device,
-        micro_batch: int,
-        parallel: SingleDevice | None = None,
-    ) -> None:
-        super().__init__(model, loaded, training, device, micro_batch, parallel)
-        self._pad_token_id = int(loaded.model.config.pad_token_id)
-        self._knows_types = getattr(loaded.model.config, "type_vocab_size", 0) > 1
+    own_randomness = False
 
     def _accumulate(self, tokens: Tokens, rows: Rows, batch_size: float) -> None:
         self.dropout_seed += 1
@@ -50,16 +34,37 @@ class PaddedEngine(Engine):
         self._loss_sum += loss.detach()
 
     def _logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
+        groups = self._computed_together(tokens, rows)
+        logits = torch.cat([self._padded_logits(tokens, rows[group]) for group in groups])
+        if len(groups) == 1:
+            return logits
+        return logits[torch.from_numpy(np.argsort(np.concatenate(groups))).to(self.device)]
+
+    def _padded_logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
         lengths = tokens.lengths[rows]
-        ids = np.full((len(rows), int(lengths.max())), self._pad_token_id, dtype=np.int64)
+        ids = np.full((len(rows), int(lengths.max())), self.architecture.pad_token_id, dtype=np.int64)
         mask = np.arange(ids.shape[1]) < lengths[:, None]
         ids[mask] = np.concatenate([tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows])
         arrays: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
-        if tokens.seconds is not None and self._knows_types:
+        if tokens.seconds is not None and self.architecture.type_vocab_size > 1:
             arrays["token_type_ids"] = mask * (np.arange(ids.shape[1]) >= tokens.seconds[rows][:, None])
         inputs = {name: torch.from_numpy(array.astype(np.int64)).to(self.device) for name, array in arrays.items()}
-        logits: torch.Tensor = self.classifier(**inputs).logits
+        logits: torch.Tensor = self.model(**inputs).logits
         return logits
+
+    def _computed_together(self, tokens: Tokens, rows: Rows) -> list[NDArray[np.int64]]:
+        """Places in `rows`, in groups that give what each text gives alone."""
+        padding = self.architecture.padding
+        if self.arm.gives_embeddings and self.architecture.pooling is not Pooling.FIRST:
+            padding = Padding.EQUAL_LENGTHS  # without tokens, models take a row's last place for a text's end
+        if padding is Padding.RIGHT:
+            return [np.arange(len(rows))]
+        if padding is Padding.EQUAL_LENGTHS:
+            alike = tokens.lengths[rows]
+        else:
+            end = self.architecture.config.eos_token_id
+            alike = np.array([np.sum(tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] == end) for row in rows])
+        return [np.flatnonzero(alike == value) for value in np.unique(alike)]
 
     def _evaluation_batches(self, tokens: Tokens, budget: int) -> list[Rows]:
         return by_length(tokens.lengths, budget)

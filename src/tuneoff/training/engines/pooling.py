@@ -1,37 +1,63 @@
-"""Of packed sequences, a classifier's head reads one token each; the others' work ends as early as it can."""
+"""Of packed sequences, a classifier's head reads what stands for each; other tokens' work ends as early as it can."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from tuneoff.training.engines.packing import pooled_tokens
-from tuneoff.training.parallel.devices import transformer_blocks
+from tuneoff.models.architecture import Pooling
+from tuneoff.training.engines.packing import active_batch
+
+if TYPE_CHECKING:
+    from tuneoff.models.load import LoadedModel
 
 
-def pool(classifier: nn.Module, only_pooled_in_last_block: bool) -> None:
-    """Makes a packed classifier's head see the tokens that stand for the sequences, shape (S, 1, hidden).
+def pool(loaded: LoadedModel, only_pooled_in_last_block: bool) -> None:
+    """Makes a packed classifier's head see one hidden state a sequence, shape (S, 1, hidden), and give their logits.
 
     Args:
-        classifier: of transformers.
+        loaded: its model is changed.
         only_pooled_in_last_block: in the last block only what the pooled tokens attend to is needed, and what follows
             works token by token. Where a block is built like BERT's, which pools first tokens, the others are
             dropped there already.
     """
+    architecture, classifier = loaded.architecture, loaded.model
     backbone: Any = classifier.base_model
     # The module whose output the model's own head pools: the backbone, or its encoder where that pools itself.
     read = backbone.encoder if hasattr(backbone, "pooler") else backbone
-    parts = _bert_attention(transformer_blocks(classifier)[-1]) if only_pooled_in_last_block else None
-    if parts is None:
+    parts = _bert_attention(architecture.blocks_of(classifier)[-1]) if only_pooled_in_last_block else None
+    if architecture.pooling is Pooling.MEAN:
+        read.register_forward_hook(_keep_mean)
+    elif parts is None:
         read.register_forward_hook(_keep_pooled)
     else:
         attention, after_attention = parts
         attention.needed_tokens = 1
         after_attention.register_forward_pre_hook(_take_pooled)
         read.register_forward_hook(_each_in_a_row)
+    if architecture.has_own_classify:
+        classifier.forward = _packed_forward(loaded)
+
+
+def _packed_forward(loaded: LoadedModel) -> Any:
+    """A forward of the classifier that does not look for the pooled tokens in rows of a batch."""
+    from transformers.modeling_outputs import SequenceClassifierOutput
+
+    def forward(
+        input_ids: torch.Tensor, position_ids: torch.Tensor, token_type_ids: torch.Tensor | None = None, **_unused: Any
+    ) -> SequenceClassifierOutput:
+        options: dict[str, Any] = {"input_ids": input_ids, "position_ids": position_ids}
+        if token_type_ids is not None:
+            options["token_type_ids"] = token_type_ids
+        if hasattr(loaded.model.config, "use_cache"):
+            options["use_cache"] = False
+        states = loaded.model.base_model(**options).last_hidden_state
+        return SequenceClassifierOutput(logits=loaded.architecture.classify(loaded.model, states)[:, 0])
+
+    return forward
 
 
 def _bert_attention(block: nn.Module) -> tuple[Any, nn.Module] | None:
@@ -45,11 +71,23 @@ def _bert_attention(block: nn.Module) -> tuple[Any, nn.Module] | None:
 
 
 def _take_pooled(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return tuple(part.index_select(1, pooled_tokens()) for part in inputs)
+    return tuple(part.index_select(1, active_batch().pooled) for part in inputs)
 
 
 def _keep_pooled(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-    output.last_hidden_state = output.last_hidden_state.index_select(1, pooled_tokens()).transpose(0, 1)
+    output.last_hidden_state = output.last_hidden_state.index_select(1, active_batch().pooled).transpose(0, 1)
+    return output
+
+
+def _keep_mean(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+    """As a product with zeros and ones, which has a backward pass without atomic additions, so that bits repeat."""
+    batch = active_batch()
+    sequences = len(batch.labels)
+    starts, ends = batch.bounds[:sequences, None], batch.bounds[1 : sequences + 1, None]
+    states = output.last_hidden_state[0]
+    place = torch.arange(len(states), device=states.device)
+    sums = ((place >= starts) & (place < ends)).to(states.dtype) @ states
+    output.last_hidden_state = (sums / (ends - starts).clamp(min=1))[:, None]
     return output
 
 

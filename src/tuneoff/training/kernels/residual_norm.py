@@ -246,8 +246,9 @@ def residual_norm(
     this function under another name (its attribute `past`) lets the two gradients be added up where they are read.
     """
     p = dropout.p if dropout.training else 0.0
+    salt = dropout.next_salt() * STRIDE if p > 0.0 else 0
     out, past = _ResidualNorm.apply(  # type: ignore[no-untyped-call]
-        hidden, bias, getattr(residual, "past", residual), gain, shift, epsilon, dropout.seed, dropout.salt * STRIDE, p
+        hidden, bias, getattr(residual, "past", residual), gain, shift, epsilon, dropout.seed, salt, p
     )
     out.past = past
     assert isinstance(out, torch.Tensor)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tuneoff.training.kernels.choice import chosen_kernels
-from tuneoff.training.optim.hyperparameters import BETAS, EPSILON, decayed_parameters
+from tuneoff.training.optim.hyperparameters import BETAS, EPSILON, decayed_parameters, rate_factor
 
 if TYPE_CHECKING:
     from tuneoff.spec import TrainingSpec
@@ -43,7 +43,8 @@ def make_optimiser(model: nn.Module, training: TrainingSpec) -> Optimiser:
     parameters = [parameter for _, parameter in named]
     decayed = decayed_parameters(model)
     decays = [training.weight_decay if name in decayed else 0.0 for name, _ in named]
-    if parameters[0].is_cuda and "adamw" in chosen_kernels(training):
+    alike = len({parameter.dtype for parameter in parameters}) == 1
+    if parameters[0].is_cuda and alike and "adamw" in chosen_kernels(training):
         from tuneoff.training.optim.adamw_cuda import CudaAdamW
 
         return CudaAdamW(parameters, decays, training.max_grad_norm)
@@ -54,7 +55,8 @@ class MasterAdamW:
     """PyTorch's fused AdamW (betas 0.9 and 0.999, epsilon 1e-8).
 
     A parameter in bfloat16 has a float32 master that takes the updates and is rounded back after each step; a
-    float32 parameter is its own master. Each parameter counts its own steps: those in which it had a gradient.
+    float32 parameter is its own master. Each parameter counts its own steps: those in which it had a gradient. One
+    with an attribute `rate_factor` moves at so many times the learning rate.
 
     The learning rate is a tensor on the device, so that a CUDA graph can replay a step with another one.
 
@@ -71,20 +73,26 @@ class MasterAdamW:
         self._max_grad_norm = max_grad_norm
         self._parameters = parameters
         self._buckets: list[tuple[torch.optim.AdamW, list[nn.Parameter], list[nn.Parameter]]] = []
+        self._rates = {1.0: self.learning_rate}
         for decay in sorted(set(decays), reverse=True):
-            members = [parameter for parameter, own in zip(parameters, decays, strict=True) if own == decay]
-            for bucket in _in_buckets(members):
-                self._add_bucket(bucket, decay)
+            alike: dict[tuple[float, torch.dtype], list[nn.Parameter]] = {}
+            for parameter, own in zip(parameters, decays, strict=True):
+                if own == decay:
+                    alike.setdefault((rate_factor(parameter), parameter.dtype), []).append(parameter)
+            for (factor, _), members in alike.items():
+                for bucket in _in_buckets(members):
+                    self._add_bucket(bucket, decay, factor)
 
-    def _add_bucket(self, parameters: list[nn.Parameter], weight_decay: float) -> None:
+    def _add_bucket(self, parameters: list[nn.Parameter], weight_decay: float, factor: float) -> None:
         on_cuda = self.learning_rate.is_cuda
+        rate = self._rates.setdefault(factor, torch.zeros_like(self.learning_rate))
         masters = [
             parameter if parameter.dtype == torch.float32 else nn.Parameter(parameter.detach().float())
             for parameter in parameters
         ]
         optimiser = torch.optim.AdamW(
             masters,
-            lr=self.learning_rate,
+            lr=rate,
             betas=BETAS,
             eps=EPSILON,
             weight_decay=weight_decay,
@@ -102,6 +110,9 @@ class MasterAdamW:
         scale = clip_factor(
             gradient_norm([p.grad for p in self._parameters if p.grad is not None]), self._max_grad_norm
         )
+        for factor, rate in self._rates.items():
+            if rate is not self.learning_rate:
+                rate.copy_(self.learning_rate).mul_(factor)
         for optimiser, parameters, masters in self._buckets:
             live = [(p, master) for p, master in zip(parameters, masters, strict=True) if p.grad is not None]
             if not live:

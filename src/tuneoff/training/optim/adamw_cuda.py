@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import nn
 
-from tuneoff.training.optim.hyperparameters import BETAS, EPSILON
+from tuneoff.training.optim.hyperparameters import BETAS, EPSILON, rate_factor
 
 CHUNK = 1024
 """Elements of one tensor that a program of the kernels handles."""
@@ -73,8 +73,8 @@ def _settle(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _update(  # type: ignore[no-untyped-def]
-    gradients, parameters, tensors, starts, sizes, offsets, decays, masters, exp_avgs, exp_avg_sqs, clip_factor,
-    bias_corrections, learning_rate,
+    gradients, parameters, tensors, starts, sizes, offsets, decays, rate_factors, masters, exp_avgs, exp_avg_sqs,
+    clip_factor, bias_corrections, learning_rate,
     BETA1: tl.constexpr, BETA2: tl.constexpr, EPSILON: tl.constexpr,  # noqa: N803
     TYPE: tl.constexpr, NARROW: tl.constexpr, CHUNK: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
@@ -86,7 +86,7 @@ def _update(  # type: ignore[no-untyped-def]
     element = start + tl.arange(0, CHUNK)
     inside = (element < tl.load(sizes + tensor)) & (address != 0)
     flat = tl.multiple_of(tl.load(offsets + tensor), 16) + element
-    rate = tl.load(learning_rate)
+    rate = tl.load(learning_rate) * tl.load(rate_factors + tensor)
     gradient = tl.load(address.to(tl.pointer_type(TYPE)) + element, mask=inside, other=0.0).to(tl.float32)
     gradient *= tl.load(clip_factor)
     exp_avg = tl.load(exp_avgs + flat, mask=inside, other=0.0)
@@ -140,6 +140,7 @@ class CudaAdamW:
         self._tensors, self._starts = on_device(tensors), on_device(starts)
         self._sizes, self._offsets = on_device(sizes), on_device(offsets)
         self._decays = on_device(list(decays), torch.float32)
+        self._rate_factors = on_device([rate_factor(parameter) for parameter in parameters], torch.float32)
         self._masters = torch.zeros(int(padded.sum()), device=device)
         self._master_views = [
             self._masters[offset : offset + size].view_as(parameter)
@@ -178,8 +179,8 @@ class CudaAdamW:
             num_warps=16,
         )  # fmt: skip
         _update[grid](
-            gradients, self._addresses, *chunks, self._offsets, self._decays, self._masters, self._exp_avg,
-            self._exp_avg_sq, self._clip_factor, self._bias_corrections, self.learning_rate,
+            gradients, self._addresses, *chunks, self._offsets, self._decays, self._rate_factors, self._masters,
+            self._exp_avg, self._exp_avg_sq, self._clip_factor, self._bias_corrections, self.learning_rate,
             BETA1=BETAS[0], BETA2=BETAS[1], EPSILON=EPSILON, TYPE=self._type, NARROW=self._narrow, CHUNK=CHUNK,
         )  # fmt: skip
         for parameter in self._parameters:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 SCALES = {"ia3_l"}
 """Where peft keeps vectors that scale activations; they stand as matrices with one column or row."""
+
+
+def rate_factor(parameter: torch.Tensor) -> float:
+    """How many times the run's learning rate a parameter is trained at: its attribute `rate_factor`, or once."""
+    return float(getattr(parameter, "rate_factor", 1.0))
 
 
 def decayed_parameters(model: nn.Module) -> set[str]:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from tuneoff.training.optim.adamw import MasterAdamW, Optimiser, clip_factor, gradient_norm, make_optimiser
-from tuneoff.training.optim.hyperparameters import decayed_parameters
+from tuneoff.training.optim.hyperparameters import decayed_parameters, rate_factor
 from tuneoff.training.parallel.ranks import Ranks
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
+    from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
 
 BUCKET_ELEMENTS = 1 << 24
 """Gradients are summed in buckets of about this size: fewer messages than one each, less memory than all at once."""
-
-
-def transformer_blocks(classifier: nn.Module) -> list[nn.Module]:
-    """The transformer's blocks: the list of modules with the most parameters."""
-    lists = [list(module) for module in classifier.modules() if isinstance(module, nn.ModuleList)]
-    return max(lists, key=lambda blocks: sum(p.numel() for block in blocks for p in block.parameters()))
 
 
 class SingleDevice:
@@ -47,19 +42,22 @@ class SingleDevice:
         """Where to load the weights of a model that `lay_out` is then given."""
         return device
 
-    def lay_out(self, model: nn.Module, classifier: nn.Module, device: torch.device) -> None:
+    def lay_out(
+        self, model: nn.Module, loaded: LoadedModel, device: torch.device, dtypes: Mapping[str, torch.dtype]
+    ) -> None:
         """Moves the model's weights to `device` in the run's precision; 4-bit weights stay as they are.
 
         Args:
             model: the adapted model.
-            classifier: the classifier inside any wrapper, which holds all weights.
+            loaded: what it was made from; its classifier is inside any wrapper.
             device: this process's.
+            dtypes: of parameters by name that are held in another precision than the run's.
         """
-        del classifier
+        del loaded
         model.to(device)
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             if parameter.is_floating_point():
-                parameter.data = parameter.data.to(self.precision)
+                parameter.data = parameter.data.to(dtypes.get(name, self.precision))
 
     def make_optimiser(self, model: nn.Module, training: TrainingSpec) -> Optimiser:
         """The optimiser of what this process has to update."""
@@ -118,7 +116,9 @@ class FullyShardedDataParallel(SingleDevice):
         del device
         return torch.device("cpu")
 
-    def lay_out(self, model: nn.Module, classifier: nn.Module, device: torch.device) -> None:
+    def lay_out(
+        self, model: nn.Module, loaded: LoadedModel, device: torch.device, dtypes: Mapping[str, torch.dtype]
+    ) -> None:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
@@ -129,10 +129,10 @@ class FullyShardedDataParallel(SingleDevice):
         policy = MixedPrecisionPolicy(param_dtype=self.precision, reduce_dtype=torch.float32)
         mesh = init_device_mesh(device.type, (self.ranks.world_size,))
         # The classifier is not sharded as one, since packed batches call its children, and not itself, one by one.
-        children = [child for child in classifier.children() if next(child.parameters(), None) is not None]
-        for module in (*transformer_blocks(classifier), *children):
+        children = [child for child in loaded.model.children() if next(child.parameters(), None) is not None]
+        for module in (*loaded.architecture.blocks_of(loaded.model), *children):
             fully_shard(module, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
-        for module in classifier.modules():
+        for module in loaded.model.modules():
             if isinstance(module, FSDPModule):
                 # Losses are weighted by their share of the whole batch, so gradients are added up, not averaged.
                 module.set_gradient_divide_factor(1.0)
@@ -143,9 +143,11 @@ class FullyShardedDataParallel(SingleDevice):
         self._max_norm = training.max_grad_norm
         named: list[tuple[str, Any]] = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self._sharded = [parameter for _, parameter in named]
-        self._local = [nn.Parameter(parameter.detach().to_local()) for parameter in self._sharded]
+        self._local = nn.ParameterList(nn.Parameter(parameter.detach().to_local()) for parameter in self._sharded)
+        for sharded, local in zip(self._sharded, self._local, strict=True):
+            local.rate_factor = rate_factor(sharded)
         decays = [training.weight_decay if name in self._decayed else 0.0 for name, _ in named]
-        return MasterAdamW(self._local, decays, self._max_norm)
+        return MasterAdamW(list(self._local), decays, self._max_norm)
 
     @torch.no_grad()
     def reduce_gradients(self) -> None:

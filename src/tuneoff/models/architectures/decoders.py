@@ -1,0 +1,121 @@
+"""Decoders, whose classifiers read the last token that is not the pad token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tuneoff.models.architecture import Architecture, Layers, Pooling
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Decoder(Architecture):
+    """What decoders share. A token sees none that follow it, so that padding at the end of a text changes nothing."""
+
+    blocks = "h"
+    pooling = Pooling.LAST
+
+    def classify(self, classifier: Any, states: torch.Tensor) -> torch.Tensor:
+        """Their own `forward` finds the token to read by itself, in rows of a batch."""
+        logits: torch.Tensor = classifier.score(states)
+        return logits
+
+
+class Llama(Decoder):
+    model_type = "llama"
+    blocks = "layers"
+    layers = Layers("q_proj", "k_proj", "v_proj", "o_proj", ("gate_proj", "up_proj", "down_proj"))
+    packs = True
+
+
+class Mistral(Llama):
+    model_type = "mistral"
+
+
+class Qwen2(Llama):
+    model_type = "qwen2"
+
+
+class Qwen3(Llama):
+    model_type = "qwen3"
+
+
+class Gemma(Llama):
+    model_type = "gemma"
+    packs = False  # not tried
+
+
+class Gemma2(Gemma):
+    model_type = "gemma2"
+
+
+class Gemma3(Gemma):
+    model_type = "gemma3_text"
+
+
+class SmolLM3(Gemma):
+    model_type = "smollm3"
+
+
+class Olmo2(Gemma):
+    model_type = "olmo2"
+
+
+class Phi3(Gemma):
+    model_type = "phi3"
+    layers = Layers("qkv_proj", "qkv_proj", "qkv_proj", "o_proj", ("gate_up_proj", "down_proj"))
+
+
+class Phi(Gemma):
+    model_type = "phi"
+    layers = Layers("q_proj", "k_proj", "v_proj", "self_attn.dense", ("fc1", "fc2"))
+
+
+class GPT2(Decoder):
+    model_type = "gpt2"
+    layers = Layers("c_attn", "c_attn", "c_attn", "attn.c_proj", ("mlp.c_fc", "mlp.c_proj"))
+
+
+class GPTNeo(Decoder):
+    model_type = "gpt_neo"
+    layers = Layers("q_proj", "k_proj", "v_proj", "out_proj", ("c_fc", "c_proj"))
+
+
+class GPTJ(Decoder):
+    model_type = "gptj"
+    layers = Layers("q_proj", "k_proj", "v_proj", "out_proj", ("fc_in", "fc_out"))
+
+
+class GPTNeoX(Decoder):
+    model_type = "gpt_neox"
+    blocks = "layers"
+    layers = Layers(
+        "query_key_value", "query_key_value", "query_key_value", "attention.dense", ("dense_h_to_4h", "dense_4h_to_h")
+    )
+
+
+class Bloom(Decoder):
+    model_type = "bloom"
+    layers = Layers(
+        "query_key_value",
+        "query_key_value",
+        "query_key_value",
+        "self_attention.dense",
+        ("dense_h_to_4h", "dense_4h_to_h"),
+    )
+
+
+class Falcon(Bloom):
+    model_type = "falcon"
+
+
+class OPT(Decoder):
+    model_type = "opt"
+    blocks = "decoder.layers"
+    layers = Layers("q_proj", "k_proj", "v_proj", "out_proj", ("fc1", "fc2"))
+
+    @property
+    def output_width(self) -> int:
+        """The smallest OPT but one projects its hidden states back to the width of its embeddings."""
+        return int(self.config.word_embed_proj_dim)

@@ -1,0 +1,232 @@
+"""What is saved computes what was measured, architecture by architecture; and what is known of each is true of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from conftest import save_tokenizer
+from tuneoff.core.errors import UserError
+from tuneoff.data.tokens import Tokens
+from tuneoff.models.architecture import ARCHITECTURES, Padding
+from tuneoff.models.layers import find_linear, linear_names
+from tuneoff.models.load import load_classifier, load_config, outline
+from tuneoff.models.looking import Unknown, architecture_of
+from tuneoff.models.save import save_trained
+from tuneoff.spec import TrainingSpec
+from tuneoff.spec.arms import METHODS, ArmSpec
+from tuneoff.training.engines.choose import make_engine
+
+CPU = torch.device("cpu")
+PAD, END, VOCABULARY = 1, 2, 60
+COMMON: dict[str, Any] = {
+    "vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 48, "max_position_embeddings": 40, "pad_token_id": PAD, "eos_token_id": END, "bos_token_id": 0,
+    "initializer_range": 0.2,
+}  # fmt: skip
+GROUPED = {**COMMON, "num_key_value_heads": 1, "head_dim": 16}
+WITHOUT_LIMIT = {key: value for key, value in COMMON.items() if key != "max_position_embeddings"}
+WITHOUT_MIDDLE = {key: value for key, value in COMMON.items() if key != "intermediate_size"}
+TWO_SIDES = {
+    **COMMON, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "decoder_start_token_id": END,
+    "forced_eos_token_id": END, "init_std": 0.2,
+}  # fmt: skip
+DISENTANGLED = {**COMMON, "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "bert": COMMON,
+    "electra": {**COMMON, "embedding_size": 16},
+    "ernie": COMMON,
+    "megatron-bert": COMMON,
+    "rembert": {**COMMON, "input_embedding_size": 16, "output_embedding_size": 16},
+    "convbert": {**COMMON, "embedding_size": 32, "conv_kernel_size": 3},
+    "albert": {**COMMON, "embedding_size": 16, "hidden_dropout_prob": 0.1},
+    "roberta": COMMON,
+    "xlm-roberta": {**COMMON, "type_vocab_size": 1},
+    "camembert": COMMON,
+    "xlm-roberta-xl": COMMON,
+    "data2vec-text": COMMON,
+    "roberta-prelayernorm": COMMON,
+    "mpnet": COMMON,
+    "distilbert": {**COMMON, "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48},
+    "deberta-v2": {**DISENTANGLED, "position_buckets": 8},
+    "deberta": DISENTANGLED,
+    "modernbert": {**COMMON, "local_attention": 8, "global_attn_every_n_layers": 2, "classifier_pooling": "cls"},
+    "modernbert mean": {**COMMON, "local_attention": 8, "global_attn_every_n_layers": 2, "classifier_pooling": "mean"},
+    "eurobert": {**GROUPED, "classifier_pooling": "late"},
+    "xlnet": {**WITHOUT_LIMIT, "d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 48},
+    "llama": GROUPED,
+    "mistral": {**GROUPED, "sliding_window": 6},
+    "qwen2": GROUPED,
+    "qwen3": GROUPED,
+    "gemma": GROUPED,
+    "gemma2": {**GROUPED, "sliding_window": 6},
+    "gemma3_text": {**GROUPED, "sliding_window": 6},
+    "smollm3": GROUPED,
+    "olmo2": GROUPED,
+    "phi3": GROUPED,
+    "phi": COMMON,
+    "gpt2": COMMON,
+    "gpt_neo": {**COMMON, "num_layers": 2, "num_heads": 2, "attention_types": [[["global", "local"], 1]]},
+    "gptj": {**WITHOUT_MIDDLE, "rotary_dim": 8},
+    "gpt_neox": COMMON,
+    "bloom": COMMON,
+    "falcon": {**COMMON, "alibi": False, "new_decoder_architecture": False},
+    "opt": {**COMMON, "ffn_dim": 48, "word_embed_proj_dim": 16, "init_std": 0.2},
+    "bart": TWO_SIDES,
+    "mbart": TWO_SIDES,
+    "t5": {
+        **COMMON,
+        "decoder_start_token_id": PAD,
+        "d_model": 32,
+        "d_kv": 16,
+        "d_ff": 48,
+        "num_layers": 2,
+        "num_heads": 2,
+    },
+}
+UNKNOWN: dict[str, dict[str, Any]] = {
+    "nomic_bert": COMMON,
+    "esm": {**COMMON, "position_embedding_type": "absolute", "mask_token_id": 4},
+    "starcoder2": GROUPED,
+    "fnet": COMMON,
+    "modernbert-decoder": {**COMMON, "local_attention": 8},
+    "plbart": TWO_SIDES,
+}
+QUICK = {"bert", "roberta", "modernbert mean", "llama", "deberta-v2", "xlnet", "bart", "esm"}
+
+
+def _config(kind: str) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.for_model(kind.split()[0], **(CONFIGURATIONS | UNKNOWN)[kind])
+
+
+def _folder(kind: str, folder: Path) -> Path:
+    """A model folder of random weights, without a classifier."""
+    from transformers import AutoModel
+
+    torch.manual_seed(3)
+    AutoModel.from_config(_config(kind)).save_pretrained(folder)
+    save_tokenizer(folder)
+    return folder
+
+
+def _tokens(longest: int, ends: bool) -> Tokens:
+    """Texts that hold the pad and the end token inside and at their ends, down to nothing else; one is the longest."""
+    draw = np.random.default_rng(0)
+    texts = [draw.integers(5, VOCABULARY, size=size).tolist() for size in (1, longest - ends, 7, 7, 12, 5, 3, 7)]
+    texts += [[PAD], [9, PAD], [PAD, 9, PAD, PAD], [8, END, 9, END], [8, END, PAD, 9, PAD], [END, END], [PAD] * 6]
+    texts = [[*text, END] if ends else text for text in texts]
+    offsets = np.concatenate([[0], np.cumsum([len(text) for text in texts])])
+    ids = np.array([token for text in texts for token in text], dtype=np.int32)
+    return Tokens(ids, offsets, draw.integers(0, 3, size=len(texts)))
+
+
+def _texts(tokens: Tokens) -> list[torch.Tensor]:
+    return [
+        torch.from_numpy(tokens.ids[start:end].astype(np.int64))
+        for start, end in zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True)
+    ]
+
+
+def _arm(method: str, **options: Any) -> ArmSpec:
+    return METHODS.classes()[method].model_validate({"method": method, **options})
+
+
+def _trained(kind: str, method: str, tmp_path: Path) -> tuple[np.ndarray[Any, Any], Tokens, Path, Path]:
+    """Logits of the engine after two steps; the texts; the saved model; the pretrained one."""
+    source = _folder(kind, tmp_path / "source")
+    config = load_config(source, 3)
+    loaded = load_classifier(source, config, 0, CPU)
+    architecture = loaded.architecture
+    tokens = _tokens(min(architecture.longest_input or 40, 40), ends=architecture.padding is Padding.EQUAL_ENDS)
+    arm = _arm(method)
+    if method == "lora" and architecture.layers is None:
+        with pytest.raises(UserError, match="give the arm's target_modules"):
+            arm.adapt(loaded)
+        arm = _arm(method, target_modules=[linear_names(loaded.model.base_model)[0].rsplit(".", 1)[-1]])
+    torch.manual_seed(0)
+    model = arm.adapt(loaded)
+    engine = make_engine(model, loaded, TrainingSpec(batch_size=8), CPU, torch.float32, arm=arm)
+    list(engine.steps(tokens, [(np.arange(8), 3e-3), (np.arange(8, 15), 3e-3)]))
+    return engine.logits(tokens), tokens, save_trained(model, tmp_path / "run", source, str(source)), source
+
+
+def _loaded_plainly(saved: Path) -> Any:
+    from peft import AutoPeftModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
+
+    if saved.name == "adapter":
+        return AutoPeftModelForSequenceClassification.from_pretrained(saved, num_labels=3).eval()
+    return AutoModelForSequenceClassification.from_pretrained(saved, dtype=torch.float32).eval()
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize(
+    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.long) for kind in CONFIGURATIONS | UNKNOWN]
+)
+@torch.no_grad()
+def test_the_saved_model_gives_the_logits_of_the_engine(kind: str, method: str, tmp_path: Path) -> None:
+    with torch.enable_grad():
+        logits, tokens, saved, source = _trained(kind, method, tmp_path)
+    model = _loaded_plainly(saved)
+    alone = [
+        model(input_ids=text[None], attention_mask=torch.ones_like(text[None])).logits[0] for text in _texts(tokens)
+    ]
+    np.testing.assert_allclose(logits, torch.stack(alone).numpy(), rtol=0, atol=1e-5)
+    assert np.ptp(logits, axis=0).min() > 1e-3, "the texts must differ for this to mean anything"
+    if architecture_of(load_config(source, 3)).padding is Padding.RIGHT:
+        batch = nn.utils.rnn.pad_sequence(_texts(tokens), batch_first=True, padding_value=PAD)
+        mask = torch.arange(batch.shape[1]) < torch.from_numpy(tokens.lengths)[:, None]
+        padded = model(input_ids=batch, attention_mask=mask.long()).logits
+        np.testing.assert_allclose(logits, padded.numpy(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["llama", pytest.param("qwen3", marks=pytest.mark.long)])
+@torch.no_grad()
+def test_rows_padded_on_the_left_give_the_same(kind: str, tmp_path: Path) -> None:
+    with torch.enable_grad():
+        logits, tokens, saved, _source = _trained(kind, "full", tmp_path)
+    # A text of pad tokens alone is told from padding by its mask, which the rule of transformers does not look at.
+    rows = [row for row, text in enumerate(_texts(tokens)) if (text != PAD).any()]
+    texts = [_texts(tokens)[row] for row in rows]
+    batch = nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=PAD, padding_side="left")
+    lengths = torch.tensor([len(text) for text in texts])
+    mask = torch.arange(batch.shape[1]).flip(0) < lengths[:, None]
+    padded = _loaded_plainly(saved)(input_ids=batch, attention_mask=mask.long()).logits
+    np.testing.assert_allclose(logits[rows], padded.numpy(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", CONFIGURATIONS)
+def test_what_is_known_of_an_architecture_is_true_of_its_models(kind: str) -> None:
+    loaded = outline(_config(kind))
+    architecture, model = loaded.architecture, loaded.model
+    assert type(architecture) is ARCHITECTURES.classes()[kind.split()[0]]
+    lists = [list(module) for module in model.modules() if isinstance(module, nn.ModuleList)]
+    largest = max(lists, key=lambda blocks: sum(weight.numel() for block in blocks for weight in block.parameters()))
+    assert architecture.blocks_of(model) == largest
+    if architecture.layers is not None:
+        names = [f"{number}.{name}" for number, block in enumerate(largest) for name in linear_names(block)]
+        inside = {f"layer.{name}" for name in names}  # some names begin outside of the block
+        for wanted in architecture.layers.names:
+            assert find_linear([*inside, *linear_names(model.base_model)], wanted), wanted
+    outside = {name.split(".")[0] for name, _ in model.named_parameters()} - {model.base_model_prefix}
+    assert {head.split(".")[0] for head in loaded.head_modules} == outside
+    others = [name for name, _ in model.named_modules() if not name.startswith(loaded.head_modules)]
+    # peft takes what ends in these names
+    assert not [name for name in others if name.endswith(loaded.head_modules)]
+    looked_at = Unknown(model.config, model)
+    assert architecture.positions_after_padding == looked_at.positions_after_padding
+    assert largest == looked_at.blocks_of(model)
+    assert architecture.width == 32
+
+
+def test_every_architecture_is_tried() -> None:
+    assert {kind.split()[0] for kind in CONFIGURATIONS} == set(ARCHITECTURES.classes())
+    assert not {kind.split()[0] for kind in UNKNOWN} & set(ARCHITECTURES.classes())
