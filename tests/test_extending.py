@@ -242,7 +242,7 @@ def test_an_architecture_of_another_package_is_known(
     answer = tuneoff("run", study, "--out", tmp_path / "out", **path)
     assert answer.returncode == 0, answer.stderr
     (run,) = (tmp_path / "out" / "runs").iterdir()
-    assert json.loads((run / "result.json").read_text())["engine"]["batches"] == "packed"
+    assert json.loads((run / "result.json").read_text())["conditions"]["engine"]["batches"] == "packed"
     saved = AutoModelForSequenceClassification.from_pretrained(run / "model", dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(run / "model")
     texts = pd.read_parquet(tmp_path / "out" / "data" / "test.parquet")["text"]
