@@ -65,8 +65,9 @@ class Trackers(Silent):
         """Tracks what the study came to, and first each ended run or trial that is not yet. The report is written."""
         for result in [*results.trial_records, *results.run_records]:
             self.run_ended(result)
+        told = results.summary_record.model_dump(mode="json")
         for name in list(self._trackers):
-            self._attempt(name, STUDY, results.summary, lambda tracker: tracker.track_study(results))
+            self._attempt(name, STUDY, told, lambda tracker: tracker.track_study(results))
         for name, tracker in self._trackers.items():
             self._say(f"{name}: {tracker.where()}")
 
