@@ -163,8 +163,8 @@ def test_models_and_settings_may_differ_and_are_named(first: Path, second: Path,
     for pair in (probe, lora):
         correct = []
         for folder, arm in ((first, pair["arm_a"]), (second, pair["arm_b"])):
-            (run,) = (run for run in api.load_results(folder).of_arm(arm) if run["seed"] == 1)
-            frame = pd.read_parquet(folder / "runs" / run["run_id"] / "predictions.parquet")
+            (run,) = (run for (run,) in api.load_results(folder).runs_by_seed(arm) if run.seed == 1)
+            frame = pd.read_parquet(folder / "runs" / run.run_id / "predictions.parquet")
             correct.append(frame["label"] == frame["prediction"])
         expected = correct[1].mean() - correct[0].mean()
         assert pair["test_accuracy"]["difference"]["mean"] == pytest.approx(expected)
