@@ -17,6 +17,7 @@ import tuneoff as api
 from conftest import Command, study_toml
 from made_up import arm_entries
 from simulated import Setting, studies
+from stored import altered
 from tuneoff.analysis.comparisons import compare_arms, compare_pairs
 from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.analysis.recommendation import recommend
@@ -126,6 +127,27 @@ def test_nothing_is_claimed_where_nothing_is_known() -> None:
     assert "cannot be compared" in shared.reason
 
 
+def test_a_cost_that_was_measured_differently_chooses_no_arm() -> None:
+    correct = _study(3, [2, 1, 0])
+    assert _ask(correct).arm == "a"
+    cases: tuple[tuple[Preference, str], ...] = (("memory", "peak memory"), ("time", "times"))
+    for prefer, what in cases:
+        apart = _ask(correct, prefer, conditions={"a": {"device": "an older GPU"}})
+        assert apart.arm is None
+        assert apart.reason == (
+            f"The {what} of a, b, c cannot be compared: they were measured under different conditions "
+            "(device: an older GPU and a GPU)."
+        )
+        assert apart.choose_now is not None
+        assert apart.choose_now.arm == "c", "the most accurate, since the cheapest is not known"
+    assert _ask(correct, "parameters", conditions={"a": {"device": "an older GPU"}}).arm == "a"
+    assert _ask(correct, conditions={"a": {"shared device": "yes"}}).arm == "a", "memory does not depend on it"
+    newer = _ask(correct, conditions={"c": {"versions.torch": "2.14.0"}})
+    assert "versions.torch: 2.13.0 and 2.14.0" in newer.reason
+    only_one = _ask(correct, conditions={"a": {"versions.bitsandbytes": "0.48.0"}})
+    assert only_one.arm == "a", "a package that only one method needs"
+
+
 def test_no_clear_winner_says_what_it_would_take() -> None:
     noisy = Setting(3, 4000, (0.9, 0.9), arm_spread=0.1, seed_spread=0.1)
     answer = _ask(next(studies(noisy, 1, generator_seed=8)))
@@ -162,6 +184,8 @@ def test_an_arm_is_off_the_front_only_where_it_is_shown_to_be_beaten() -> None:
     apart = {"seconds": [[9.0, 10, 10.5], [10.5, 12, 13]]}
     assert _fronts(_study(3, [0, 60]), **apart)["train_seconds"] == ("a",)
     assert "train_seconds" not in _fronts(_study(3, [0, 60]), shared=[True, False])
+    older = _fronts(_study(3, [0, 60]), conditions={"a": {"device": "an older GPU"}})
+    assert set(older) == {"trainable_parameters", "checkpoint_bytes"}
 
 
 def test_pairs_are_compared_on_the_seeds_that_both_have() -> None:
@@ -244,6 +268,62 @@ def test_the_reports_show_what_the_summary_says(study_folder: Path) -> None:
         assert "What this study cannot show" in shown
     for pair in summary["comparisons"]:
         assert f"| {pair['a']} | {pair['b']} | {100 * pair['difference']['mean']:+.1f} |" in text
+
+
+def _costs_of_runs(results: api.StudyResults, arm: str, seeds: Sequence[int]) -> tuple[float, int]:
+    """Mean train seconds and highest memory of an arm's runs with these seeds."""
+    runs = [run for (run,) in results.runs_by_seed(arm) if run.seed in seeds]
+    memory = max(run.peak_memory_bytes.train for run in runs)
+    return float(np.mean([run.train_seconds for run in runs])), memory
+
+
+def test_costs_are_those_of_the_conditions_that_most_arms_have_in_common(study_folder: Path, tmp_path: Path) -> None:
+    """The study began on one device, and most of it was done on another, which one run shared with others."""
+
+    def moved(result: dict[str, Any]) -> None:
+        if result["arm"] == "full" and result["seed"] < 2:
+            result.update(device="an older GPU", train_seconds=1000.0 + result["seed"])
+        if result["arm"] == "slower" and result["seed"] == 0:
+            result.update(shared_device=True, train_seconds=500.0)
+
+    results = api.load_results(altered(study_folder, tmp_path / "moved", moved))
+    summary = results.summary_record
+    full, slower, lazy = summary.scored_arms
+    assert [arm.runs for arm in (full, slower, lazy)] == [3, 3, 3]
+    assert [arm.measured_runs for arm in (full, slower, lazy)] == [1, 2, 3]
+    assert full.train_seconds == _costs_of_runs(results, "full", [2])[0]
+    (older,) = full.other_costs
+    assert (older.device, older.measured_runs, older.train_seconds) == ("an older GPU", 2, 1000.5)
+    assert older.train_seconds_by_run == (1000.0, 1001.0)
+    assert slower.train_seconds == _costs_of_runs(results, "slower", [1, 2])[0]
+    assert slower.peak_train_memory_bytes == _costs_of_runs(results, "slower", [0, 1, 2])[1], "memory is not shared"
+    (shared,) = slower.other_costs
+    assert (shared.times_shared, shared.train_seconds) == (True, 500.0)
+    assert lazy.other_costs == ()
+    assert {"train_seconds", "peak_train_memory_bytes"} <= set(summary.pareto), "they have conditions in common"
+    (note,) = (note for note in summary.notes if "same conditions" in note)
+    assert f"(device: {full.device} and an older GPU; shared device: no and yes)" in note
+    assert "full (1 of 3 runs) and slower (2 of 3 runs)" in note
+
+
+def test_arms_without_conditions_in_common_are_not_compared_in_cost(
+    study_folder: Path, tuneoff: Command, tmp_path: Path
+) -> None:
+    def moved(result: dict[str, Any]) -> None:
+        if result["arm"] == "slower":
+            result["versions"]["torch"] = "1.0"
+
+    apart = altered(study_folder, tmp_path / "apart", moved)
+    summary = api.load_results(apart).summary_record
+    assert set(summary.pareto) == {"trainable_parameters", "checkpoint_bytes"}
+    assert any(note.startswith("Times and memory are not compared, since arms were") for note in summary.notes)
+    for prefer, compared in (("memory", False), ("time", False), ("latency", False), ("checkpoint", True)):
+        answer = tuneoff("recommend", apart, "--margin", "0.5", "--prefer", prefer, "--json")
+        found = Recommendation.model_validate_json(answer.stdout)
+        assert (found.arm is not None) == compared, prefer
+        assert ("measured under different conditions (versions.torch: " in found.reason) != compared, prefer
+    same = tuneoff("recommend", study_folder, "--margin", "0.5", "--prefer", "time", "--json")
+    assert Recommendation.model_validate_json(same.stdout).arm is not None
 
 
 def test_recommend_from_stored_results_alone(study_folder: Path, tuneoff: Command) -> None:
