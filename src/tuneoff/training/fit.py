@@ -15,6 +15,7 @@ from tuneoff.data.tokens import Tokens
 from tuneoff.models.mean_pooled import MeanPooledClassifier
 from tuneoff.records.measurements import CurvePoint
 from tuneoff.tasks.single_label import accuracy
+from tuneoff.training.engines.base import Description
 from tuneoff.training.engines.padded import PaddedEngine
 from tuneoff.training.loop import TrainingStopped, cross_entropy, largest_share
 from tuneoff.training.parallel.devices import Alone
@@ -59,7 +60,7 @@ class FeatureEngine(PaddedEngine):
         super().__init__(model, replace(loaded, model=classifier), training, device, 1, Alone(parallel.ranks))
         self._parallel_name = parallel.name
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Description:
         """How it works, for `result.json`."""
         return {"batches": self.name, "parallel": self._parallel_name, "step": "none"}
 

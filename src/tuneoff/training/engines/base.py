@@ -25,6 +25,11 @@ Rows = NDArray[np.int64]
 Step = tuple[Rows, float]
 """The rows of one optimiser step and its learning rate."""
 
+Description = dict[str, bool | int | str | list[int]]
+"""How an engine works, for `result.json`."""
+Saved = dict[str, Any]
+"""As `torch.save` takes it and `torch.load` gives it."""
+
 EVALUATION_TOKENS = {"cpu": 2048, "cuda": 65536}
 
 
@@ -67,7 +72,7 @@ class Engine(ABC):
         self._loss_sum = torch.zeros((), device=device)
         self._examples = 0
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Description:
         """How it works, for `result.json`: `batches`, `step`, and what else decides speed or results."""
         return {
             "batches": self.name,
@@ -89,7 +94,7 @@ class Engine(ABC):
             self._examples += len(rows)
             yield
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Saved:
         """All that further steps depend on, for `restore`: tensors, plain values. Whole in the first process only."""
         loss_sum = self._loss_sum.clone()
         self.ranks.sum(loss_sum)
@@ -104,7 +109,7 @@ class Engine(ABC):
             state["random_on_device"] = self.ranks.gather(torch.cuda.get_rng_state(self.device))
         return state
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Saved) -> None:
         """Goes on from what `state` returned in the first process; after `prepare`."""
         rank = self.ranks.rank
         self.parallel.restore_optimiser(self.optimiser, state["optimiser"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from tuneoff.training.engines.base import Engine, Rows
+from tuneoff.training.engines.base import Description, Engine, Rows
 from tuneoff.training.engines.graph import GraphMemory, StepGraph, token_sizes
 from tuneoff.training.engines.packing import ATTENTION, Layout, PackedBatch, WeightDropout, attending
 from tuneoff.training.engines.pooling import pool
@@ -96,8 +96,8 @@ class PackedEngine(Engine):
         self._graphs: list[StepGraph] = []
         self._no_graph = "the device is not CUDA"
 
-    def describe(self) -> dict[str, Any]:
-        described: dict[str, Any] = {
+    def describe(self) -> Description:
+        described: Description = {
             **super().describe(),
             "attention_dropout": self._weight_dropout is not None,
             "compiled": self._compiled,
