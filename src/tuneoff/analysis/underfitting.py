@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 FEWEST_PIECES = 20
 """Of a training loss, of which the last two fifths are compared."""
-STEEP = 0.1
+STEEP_FALL = 0.1
 """Of the loss of guessing, by which the loss of the last fifth of the steps is below that of the fifth before."""
-LOW = 0.25
+LITTLE_LEFT = 0.25
 """Of the loss of guessing: a training loss below it leaves little to learn."""
 BEYOND_NOISE = 2.0
 """Standard errors of the difference that it must have, by the spread of the pieces."""
@@ -71,7 +71,7 @@ def _fall(run: ScoredRun) -> tuple[float, float] | None:
     after = np.array([loss for step, loss in trace if step > 0.8 * end])
     noise = math.sqrt(before.var(ddof=1) / len(before) + after.var(ddof=1) / len(after))
     fall = before.mean() - after.mean()
-    if fall < max(STEEP * guess, BEYOND_NOISE * noise) or after.mean() < LOW * guess:
+    if fall < max(STEEP_FALL * guess, BEYOND_NOISE * noise) or after.mean() < LITTLE_LEFT * guess:
         return None
     return float(before.mean()), float(after.mean())
 

@@ -12,8 +12,8 @@ from scipy.stats import binomtest
 from tuneoff.analysis.statistics.crossed import CrossedMean
 from tuneoff.records.interval import MeanInterval
 
-LEVEL = 0.95
-TAIL = (1 - LEVEL) / 2
+CONFIDENCE = 0.95
+TAIL = (1 - CONFIDENCE) / 2
 ADDED = 0.5
 """Half an example that is right and half one that is wrong (Haldane 1956, Anscombe 1956)."""
 
@@ -32,7 +32,7 @@ def mean_interval(values: NDArray[np.floating[Any]]) -> MeanInterval:
     seeds, examples = values.shape
     mean = float(values.mean(dtype=np.float64))
     if seeds == 1:
-        wilson = binomtest(round(mean * examples), examples).proportion_ci(LEVEL, method="wilson")
+        wilson = binomtest(round(mean * examples), examples).proportion_ci(CONFIDENCE, method="wilson")
         return MeanInterval(mean=mean, ci_low=float(wilson.low), ci_high=float(wilson.high), covers_seeds=False)
     crossed = CrossedMean.measure(values, ADDED, ends=(0.0, 1.0))
     half = crossed.half_width(TAIL) / (crossed.mean * (1 - crossed.mean))

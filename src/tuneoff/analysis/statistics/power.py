@@ -28,7 +28,7 @@ def needed_to_show(field: Field, margin: float, candidates: Sequence[int]) -> Ne
     Args:
         field: every two arms share two seeds or more.
         margin: accuracy that may be lost.
-        candidates: places of the arms.
+        candidates: indices of the arms.
     """
 
     def shows(seeds: int, examples: int) -> bool:
