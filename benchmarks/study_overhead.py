@@ -128,7 +128,7 @@ def _measure_study(folder: Path, runs: int, device: str) -> dict[str, Any]:
     with _timed(Store, "write_result") as storing:
         results = tuneoff.run_study(spec, folder / "out", timeline)
     timeline.ended = timeline.now()
-    assert not results.failed, results.failed[0]["error"]
+    assert not results.failed, results.failed[0].error
     return _split(timeline, storing)
 
 

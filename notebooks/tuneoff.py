@@ -91,8 +91,8 @@ from tuneoff.report.words import answer
 from tuneoff.spec import AnalysisSpec
 
 for margin in (0.01, 0.05, 0.2):
-    recommendation = recommend_anew(results, AnalysisSpec(margin=margin, prefer="time"))["recommendation"]
-    print(f"margin {margin}: {answer(recommendation)}")
+    recommendation = recommend_anew(results, AnalysisSpec(margin=margin, prefer="time")).recommendation
+    print(f"margin {margin}: {answer(recommendation.model_dump(mode='json'))}")
 
 # %% [markdown]
 # ## Try it on a sentence
@@ -107,9 +107,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tuneoff.models.load import resolve_model
 
-winner = recommendation["arm"] or (recommendation["choose_now"] or {}).get("arm") or results.spec.arms[0].name
-run = results.of_arm(winner)[0]
-folder = results.folder / "runs" / run["run_id"]
+named = recommendation if recommendation.arm else recommendation.choose_now
+winner = (named and named.arm) or results.spec.arms[0].name
+run = results.runs_by_seed(winner)[0][0]
+folder = results.folder / "runs" / run.run_id
 if (folder / "model").is_dir():
     model = AutoModelForSequenceClassification.from_pretrained(folder / "model")
 else:
@@ -123,7 +124,7 @@ sentences = [
 batch = tokenizer(sentences, padding=True, return_tensors="pt")
 with torch.inference_mode():
     shares = model.eval()(**batch).logits.float().softmax(1)
-print(f"{winner}, seed {run['seed']}")
+print(f"{winner}, seed {run.seed}")
 for sentence, share in zip(sentences, shares, strict=True):
     label = results.prepared.label_names[share.argmax()]
     print(f"label {label} ({100 * share.max():.0f}%): {sentence}")

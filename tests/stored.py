@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from tuneoff.core.files import canonical_hash
 from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import CurvePoint, MeasuredPeakBytes, ParameterCounts, PeakBytes
 from tuneoff.records.run import DivergedRun, ScoredRun, UnfinishedRun, UnfinishedStatus
@@ -91,3 +96,14 @@ def diverged_run(*losses: float | None) -> DivergedRun:
 def unfinished_run(status: UnfinishedStatus = "failed", error: str = "lost") -> UnfinishedRun:
     """A run that came to no end."""
     return UnfinishedRun(**OF_A_RUN, status=status, error=error, peak_memory_bytes=UNKNOWN, conditions=None)
+
+
+def altered(folder: Path, to: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of a study in which each run's result says something else, as if it had come so."""
+    shutil.copytree(folder, to)
+    for path in to.glob("runs/*/result.json"):
+        result = json.loads(path.read_text())
+        del result["sha256"]
+        change(result)
+        path.write_text(json.dumps({**result, "sha256": canonical_hash(result)}))
+    return to

@@ -15,9 +15,11 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, reviews, study_toml
+from stored import altered
 from test_terminal import Terminal
 from tuneoff.core.files import canonical_hash, file_hash
 from tuneoff.measure.environment import environment
+from tuneoff.records.run import ScoredRun
 from tuneoff.study.executors.local import LocalExecutor
 from tuneoff.study.plan import plan_runs
 from tuneoff.study.prepare import prepare_study
@@ -70,7 +72,7 @@ def learned(first: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         result["loss_trace"] = [[step, 0.1 * result["guess_loss"]] for step, _ in result["loss_trace"]]
         result["test_accuracy"] = 0.9
 
-    return _altered(first, tmp_path_factory.mktemp("learned") / "out", alter)
+    return altered(first, tmp_path_factory.mktemp("learned") / "out", alter)
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +85,6 @@ def second(make: Make, steady_model: Path) -> Path:
         seeds="[1, 2]",
         epochs=2,
     )
-
-
-def _altered(folder: Path, to: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    """A copy of a study in which each run's result says something else, as if it had come so."""
-    shutil.copytree(folder, to)
-    for path in to.glob("runs/*/result.json"):
-        result = json.loads(path.read_text())
-        del result["sha256"]
-        change(result)
-        path.write_text(json.dumps({**result, "sha256": canonical_hash(result)}))
-    return to
 
 
 def _compared(tuneoff: Command, first: Path, other: Path) -> dict[str, Any]:
@@ -113,7 +104,7 @@ def test_arms_that_did_not_learn_are_marked_and_part_of_no_verdict(
             result["loss_trace"] = [[step, result["guess_loss"]] for step, _ in result["loss_trace"]]
             result["test_accuracy"] = 0.5
 
-    other = _altered(learned, tmp_path / "lazy", lazy)
+    other = altered(learned, tmp_path / "lazy", lazy)
     compared = _compared(tuneoff, learned, other)
     head_only, lora = compared["pairs"]
     assert (head_only["not_learned"], lora["not_learned"]) == ([], ["B"])
@@ -166,8 +157,8 @@ def test_models_and_settings_may_differ_and_are_named(first: Path, second: Path,
     for pair in (probe, lora):
         correct = []
         for folder, arm in ((first, pair["arm_a"]), (second, pair["arm_b"])):
-            (run,) = (run for run in api.load_results(folder).of_arm(arm) if run["seed"] == 1)
-            frame = pd.read_parquet(folder / "runs" / run["run_id"] / "predictions.parquet")
+            (run,) = (run for (run,) in api.load_results(folder).runs_by_seed(arm) if run.seed == 1)
+            frame = pd.read_parquet(folder / "runs" / run.run_id / "predictions.parquet")
             correct.append(frame["label"] == frame["prediction"])
         expected = correct[1].mean() - correct[0].mean()
         assert pair["test_accuracy"]["difference"]["mean"] == pytest.approx(expected)
@@ -210,7 +201,7 @@ def test_costs_that_were_measured_differently_are_left_out(
         found = result["conditions"]
         found[field] = next(value for value in values if value != found[field])
 
-    other = _altered(first, tmp_path / "other", alter)
+    other = altered(first, tmp_path / "other", alter)
     compared = _compared(tuneoff, first, other)
     assert any(entry["setting"].startswith(field) for entry in compared["differences"])
     for pair in compared["pairs"]:
@@ -225,16 +216,41 @@ def test_costs_that_were_measured_differently_are_left_out(
 
 
 def test_times_on_a_shared_device_are_not_compared_with_others(first: Path, tuneoff: Command, tmp_path: Path) -> None:
-    other = _altered(first, tmp_path / "other", lambda result: result["conditions"].update(shared_device=True))
+    other = altered(first, tmp_path / "other", lambda result: result["conditions"].update(shared_device=True))
     for pair in _compared(tuneoff, first, other)["pairs"]:
         assert set(pair["left_out"]) == {"train_seconds", "inference_latency_seconds"}
         assert "in B other runs" in pair["left_out"]["train_seconds"]
 
 
+def test_costs_are_compared_where_the_common_conditions_of_both_studies_are_alike(
+    first: Path, tuneoff: Command, tmp_path: Path
+) -> None:
+    """Half of B's runs were computed on another device, and one of its arms there alone."""
+
+    def moved(result: dict[str, Any]) -> None:
+        if result["seed"] == 1 or result["arm"] == "lora":
+            result["conditions"].update(device="another GPU")
+            result.update(train_seconds=1000.0)
+
+    other = altered(first, tmp_path / "other", moved)
+    runs = {(run.arm, run.seed): run for run in api.load_results(first).run_records if isinstance(run, ScoredRun)}
+    device = runs["head_only", 0].conditions.device
+    head_only, lora = _compared(tuneoff, other, first)["pairs"]
+    for pair in (head_only, lora):  # both of B's arms have runs on the other device, and are compared by these
+        assert set(pair["left_out"]) == {"train_seconds", "inference_latency_seconds", "peak_train_memory_bytes"}
+        assert f"device: another GPU and {device}" in pair["left_out"]["train_seconds"]
+
+    other = altered(first, tmp_path / "half", lambda result: moved(result) if result["seed"] == 1 else None)
+    for pair in _compared(tuneoff, first, other)["pairs"]:
+        seconds = pair["costs"]["train_seconds"]
+        assert seconds["b"] == runs[pair["arm_a"], 0].train_seconds, "no mean of two devices"
+        assert seconds["a"] != seconds["b"]
+
+
 def test_results_from_before_latency_was_measured_compare_in_the_rest(
     first: Path, tuneoff: Command, tmp_path: Path
 ) -> None:
-    other = _altered(first, tmp_path / "other", lambda result: result.pop("inference_latency_seconds"))
+    other = altered(first, tmp_path / "other", lambda result: result.pop("inference_latency_seconds"))
     for pair in _compared(tuneoff, first, other)["pairs"]:
         assert pair["left_out"] == {"inference_latency_seconds": "it was not measured in both studies"}
 

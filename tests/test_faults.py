@@ -216,7 +216,7 @@ def test_fail_fast_stops_the_others_at_a_checkpoint(study_file: StudyFile, tmp_p
     results = api.run_study(spec, tmp_path, witness)
     states = {state["arm"]: state["state"] for state in _status(tmp_path)["runs"]}
     assert states == {"goes_on": "interrupted", "fails": "failed", "waits": "left"}
-    assert [run["arm"] for run in results.failed] == ["fails"]
+    assert [run.arm for run in results.failed] == ["fails"]
     assert results.summary["runs"] == {"planned": 3, "done": 1, "failed": 1}
     assert "stopping, since a run has failed (execution.fail_fast)" in witness.said
 

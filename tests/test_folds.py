@@ -193,15 +193,15 @@ def test_a_seed_is_scored_on_all_examples(finished: Path) -> None:
     labels = pd.read_parquet(finished / "data" / "test.parquet")["label"]
     for arm in ARMS:
         seeds = results.of_arm(arm)
-        assert [run["seed"] for run in seeds] == [0, 1]
+        assert [run.seed for run in seeds] == [0, 1]
         correct = results.correct(arm)
         assert correct.shape == (2, 62)
         for run, row, frame in zip(seeds, correct, results.predictions(arm), strict=True):
-            assert run["test_accuracy"] == row.mean()
+            assert run.test_accuracy == row.mean()
             np.testing.assert_array_equal(frame["label"], labels)
-            of_folds = [found for found in results.runs if (found["arm"], found["seed"]) == (arm, run["seed"])]
+            of_folds = [found for found in results.runs if (found["arm"], found["seed"]) == (arm, run.seed)]
             assert [found["part"] for found in of_folds] == [f"fold-{fold}" for fold in range(FOLDS)]
-            assert run["train_seconds"] == pytest.approx(np.mean([found["train_seconds"] for found in of_folds]))
+            assert run.train_seconds == pytest.approx(np.mean([found["train_seconds"] for found in of_folds]))
     for baseline in results.prepared.baselines.values():
         assert baseline.test_accuracy == (np.array(baseline.predictions) == labels).mean()
     summary = json.loads((finished / "summary.json").read_text())
@@ -217,7 +217,7 @@ def test_a_seed_counts_when_all_its_folds_are_done(finished: Path, tuneoff: Comm
     result.unlink()
     try:
         partial = api.load_results(finished)
-        assert [run["seed"] for run in partial.of_arm("full")] == [0]
+        assert [run.seed for run in partial.of_arm("full")] == [0]
         assert partial.correct("full").shape == (1, 62)
         states = json.loads(tuneoff("status", finished, "--json").stdout)["runs"]
         assert [(state["seed"], state["part"]) for state in states if state["state"] == "left"] == [(1, "fold-2")]

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 import tuneoff as api
 from conftest import Command, study_toml
+from tuneoff.records.run import RunResult, ScoredRun
 from tuneoff.spec.arms import METHODS, ArmSpec
 
 
@@ -22,8 +23,8 @@ def _arm(**options: Any) -> ArmSpec:
     return METHODS.classes()["frozen_features"].model_validate({"method": "frozen_features", **options})
 
 
-def _logits(folder: Path, run: dict[str, Any]) -> NDArray[np.float64]:
-    predictions = pd.read_parquet(folder / "runs" / run["run_id"] / "predictions.parquet")
+def _logits(folder: Path, run: RunResult) -> NDArray[np.float64]:
+    predictions = pd.read_parquet(folder / "runs" / run.run_id / "predictions.parquet")
     return np.stack(predictions["logits"].tolist())
 
 
@@ -60,16 +61,16 @@ def test_it_is_a_logistic_regression_on_mean_hidden_states(results: api.StudyRes
     reference = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     reference.fit(_features(tiny_model, train["text"].tolist()), train["label"])
     expected = reference.predict_log_proba(_features(tiny_model, test["text"].tolist()))
-    run = results.of_arm("frozen_features")[0]
+    run = results.runs_by_seed("frozen_features")[0][0]
     found = torch.from_numpy(_logits(results.folder, run)).log_softmax(dim=1).numpy()
     np.testing.assert_allclose(found, expected, atol=0.02)
-    assert run["test_accuracy"] == pytest.approx(
+    assert run.test_accuracy == pytest.approx(
         reference.score(_features(tiny_model, test["text"].tolist()), test["label"])
     )
 
 
 def test_its_result_has_every_field_of_a_trained_one(results: api.StudyResults) -> None:
-    frozen, trained = (results.of_arm(arm)[0] for arm in ("frozen_features", "head_only"))
+    frozen, trained = (results.runs_by_seed(arm)[0][0].model_dump() for arm in ("frozen_features", "head_only"))
     assert frozen.keys() == trained.keys()
     assert frozen["curve"][0].keys() == trained["curve"][0].keys()
     assert frozen["parameters"]["trainable"] == frozen["parameters"]["head"] == 2 * (64 + 1)
@@ -85,13 +86,13 @@ def test_its_result_has_every_field_of_a_trained_one(results: api.StudyResults) 
 
 
 def test_every_seed_gives_the_same(results: api.StudyResults) -> None:
-    first, second = (_logits(results.folder, run) for run in results.of_arm("frozen_features"))
+    first, second = (_logits(results.folder, run) for (run,) in results.runs_by_seed("frozen_features"))
     np.testing.assert_array_equal(first, second)
 
 
 def test_what_is_saved_is_the_head(results: api.StudyResults, tiny_model: Path) -> None:
-    run = results.of_arm("frozen_features")[0]
-    head = load_file(results.folder / "runs" / run["run_id"] / "adapter" / "trained.safetensors")
+    run = results.runs_by_seed("frozen_features")[0][0]
+    head = load_file(results.folder / "runs" / run.run_id / "adapter" / "trained.safetensors")
     test = pd.read_parquet(results.folder / "data" / "test.parquet")
     features = torch.from_numpy(_features(tiny_model, test["text"].tolist()))
     logits = features @ head["own_head.weight"].T + head["own_head.bias"]
@@ -106,12 +107,17 @@ def test_several_devices_find_the_same(
     (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, ["frozen_features"], seeds=1, **settings))
     found = api.run_study(api.load_study(tmp_path / "study.toml", ["execution.devices_per_run=2"]), tmp_path / "out")
     assert found.failed == []
-    (run,) = found.runs
-    assert (run["conditions"]["devices"], run["conditions"]["engine"]["parallel"]) == (2, parallel)
+    (run,) = found.run_records
+    assert isinstance(run, ScoredRun)
+    engine = run.conditions.engine
+    assert engine is not None
+    assert (run.conditions.devices, engine["parallel"]) == (2, parallel)
     np.testing.assert_allclose(
-        _logits(tmp_path / "out", run), _logits(results.folder, results.of_arm("frozen_features")[0]), atol=1e-3
+        _logits(tmp_path / "out", run),
+        _logits(results.folder, results.runs_by_seed("frozen_features")[0][0]),
+        atol=1e-3,
     )
-    assert (tmp_path / "out" / "runs" / run["run_id"] / "adapter" / "trained.safetensors").exists()
+    assert (tmp_path / "out" / "runs" / run.run_id / "adapter" / "trained.safetensors").exists()
 
 
 def test_a_learning_rate_is_refused(tuneoff: Command, tiny_model: Path, data_files: Path, tmp_path: Path) -> None:

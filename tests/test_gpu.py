@@ -145,7 +145,9 @@ def test_replays_draw_fresh_dropout_and_capture_leaves_no_trace() -> None:
 @pytest.mark.parametrize("method", ["full", "lora", "ia3"])
 def test_fused_layers_equal_plain_ones(kind: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fused = engine_for(kind, method, dropout=False)
-    assert fused.describe()["fused_modules"] > 0
+    count = fused.describe()["fused_modules"]
+    assert isinstance(count, int)
+    assert count > 0
     monkeypatch.setattr("tuneoff.training.kernels.choice.switched_off", KERNELS - {"attention", "dropout", "adamw"})
     plain = engine_for(kind, method, dropout=False)
     assert plain.describe()["fused_modules"] == 0
@@ -305,7 +307,8 @@ def test_a_capture_that_fails_leaves_no_trace(where: str, capture: int) -> None:
 
 
 def test_an_evaluation_without_enough_memory_takes_smaller_batches() -> None:
-    wide = {"hidden_size": 256, "num_attention_heads": 8, "intermediate_size": 1024}
+    # Far more than the holes that earlier tests leave in what the allocator holds.
+    wide = {"hidden_size": 256, "num_attention_heads": 8, "intermediate_size": 32768}
     loaded = classifier("bert", {**PACKED["bert"], **wide})
     engine = make_engine(loaded.model, loaded, TrainingSpec(), CUDA, torch.bfloat16)
     long = make_tokens([60] * 1000, seed=2)
@@ -317,7 +320,7 @@ def test_an_evaluation_without_enough_memory_takes_smaller_batches() -> None:
     needed = torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()
     total = torch.cuda.get_device_properties(CUDA).total_memory
     torch.cuda.empty_cache()
-    assert needed > 100e6
+    assert needed > 2e9
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 0.6 * needed) / total, 0)
     try:
         logits = engine.logits(long)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import tuneoff as api
 from conftest import Command, study_toml
 from test_engines import CPU, PACKED, PADDED, TOKENS, classifier
 from tuneoff.analysis.pareto import pareto_fronts
+from tuneoff.records.arm_summary import ArmSummary
 from tuneoff.report import evidence
 from tuneoff.spec import TrainingSpec
 from tuneoff.training.engines.choose import make_engine
@@ -42,8 +44,10 @@ def test_every_run_has_a_latency(measured: api.StudyResults) -> None:
 def test_the_latency_of_an_unmerged_adapter_says_so_and_is_not_ranked(
     measured: api.StudyResults, tuneoff: Command
 ) -> None:
-    arms = [{**arm, "learning": None} for arm in measured.summary["arms"]]  # what they have learned is no matter here
-    summary = {**measured.summary, "arms": arms, "pareto": pareto_fronts(arms, measured.summary["comparisons"])}
+    found = measured.summary_record
+    arms = _without_learning(found.arms)
+    fronts = pareto_fronts(arms, found.comparisons)
+    summary = found.model_copy(update={"arms": arms, "pareto": fronts}).model_dump(mode="json")
     assert {arm["arm"]: arm["adapter_unmerged"] for arm in summary["arms"]} == {
         "full": False, "qlora": True, "head_only": False,
     }  # fmt: skip
@@ -51,8 +55,8 @@ def test_the_latency_of_an_unmerged_adapter_says_so_and_is_not_ranked(
     assert {name for name, text in shown.items() if text.endswith(" ms (unmerged)")} == {"qlora"}
     assert "qlora" not in summary["pareto"]["inference_latency_seconds"]
     assert any("adapter of qlora beside the weights" in note for note in summary["notes"])
-    fronts = evidence.fronts(summary)
-    assert any(line.startswith("time to classify a text") and "without an unmerged adapter" in line for line in fronts)
+    lines = evidence.fronts(summary)
+    assert any(line.startswith("time to classify a text") and "without an unmerged adapter" in line for line in lines)
 
     def recommended(prefer: str) -> dict[str, Any]:
         answer = tuneoff("recommend", measured.folder, "--margin", "0.98", "--prefer", prefer, "--json").stdout
@@ -64,10 +68,14 @@ def test_the_latency_of_an_unmerged_adapter_says_so_and_is_not_ranked(
 
 
 def test_unmerged_adapters_are_ranked_among_themselves(measured: api.StudyResults) -> None:
-    summary = measured.summary
-    (qlora,) = ({**arm, "learning": None} for arm in summary["arms"] if arm["arm"] == "qlora")
-    fronts = pareto_fronts([qlora, {**qlora, "arm": "other"}], [])
-    assert fronts["inference_latency_seconds"] == ["qlora", "other"]
+    (qlora,) = (arm for arm in _without_learning(measured.summary_record.arms) if arm.arm == "qlora")
+    fronts = pareto_fronts([qlora, qlora.model_copy(update={"arm": "other"})], [])
+    assert fronts["inference_latency_seconds"] == ("qlora", "other")
+
+
+def _without_learning(arms: Sequence[ArmSummary]) -> list[ArmSummary]:
+    """What they have learned is no matter here."""
+    return [arm.model_copy(update={"learning": None}) for arm in arms]
 
 
 def test_a_run_on_several_devices_has_none(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import tuneoff as api
 from conftest import Command, reviews, study_toml
+from made_up import arm_entries
 from stored import curve_point, diverged_run, scored_run
 from tuneoff.analysis.learning import learning_of, run_state
 from tuneoff.analysis.underfitting import underfitting_notes
@@ -190,18 +192,18 @@ def test_an_arm_that_learned_too_little_is_told_so(tiny_model: Path, tmp_path: P
     ids=["steep", "level", "validation has turned", "little is left to learn"],
 )
 def test_a_loss_is_said_to_fall_only_where_it_clearly_does(late: list[float], curve: list[float], said: bool) -> None:
-    result = {
-        "arm": "full", "status": "ok", "guess_loss": math.log(2),
-        "loss_trace": [(step, late[0] if step <= 20 else late[1]) for step in range(1, 26)],
-        "curve": [{"validation_loss": loss} for loss in curve],
-    }  # fmt: skip
+    result = scored_run(
+        guess_loss=math.log(2),
+        loss_trace=tuple((step, late[0] if step <= 20 else late[1]) for step in range(1, 26)),
+        curve=tuple(curve_point(validation_loss=loss) for loss in curve),
+    )
     results = SimpleNamespace(
-        runs=[result, result],
+        run_records=[result, result],
         prepared=SimpleNamespace(label_names=("no", "yes")),
         spec=SimpleNamespace(arms=[]),
         predictions=lambda _: [pd.DataFrame({"label": [0] * 9 + [1] * 9, "prediction": [0] * 9 + [1] * 9})],
     )
-    arm = {"arm": "full", "runs": 2, "learning": {"state": "learned"}}
+    (arm,) = arm_entries([np.ones((2, 9))], ["full"])
     assert bool(underfitting_notes(cast("Any", results), [arm])) == said
 
 

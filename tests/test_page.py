@@ -478,18 +478,20 @@ def test_disagreements_are_those_with_the_most_spread_between_arms(study_folder:
     found = find_disagreements(results)
     assert 0 < len(found) <= 10
     spread = right.var(axis=1)
-    assert spread[[entry["example"] for entry in found]].tolist() == spread.nlargest(len(found)).tolist()
+    assert spread[[entry.example for entry in found]].tolist() == spread.nlargest(len(found)).tolist()
     test = pd.read_parquet(study_folder / "data" / "test.parquet")
     names = results.prepared.label_names
     for entry in found:
-        row = test.loc[entry["example"]]
-        assert entry["text"] == shortened(row["text"], 300)
-        file = pd.read_csv(entry["file"])
-        assert (Path(entry["file"]).name, file["text"][entry["row"] - 1]) == ("test.csv", row["text"])
-        assert entry["label"] == names[row["label"]]
-        for arm, answer in entry["arms"].items():
-            assert answer["right"] == right.loc[entry["example"], arm]
-            assert (answer["answer"] == entry["label"]) or answer["right"] <= 0.5
+        row = test.loc[[entry.example]].iloc[0]
+        assert entry.text == shortened(row["text"], 300)
+        assert entry.file is not None
+        assert entry.row is not None
+        file = pd.read_csv(entry.file)
+        assert (Path(entry.file).name, file["text"][entry.row - 1]) == ("test.csv", row["text"])
+        assert entry.label == names[row["label"]]
+        for arm, answer in entry.arms.items():
+            assert answer.right == right.loc[entry.example, arm]
+            assert (answer.answer == entry.label) or answer.right <= 0.5
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from stored import scored_run, unfinished_run
 from test_engines import PACKED, PADDED, TOKENS, classifier
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel
-from tuneoff.records.run import RunResult
+from tuneoff.records.run import RunResult, ScoredRun
 from tuneoff.runs import process_group as group
 from tuneoff.runs.allocation import Allocation
 from tuneoff.runs.process import ForkServer
@@ -280,8 +280,8 @@ def studies(
     return found
 
 
-def logits_of(results: api.StudyResults, run: dict[str, Any]) -> Any:
-    path = results.folder / "runs" / run["run_id"] / "predictions.parquet"
+def logits_of(results: api.StudyResults, run: RunResult) -> Any:
+    path = results.folder / "runs" / run.run_id / "predictions.parquet"
     return np.stack(pd.read_parquet(path)["logits"].tolist())
 
 
@@ -289,17 +289,20 @@ def logits_of(results: api.StudyResults, run: dict[str, Any]) -> Any:
 def test_a_study_on_two_devices_finds_what_one_device_finds(
     parallel: str, studies: dict[str, api.StudyResults]
 ) -> None:
-    for run in studies[parallel].runs:
-        alone = studies["none"].of_arm(run["arm"])[0]
+    for run in studies[parallel].run_records:
+        assert isinstance(run, ScoredRun)
+        alone = studies["none"].runs_by_seed(run.arm)[0][0]
         np.testing.assert_allclose(logits_of(studies[parallel], run), logits_of(studies["none"], alone), atol=2e-4)
         for score in ("test_accuracy", "validation_accuracy", "parameters", "steps", "checkpoint_bytes"):
-            assert run[score] == alone[score], score
-        for entry, expected in zip(run["curve"], alone["curve"], strict=True):
-            assert entry["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-4)
-        assert (run["conditions"]["devices"], alone["conditions"]["devices"]) == (RANKS, 1)
-        assert run["conditions"]["engine"]["parallel"] == parallel
-        assert "several devices" in run["conditions"]["engine"]["why_no_graph"]
-        assert run["peak_memory_bytes"]["train"] > 0
+            assert getattr(run, score) == getattr(alone, score), score
+        for entry, expected in zip(run.curve, alone.curve, strict=True):
+            assert entry.train_loss == pytest.approx(expected.train_loss, rel=1e-4)
+        assert (run.conditions.devices, alone.conditions.devices) == (RANKS, 1)
+        engine = run.conditions.engine
+        assert engine is not None
+        assert engine["parallel"] == parallel
+        assert "several devices" in str(engine["why_no_graph"])
+        assert run.peak_memory_bytes.train > 0
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
@@ -318,8 +321,8 @@ def test_models_from_two_devices_predict_what_was_stored(
         "lora": lambda folder: AutoPeftModelForSequenceClassification.from_pretrained(folder / "adapter"),
     }
     for arm, load in loaders.items():
-        run = results.of_arm(arm)[0]
-        folder = results.folder / "runs" / run["run_id"]
+        run = results.runs_by_seed(arm)[0][0]
+        folder = results.folder / "runs" / run.run_id
         with torch.no_grad():
             logits = load(folder).eval()(**batch).logits.float()
         np.testing.assert_allclose(logits.numpy(), logits_of(results, run), atol=1e-3)
@@ -335,8 +338,8 @@ def test_models_from_two_devices_predict_what_was_stored(
 def _read(results: api.StudyResults, arm: str) -> Weights:
     from safetensors.torch import load_file
 
-    run = results.of_arm(arm)[0]
-    return load_file(results.folder / "runs" / run["run_id"] / "adapter" / "trained.safetensors")
+    run = results.runs_by_seed(arm)[0][0]
+    return load_file(results.folder / "runs" / run.run_id / "adapter" / "trained.safetensors")
 
 
 class Killer(Silent):
@@ -403,7 +406,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tiny_model: Path, data_file
     assert stopped["status"] == "interrupted"
     resumed, straight = (api.run_study(spec, tmp_path / out) for out in ("interrupted", "straight"))
     assert [results.runs[0]["resumed"] for results in (resumed, straight)] == [True, False]
-    np.testing.assert_array_equal(logits_of(resumed, resumed.runs[0]), logits_of(straight, straight.runs[0]))
+    np.testing.assert_array_equal(
+        logits_of(resumed, resumed.run_records[0]), logits_of(straight, straight.run_records[0])
+    )
 
 
 class Scripted:

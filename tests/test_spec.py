@@ -92,7 +92,7 @@ def test_a_shipped_study_is_found_by_a_name_that_is_nearly_right() -> None:
     [("4GiB", 2**32), ("4 gib", 2**32), ("512MiB", 2**29), ("1.5 KiB", 1536), ("2TiB", 2**41), ("4GB", 4 * 10**9)],
 )
 def test_sizes_are_read_in_both_kinds_of_units(text: str, size: int) -> None:
-    assert load_study("quickstart", [f"analysis.max_memory={text}"]).analysis.limits["max_memory"] == size
+    assert load_study("quickstart", [f"analysis.max_memory={text}"]).analysis.limits.max_memory == size
 
 
 def test_the_public_names_are_listed_before_they_are_loaded() -> None:

@@ -122,7 +122,7 @@ def test_status_report_and_plan_as_json(study_folder: Path, tuneoff: Command) ->
     plan = json.loads(tuneoff("plan", study_folder / "study.toml", "--json").stdout)
     results = api.load_results(study_folder)
     for arm in plan["arms"]:
-        assert arm["parameters"] == results.of_arm(arm["arm"])[0]["parameters"]
+        assert arm["parameters"] == results.of_arm(arm["arm"])[0].parameters.model_dump()
     assert plan["runs"] == 10
 
 
@@ -147,8 +147,8 @@ def test_saved_models_predict_what_was_stored(study_folder: Path, data_files: Pa
     tokenizer = AutoTokenizer.from_pretrained(results.spec.model.id)
     batch = tokenizer(texts, padding=True, return_tensors="pt", return_token_type_ids=False)
     for arm, load in loaders.items():
-        run = results.of_arm(arm)[0]
-        folder = study_folder / "runs" / run["run_id"]
+        run = results.runs_by_seed(arm)[0][0]
+        folder = study_folder / "runs" / run.run_id
         with torch.no_grad():
             logits = load(folder).eval()(**batch).logits.float()
         stored = np.stack(pd.read_parquet(folder / "predictions.parquet")["logits"].tolist())

@@ -214,7 +214,7 @@ def test_wandb_holds_curves_summary_table_and_charts_and_nothing_else(study: Pat
         run = runs[trial["run_id"]]
         assert (run["job_type"], run["config"]["learning_rate"]) == ("trial", trial["learning_rate"])
         assert "test_accuracy" not in run["summary"]
-    assert runs[results.of_arm("lora")[0]["run_id"]]["config"]["options.r"] == 8
+    assert runs[results.runs_by_seed("lora")[0][0].run_id]["config"]["options.r"] == 8
     shown = {key.split(".")[0] for key in runs["study"]["history"][0]}
     assert shown >= {"arms", "charts/accuracy", "charts/peak_memory"}
     for arm in results.summary["arms"]:

@@ -136,36 +136,36 @@ def test_every_size_has_results_and_the_summary_is_of_the_largest(finished: Path
         assert run["steps"] == -(-size // 8)
         assert f"-{run['part']}-" in run["run_id"]
     for arm in ARMS:
-        assert {run["part"] for run in results.of_arm(arm)} == {"train-96"}
+        assert {run.part for (run,) in results.runs_by_seed(arm)} == {"train-96"}
         for size in SIZES:
-            assert [run["part"] for run in results.of_arm(arm, size)] == [f"train-{size}"] * 2
-            accuracies = [run["test_accuracy"] for run in results.of_arm(arm, size)]
+            assert [run.part for (run,) in results.runs_by_seed(arm, size)] == [f"train-{size}"] * 2
+            accuracies = [run.test_accuracy for run in results.of_arm(arm, size)]
             np.testing.assert_allclose(results.correct(arm, size).mean(axis=1), accuracies)
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["data"]["sizes"]["train"] == 96
     assert [arm["runs"] for arm in summary["arms"]] == [2, 2]
     for arm in summary["arms"]:
-        assert arm["test_accuracies"] == [run["test_accuracy"] for run in results.of_arm(arm["arm"])]
+        assert arm["test_accuracies"] == [run.test_accuracy for run in results.of_arm(arm["arm"])]
 
 
 def test_learning_curves(finished: Path) -> None:
     results = api.load_results(finished)
     curves = learning_curves(results)
     assert curves is not None
-    assert json.loads(json.dumps(curves)) == curves
-    assert curves["train_sizes"] == SIZES
-    assert set(curves["arms"]) == set(ARMS)
-    for arm, points in curves["arms"].items():
-        assert [point["train_size"] for point in points] == SIZES
+    assert list(curves.train_sizes) == SIZES
+    assert set(curves.arms) == set(ARMS)
+    for arm, points in curves.arms.items():
+        assert [point.train_size for point in points] == SIZES
         for point in points:
-            accuracy = point["test_accuracy"]
-            assert point["runs"] == 2
-            assert accuracy["mean"] == pytest.approx(results.correct(arm, point["train_size"]).mean())
-            assert accuracy["ci_low"] <= accuracy["mean"] <= accuracy["ci_high"]
-    assert curves["baselines"].keys() == results.prepared.baselines.keys()
-    for name, points in curves["baselines"].items():
-        assert [point["train_size"] for point in points] == SIZES
-        assert points[-1]["test_accuracy"] == results.prepared.baselines[name].test_accuracy
+            accuracy = point.test_accuracy
+            assert accuracy is not None
+            assert point.runs == 2
+            assert accuracy.mean == pytest.approx(results.correct(arm, point.train_size).mean())
+            assert accuracy.ci_low <= accuracy.mean <= accuracy.ci_high
+    assert curves.baselines.keys() == results.prepared.baselines.keys()
+    for name, of_baseline in curves.baselines.items():
+        assert [point.train_size for point in of_baseline] == SIZES
+        assert of_baseline[-1].test_accuracy == results.prepared.baselines[name].test_accuracy
 
 
 def test_another_size_leaves_runs_that_are_done(finished: Path, tuneoff: Command, tmp_path: Path) -> None:

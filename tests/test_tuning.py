@@ -92,7 +92,7 @@ def test_a_run_that_is_no_trial_fails_without_the_test_split(
             (tmp_path / "out" / "data" / "test").rename(tmp_path / "out" / "data" / "hidden")
 
     (failed,) = api.run_study(api.load_study(path), tmp_path / "out", Thief()).failed
-    assert "No such file" in failed["error"]
+    assert "No such file" in failed.error
 
 
 def test_every_arm_has_as_many_trials_and_runs_at_the_rate_that_validation_chose(
@@ -111,7 +111,7 @@ def test_every_arm_has_as_many_trials_and_runs_at_the_rate_that_validation_chose
         assert sum(step < 2.5 for step in steps) >= 2, "the best is looked at from both sides"
         assert entry["chosen"] in tried
         assert entry["at_edge"] == (entry["chosen"] in (tried[0], tried[-1]))
-        assert {run["learning_rate"] for run in results.of_arm(entry["arm"])} == {entry["chosen"]}
+        assert {run.learning_rate for run in results.of_arm(entry["arm"])} == {entry["chosen"]}
         trained = sum(trial["train_seconds"] for trial in results.trials if trial["arm"] == entry["arm"])
         assert entry["train_seconds"] == pytest.approx(trained)
     assert {trial["seed"] for trial in results.trials} == {0}
@@ -166,7 +166,7 @@ def test_a_rate_that_the_study_names_is_taken_as_it_is(tiny_model: Path, data_fi
     arms = ['method = "full"\nlearning_rate = 2.5e-3', "ia3"]
     results = run(study_toml(tiny_model, data_files, arms, seeds=1, tuning="trials = 2"), tmp_path)
     assert {trial["arm"] for trial in results.trials} == {"ia3"}
-    assert {run["learning_rate"] for run in results.of_arm("full")} == {2.5e-3}
+    assert {run.learning_rate for run in results.of_arm("full")} == {2.5e-3}
     assert results.summary["tuning"]["untuned"] == ["full"]
     assert "Not tuned, since the study names its learning rate: full." in (results.folder / "report.md").read_text()
 
@@ -357,7 +357,7 @@ def test_a_trial_whose_process_is_killed_has_failed_and_the_same_command_tries_i
     results = api.run_study(api.load_study(tmp_path / "study.toml"), tmp_path / "out", assassin)
     assert assassin.killed is not None
     (failed,) = results.failed_trials
-    assert failed["run_id"] == assassin.killed.id
+    assert failed.run_id == assassin.killed.id
     assert not results.failed, "the study goes on without it"
     shown = tuneoff("status", "out").stdout
     assert "1 failed" in shown

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from made_up import arm_entries
+from made_up import arm_entries, learning
 from tuneoff.analysis.against_baselines import against_baseline
 from tuneoff.analysis.comparisons import compare_arms, compare_pairs
 from tuneoff.analysis.costs import PREFERENCES
@@ -19,10 +19,13 @@ from tuneoff.analysis.fitness import unfit_arms
 from tuneoff.analysis.headlines import baseline_headlines
 from tuneoff.analysis.reach import margin_in_reach
 from tuneoff.analysis.recommendation import recommend
+from tuneoff.analysis.results import as_dictionary
+from tuneoff.records.arm_summary import ScoredArm
+from tuneoff.records.recommendation import Excluded, Limits, Preference
 from tuneoff.report import evidence, words
 
-NO_LIMITS: dict[str, float | None] = {"max_memory": None, "max_train_time": None, "min_accuracy": None}
-GUESSING = {"state": "not learned", "sentence": "its training loss stayed at that of guessing."}
+NO_LIMITS = Limits()
+GUESSING = learning("not learned", "its training loss stayed at that of guessing.")
 
 
 def _tables(draw: np.random.Generator, seeds: list[int], examples: int, lead: float) -> list[NDArray[np.float64]]:
@@ -58,30 +61,30 @@ def test_words_never_contradict_intervals_and_there_is_always_an_answer(
     examples: int,
     lead: float,
     margin: float,
-    prefer: str,
+    prefer: Preference,
     min_accuracy: float | None,
     unlearned: set[int],
     number: int,
 ) -> None:
     draw = np.random.default_rng(number)
     tables = _tables(draw, seeds, examples, lead)
-    arms = arm_entries(tables, "abcde"[: len(seeds)], shared=(draw.random(len(seeds)) < 0.2).tolist())
-    for place, arm in enumerate(arms):
-        arm["seeds"] = sorted(draw.permutation(5)[: seeds[place]].tolist())
-        if place in unlearned:
-            arm["learning"] = GUESSING
-    compared = compare_arms(arms, {arm["arm"]: rows for arm, rows in zip(arms, tables, strict=True)})
+    names = "abcde"[: len(seeds)]
+    shared = (draw.random(len(seeds)) < 0.2).tolist()
+    numbers = [sorted(draw.permutation(5)[:count].tolist()) for count in seeds]
+    not_learned = {names[arm] for arm in unlearned if arm < len(names)}
+    arms = arm_entries(tables, names, seeds=numbers, idle=sorted(not_learned), shared=shared)
+    compared = compare_arms(arms, {arm.arm: rows for arm, rows in zip(arms, tables, strict=True)})
 
     for pair in compare_pairs(compared, margin):
-        said, seen = evidence.pair(pair), pair["difference"]
-        assert 0 <= seen["mean"] <= seen["ci_high"]
-        holds_zero = seen["ci_low"] <= 0 <= seen["ci_high"]
-        within = -margin < seen["ci_low"] and seen["ci_high"] < margin
-        idle = {pair["a"], pair["b"]} & {arm["arm"] for arm in arms if "learning" in arm}
+        said, seen = evidence.pair(as_dictionary(pair)), pair.difference
+        assert 0 <= seen.mean <= seen.ci_high
+        holds_zero = seen.ci_low <= 0 <= seen.ci_high
+        within = -margin < seen.ci_low and seen.ci_high < margin
+        idle = {pair.a, pair.b} & not_learned
         claims = ("tied", "not told apart", "is more accurate", "is ahead", "not ranked", "not compared")
         (claim,) = (words for words in claims if words in said)
         assert (claim == "not compared") == bool(idle)
-        assert (claim == "not ranked") == (pair["seeds"] == 1 and not idle)
+        assert (claim == "not ranked") == (pair.seeds == 1 and not idle)
         if claim == "tied":
             assert holds_zero
             assert within
@@ -92,21 +95,22 @@ def test_words_never_contradict_intervals_and_there_is_always_an_answer(
             assert not holds_zero
         if "may lose up to" in said:
             lost = float(re.findall(r"may lose up to ([\d.]+) points", said)[0])
-            assert lost >= round(-100 * seen["mean"], 1)
+            assert lost >= round(-100 * seen.mean, 1)
         if "is shown to lose less" in said:
-            assert pair["non_inferiority"]["b"]["lower_bound"] > -margin
+            assert pair.non_inferiority is not None
+            assert pair.non_inferiority.b.lower_bound > -margin
 
     unfit = unfit_arms(arms, [])
-    answer = recommend(arms, compared, margin, prefer, NO_LIMITS | {"min_accuracy": min_accuracy}, unfit)
-    left_out = {entry["arm"] for entry in answer["excluded"]}
-    now = answer["choose_now"]
-    named = answer["arm"] or (now and now["arm"])
-    text = words.answer(answer)
+    answer = recommend(arms, compared, margin, prefer, Limits(min_accuracy=min_accuracy), unfit)
+    left_out = {entry.arm for entry in answer.excluded}
+    now = answer.choose_now
+    named = answer.arm or (now and now.arm)
+    text = words.answer(as_dictionary(answer))
     assert text.endswith(".")
     assert ".." not in text
     assert named not in left_out
-    assert not {arm["arm"] for arm in arms if "learning" in arm} & {named, *answer["shown"]}
-    assert (answer["arm"] is None) or (now is None)
+    assert not not_learned & {named, *answer.shown}
+    assert (answer.arm is None) or (now is None)
     if named is None:
         assert re.match(r"No recommendation\. (No |Only |The only arm within)", text)
         assert text.count(". ") < 3
@@ -120,21 +124,21 @@ def test_words_never_contradict_intervals_and_there_is_always_an_answer(
         assert not re.search(r"\b[Ii]t\b", text)
         # What an arm may lose is said once.
         assert len(re.findall(r"lose less than [\d.]+ points? of accuracy", text)) <= 1
-    means = {arm["arm"]: arm["test_accuracy"]["mean"] for arm in arms if arm["runs"] and arm["arm"] not in left_out}
-    if now is not None and now["at_worst"] is not None:
-        assert 0 <= now["at_worst"] <= 1
-        assert f"at most {100 * now['at_worst']:.1f} points" in text
-        if len({tuple(arm["seeds"]) for arm in arms}) == 1 and min_accuracy is None:
-            assert now["at_worst"] >= max(means.values()) - means[named] - 1e-9
-    assert ("no worst loss can be stated" in text) == (now is not None and now["at_worst"] is None)
+    scored = [arm for arm in arms if isinstance(arm, ScoredArm)]
+    means = {arm.arm: arm.test_accuracy.mean for arm in scored if arm.arm not in left_out}
+    if now is not None and now.at_worst is not None:
+        assert 0 <= now.at_worst <= 1
+        assert f"at most {100 * now.at_worst:.1f} points" in text
+        if len({arm.seeds for arm in arms}) == 1 and min_accuracy is None:
+            assert now.at_worst >= max(means.values()) - means[now.arm] - 1e-9
+    assert ("no worst loss can be stated" in text) == (now is not None and now.at_worst is None)
 
 
 def _said(correct: list[NDArray[np.float64]], **given: Any) -> str:
     arms = arm_entries(correct, "abcdefgh"[: len(correct)])
-    compared = compare_arms(arms, {arm["arm"]: rows for arm, rows in zip(arms, correct, strict=True)})
-    return words.answer(
-        recommend(arms, compared, given.get("margin", 0.01), "memory", NO_LIMITS, given.get("unfit", {}))
-    )
+    compared = compare_arms(arms, {arm.arm: rows for arm, rows in zip(arms, correct, strict=True)})
+    answer = recommend(arms, compared, given.get("margin", 0.01), "memory", NO_LIMITS, given.get("unfit", {}))
+    return words.answer(as_dictionary(answer))
 
 
 def _wrong_on(counts: list[int], seeds: int, examples: int) -> list[NDArray[np.float64]]:
@@ -176,15 +180,13 @@ def test_with_two_seeds_a_third_is_said_to_help_and_with_one_no_worst_loss_is_st
 
 def test_arms_that_did_not_learn_are_neither_named_nor_compared_with() -> None:
     tables = _wrong_on([0, 150, 160], 3, 400)
-    arms = arm_entries(tables, "abc")
-    for place in (1, 2):
-        arms[place]["learning"] = GUESSING
-    compared = compare_arms(arms, {arm["arm"]: rows for arm, rows in zip(arms, tables, strict=True)})
+    arms = arm_entries(tables, "abc", idle="bc")
+    compared = compare_arms(arms, {arm.arm: rows for arm, rows in zip(arms, tables, strict=True)})
     one_left = recommend(arms, compared, 0.01, "memory", NO_LIMITS, unfit_arms(arms, []))
-    assert words.answer(one_left) == "Use a: no other arm learned this task."
-    assert one_left["excluded"] == [{"arm": arm, "why": GUESSING["sentence"].rstrip(".")} for arm in "bc"]
-    arms[0]["learning"] = {"state": "diverged", "sentence": "a diverged."}
-    none = words.answer(recommend(arms, compared, 0.01, "memory", NO_LIMITS, unfit_arms(arms, [])))
+    assert words.answer(as_dictionary(one_left)) == "Use a: no other arm learned this task."
+    assert one_left.excluded == tuple(Excluded(arm=arm, why=GUESSING.sentence.rstrip(".")) for arm in "bc")
+    arms[0] = arms[0].model_copy(update={"learning": learning("diverged", "a diverged.")})
+    none = words.answer(as_dictionary(recommend(arms, compared, 0.01, "memory", NO_LIMITS, unfit_arms(arms, []))))
     assert none == "No recommendation. No arm learned this task, so none can be named."
     assert "data" not in none
 
@@ -213,7 +215,7 @@ def _verdict(named: str | None, baselines: dict[str, int], left: dict[str, int],
     against = {name: against_baseline(arms, correct, _right(count)[0] > 0) for name, count in baselines.items()}
     labels = {"majority": "majority class", "tfidf": "TF-IDF + logistic regression"}
     answer: dict[str, Any] = {"arm": named, "choose_now": None, "reason": "Only a is good enough."}
-    answer["headlines"] = baseline_headlines(labels, against, which)
+    answer["headlines"] = [as_dictionary(line) for line in baseline_headlines(labels, against, which)]
     return words.verdict({"audit": [], "runs": {"planned": 6, "done": 6}, "recommendation": answer})
 
 
@@ -239,5 +241,5 @@ def test_baselines_are_named_in_plain_words_and_by_the_arms_that_are_left() -> N
         {"majority": "majority class"},
         {"majority": against_baseline(arm_entries([_right(390)], "a"), {"a": _right(390)}, _right(200)[0] > 0)},
     )
-    assert (line["verdict"], line["beaten_by"]) == ("beaten", ["a"])
-    assert line["sentence"].startswith("a is more accurate than the majority class (+47.5 points, ")
+    assert (line.verdict, line.beaten_by) == ("beaten", ("a",))
+    assert line.sentence.startswith("a is more accurate than the majority class (+47.5 points, ")

@@ -40,7 +40,7 @@ def test_the_only_arm_that_did_not_fail_is_not_crowned(
 ) -> None:
     arms = ["full", f'method = "lora"\n{TOO_HIGH}', f'method = "ia3"\n{TOO_HIGH}']
     results = _study(tmp_path, tiny_model, data_files, arms)
-    assert sorted({failure["arm"] for failure in results.failed}) == ["ia3", "lora"]
+    assert sorted({failure.arm for failure in results.failed}) == ["ia3", "lora"]
     answer = results.summary["recommendation"]
     assert answer["arm"] is None
     assert answer["choose_now"] is None

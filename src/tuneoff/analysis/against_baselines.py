@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuneoff.analysis.fitness import has_learned
 from tuneoff.analysis.statistics import RISK, Field, PairedDifference, holm
+from tuneoff.records.arm_summary import ArmSummary, ScoredArm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,7 @@ class AgainstBaseline:
 
 
 def against_baseline(
-    arms: Sequence[Mapping[str, Any]], correct: Mapping[str, NDArray[np.float64]], right: NDArray[np.bool_]
+    arms: Sequence[ArmSummary], correct: Mapping[str, NDArray[np.float64]], right: NDArray[np.bool_]
 ) -> list[AgainstBaseline]:
     """Compares each arm that has results with a baseline.
 
@@ -45,19 +45,19 @@ def against_baseline(
         correct: by arm, shape (seeds, examples), rows in the order of the arm's `seeds`.
         right: whether the baseline is right, shape (examples,).
     """
-    scored = [arm for arm in arms if arm["runs"]]
+    scored = [arm for arm in arms if isinstance(arm, ScoredArm)]
     if not scored:
         return []
-    seeds = sorted({seed for arm in scored for seed in arm["seeds"]})
+    seeds = sorted({seed for arm in scored for seed in arm.seeds})
     field = Field.measure(
-        [*(correct[arm["arm"]] for arm in scored), np.broadcast_to(right.astype(np.float64), (len(seeds), len(right)))],
-        [*(arm["seeds"] for arm in scored), seeds],
-        [*(has_learned(arm) for arm in scored), False],
-        [(place, len(scored)) for place in range(len(scored))],
+        [*(correct[arm.arm] for arm in scored), np.broadcast_to(right.astype(np.float64), (len(seeds), len(right)))],
+        [*(arm.seeds for arm in scored), seeds],
+        [*(arm.learned for arm in scored), False],
+        [(arm, len(scored)) for arm in range(len(scored))],
     )
     found = [PairedDifference.of(field, pair) for pair in range(len(scored))]
     adjusted = holm([difference.p_value for difference in found])
     return [
-        AgainstBaseline(arm["arm"], difference, p_holm)
+        AgainstBaseline(arm.arm, difference, p_holm)
         for arm, difference, p_holm in zip(scored, found, adjusted, strict=True)
     ]

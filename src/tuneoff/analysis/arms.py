@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tuneoff.analysis.arm_costs import measure_costs
+from tuneoff.analysis.folds import only_rate
 from tuneoff.analysis.learning import learning_of
 from tuneoff.analysis.statistics import (
     brier_score,
@@ -16,6 +17,7 @@ from tuneoff.analysis.statistics import (
     per_class_f1,
     softmax,
 )
+from tuneoff.records.arm_summary import ArmCosts, ArmSummary, FailedRun, ScoredArm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,88 +25,70 @@ if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
 
 
-def describe_arm(results: StudyResults, name: str, correct: NDArray[np.float64]) -> dict[str, Any]:
-    """An arm's entry in `summary.json`; without scores and costs where no run has succeeded.
+def describe_arms(results: StudyResults, correct: Mapping[str, NDArray[np.float64]]) -> tuple[ArmSummary, ...]:
+    """The arms in `summary.json`, in the study's order.
 
     Args:
         results: of the study.
-        name: the arm's.
-        correct: shape (seeds, examples).
+        correct: by arm, shape (seeds, examples).
     """
+    costs = measure_costs({arm.name: results.runs_by_seed(arm.name) for arm in results.spec.arms})
+    return tuple(
+        _scored(results, _described(results, arm.name), correct[arm.name], costs[arm.name])
+        if arm.name in costs
+        else _described(results, arm.name)
+        for arm in results.spec.arms
+    )
+
+
+def _described(results: StudyResults, name: str) -> ArmSummary:
+    """An arm without its scores and costs."""
     runs = results.of_arm(name)
     spec = next(arm for arm in results.spec.arms if arm.name == name)
-    failures = [run for run in results.failed if run["arm"] == name]
-    learning = learning_of(results, name)
-    arm: dict[str, Any] = {
-        "arm": name,
-        "method": spec.method,
-        "learning_rate": _only({run["learning_rate"] for run in runs}),
-        "learning": learning and learning.model_dump(mode="json"),
-        "runs": len(runs),
-        "seeds": [run["seed"] for run in runs],
-        "failed": [
-            {"seed": run["seed"], "part": run.get("part", ""), "status": run["status"], "error": run["error"]}
-            for run in failures
-        ],
-    }
-    if not runs:
-        return arm
-    unmerged = spec.mergeable and runs[0]["parameters"]["adapter"] > 0  # runs are timed as they were trained
-    return arm | _scores(results, name, runs, correct) | _costs(runs) | {"adapter_unmerged": unmerged}
+    return ArmSummary(
+        arm=name,
+        method=spec.method,
+        learning_rate=only_rate(runs),
+        learning=learning_of(results, name),
+        runs=len(runs),
+        seeds=tuple(run.seed for run in runs),
+        failed=tuple(
+            FailedRun(seed=run.seed, part=run.part, status=run.status, error=run.error)
+            for run in results.failed
+            if run.arm == name
+        ),
+    )
 
 
-def _only(rates: set[float]) -> float | None:
-    """The learning rate of an arm's runs; None where parts of the data were tuned to several, or none has run."""
-    return rates.pop() if len(rates) == 1 else None
-
-
-def _scores(
-    results: StudyResults, name: str, runs: list[dict[str, Any]], correct: NDArray[np.float64]
-) -> dict[str, Any]:
+def _scored(
+    results: StudyResults, arm: ArmSummary, correct: NDArray[np.float64], costs: tuple[ArmCosts, ...]
+) -> ScoredArm:
+    runs = results.of_arm(arm.arm)
+    spec = next(spec for spec in results.spec.arms if spec.name == arm.arm)
     names = list(results.prepared.label_names)
     scored = [
         (frame["label"].to_numpy(), frame["prediction"].to_numpy(), softmax(np.stack(frame["logits"].to_list())))
-        for frame in results.predictions(name)
+        for frame in results.predictions(arm.arm)
     ]
     f1 = np.mean([per_class_f1(labels, predictions, len(names)) for labels, predictions, _ in scored], axis=0)
-    return {
-        "test_accuracy": asdict(mean_interval(correct)),
-        "test_accuracies": [run["test_accuracy"] for run in runs],
-        "test_macro_f1": _mean(run["test_macro_f1"] for run in runs),
-        "per_class_f1": dict(zip(names, map(float, f1), strict=True)),
-        "expected_calibration_error": _mean(
+    return ScoredArm(
+        **dict(arm),
+        **dict(costs[0]),
+        test_accuracy=mean_interval(correct),
+        test_accuracies=tuple(run.test_accuracy for run in runs),
+        test_macro_f1=_mean(run.test_macro_f1 for run in runs),
+        per_class_f1=dict(zip(names, map(float, f1), strict=True)),
+        expected_calibration_error=_mean(
             expected_calibration_error(labels, probabilities) for labels, _, probabilities in scored
         ),
-        "brier_score": _mean(brier_score(labels, probabilities) for labels, _, probabilities in scored),
-        "validation_accuracy": _mean(run["validation_accuracy"] for run in runs),
-    }
-
-
-def _costs(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    memory = [run["peak_memory_bytes"] for run in runs]
-    # Times on a device that was shared are never mixed with others; they stand alone only where there are no others.
-    timed = [run for run in runs if not run["conditions"]["shared_device"]] or runs
-    latencies = [run["inference_latency_seconds"] for run in timed if run.get("inference_latency_seconds") is not None]
-    return {
-        "times_shared": all(run["conditions"]["shared_device"] for run in runs),
-        "train_seconds": _mean(run["train_seconds"] for run in timed),
-        "train_seconds_by_run": [run["train_seconds"] for run in timed],
-        "train_examples_per_second": _mean(run["train_examples_per_second"] for run in timed),
-        "setup_seconds": _mean(run["setup_seconds"] for run in timed),
-        "eval_seconds": _mean(run["eval_seconds"] for run in timed),
-        "inference_latency_seconds": _mean(latencies) if latencies else None,
-        "inference_latency_seconds_by_run": latencies,
-        "peak_train_memory_bytes": max(peak["train"] for peak in memory),
-        "peak_eval_memory_bytes": max(peak["eval"] for peak in memory),
-        "peak_reserved_memory_bytes": max(peak["reserved"] for peak in memory),
-        "memory_kind": runs[0]["memory_kind"],
-        "trainable_parameters": runs[0]["parameters"]["trainable"],
-        "parameters": runs[0]["parameters"],
-        "checkpoint_bytes": max(run["checkpoint_bytes"] for run in runs),
-        "precision": runs[0]["conditions"]["precision"],
-        "engine": runs[0]["conditions"]["engine"],
-        "device": runs[0]["conditions"]["device"],
-    }
+        brier_score=_mean(brier_score(labels, probabilities) for labels, _, probabilities in scored),
+        validation_accuracy=_mean(run.validation_accuracy for run in runs),
+        trainable_parameters=runs[0].parameters.trainable,
+        parameters=runs[0].parameters,
+        checkpoint_bytes=max(run.checkpoint_bytes for run in runs),
+        adapter_unmerged=spec.mergeable and runs[0].parameters.adapter > 0,  # runs are timed as they were trained
+        other_costs=costs[1:],
+    )
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from tuneoff.analysis.comparisons import ComparedArms, in_points
-from tuneoff.analysis.costs import PREFERENCES, comparable, ranked
+from tuneoff.analysis.costs import PREFERENCES, known_cost, not_comparable, ranked
 from tuneoff.analysis.statistics import Choice, Field, at_worst, choose
+from tuneoff.records.arm_summary import ScoredArm
+from tuneoff.records.recommendation import ChooseNow, Preference
+from tuneoff.records.record import Record
 
 SIMULATED_MARGIN = 0.01
 SIMULATED = (
@@ -26,9 +29,9 @@ HELPS = 0.9
 
 
 def choose_now(
-    compared: ComparedArms, candidates: Sequence[Mapping[str, Any]], margin: float, preference: str, against: str
-) -> dict[str, Any]:
-    """The cheapest candidate that is likely to lose less than the margin, or else the likeliest, as plain JSON.
+    compared: ComparedArms, candidates: Sequence[ScoredArm], margin: float, preference: Preference, against: str
+) -> ChooseNow:
+    """The cheapest candidate that is likely to lose less than the margin, or else the likeliest.
 
     Args:
         compared: two arms or more.
@@ -36,16 +39,12 @@ def choose_now(
         margin: accuracy that may be lost.
         preference: a key of `PREFERENCES`; where that cost is not known or cannot be compared, the higher mean counts.
         against: the other arms that are compared, in words.
-
-    Returns:
-        `arm`; `likely` (a bool); `at_worst`, the most accuracy that it loses against the best of the others (95%;
-        None where there are fewer than two seeds); `wrong_rate`, see `wrong_rate`; `sentence`, what is to be said.
     """
     cost, least = PREFERENCES[preference]
-    by_cost = len(ranked(candidates, cost)) == len(candidates) and comparable(candidates, cost)
-    in_order = sorted(candidates, key=lambda arm: (arm[cost] if by_cost else 0.0, -arm["test_accuracy"]["mean"]))
+    by_cost = len(ranked(candidates, cost)) == len(candidates) and not_comparable(candidates, cost) is None
+    in_order = sorted(candidates, key=lambda arm: (known_cost(arm, cost) if by_cost else 0.0, -arm.test_accuracy.mean))
     field = compared.field
-    choice = choose(field, margin, [compared.names.index(arm["arm"]) for arm in in_order])
+    choice = choose(field, margin, [compared.names.index(arm.arm) for arm in in_order])
     seeds = int(min(field.seeds, default=1))
     rate = wrong_rate(seeds, field.examples, field.arms, margin)
     name = compared.names[choice.arm]
@@ -64,15 +63,15 @@ def choose_now(
         sure = f"95%{_with_third_seed(field, choice) if seeds == 2 else ''}"
         sentences = [f"{said[0].upper()}{said[1:]}, and loses at most {_points(choice.at_worst)} ({sure})."]
     if rate is not None:
-        shares = " to ".join(dict.fromkeys(f"{100 * share:.0f}" for share in rate))
-        sentences.append(f"Such a choice was wrong in {shares}% of simulated studies of this size.")
-    return {
-        "arm": name,
-        "likely": choice.likely > 0,
-        "at_worst": choice.at_worst,
-        "wrong_rate": rate,
-        "sentence": " ".join(sentences),
-    }
+        percent = " to ".join(dict.fromkeys(f"{100 * wrong:.0f}" for wrong in rate))
+        sentences.append(f"Such a choice was wrong in {percent}% of simulated studies of this size.")
+    return ChooseNow(
+        arm=name,
+        likely=choice.likely > 0,
+        at_worst=choice.at_worst,
+        wrong_rate=rate,
+        sentence=" ".join(sentences),
+    )
 
 
 def _with_third_seed(field: Field, choice: Choice) -> str:
@@ -83,13 +82,13 @@ def _with_third_seed(field: Field, choice: Choice) -> str:
     return f"; about {_points(then)} with a third seed"
 
 
-def only_choice(arm: str, why: str) -> dict[str, Any]:
+def only_choice(arm: str, why: str) -> ChooseNow:
     """As `choose_now`, for the one arm that is left, with one run."""
     sentence = f"{why[:-1]}; with one run, no worst loss can be stated."
-    return {"arm": arm, "likely": False, "at_worst": None, "wrong_rate": None, "sentence": sentence}
+    return ChooseNow(arm=arm, likely=False, at_worst=None, wrong_rate=None, sentence=sentence)
 
 
-def wrong_rate(seeds: int, examples: int, arms: int, margin: float) -> list[float] | None:
+def wrong_rate(seeds: int, examples: int, arms: int, margin: float) -> tuple[float, float] | None:
     """How often such a choice was wrong in simulated studies of about this size: least and most, from 0 to 1.
 
     In these studies no arm was shown to be good enough, and all arms but the dearest lost just more than the margin.
@@ -102,17 +101,26 @@ def wrong_rate(seeds: int, examples: int, arms: int, margin: float) -> list[floa
         return None
     size = (seeds, examples, arms)
     near = {
-        sum(abs(math.log(mine / its)) for mine, its in zip(size, entry["size"], strict=True)): entry["wrong"]
+        sum(abs(math.log(mine / its)) for mine, its in zip(size, entry.size, strict=True)): entry.wrong
         for entry in _simulated()
-        if all(1 / ALIKE <= mine / its <= ALIKE for mine, its in zip(size, entry["size"], strict=True))
+        if all(1 / ALIKE <= mine / its <= ALIKE for mine, its in zip(size, entry.size, strict=True))
     }
     return near[min(near)] if near else None
 
 
+class _Simulated(Record):
+    """Studies that were simulated."""
+
+    size: tuple[int, int, int]
+    """seeds, test examples, arms"""
+    wrong: tuple[float, float]
+    """how often a choice was wrong, least and most"""
+
+
 @cache
-def _simulated() -> list[dict[str, Any]]:
+def _simulated() -> list[_Simulated]:
     text = files("tuneoff.analysis").joinpath("wrong_choices.json").read_text(encoding="utf-8")
-    return list(json.loads(text))
+    return TypeAdapter(list[_Simulated]).validate_json(text)
 
 
 def _points(loss: float) -> str:

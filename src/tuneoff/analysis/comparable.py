@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pydantic import JsonValue
+
+from tuneoff.analysis.conditions import costs_key
 from tuneoff.core.errors import UserError, damaged
 from tuneoff.data.parts import part_names, place_of
-from tuneoff.records.conditions import Conditions
+from tuneoff.records.compared import SettingDifference
+from tuneoff.records.run import RunResult, ScoredRun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
 
 COMPARED_SPLITS = ("test", "train", "validation")
-MEASURED = ("device", "precision")
+MEASURED = ("device", "precision", "parallel")
 """Settings that are compared by what runs say they had, not by what was asked for."""
 
 
@@ -57,7 +61,7 @@ def main_parts(results: StudyResults) -> tuple[str, ...]:
     return parts if results.spec.data.folds is not None else parts[:1]
 
 
-def settings(results: StudyResults) -> dict[str, Any]:
+def settings(results: StudyResults) -> dict[str, JsonValue]:
     """What a study was told of texts and training, by the names of the study file, except for what runs measure."""
     training = {
         f"training.{name}": value
@@ -68,46 +72,33 @@ def settings(results: StudyResults) -> dict[str, Any]:
     return {"data.max_length": results.spec.data.max_length, **training, **tuning}
 
 
-def model_differences(a: StudyResults, b: StudyResults) -> list[dict[str, Any]]:
+def model_differences(a: StudyResults, b: StudyResults) -> list[SettingDifference]:
     """The models where their files differ, wherever they are; or the tokens, where those of one model differ."""
     if a.prepared.model_fingerprint != b.prepared.model_fingerprint:
         names = [results.spec.model.id for results in (a, b)]
         if names[0] == names[1]:
             names = [f"{results.spec.model.id} (files {results.prepared.model_fingerprint[:8]})" for results in (a, b)]
-        return [{"setting": "model.id", "a": names[0], "b": names[1]}]
+        return [SettingDifference(setting="model.id", a=names[0], b=names[1])]
     tokens = [[results.prepared.part(part).fingerprint[:8] for part in main_parts(results)] for results in (a, b)]
     if tokens[0] != tokens[1]:
-        return [{"setting": "tokens", "a": ", ".join(tokens[0]), "b": ", ".join(tokens[1])}]
+        return [SettingDifference(setting="tokens", a=", ".join(tokens[0]), b=", ".join(tokens[1]))]
     return []
 
 
-def differing_conditions(a: Iterable[dict[str, Any]], b: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """In what conditions of measurement runs differ, as `differing` says it.
-
-    A package that only one side has is no difference: it is one that only that side's methods need.
-    """
-    return [
-        entry
-        for entry in differing(_conditions(a), _conditions(b))
-        if None not in (entry["a"], entry["b"]) or not entry["setting"].startswith("versions.")
-    ]
-
-
-def _conditions(runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def conditions(runs: Iterable[RunResult]) -> dict[str, str]:
     """Under what conditions successful runs were measured; several values are joined where they were not alike."""
     found: dict[str, set[str]] = {}
     for run in runs:
-        if run["status"] == "ok":
-            for name, value in Conditions.model_validate(run["conditions"]).costs_depend_on().items():
+        if isinstance(run, ScoredRun):
+            for name, value in costs_key(run).items():
                 found.setdefault(name, set()).add(value)
-    found.pop("shared device", None)  # times on a shared device are marked, and told of by arm
     return {name: ", ".join(sorted(values)) for name, values in found.items()}
 
 
-def differing(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries that are not equal: `setting`, `a` and `b`; None stands for one that is absent."""
+def differing(a: Mapping[str, JsonValue], b: Mapping[str, JsonValue]) -> list[SettingDifference]:
+    """The entries that are not equal; None stands for one that is absent."""
     return [
-        {"setting": name, "a": a.get(name), "b": b.get(name)}
+        SettingDifference(setting=name, a=a.get(name), b=b.get(name))
         for name in [*a, *(name for name in b if name not in a)]
         if a.get(name) != b.get(name)
     ]

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from tuneoff.analysis.fitness import has_learned
 from tuneoff.analysis.statistics import (
     RISK,
     Field,
-    Interval,
     PairedDifference,
     adjust_pairs,
     lowest_sign_flip_p_value,
     most_accurate,
 )
+from tuneoff.records.arm_summary import ArmSummary, ScoredArm
+from tuneoff.records.comparison import (
+    Comparison,
+    Needed,
+    NonInferiority,
+    NonInferiorityOfBoth,
+    PairVerdict,
+    Variances,
+)
+from tuneoff.records.interval import MeanInterval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,49 +49,49 @@ class ComparedArms:
         return replace(self, names=tuple(kept), field=self.field.among([self.names.index(name) for name in kept]))
 
 
-def compare_arms(arms: Sequence[Mapping[str, Any]], correct: Mapping[str, NDArray[np.float64]]) -> ComparedArms | None:
+def compare_arms(arms: Sequence[ArmSummary], correct: Mapping[str, NDArray[np.float64]]) -> ComparedArms | None:
     """Compares the arms that have results, those of higher mean accuracy first; None where there are none.
 
     Args:
         arms: of the summary.
         correct: by arm, shape (seeds, examples), rows in the order of the arm's `seeds`.
     """
-    scored = sorted((arm for arm in arms if arm["runs"]), key=lambda arm: -arm["test_accuracy"]["mean"])
+    scored = sorted((arm for arm in arms if isinstance(arm, ScoredArm)), key=lambda arm: -arm.test_accuracy.mean)
     if not scored:
         return None
-    learned = frozenset(arm["arm"] for arm in scored if has_learned(arm))
+    learned = frozenset(arm.arm for arm in scored if arm.learned)
     field = Field.measure(
-        [correct[arm["arm"]] for arm in scored],
-        [arm["seeds"] for arm in scored],
+        [correct[arm.arm] for arm in scored],
+        [arm.seeds for arm in scored],
         # An arm that has learned nothing says nothing of how far the seeds of others spread.
-        comparable=[arm["arm"] in learned for arm in scored],
+        comparable=[arm.arm in learned for arm in scored],
     )
-    return ComparedArms(tuple(arm["arm"] for arm in scored), field, learned)
+    return ComparedArms(tuple(arm.arm for arm in scored), field, learned)
 
 
-def compare_pairs(compared: ComparedArms | None, margin: float) -> list[dict[str, Any]]:
-    """What is said of each pair of arms that share a seed, as plain JSON: see `summary.json`'s `comparisons`.
+def compare_pairs(compared: ComparedArms | None, margin: float) -> tuple[Comparison, ...]:
+    """What is said of each pair of arms that share a seed.
 
     The first of a pair is the one of higher mean on the seeds that both have.
     """
     if compared is None:
-        return []
+        return ()
     field = compared.field
     adjusted = adjust_pairs(field.p_values, field.arms)
-    best = most_accurate(field)
+    first = most_accurate(field)
+    best = None if first is None else compared.names[first]
     pairs = []
     for pair, p_value in enumerate(adjusted):
-        places, turned = (int(field.first[pair]), int(field.second[pair])), bool(field.difference[pair] < 0)
-        a, b = reversed(places) if turned else places
+        arms, turned = (int(field.first[pair]), int(field.second[pair])), bool(field.difference[pair] < 0)
+        a, b = reversed(arms) if turned else arms
         seen, other = (PairedDifference.of(field, pair, turned=way) for way in (turned, not turned))
-        found = {"a": compared.names[a], "b": compared.names[b], "a_is_most_accurate": bool(a == best)}
-        idle = [name for name in (found["a"], found["b"]) if name not in compared.learned]
-        found |= _compared(seen, other, float(p_value), margin, len(adjusted)) | {"not_learned": idle}
-        pairs.append(found | {"verdict": "not learned"} if idle else found)
-    return pairs
+        names = (compared.names[a], compared.names[b])
+        idle = tuple(name for name in names if name not in compared.learned)
+        pairs.append(_compared(names, seen, other, float(p_value), len(adjusted), margin, best, idle))
+    return tuple(pairs)
 
 
-def pair_verdict(p_value: float, p_adjusted: float, seen: Interval, margin: float) -> str:
+def pair_verdict(p_value: float, p_adjusted: float, seen: MeanInterval, margin: float) -> PairVerdict:
     """What a comparison of two arms that learned shows.
 
     Returns:
@@ -99,44 +107,52 @@ def pair_verdict(p_value: float, p_adjusted: float, seen: Interval, margin: floa
 
 
 def _compared(
-    seen: PairedDifference, other: PairedDifference, p_adjusted: float, margin: float, pairs: int
-) -> dict[str, Any]:
+    names: tuple[str, str],
+    seen: PairedDifference,
+    other: PairedDifference,
+    p_adjusted: float,
+    pairs: int,
+    margin: float,
+    best: str | None,
+    not_learned: tuple[str, ...],
+) -> Comparison:
     several = seen.seeds > 1
-    verdict = pair_verdict(seen.p_value, p_adjusted, seen.difference, margin)
-    compared: dict[str, Any] = {
-        "seeds": seen.seeds,
-        "test_examples": seen.crossed.examples,
-        "difference": asdict(seen.difference),
-        "test": "crossed" if several else "mcnemar",
-        "p_value": seen.p_value,
-        "p_adjusted": p_adjusted,
-        "adjusted_for": pairs,
-        "p_sign_flip": seen.sign_flip_p_value,
-        "lowest_p_sign_flip": lowest_sign_flip_p_value(seen.seeds) if several else None,
-        "verdict": verdict,
-        "variances": None,
-        "non_inferiority": None,
-        "needed": None,
-    }
-    if not several:
-        return compared
-    non_inferiority = {side: _non_inferior(difference, margin) for side, difference in (("a", seen), ("b", other))}
-    return compared | {
-        "variances": {
-            "seeds": seen.crossed.seed_variance,
-            "examples": seen.crossed.example_variance,
-            "residual": seen.crossed.residual_variance,
-        },
-        "non_inferiority": {"margin": margin, **non_inferiority},
-        "needed": {
-            "difference": None if verdict == "better" else asdict(seen.needed_for_difference(RISK / 2 / pairs)),
-            "non_inferiority_of_b": None
-            if non_inferiority["b"]["shown"]
-            else asdict(other.needed_for_non_inferiority(margin)),
-        },
-    }
+    shown = pair_verdict(seen.p_value, p_adjusted, seen.difference, margin)
+    non_inferiority = (
+        NonInferiorityOfBoth(margin=margin, a=_non_inferior(seen, margin), b=_non_inferior(other, margin))
+        if several
+        else None
+    )
+    needed = non_inferiority and Needed(
+        difference=None if shown == "better" else seen.needed_for_difference(RISK / 2 / pairs),
+        non_inferiority_of_b=None if non_inferiority.b.shown else other.needed_for_non_inferiority(margin),
+    )
+    variances = Variances(
+        seeds=seen.crossed.seed_variance,
+        examples=seen.crossed.example_variance,
+        residual=seen.crossed.residual_variance,
+    )
+    return Comparison(
+        a=names[0],
+        b=names[1],
+        a_is_most_accurate=names[0] == best,
+        seeds=seen.seeds,
+        test_examples=seen.crossed.examples,
+        difference=seen.difference,
+        test="crossed" if several else "mcnemar",
+        p_value=seen.p_value,
+        p_adjusted=p_adjusted,
+        adjusted_for=pairs,
+        p_sign_flip=seen.sign_flip_p_value,
+        lowest_p_sign_flip=lowest_sign_flip_p_value(seen.seeds) if several else None,
+        verdict="not learned" if not_learned else shown,
+        variances=variances if several else None,
+        non_inferiority=non_inferiority,
+        needed=needed,
+        not_learned=not_learned,
+    )
 
 
-def _non_inferior(difference: PairedDifference, margin: float) -> dict[str, Any]:
+def _non_inferior(difference: PairedDifference, margin: float) -> NonInferiority:
     p_value = difference.non_inferiority_p_value(margin)
-    return {"lower_bound": difference.lower_bound(), "p_value": p_value, "shown": p_value < RISK}
+    return NonInferiority(lower_bound=difference.lower_bound(), p_value=p_value, shown=p_value < RISK)

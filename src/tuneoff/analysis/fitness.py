@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from tuneoff.analysis.learning import LEARNED
+from tuneoff.records.arm_summary import ArmSummary, ScoredArm
 
 if TYPE_CHECKING:
     from tuneoff.analysis.against_baselines import AgainstBaseline
@@ -20,12 +21,13 @@ class Unfit:
     learned: bool
 
 
-def has_learned(arm: Mapping[str, Any]) -> bool:
-    """Whether an arm of the summary learned its training data; one of which nothing is said did."""
-    return bool(_learning(arm)["state"] == LEARNED)
+def has_learned(arm: Mapping[str, object]) -> bool:
+    """As `ArmSummary.learned`, of an arm as a dictionary, for reports until they read records."""
+    learning = cast("Mapping[str, object] | None", arm.get("learning"))
+    return learning is None or learning["state"] == LEARNED
 
 
-def unfit_arms(arms: Sequence[Mapping[str, Any]], against_majority: Sequence[AgainstBaseline]) -> dict[str, Unfit]:
+def unfit_arms(arms: Sequence[ArmSummary], against_majority: Sequence[AgainstBaseline]) -> dict[str, Unfit]:
     """The arms that no recommendation names and that none is compared with, by name.
 
     Args:
@@ -33,9 +35,9 @@ def unfit_arms(arms: Sequence[Mapping[str, Any]], against_majority: Sequence[Aga
         against_majority: each arm against the baseline of the majority class; empty where there is no such baseline.
     """
     unfit = {
-        arm["arm"]: Unfit(_of_it(arm["arm"], _learning(arm)["sentence"]), learned=False)
+        arm.arm: Unfit(_of_it(arm.arm, arm.learning.sentence), learned=False)
         for arm in arms
-        if arm["runs"] and not has_learned(arm)
+        if isinstance(arm, ScoredArm) and arm.learning is not None and not arm.learned
     }
     for found in against_majority:
         if found.arm not in unfit and not found.beaten:
@@ -69,7 +71,3 @@ def none_is_fit(unfit: Mapping[str, Unfit]) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _learning(arm: Mapping[str, Any]) -> Mapping[str, str]:
-    return arm.get("learning") or {"state": LEARNED, "sentence": ""}

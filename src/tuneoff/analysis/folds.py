@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from tuneoff.analysis.arm_costs import alike, seed_mean
+from tuneoff.records.measurements import MeasuredPeakBytes
+from tuneoff.records.run import ScoredFolds, ScoredRun
 from tuneoff.tasks.single_label import accuracy, macro_f1
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MEANS = (
-    "validation_accuracy",
     "train_seconds",
     "setup_seconds",
     "eval_seconds",
@@ -22,33 +22,36 @@ MEANS = (
     "train_examples_per_second",
     "inference_latency_seconds",
 )
-"""What a fold costs or reaches: as a study without folds would have it from one run."""
-OF_ONE_RUN = ("run_id", "part", "steps", "curve", "guess_loss", "loss_trace", "resumed", "predictions_sha256", "sha256")
+"""What a fold costs: as a study without folds would have it from one run."""
 
 
-def pooled(runs: Sequence[dict[str, Any]], predictions: pd.DataFrame) -> dict[str, Any]:
-    """One result from those of a seed's folds, in the fields of `result.json`.
-
-    Test scores are those of all folds' predictions together; seconds are means over folds, memory and checkpoint the
-    largest. What belongs to one run alone is left out.
+def pooled(runs: Sequence[ScoredRun], predictions: pd.DataFrame) -> ScoredFolds:
+    """One result from those of a seed's folds.
 
     Args:
-        runs: all of them succeeded.
+        runs: of all folds.
         predictions: of all folds, with the columns `label` and `prediction`.
     """
     labels, guesses = predictions["label"], predictions["prediction"]
-    known = {name: [run[name] for run in runs if run.get(name) is not None] for name in MEANS}
-    return {
-        **{name: value for name, value in runs[0].items() if name not in OF_ONE_RUN},
-        **{name: float(np.mean(values)) if values else None for name, values in known.items()},
-        "test_accuracy": accuracy(guesses, labels),
-        "test_macro_f1": macro_f1(guesses, labels),
-        "peak_memory_bytes": {
-            name: max(run["peak_memory_bytes"][name] for run in runs) for name in runs[0]["peak_memory_bytes"]
-        },
-        "checkpoint_bytes": max(run["checkpoint_bytes"] for run in runs),
-        "conditions": {
-            **runs[0]["conditions"],
-            "shared_device": any(run["conditions"]["shared_device"] for run in runs),
-        },
-    }
+    measured = alike(runs)
+    return ScoredFolds.model_validate(
+        {
+            **{name: getattr(measured[0], name) for name in ScoredFolds.model_fields},
+            **{name: seed_mean(measured, name) for name in MEANS},
+            "learning_rate": only_rate(runs),
+            "validation_accuracy": seed_mean(runs, "validation_accuracy"),
+            "test_accuracy": accuracy(guesses, labels),
+            "test_macro_f1": macro_f1(guesses, labels),
+            "peak_memory_bytes": {
+                name: max(getattr(run.peak_memory_bytes, name) for run in measured)
+                for name in MeasuredPeakBytes.model_fields
+            },
+            "checkpoint_bytes": max(run.checkpoint_bytes for run in runs),
+        }
+    )
+
+
+def only_rate(runs: Sequence[ScoredRun | ScoredFolds]) -> float | None:
+    """The learning rate of runs; None where there are several, or no runs."""
+    rates = {run.learning_rate for run in runs}
+    return rates.pop() if len(rates) == 1 else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tuneoff.analysis.against_baselines import AgainstBaseline, against_baseline
 from tuneoff.data.baselines import in_a_sentence
+from tuneoff.records.arm_summary import ArmSummary, ScoredArm
+from tuneoff.records.comparison import BaselineVerdict, Headline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def compare_with_baselines(
-    results: StudyResults, arms: Sequence[Mapping[str, Any]], correct: Mapping[str, NDArray[np.float64]]
+    results: StudyResults, arms: Sequence[ArmSummary], correct: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, list[AgainstBaseline]]:
     """By baseline, each arm that has results against it; nothing where no arm has."""
-    scored = [arm["arm"] for arm in arms if arm["runs"]]
+    scored = [arm.arm for arm in arms if isinstance(arm, ScoredArm)]
     if not scored:
         return {}
     truth = results.predictions(scored[0])[0]["label"].to_numpy()
@@ -33,8 +34,8 @@ def compare_with_baselines(
 
 def baseline_headlines(
     labels: Mapping[str, str], against: Mapping[str, Sequence[AgainstBaseline]], which: str = ""
-) -> list[dict[str, Any]]:
-    """For each baseline, whether an arm beats it, as plain JSON; nothing where there is no arm.
+) -> tuple[Headline, ...]:
+    """For each baseline, whether an arm beats it; nothing where there is no arm.
 
     `verdict` is "beaten" where an arm is more accurate beyond the noise (Holm's correction over all arms of the study),
     "not shown" where one has a higher mean, but that is not shown, "not beaten" where none has, and "better" where the
@@ -45,10 +46,6 @@ def baseline_headlines(
         labels: what each baseline is called.
         against: by baseline, those of what `compare_with_baselines` found that this is about.
         which: of all arms these are, such as " within the limits"; nothing for all.
-
-    Returns:
-        `baseline`, `label` (in a sentence), `arm` (of highest mean; of those that beat it, where one does),
-        `difference` (that arm minus the baseline), `p_holm`, `verdict`, `beaten_by` (arms), `sentence`.
     """
     headlines = []
     for name, found in against.items():
@@ -57,30 +54,30 @@ def baseline_headlines(
         beaten_by = [one for one in found if one.beaten]
         best = max(beaten_by or found, key=lambda one: one.difference.difference.mean)
         label = in_a_sentence(name, labels[name])
-        verdict = "beaten" if beaten_by else _verdict(best, found)
+        verdict: BaselineVerdict = "beaten" if beaten_by else _verdict(best, found)
         headlines.append(
-            {
-                "baseline": name,
-                "label": label,
-                "arm": best.arm,
-                "difference": asdict(best.difference.difference),
-                "p_holm": best.p_holm,
-                "verdict": verdict,
-                "beaten_by": [one.arm for one in beaten_by],
-                "sentence": _sentence(verdict, label, best, len(found), which),
-            }
+            Headline(
+                baseline=name,
+                label=label,
+                arm=best.arm,
+                difference=best.difference.difference,
+                p_holm=best.p_holm,
+                verdict=verdict,
+                beaten_by=tuple(one.arm for one in beaten_by),
+                sentence=_sentence(verdict, label, best, len(found), which),
+            )
         )
-    return headlines
+    return tuple(headlines)
 
 
-def _verdict(best: AgainstBaseline, found: Sequence[AgainstBaseline]) -> str:
+def _verdict(best: AgainstBaseline, found: Sequence[AgainstBaseline]) -> BaselineVerdict:
     """Of a baseline that no arm beats."""
     if all(one.difference.difference.ci_high < 0 for one in found):
         return "better"
     return "not shown" if best.difference.difference.mean > 0 else "not beaten"
 
 
-def _sentence(verdict: str, label: str, best: AgainstBaseline, arms: int, which: str) -> str:
+def _sentence(verdict: BaselineVerdict, label: str, best: AgainstBaseline, arms: int, which: str) -> str:
     seen = best.difference.difference
     points = f"{100 * seen.mean:+.1f} points, {100 * seen.ci_low:+.1f} to {100 * seen.ci_high:+.1f}"
     if not seen.covers_seeds:

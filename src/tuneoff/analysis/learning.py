@@ -91,18 +91,18 @@ def _guess(run: Ended) -> float:
 
 def _is_right_all_the_same(results: StudyResults, run: ScoredRun, part: PreparedPart) -> bool:
     """Whether a run that learned only in its last steps makes less than half of guessing's errors on test."""
-    share = _share_of_guessing(results, part)
-    right = run.test_accuracy > max(1 - HALF * (1 - share), _within_noise_of_guessing(results, part))
+    guessing = _accuracy_of_guessing(results, part)
+    right = run.test_accuracy > max(1 - HALF * (1 - guessing), _within_noise_of_guessing(results, part))
     return bool(right and run.curve[-1].largest_share < CONSTANT)
 
 
 def _within_noise_of_guessing(results: StudyResults, part: PreparedPart) -> float:
     """The test accuracy up to which an arm is no better than the majority class, or than drawing lots."""
-    share = _share_of_guessing(results, part)
-    return share + NOISE * math.sqrt(share * (1 - share) / len(part.baselines["majority"].predictions))
+    guessing = _accuracy_of_guessing(results, part)
+    return guessing + NOISE * math.sqrt(guessing * (1 - guessing) / len(part.baselines["majority"].predictions))
 
 
-def _share_of_guessing(results: StudyResults, part: PreparedPart) -> float:
+def _accuracy_of_guessing(results: StudyResults, part: PreparedPart) -> float:
     """The test accuracy of guessing: that of the majority class, or of drawing lots where that is higher."""
     return float(max(part.baselines["majority"].test_accuracy, 1 / len(results.prepared.label_names)))
 

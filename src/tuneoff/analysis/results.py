@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +13,13 @@ import numpy as np
 from tuneoff.analysis.folds import pooled
 from tuneoff.core.errors import damaged
 from tuneoff.core.files import read_json
-from tuneoff.data.parts import WHOLE, part_names, size_name
+from tuneoff.data.parts import part_names, size_name
 from tuneoff.data.prepared import read_prepared
 from tuneoff.records.environment import Environment
 from tuneoff.records.plan import PlanEntry
 from tuneoff.records.prepared import Prepared
 from tuneoff.records.record import Record
-from tuneoff.records.run import RunResult
+from tuneoff.records.run import RunResult, ScoredFolds, ScoredRun, ScoredSeed, UnfinishedRun, UnsuccessfulRun
 from tuneoff.records.summary import Summary
 from tuneoff.spec import StudySpec, load_study
 from tuneoff.study.store import Store
@@ -79,7 +80,7 @@ class StudyResults:
 
     @cached_property
     def runs(self) -> list[dict[str, Any]]:
-        """`run_records` as dictionaries, which analysis and report read until they read the records."""
+        """`run_records` as dictionaries, which reports read until they read the records."""
         return [as_dictionary(run) for run in self.run_records]
 
     @cached_property
@@ -88,19 +89,20 @@ class StudyResults:
         return [as_dictionary(trial) for trial in self.trial_records]
 
     @property
-    def ended(self) -> list[dict[str, Any]]:
+    def ended(self) -> list[RunResult]:
         """Results of runs that are not to go on from a checkpoint."""
-        return [run for run in self.runs if run["status"] != "interrupted"]
+        return [run for run in self.run_records if run.status != "interrupted"]
 
     @property
-    def failed(self) -> list[dict[str, Any]]:
+    def failed(self) -> list[UnsuccessfulRun]:
         """Results of runs that have ended, but not well."""
-        return [run for run in self.ended if run["status"] != "ok"]
+        return [run for run in self.ended if isinstance(run, UnsuccessfulRun)]
 
     @property
-    def failed_trials(self) -> list[dict[str, Any]]:
+    def failed_trials(self) -> list[UnfinishedRun]:
         """Results of trials that have ended without saying anything of their learning rate."""
-        return [trial for trial in self.trials if trial["status"] not in ("ok", "diverged", "interrupted")]
+        ended = [trial for trial in self.trial_records if isinstance(trial, UnfinishedRun)]
+        return [trial for trial in ended if trial.status != "interrupted"]
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -112,9 +114,9 @@ class StudyResults:
         """The analysis of the study."""
         from tuneoff.analysis.summary import summarise
 
-        return Summary.model_validate(summarise(self))
+        return summarise(self)
 
-    def of_arm(self, arm: str, train_size: int | None = None) -> list[dict[str, Any]]:
+    def of_arm(self, arm: str, train_size: int | None = None) -> Sequence[ScoredSeed]:
         """The results of an arm's runs that succeeded, in the order of seeds.
 
         The runs of a seed's folds are one result (see `tuneoff.analysis.folds`), and count when all have succeeded.
@@ -126,7 +128,7 @@ class StudyResults:
         if self.spec.data.folds is not None:
             assert train_size is None
             return self._pooled[arm]
-        return [run for (run,) in self._by_seed(arm, train_size)]
+        return [run for (run,) in self.runs_by_seed(arm, train_size)]
 
     def predictions(self, arm: str, train_size: int | None = None) -> list[pd.DataFrame]:
         """The test predictions behind each result of `of_arm`, as in `predictions.parquet`.
@@ -137,8 +139,8 @@ class StudyResults:
 
         store = Store(self.folder)
         return [
-            pd.concat([store.predictions(run["run_id"]) for run in runs], ignore_index=True)
-            for runs in self._by_seed(arm, train_size)
+            pd.concat([store.predictions(run.run_id) for run in runs], ignore_index=True)
+            for runs in self.runs_by_seed(arm, train_size)
         ]
 
     def correct(self, arm: str, train_size: int | None = None) -> NDArray[np.float64]:
@@ -146,26 +148,22 @@ class StudyResults:
         frames = self.predictions(arm, train_size)
         return np.array([(frame["prediction"] == frame["label"]).to_numpy(dtype=np.float64) for frame in frames])
 
-    def _by_seed(self, arm: str, train_size: int | None) -> list[list[dict[str, Any]]]:
-        """For each seed the results that count together, where all are there and succeeded."""
+    def runs_by_seed(self, arm: str, train_size: int | None = None) -> list[list[ScoredRun]]:
+        """For each seed the results behind that of `of_arm`: one, or those of its folds, all of which succeeded."""
         names = part_names(self.spec.data)
         if self.spec.data.train_sizes is not None:
             names = (size_name(train_size or self.spec.data.train_sizes[-1]),)
-        found = {
-            (run["seed"], run.get("part", WHOLE)): run
-            for run in self.runs
-            if run["arm"] == arm and run["status"] == "ok"
-        }
+        found = {(run.seed, run.part): run for run in self.run_records if isinstance(run, ScoredRun) and run.arm == arm}
         seeds = dict.fromkeys(entry.seed for entry in self.planned)
         complete = [seed for seed in seeds if all((seed, part) in found for part in names)]
         return [[found[seed, part] for part in names] for seed in complete]
 
     @cached_property
-    def _pooled(self) -> dict[str, list[dict[str, Any]]]:
+    def _pooled(self) -> dict[str, list[ScoredFolds]]:
         return {
             arm.name: [
                 pooled(runs, frame)
-                for runs, frame in zip(self._by_seed(arm.name, None), self.predictions(arm.name), strict=True)
+                for runs, frame in zip(self.runs_by_seed(arm.name), self.predictions(arm.name), strict=True)
             ]
             for arm in self.spec.arms
         }
@@ -177,11 +175,11 @@ class StudyResults:
         """One row a run, nested fields flattened with a dot (`parameters.trainable`); without the curves."""
         import pandas as pd
 
-        return pd.json_normalize([{key: value for key, value in run.items() if key != "curve"} for run in self.runs])
+        return pd.json_normalize([run.model_dump(mode="json", exclude={"curve"}) for run in self.run_records])
 
 
 def as_dictionary(record: Record) -> dict[str, Any]:
-    """A record as analysis and report read it until they read the records; to be removed with its last reader."""
+    """A record as reports read it until they read the records; to be removed with its last reader."""
     return record.model_dump(mode="json")
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tuneoff.analysis.arms import describe_arm
+from tuneoff.analysis.arms import describe_arms
 from tuneoff.analysis.choice import SIMULATED
 from tuneoff.analysis.comparisons import ComparedArms, compare_arms, compare_pairs
-from tuneoff.analysis.fitness import has_learned, unfit_arms
+from tuneoff.analysis.fitness import unfit_arms
 from tuneoff.analysis.headlines import baseline_headlines, compare_with_baselines
 from tuneoff.analysis.learning_curves import learning_curves
 from tuneoff.analysis.notes import write_notes
@@ -17,7 +17,10 @@ from tuneoff.analysis.recommendation import recommend
 from tuneoff.analysis.tuning import summarise_tuning
 from tuneoff.analysis.underfitting import underfitting_notes
 from tuneoff.data.audit import baseline_findings, in_order
+from tuneoff.records.arm_summary import ArmSummary, ScoredArm
 from tuneoff.records.finding import Finding
+from tuneoff.records.recommendation import Recommendation
+from tuneoff.records.summary import BaselineSummary, Breakdown, BreakdownGroup, DataSummary, RunCounts, Summary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,64 +31,64 @@ if TYPE_CHECKING:
     from tuneoff.spec import AnalysisSpec, StudySpec
 
 
-def summarise(results: StudyResults) -> dict[str, Any]:
-    """The content of `summary.json`, units in the names; every value is plain JSON."""
+def summarise(results: StudyResults) -> Summary:
+    """The analysis of a study."""
     spec = results.spec.analysis
     correct = {arm.name: results.correct(arm.name) for arm in results.spec.arms}
-    arms = [describe_arm(results, arm.name, correct[arm.name]) for arm in results.spec.arms]
+    arms = describe_arms(results, correct)
     compared = compare_arms(arms, correct)
     comparisons = compare_pairs(compared, spec.margin)
     against = compare_with_baselines(results, arms, correct)
     recommendation = _recommend(results, spec, arms, compared, against)
-    simulated = recommendation["choose_now"] and recommendation["choose_now"]["wrong_rate"]
+    simulated = recommendation.choose_now and recommendation.choose_now.wrong_rate
     test_examples = next((rows.shape[1] for rows in correct.values() if len(rows)), results.prepared.sizes["test"])
-    return {
-        "schema_version": 5,
-        "study": results.spec.name,
-        "model": results.spec.model.id,
-        "data": {
-            "source": results.spec.data.source,
-            "sizes": results.prepared.sizes,
-            "folds": results.spec.data.folds,
-            "label_names": list(results.prepared.label_names),
-            "cut_texts": results.prepared.cut_texts,
-            "removed": results.prepared.removed,
-        },
-        "seeds": list(results.spec.seeds),
-        "runs": {"planned": len(results.planned), "done": len(results.ended), "failed": len(results.failed)},
-        "arms": arms,
-        "baselines": [
-            {
-                "baseline": name,
-                "label": baseline.label,
-                "test_accuracy": baseline.test_accuracy,
-                "test_examples": test_examples,
-            }
+    return Summary(
+        study=results.spec.name,
+        model=results.spec.model.id,
+        data=DataSummary(
+            source=results.spec.data.source,
+            sizes=results.prepared.sizes,
+            folds=results.spec.data.folds,
+            label_names=results.prepared.label_names,
+            cut_texts=results.prepared.cut_texts,
+            removed=results.prepared.removed,
+        ),
+        seeds=results.spec.seeds,
+        runs=RunCounts(planned=len(results.planned), done=len(results.ended), failed=len(results.failed)),
+        arms=arms,
+        baselines=tuple(
+            BaselineSummary(
+                baseline=name,
+                label=baseline.label,
+                test_accuracy=baseline.test_accuracy,
+                test_examples=test_examples,
+            )
             for name, baseline in results.prepared.baselines.items()
-        ],
-        "headlines": baseline_headlines(_labels(results), against),
-        "comparisons": comparisons,
-        "pareto": pareto_fronts(arms, comparisons),
-        "recommendation": recommendation,
-        "notes": [
+        ),
+        headlines=baseline_headlines(_labels(results), against),
+        comparisons=comparisons,
+        pareto=pareto_fronts(arms, comparisons),
+        recommendation=recommendation,
+        notes=(
             *underfitting_notes(results, arms),
             *write_notes(arms, len(results.spec.seeds), test_examples, spec.margin, _untried(results.spec)),
             *([SIMULATED] if simulated else []),
-        ],
-        "learning_curves": learning_curves(results),
-        "tuning": summarise_tuning(results),
-        "breakdown": _breakdown(results, correct),
-        "audit": [finding.model_dump(mode="json") for finding in _findings(results, arms)],
-    }
+        ),
+        learning_curves=learning_curves(results),
+        tuning=summarise_tuning(results),
+        breakdown=_breakdown(results, correct),
+        audit=tuple(_findings(results, arms)),
+    )
 
 
-def recommend_anew(results: StudyResults, spec: AnalysisSpec) -> dict[str, Any]:
+def recommend_anew(results: StudyResults, spec: AnalysisSpec) -> Summary:
     """The summary of a study with another margin, preference or limits than its own for the recommendation alone."""
-    summary = results.summary
-    arms = summary["arms"]
+    summary = results.summary_record
     correct = {arm.name: results.correct(arm.name) for arm in results.spec.arms}
-    against = compare_with_baselines(results, arms, correct)
-    return {**summary, "recommendation": _recommend(results, spec, arms, compare_arms(arms, correct), against)}
+    against = compare_with_baselines(results, summary.arms, correct)
+    compared = compare_arms(summary.arms, correct)
+    recommendation = _recommend(results, spec, summary.arms, compared, against)
+    return summary.model_copy(update={"recommendation": recommendation})
 
 
 def _untried(study: StudySpec) -> list[str]:
@@ -96,20 +99,21 @@ def _untried(study: StudySpec) -> list[str]:
 def _recommend(
     results: StudyResults,
     spec: AnalysisSpec,
-    arms: Sequence[Mapping[str, Any]],
+    arms: Sequence[ArmSummary],
     compared: ComparedArms | None,
     against: Mapping[str, Sequence[AgainstBaseline]],
-) -> dict[str, Any]:
+) -> Recommendation:
     """The recommendation, with what is to be said of the baselines and those arms that it chooses among."""
     unfit = unfit_arms(arms, against.get("majority", []))
     answer = recommend(arms, compared, spec.margin, spec.prefer, spec.limits, unfit)
-    left_out = {entry["arm"] for entry in answer["excluded"]}
-    limited = any(arm["runs"] and arm["arm"] in left_out - set(unfit) for arm in arms)
-    chosen_among = [arm["arm"] for arm in arms if arm["arm"] not in left_out]
+    left_out = {entry.arm for entry in answer.excluded}
+    limited = any(isinstance(arm, ScoredArm) and arm.arm in left_out - set(unfit) for arm in arms)
+    chosen_among = [arm.arm for arm in arms if arm.arm not in left_out]
     if not chosen_among and not limited:
         chosen_among = [name for name, found in unfit.items() if found.learned]
     left = {name: [one for one in found if one.arm in chosen_among] for name, found in against.items()}
-    return answer | {"headlines": baseline_headlines(_labels(results), left, " within the limits" if limited else "")}
+    headlines = baseline_headlines(_labels(results), left, " within the limits" if limited else "")
+    return answer.model_copy(update={"headlines": headlines})
 
 
 def _labels(results: StudyResults) -> dict[str, str]:
@@ -117,13 +121,13 @@ def _labels(results: StudyResults) -> dict[str, str]:
     return {name: baseline.label for name, baseline in results.prepared.baselines.items()}
 
 
-def _findings(results: StudyResults, arms: Sequence[Mapping[str, Any]]) -> list[Finding]:
+def _findings(results: StudyResults, arms: Sequence[ArmSummary]) -> list[Finding]:
     """What the audit found before training, and what it says of baselines once there is an arm to compare them with."""
     findings = list(results.prepared.findings)
     scored = [
-        (arm["test_accuracy"]["mean"], arm["arm"])
+        (arm.test_accuracy.mean, arm.arm)
         for arm in arms
-        if arm["runs"] and has_learned(arm)  # only then is the data to blame
+        if isinstance(arm, ScoredArm) and arm.learned  # only then is the data to blame
     ]
     if scored:
         accuracy, name = max(scored)
@@ -133,7 +137,7 @@ def _findings(results: StudyResults, arms: Sequence[Mapping[str, Any]]) -> list[
     return in_order(findings)
 
 
-def _breakdown(results: StudyResults, correct: Mapping[str, NDArray[np.float64]]) -> dict[str, Any] | None:
+def _breakdown(results: StudyResults, correct: Mapping[str, NDArray[np.float64]]) -> Breakdown | None:
     """Mean test accuracy by arm for each value of the breakdown column, with the number of examples."""
     if results.spec.data.breakdown is None:
         return None
@@ -141,18 +145,18 @@ def _breakdown(results: StudyResults, correct: Mapping[str, NDArray[np.float64]]
 
     values = pd.read_parquet(results.folder / "data" / "test.parquet", columns=["breakdown"])["breakdown"]
     groups = values.value_counts()
-    return {
-        "column": results.spec.data.breakdown,
-        "groups": [
-            {
-                "value": str(value),
-                "test_examples": int(count),
-                "test_accuracy": {
+    return Breakdown(
+        column=results.spec.data.breakdown,
+        groups=tuple(
+            BreakdownGroup(
+                value=str(value),
+                test_examples=int(count),
+                test_accuracy={
                     arm: float(rows[:, (values == value).to_numpy()].mean())
                     for arm, rows in correct.items()
                     if len(rows)
                 },
-            }
+            )
             for value, count in groups.items()
-        ],
-    }
+        ),
+    )

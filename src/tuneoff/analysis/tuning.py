@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuneoff.core.texts import counted
 from tuneoff.data.parts import part_names, part_words
 from tuneoff.records.run import RunResult, TrainedRun
+from tuneoff.records.tuning import ArmTuning, PassedOver, TrialSummary, TuningSummary
 from tuneoff.study.search import Trial, best, is_at_edge, scores
 from tuneoff.study.tuning import tuned_arms
 
@@ -49,66 +50,55 @@ def few_validation_examples(parts: Iterable[Mapping[str, int]]) -> str | None:
     )
 
 
-def summarise_tuning(results: StudyResults) -> dict[str, Any] | None:
-    """Every trial of every arm on every part, the rates chosen, and what it cost; None if nothing was tuned.
-
-    Returns:
-        `strategy`, `seeds` (those that trials were run with), `runs`, `train_seconds` and `wall_seconds` (of all
-        trials, which are no part of the arms' own cost), `untuned` (arms whose rate the study names), `few_validation`
-        (see `few_validation_examples`), `arms`: a list of `arm`, `part`, `chosen` (None where no trial came to an end),
-        `at_edge`, `passed_over` (None, or the `learning_rate` that was more accurate on validation than the one chosen,
-        its `validation_accuracy`, and `because` of what it was not chosen: its "loss", or its "neighbours"),
-        `train_seconds`, `trials` (in the order of rates: `learning_rate`, `validation_accuracy`,
-        `validation_loss` and `score`, by which the lowest is chosen, None where it failed, `steps`, `learned`,
-        `too_high`).
-    """
+def summarise_tuning(results: StudyResults) -> TuningSummary | None:
+    """Every trial of every arm on every part, the rates chosen, and what it cost; None if nothing was tuned."""
     names = tuned_arms(results.spec)
     if not names:
         return None
     arms = [_arm(results, name, part) for part in part_names(results.spec.data) for name in names]
     ended = [run for run in results.trial_records if isinstance(run, TrainedRun)]
-    return {
-        "strategy": results.spec.tuning.strategy,
-        "seeds": list(results.spec.seeds[: results.spec.tuning.seeds]),
-        "runs": len(results.trial_records),
-        "train_seconds": sum(run.train_seconds for run in ended),
-        "wall_seconds": sum(run.wall_seconds for run in ended),
-        "few_validation": few_validation_examples(
+    return TuningSummary(
+        strategy=results.spec.tuning.strategy,
+        seeds=results.spec.seeds[: results.spec.tuning.seeds],
+        runs=len(results.trial_records),
+        train_seconds=sum(run.train_seconds for run in ended),
+        wall_seconds=sum(run.wall_seconds for run in ended),
+        few_validation=few_validation_examples(
             results.prepared.part(part).sizes for part in part_names(results.spec.data)
         ),
-        "untuned": [arm.name for arm in results.spec.arms if arm.name not in names and not arm.fitted],
-        "arms": [arm for arm in arms if arm["trials"]],
-    }
+        untuned=tuple(arm.name for arm in results.spec.arms if arm.name not in names and not arm.fitted),
+        arms=tuple(arm for arm in arms if arm.trials),
+    )
 
 
-def _arm(results: StudyResults, name: str, part: str) -> dict[str, Any]:
+def _arm(results: StudyResults, name: str, part: str) -> ArmTuning:
     runs = [run for run in results.trial_records if run.arm == name and run.part == part]
     by_rate = {rate: [run for run in runs if run.learning_rate == rate] for rate in _rates(runs)}
     trials = [Trial.of(rate, found) for rate, found in by_rate.items()]
     score = scores(trials)
-    return {
-        "arm": name,
-        "part": part_words(part),
-        "chosen": best(trials),
-        "at_edge": is_at_edge(trials),
-        "passed_over": _passed_over(trials),
-        "train_seconds": sum(run.train_seconds for run in runs if isinstance(run, TrainedRun)),
-        "trials": [
-            {
-                "learning_rate": trial.rate,
-                "validation_accuracy": trial.accuracy,
-                "validation_loss": trial.loss,
-                "score": score.get(trial.rate),
-                "steps": by_rate[trial.rate][0].steps,
-                "learned": trial.learned,
-                "too_high": trial.too_high,
-            }
+    return ArmTuning(
+        arm=name,
+        part=part_words(part),
+        chosen=best(trials),
+        at_edge=is_at_edge(trials),
+        passed_over=_passed_over(trials),
+        train_seconds=sum(run.train_seconds for run in runs if isinstance(run, TrainedRun)),
+        trials=tuple(
+            TrialSummary(
+                learning_rate=trial.rate,
+                validation_accuracy=trial.accuracy,
+                validation_loss=trial.loss,
+                score=score.get(trial.rate),
+                steps=by_rate[trial.rate][0].steps,
+                learned=trial.learned,
+                too_high=trial.too_high,
+            )
             for trial in trials
-        ],
-    }
+        ),
+    )
 
 
-def _passed_over(trials: Sequence[Trial]) -> dict[str, Any] | None:
+def _passed_over(trials: Sequence[Trial]) -> PassedOver | None:
     scored = {trial.rate: trial for trial in trials if trial.accuracy is not None}
     if not scored:
         return None
@@ -116,11 +106,11 @@ def _passed_over(trials: Sequence[Trial]) -> dict[str, Any] | None:
     other = max(scored.values(), key=lambda trial: (trial.accuracy or 0.0, -trial.penalty))
     if other.accuracy == chosen.accuracy:
         return None
-    return {
-        "learning_rate": other.rate,
-        "validation_accuracy": other.accuracy,
-        "because": "loss" if other.penalty > chosen.penalty else "neighbours",
-    }
+    return PassedOver(
+        learning_rate=other.rate,
+        validation_accuracy=other.accuracy,
+        because="loss" if other.penalty > chosen.penalty else "neighbours",
+    )
 
 
 def _rates(runs: list[RunResult]) -> list[float]:

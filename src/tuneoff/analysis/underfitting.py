@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuneoff.analysis.fitness import has_learned
 from tuneoff.data.audit.noticed import listed, named, plural
+from tuneoff.records.arm_summary import ArmSummary, ScoredArm
+from tuneoff.records.run import ScoredRun
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
 
 FEWEST_PIECES = 20
 """Of a training loss, of which the last two fifths are compared."""
-STEEP = 0.1
+STEEP_FALL = 0.1
 """Of the loss of guessing, by which the loss of the last fifth of the steps is below that of the fifth before."""
-LOW = 0.25
+LITTLE_LEFT = 0.25
 """Of the loss of guessing: a training loss below it leaves little to learn."""
 BEYOND_NOISE = 2.0
 """Standard errors of the difference that it must have, by the spread of the pieces."""
@@ -29,20 +30,20 @@ RARE = 0.5
 """Of an even share: a class with a smaller one is rare."""
 
 
-def underfitting_notes(results: StudyResults, arms: Sequence[Mapping[str, Any]]) -> list[str]:
+def underfitting_notes(results: StudyResults, arms: Sequence[ArmSummary]) -> list[str]:
     """At most one sentence a kind, about arms of the summary in which most runs learned.
 
     A training loss that falls steeply at the end, while validation gets no worse, is one kind; classes with test
     examples that no run of an arm ever answers are the other.
     """
-    learned = [arm["arm"] for arm in arms if arm["runs"] and has_learned(arm)]
+    learned = [arm.arm for arm in arms if isinstance(arm, ScoredArm) and arm.learned]
     return [*_still_falling(results, learned), *_never_answered(results, learned)]
 
 
 def _still_falling(results: StudyResults, names: Sequence[str]) -> list[str]:
     told = []
     for name in names:
-        falls = [_fall(run) for run in results.runs if run["arm"] == name and run["status"] == "ok"]
+        falls = [_fall(run) for run in results.run_records if isinstance(run, ScoredRun) and run.arm == name]
         known = [fall for fall in falls if fall is not None]
         if known and len(known) == len(falls):
             before, after = np.mean(known, axis=0)
@@ -57,19 +58,20 @@ def _still_falling(results: StudyResults, names: Sequence[str]) -> list[str]:
     ]
 
 
-def _fall(run: Mapping[str, Any]) -> tuple[float, float] | None:
+def _fall(run: ScoredRun) -> tuple[float, float] | None:
     """A run's mean training losses of the last two fifths of its steps where they fall steeply, or None."""
-    guess, trace, curve = run.get("guess_loss"), run.get("loss_trace") or [], run["curve"]
-    if not guess or len(trace) < FEWEST_PIECES or any(loss is None for _, loss in trace):
+    guess, curve = run.guess_loss, run.curve
+    trace = [(step, loss) for step, loss in run.loss_trace if loss is not None]
+    if not guess or len(trace) < max(FEWEST_PIECES, len(run.loss_trace)):
         return None
-    if len(curve) > 1 and curve[-1]["validation_loss"] > curve[-2]["validation_loss"]:
+    if len(curve) > 1 and curve[-1].validation_loss > curve[-2].validation_loss:
         return None  # more of the same would only fit the training examples better
     end = trace[-1][0]
     before = np.array([loss for step, loss in trace if 0.6 * end < step <= 0.8 * end])
     after = np.array([loss for step, loss in trace if step > 0.8 * end])
     noise = math.sqrt(before.var(ddof=1) / len(before) + after.var(ddof=1) / len(after))
     fall = before.mean() - after.mean()
-    if fall < max(STEEP * guess, BEYOND_NOISE * noise) or after.mean() < LOW * guess:
+    if fall < max(STEEP_FALL * guess, BEYOND_NOISE * noise) or after.mean() < LITTLE_LEFT * guess:
         return None
     return float(before.mean()), float(after.mean())
 

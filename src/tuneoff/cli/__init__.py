@@ -112,7 +112,8 @@ def _run(
         with Progress() as progress:
             results = run_study(spec, out, progress, retry_failed)
     if as_json:
-        print(json.dumps({"folder": str(results.folder), "summary": results.summary}))
+        summary = results.summary_record.model_dump(mode="json")
+        print(json.dumps({"folder": str(results.folder), "summary": summary}))
     elif not quiet:
         print_results(results)
     if results.failed or results.failed_trials:
@@ -231,10 +232,10 @@ def report(
 
     names = chosen_formats(formats)
     results = load_results(folder)
-    write_json(folder / "summary.json", results.summary)
+    write_json(folder / "summary.json", results.summary_record.model_dump(mode="json"))
     written = write_formats(results, names)
     if as_json:
-        print(json.dumps(results.summary))
+        print(json.dumps(results.summary_record.model_dump(mode="json")))
         return
     print_results(results)
     for name in names:
@@ -268,6 +269,7 @@ def recommend(
     as_json: Json = False,
 ) -> None:
     """Say which arm of a study to use, from its stored results; what is left out is as the study file says."""
+    from tuneoff.analysis.results import as_dictionary
     from tuneoff.analysis.summary import recommend_anew
     from tuneoff.api import load_results
     from tuneoff.report import words
@@ -284,9 +286,10 @@ def recommend(
     }
     summary = recommend_anew(results, ask_otherwise(results.spec.analysis, given))
     if as_json:
-        print(json.dumps(summary["recommendation"]))
+        print(json.dumps(summary.recommendation.model_dump(mode="json")))
     else:
-        print_lines([words.verdict(summary), *words.excluded(summary)])
+        shown = as_dictionary(summary)
+        print_lines([words.verdict(shown), *words.excluded(shown)])
 
 
 @app.command(epilog="Example: tuneoff compare studies-out/imdb-bert studies-out/imdb-roberta")
@@ -308,14 +311,15 @@ def compare(
 ) -> None:
     """Put studies on the same data side by side; exit code 2 where their results cannot be compared."""
     from tuneoff.analysis.compare import compare_studies
+    from tuneoff.analysis.results import as_dictionary
     from tuneoff.api import load_results
     from tuneoff.report.compare import print_comparison
 
     compared = compare_studies(*map(load_results, [a, *others]))
     if as_json:
-        print(json.dumps(compared))
+        print(json.dumps(compared.model_dump(mode="json")))
     else:
-        print_comparison(compared)
+        print_comparison(as_dictionary(compared))
 
 
 @app.command(epilog="Example: tuneoff methods")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +122,7 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
         asked = {option: uses[getattr(spec, option)] for option in guess.named}
         spec = spec.model_copy(update={**asked, "format": spec.format.model_copy(update={"columns": names})})
         parts, guess = _guess(spec)
-    chosen: dict[str, Any] = {"text": guess.text, "text_pair": guess.text_pair, "label": guess.label}
+    chosen: dict[str, object] = {"text": guess.text, "text_pair": guess.text_pair, "label": guess.label}
     if len(parts) == 1:
         chosen["split"] = guess.split
     spec = spec.model_copy(update={**chosen, "drop_empty": True})

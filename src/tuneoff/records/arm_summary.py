@@ -40,26 +40,21 @@ class ArmSummary(Record):
     failed: tuple[FailedRun, ...]
     """runs that have ended, but not well"""
 
+    @property
+    def learned(self) -> bool:
+        """Whether it learned its training data; an arm of which nothing is said did."""
+        return self.learning is None or self.learning.state == "learned"
 
-class ScoredArm(ArmSummary):
-    """An arm of which a run has succeeded: its scores and costs over these runs."""
 
-    test_accuracy: MeanInterval
-    """over runs and test examples"""
-    test_accuracies: tuple[float, ...]
-    """of each run"""
-    test_macro_f1: float
-    """mean"""
-    per_class_f1: dict[str, float]
-    """mean, by label"""
-    expected_calibration_error: float
-    """mean"""
-    brier_score: float
-    """mean"""
-    validation_accuracy: float
-    """mean, after the last epoch"""
+class ArmCosts(Record):
+    """What runs of an arm cost that were measured under the same conditions."""
+
+    conditions: dict[str, str]
+    """what these costs depend on beside the arm: device, precision, versions and so on"""
+    measured_runs: int
+    """that these costs are of; those of a seed's folds count as one"""
     times_shared: bool
-    """whether its times were taken beside other runs; if only some were, those are left out"""
+    """whether the times were taken beside other runs on the same device"""
     train_seconds: float
     """mean"""
     train_seconds_by_run: tuple[float, ...]
@@ -75,24 +70,48 @@ class ScoredArm(ArmSummary):
     inference_latency_seconds_by_run: tuple[float, ...]
     """of each run that it was measured of"""
     peak_train_memory_bytes: int
-    """highest"""
+    """highest; of memory, runs count that differ in what only times depend on"""
     peak_eval_memory_bytes: int
     """highest"""
     peak_reserved_memory_bytes: int
     """highest"""
     memory_kind: MemoryKind
     """of the first run"""
-    trainable_parameters: int
-    """of the first run"""
-    parameters: ParameterCounts
-    """of the first run"""
-    checkpoint_bytes: int
-    """highest"""
     precision: str
     """of the first run"""
     engine: dict[str, bool | int | str | tuple[int, ...]]
     """of the first run"""
     device: str
     """of the first run"""
+
+
+class ScoredArm(ArmCosts, ArmSummary):
+    """An arm of which a run has succeeded: its scores over these runs.
+
+    Its costs are those under the conditions that most arms of the study have in common, where it has runs under them.
+    """
+
+    test_accuracy: MeanInterval
+    """over runs and test examples"""
+    test_accuracies: tuple[float, ...]
+    """of each run"""
+    test_macro_f1: float
+    """mean"""
+    per_class_f1: dict[str, float]
+    """mean, by label"""
+    expected_calibration_error: float
+    """mean"""
+    brier_score: float
+    """mean"""
+    validation_accuracy: float
+    """mean, after the last epoch"""
+    trainable_parameters: int
+    """of the first run"""
+    parameters: ParameterCounts
+    """of the first run"""
+    checkpoint_bytes: int
+    """highest"""
     adapter_unmerged: bool
     """whether its latency is that of an adapter beside the weights, which merging would make faster"""
+    other_costs: tuple[ArmCosts, ...]
+    """of runs that were measured under other conditions, which are averaged with no others"""

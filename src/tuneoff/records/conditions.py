@@ -37,34 +37,12 @@ class Conditions(Record):
     system: str
     """operating system and kind of machine"""
 
-    def same_costs(self, other: Conditions, same_arm: bool = False) -> bool:
-        """Whether seconds and bytes under both may be compared; arguments as for `differences`."""
-        return not self.differences(other, same_arm)
-
-    def differences(self, other: Conditions, same_arm: bool = False) -> list[str]:
-        """In what both differ that costs depend on, in words: `device: NVIDIA H100 and NVIDIA A100`.
-
-        A package that only one of them has is no difference: it is one that only that arm's method needs.
-
-        Args:
-            other: conditions of another run.
-            same_arm: whether both are runs of one arm, so that their engines count. Those of two arms may differ,
-                since a method decides by what engine it can be trained.
-        """
-        a, b = self.costs_depend_on(same_arm), other.costs_depend_on(same_arm)
-        only_one = (a.keys() ^ b.keys()) & {name for name in {*a, *b} if name.startswith("versions.")}
-        names = [name for name in {**a, **b} if name not in only_one]
-        return [
-            f"{name}: {a.get(name, 'none')} and {b.get(name, 'none')}" for name in names if a.get(name) != b.get(name)
-        ]
-
     def costs_depend_on(self, same_arm: bool = False) -> dict[str, str]:
         """What costs depend on, by name, in words; the same for runs whose costs may be compared.
 
         Args:
             same_arm: whether the engine is part of it.
         """
-        engine = (self.engine or {}) if same_arm else {}
         return {
             "device": self.device,
             "devices": str(self.devices),
@@ -75,5 +53,10 @@ class Conditions(Record):
             "shared device": "yes" if self.shared_device else "no",
             "system": self.system,
             **{f"versions.{package}": version for package, version in self.versions.items()},
-            **{f"engine.{name}": str(engine[name]) for name in ENGINE if name in engine},
+            **(engine_costs_depend_on(self.engine) if same_arm else {}),
         }
+
+
+def engine_costs_depend_on(engine: EngineDescription | None) -> dict[str, str]:
+    """What the costs of runs of one arm depend on in how batches and steps were done, likewise."""
+    return {f"engine.{name}": str(engine[name]) for name in ENGINE if engine and name in engine}

@@ -13,11 +13,11 @@ Preference = Literal["memory", "time", "parameters", "checkpoint", "latency"]
 class Limits(Record):
     """What the user's machine and patience allow; null for no limit."""
 
-    max_memory: int | None
+    max_memory: int | None = None
     """bytes in training"""
-    max_train_time: float | None
+    max_train_time: float | None = None
     """seconds"""
-    min_accuracy: float | None
+    min_accuracy: float | None = None
     """mean test accuracy, from 0 to 1"""
 
 
@@ -50,14 +50,14 @@ class Excluded(Record):
 class Recommendation(Record):
     """Which arm to use."""
 
-    arm: str | None
+    arm: str | None = None
     """that is shown to be good enough; null where none is"""
-    choose_now: ChooseNow | None
+    choose_now: ChooseNow | None = None
     """the arm to take if one must be taken now; null where `arm` is given, or no arm can be named and `reason` says
     why"""
-    best: str | None
+    best: str | None = None
     """the arm of highest mean"""
-    ties_with_best: tuple[str, ...]
+    ties_with_best: tuple[str, ...] = ()
     """arms that it is not shown to be better than"""
     margin: float
     """accuracy that may be lost"""
@@ -67,15 +67,15 @@ class Recommendation(Record):
     """what the arm may need"""
     reason: str
     """in words"""
-    more_seeds: int | None
+    more_seeds: int | None = None
     """an arm that would be needed to show one; null where they would not help, or nothing is needed"""
-    test_examples: int | None
+    test_examples: int | None = None
     """in all that would be needed; null likewise"""
-    times: int | None
+    times: int | None = None
     """so many times the seeds and the test examples, both, would be needed; null likewise"""
-    shown: tuple[str, ...]
+    shown: tuple[str, ...] = ()
     """arms that are accurate enough, cheapest first"""
-    excluded: tuple[Excluded, ...]
+    excluded: tuple[Excluded, ...] = ()
     """arms that cannot be named"""
-    headlines: tuple[Headline, ...]
+    headlines: tuple[Headline, ...] = ()
     """as those of the study, of the arms that it chooses among"""

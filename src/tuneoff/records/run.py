@@ -157,6 +157,27 @@ class ScoredRun(Scores, TrainedRun):
     """of `predictions.parquet`"""
 
 
+class ScoredFolds(Scores, Measured):
+    """The runs of a seed's folds as one result: scores of all their predictions together.
+
+    Seconds are means over folds, memory and checkpoint the largest; of folds that were measured under several
+    conditions, over those that have most of them in common.
+    """
+
+    arm: str
+    """name of the arm"""
+    method: str
+    """its method"""
+    seed: int
+    """of the runs"""
+    learning_rate: float | None
+    """of the runs; null where folds were tuned to several"""
+
+
+ScoredSeed = ScoredRun | ScoredFolds
+"""What one seed of an arm came to: a run, or those of its folds."""
+
+
 def _kind(value: Any) -> str:
     """Which record a result is, given as a mapping or as a record."""
     status, trial = (

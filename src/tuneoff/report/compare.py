@@ -92,7 +92,7 @@ def _difference(found: dict[str, Any], comparison: dict[str, Any]) -> str:
     if found.get("verdict") == "not learned":
         return "not compared"
     names = {"a": comparison["a"], "b": comparison["b"], "margin": in_points(comparison["margin"])}
-    verdict = f" ({VERDICTS[found['verdict']].format(**names)})" if "verdict" in found else ""
+    verdict = f" ({VERDICTS[found['verdict']].format(**names)})" if found.get("verdict") else ""
     return f"{mean:+.1f} points, {low:+.1f} to {high:+.1f}{verdict}"
 
 

@@ -128,7 +128,7 @@ def print_results(results: StudyResults) -> None:
     for line in words.failures(summary):
         console.print(escape(f"failed: {line}"))
     for trial in results.failed_trials:
-        console.print(escape(f"failed: {run_name(trial)}: {trial['status']}: {trial['error']}"))
+        console.print(escape(f"failed: {run_name(trial.model_dump())}: {trial.status}: {trial.error}"))
     if results.failed_trials:
         console.print(escape(_again(results)))
     console.print()
@@ -146,7 +146,7 @@ def print_results(results: StudyResults) -> None:
 
 def _again(results: StudyResults) -> str:
     """What tries failed trials again."""
-    again = {trial["status"] for trial in results.failed_trials}
+    again = {trial.status for trial in results.failed_trials}
     command = shlex.join(["tuneoff", "retry", str(results.folder)])
     return f"`{command}` tries them again{', and so does the same command' if again == {'failed'} else ''}"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -15,6 +14,7 @@ from tuneoff.runs.task import RunTask
 from tuneoff.training.checkpoint import Checkpoints
 from tuneoff.training.cpu import settle_on_cpu
 from tuneoff.training.device import choose_precision
+from tuneoff.training.engines.base import Saved
 from tuneoff.training.parallel.devices import SingleDevice, make_parallel
 from tuneoff.training.parallel.ranks import Ranks
 
@@ -45,7 +45,7 @@ class Workplace:
     ranks: Ranks
     parallel: SingleDevice
     checkpoints: Checkpoints
-    saved: dict[str, Any] | None  # as torch.load gives it
+    saved: Saved | None
     micro_batch: int
     watch: Stopwatch
     peak: PeakMemory

@@ -18,10 +18,12 @@ SHARES = ("margin", "min_accuracy", "warmup_ratio")
 """Fields that go from 0 to 1, and that people may write as percentages."""
 SOURCES: dict[str, type[BaseModel]] = {"reviews": ReviewsData, "files": FilesData, "hub": HubData}
 
+Table = Mapping[str, Any]
+"""As TOML is read."""
 Location = tuple[int | str, ...]
 
 
-def explain(error: ValidationError, table: Mapping[str, Any], study: type[BaseModel]) -> str:
+def explain(error: ValidationError, table: Table, study: type[BaseModel]) -> str:
     """The first thing that is wrong with a study.
 
     Args:
@@ -68,7 +70,7 @@ def arm_name(arm: Any, place: int) -> str:
     return name if isinstance(name, str) and name else str(place)
 
 
-def _path(location: Location, table: Mapping[str, Any]) -> list[str]:
+def _path(location: Location, table: Table) -> list[str]:
     """Where a value is, as people write it: without the kind of data, and with an arm's name for its position."""
     path = [str(part) for part in location]
     if location[:1] == ("data",) and location[1:2] and location[1] in SOURCES:
@@ -82,7 +84,7 @@ def _path(location: Location, table: Mapping[str, Any]) -> list[str]:
     return path
 
 
-def _fields_at(location: Location, table: Mapping[str, Any], study: type[BaseModel]) -> list[str]:
+def _fields_at(location: Location, table: Table, study: type[BaseModel]) -> list[str]:
     """Names of the fields that are allowed where an unknown one was found."""
     model = study
     annotation: Any

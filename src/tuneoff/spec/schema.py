@@ -21,6 +21,7 @@ from tuneoff.core.frozen import Frozen
 from tuneoff.core.names import made_of, meant_by
 from tuneoff.core.quantities import parse_bytes, parse_seconds
 from tuneoff.core.registry import Registry
+from tuneoff.records.recommendation import Limits, Preference
 from tuneoff.spec.arms import METHODS, ArmSpec
 from tuneoff.spec.data import Data
 
@@ -177,21 +178,19 @@ class AnalysisSpec(Frozen):
     """`[analysis]`: what the results are asked. None of it changes a result, so none of it names a run."""
 
     margin: float = Field(default=0.01, gt=0, lt=1, description="accuracy that may be lost for a cheaper arm")
-    prefer: Literal["memory", "time", "parameters", "checkpoint", "latency"] = Field(
-        default="memory", description="what makes an arm the cheapest"
-    )
+    prefer: Preference = Field(default="memory", description="what makes an arm the cheapest")
     max_memory: Size | None = Field(default=None, description="arms that need more in training are not recommended")
     max_train_time: Duration | None = Field(default=None, description="nor are arms that train longer")
     min_accuracy: float | None = Field(default=None, ge=0, le=1, description="nor are arms whose mean is lower")
 
     @property
-    def limits(self) -> dict[str, float | None]:
-        """`max_memory` in bytes, `max_train_time` in seconds, `min_accuracy`; None where there is none."""
-        return {
-            "max_memory": None if self.max_memory is None else parse_bytes(self.max_memory),
-            "max_train_time": None if self.max_train_time is None else parse_seconds(self.max_train_time),
-            "min_accuracy": self.min_accuracy,
-        }
+    def limits(self) -> Limits:
+        """What the user's machine and patience allow."""
+        return Limits(
+            max_memory=None if self.max_memory is None else parse_bytes(self.max_memory),
+            max_train_time=None if self.max_train_time is None else parse_seconds(self.max_train_time),
+            min_accuracy=self.min_accuracy,
+        )
 
 
 class TrackingSpec(Frozen):

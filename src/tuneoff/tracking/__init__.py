@@ -92,7 +92,11 @@ class Trackers(Silent):
         Nothing is tracked after it.
         """
         of_runs = [_news_of_run(result) for result in [*results.trial_records, *results.run_records]]
-        of_study = News(STUDY, canonical_hash(results.summary), lambda tracker: tracker.track_study(results))
+        of_study = News(
+            STUDY,
+            canonical_hash(results.summary_record.model_dump(mode="json")),
+            lambda tracker: tracker.track_study(results),
+        )
         for delivery in self._deliveries:
             for news in (*of_runs, of_study):
                 if news is not None:

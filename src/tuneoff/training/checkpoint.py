@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,7 +14,7 @@ from tuneoff.core.quantities import parse_seconds
 from tuneoff.training.parallel.devices import SingleDevice
 
 if TYPE_CHECKING:
-    from tuneoff.training.engines.base import Engine
+    from tuneoff.training.engines.base import Engine, Saved
 
 
 CHECKPOINT_VERSION = 3
@@ -44,7 +44,7 @@ class Checkpoints:
         self._seconds = parse_seconds(every) if isinstance(every, str) and not self._every_epoch else None
         self._written = time.monotonic()
 
-    def load(self, micro_batch: int) -> dict[str, Any] | None:
+    def load(self, micro_batch: int) -> Saved | None:
         """What `save` was last given, with the engine's state in `engine` and the `micro_batch` it was reached with.
 
         Args:
@@ -58,7 +58,7 @@ class Checkpoints:
             saved = self._load(micro_batch)
         return saved
 
-    def _load(self, micro_batch: int) -> dict[str, Any] | None:
+    def _load(self, micro_batch: int) -> Saved | None:
         try:
             saved = self._read()
             why = _why_not(saved, self._of, micro_batch)
@@ -72,12 +72,12 @@ class Checkpoints:
         self._path.unlink()
         return None
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> Saved:
         with zipfile.ZipFile(self._path) as archive:
             damaged = archive.testzip()  # torch does not look at checksums
         if damaged is not None:
             raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
-        saved: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True, mmap=True)
+        saved: Saved = torch.load(self._path, map_location="cpu", weights_only=True, mmap=True)
         return saved
 
     def due(self, step: int, end_of_epoch: bool = False) -> bool:
@@ -89,7 +89,7 @@ class Checkpoints:
         assert self._seconds is not None
         return time.monotonic() - self._written >= self._seconds
 
-    def save(self, engine: Engine, progress: dict[str, Any]) -> None:
+    def save(self, engine: Engine, progress: Saved) -> None:
         """Writes the engine's state and the run's progress, atomically."""
         state = engine.state()
         if self._ranks.first:
@@ -100,7 +100,7 @@ class Checkpoints:
         self._written = time.monotonic()
 
 
-def _why_not(saved: dict[str, Any], wanted: dict[str, Any], micro_batch: int) -> str | None:
+def _why_not(saved: Saved, wanted: Saved, micro_batch: int) -> str | None:
     """Why a run cannot go on from a checkpoint that is whole."""
     if saved.get("version") != wanted["version"]:
         return "it was written by another version of tuneoff"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.mean_pooled import MeanPooledClassifier
+from tuneoff.records.conditions import EngineDescription
 from tuneoff.records.measurements import CurvePoint
 from tuneoff.tasks.single_label import accuracy
 from tuneoff.training.engines.padded import PaddedEngine
@@ -58,7 +59,7 @@ class FeatureEngine(PaddedEngine):
         super().__init__(model, loaded, training, device, 1, SingleDevice(parallel.ranks))
         self._parallel_name = parallel.name
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> EngineDescription:
         """How it works, for `result.json`."""
         return {"batches": self.name, "parallel": self._parallel_name, "step": "none"}
 

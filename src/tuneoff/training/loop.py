@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tuneoff.measure.memory import PeakSoFar
     from tuneoff.spec import TrainingSpec
     from tuneoff.training.checkpoint import Checkpoints
-    from tuneoff.training.engines.base import Engine, Rows
+    from tuneoff.training.engines.base import Engine, Rows, Saved
 
 
 def total_steps(examples: int, training: TrainingSpec) -> int:
@@ -74,7 +74,7 @@ class Training:
         self.curve: list[CurvePoint] = []
         self.trace: Trace = []
 
-    def resume(self, saved: dict[str, Any]) -> None:
+    def resume(self, saved: Saved) -> None:
         """Takes over what an earlier process of this run had reached."""
         self._engine.restore(saved.pop("engine"))  # nobody else needs it, and it may be large
         self.done, self.curve = saved["done"], [CurvePoint(**point) for point in saved["curve"]]

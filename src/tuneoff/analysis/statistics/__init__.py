@@ -17,18 +17,16 @@ from tuneoff.analysis.statistics.claims import (
 )
 from tuneoff.analysis.statistics.crossed import CrossedMean
 from tuneoff.analysis.statistics.field import Field
-from tuneoff.analysis.statistics.intervals import Interval, mean_interval
+from tuneoff.analysis.statistics.intervals import mean_interval
 from tuneoff.analysis.statistics.multiple import adjust_pairs, holm
 from tuneoff.analysis.statistics.pairs import PairedDifference, lowest_sign_flip_p_value, paired_difference
-from tuneoff.analysis.statistics.power import Needed, needed_for_difference, needed_to_show
+from tuneoff.analysis.statistics.power import needed_for_difference, needed_to_show
 
 __all__ = [
     "RISK",
     "Choice",
     "CrossedMean",
     "Field",
-    "Interval",
-    "Needed",
     "PairedDifference",
     "adjust_pairs",
     "at_worst",

@@ -94,7 +94,7 @@ class Choice:
     """The arm to take where one must be taken now.
 
     Attributes:
-        arm: its place.
+        arm: its index.
         likely: how many candidates are likely to lose less than the margin against the best arm; it is one of them
             where there are any.
         at_worst: the most that it loses against the best (95%); None where seeds are too few to say.
@@ -111,7 +111,7 @@ def choose(field: Field, margin: float, candidates: Sequence[int]) -> Choice:
     Args:
         field: at least two arms.
         margin: accuracy that may be lost.
-        candidates: places, the preferred ones first.
+        candidates: indices, the preferred ones first.
     """
     likely = closeness_p_values(field, margin) <= LIKELY
     found = [arm for arm in candidates if likely[arm]]

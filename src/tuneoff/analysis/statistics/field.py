@@ -32,7 +32,7 @@ class Field:
     Attributes:
         accuracies: shape (arms,).
         examples: test examples.
-        first, second: places of the arms.
+        first, second: indices of the arms.
         seeds: that the two share.
         difference: as seen.
         centre: with one made-up example for each arm, on which it alone is right, as `error` is.
@@ -75,7 +75,7 @@ class Field:
             tables: one an arm, shape (seeds, examples); 1 where a run was right, 0 where not.
             seeds: of each arm's rows; where left out, all arms have the same.
             comparable: whether an arm's seeds say something of those of other arms; all where left out.
-            pairs: places of the arms that are compared; every two where left out.
+            pairs: indices of the arms that are compared; every two where left out.
         """
         arms, examples = len(tables), tables[0].shape[1]
         numbers = [tuple(of_arm) for of_arm in seeds] if seeds is not None else [tuple(range(len(tables[0])))] * arms
@@ -96,11 +96,11 @@ class Field:
         rows, count = _Parts(len(wanted)), np.array([len(shared[pair]) for pair in wanted], dtype=np.intp)
         by_seed: list[Floats] = [np.zeros(0)] * len(wanted)
         for common, sums in groups.items():
-            here = np.array([place for place, pair in enumerate(wanted) if shared[pair] == common], dtype=np.intp)
+            here = np.array([index for index, pair in enumerate(wanted) if shared[pair] == common], dtype=np.intp)
             if len(here):
                 differences = sums.fill(rows, here, first[here], second[here], size)
-                for place, row in zip(here, differences, strict=True):
-                    by_seed[place] = row
+                for index, row in zip(here, differences, strict=True):
+                    by_seed[index] = row
         several = count > 1
         of_seeds = np.where(several, spread.variance[first] + spread.variance[second], 0.0)
         row = of_seeds / (count * size)
@@ -153,10 +153,10 @@ class Field:
         return values
 
     def among(self, arms: Sequence[int]) -> Field:
-        """These arms alone, at places in this order; what is known of seeds' spread stays as it is."""
-        places = np.full(self.arms, -1, dtype=np.intp)
-        places[list(arms)] = np.arange(len(arms))
-        kept = np.flatnonzero((places[self.first] >= 0) & (places[self.second] >= 0))
+        """These arms alone, by their indices in this order; what is known of seeds' spread stays as it is."""
+        indices = np.full(self.arms, -1, dtype=np.intp)
+        indices[list(arms)] = np.arange(len(arms))
+        kept = np.flatnonzero((indices[self.first] >= 0) & (indices[self.second] >= 0))
         cut = {
             name: getattr(self, name)[kept]
             for name in ("seeds", "difference", "centre", "seed_variance", "example_variance", "residual_variance")
@@ -165,10 +165,10 @@ class Field:
             self,
             **cut,
             accuracies=self.accuracies[list(arms)],
-            first=places[self.first[kept]],
-            second=places[self.second[kept]],
+            first=indices[self.first[kept]],
+            second=indices[self.second[kept]],
             error=self.error.at(kept),
-            by_seed=tuple(self.by_seed[place] for place in kept),
+            by_seed=tuple(self.by_seed[index] for index in kept),
             mcnemar=self.mcnemar[kept],
         )
 
@@ -214,13 +214,13 @@ class _Sums:
     """What the mean squares of arms and of their differences are computed from, for arms that have the same seeds.
 
     Attributes:
-        place: of each arm in the arrays.
+        index: of each arm in the arrays.
         rows: sums over examples, shape (arms, seeds).
         columns, cells: products of every two arms' sums over seeds, and of their tables, shape (arms, arms).
         examples: how many.
     """
 
-    place: dict[int, int]
+    index: dict[int, int]
     rows: Floats
     columns: Floats
     cells: Floats
@@ -230,24 +230,24 @@ class _Sums:
     def of(cls, tables: Sequence[Table], numbers: Sequence[tuple[int, ...]], common: tuple[int, ...]) -> _Sums:
         arms = [arm for arm, seeds in enumerate(numbers) if set(common) <= set(seeds)]
         stacked = np.empty((len(arms), len(common), tables[0].shape[1]))
-        for place, arm in enumerate(arms):
+        for index, arm in enumerate(arms):
             whole = numbers[arm] == common
-            stacked[place] = tables[arm] if whole else tables[arm][[numbers[arm].index(seed) for seed in common]]
+            stacked[index] = tables[arm] if whole else tables[arm][[numbers[arm].index(seed) for seed in common]]
         columns, flat = stacked.sum(1), stacked.reshape(len(arms), -1)
-        places = {arm: place for place, arm in enumerate(arms)}
-        return cls(places, stacked.sum(2), columns @ columns.T, flat @ flat.T, stacked.shape[2])
+        indices = {arm: index for index, arm in enumerate(arms)}
+        return cls(indices, stacked.sum(2), columns @ columns.T, flat @ flat.T, stacked.shape[2])
 
     def of_arm(self, arm: int) -> tuple[float, float]:
         """The mean squares of an arm's seeds and of its rest."""
-        place = self.place[arm]
+        index = self.index[arm]
         seeds, _, rest = squares_of(
-            self.rows[None, place], self.columns[None, place, place], self.cells[None, place, place], self.examples
+            self.rows[None, index], self.columns[None, index, index], self.cells[None, index, index], self.examples
         )
         return float(seeds[0]), float(rest[0])
 
     def fill(self, parts: _Parts, pairs: Places, first: Places, second: Places, size: float) -> Floats:
-        """Puts the mean squares of these pairs' differences in their places; returns the sums over examples."""
-        a, b = (np.array([self.place[arm] for arm in arms], dtype=np.intp) for arms in (first, second))
+        """Puts the mean squares of these pairs' differences at their indices; returns the sums over examples."""
+        a, b = (np.array([self.index[arm] for arm in arms], dtype=np.intp) for arms in (first, second))
         seeds = self.rows.shape[1]
         differences = self.rows[a] - self.rows[b]
         columns, cells = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,24 +10,15 @@ from scipy.special import expit, logit
 from scipy.stats import binomtest
 
 from tuneoff.analysis.statistics.crossed import CrossedMean
+from tuneoff.records.interval import MeanInterval
 
-LEVEL = 0.95
-TAIL = (1 - LEVEL) / 2
+CONFIDENCE = 0.95
+TAIL = (1 - CONFIDENCE) / 2
 ADDED = 0.5
 """Half an example that is right and half one that is wrong (Haldane 1956, Anscombe 1956)."""
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean and its 95% interval; `covers_seeds` is False where only the choice of test examples is covered."""
-
-    mean: float
-    ci_low: float
-    ci_high: float
-    covers_seeds: bool
-
-
-def mean_interval(values: NDArray[np.floating[Any]]) -> Interval:
+def mean_interval(values: NDArray[np.floating[Any]]) -> MeanInterval:
     """The 95% interval of an accuracy over seeds and test examples together, inside 0 to 1.
 
     It is computed on the scale of log odds, where accuracies near 1 have errors that are about symmetric. With one seed
@@ -42,10 +32,10 @@ def mean_interval(values: NDArray[np.floating[Any]]) -> Interval:
     seeds, examples = values.shape
     mean = float(values.mean(dtype=np.float64))
     if seeds == 1:
-        wilson = binomtest(round(mean * examples), examples).proportion_ci(LEVEL, method="wilson")
-        return Interval(mean, float(wilson.low), float(wilson.high), covers_seeds=False)
+        wilson = binomtest(round(mean * examples), examples).proportion_ci(CONFIDENCE, method="wilson")
+        return MeanInterval(mean=mean, ci_low=float(wilson.low), ci_high=float(wilson.high), covers_seeds=False)
     crossed = CrossedMean.measure(values, ADDED, ends=(0.0, 1.0))
     half = crossed.half_width(TAIL) / (crossed.mean * (1 - crossed.mean))
     low, high = (float(expit(logit(crossed.mean) + side * half)) for side in (-1, 1))
     # The centre lies a little inside of the mean, which matters where every value is 0 or every value is 1.
-    return Interval(mean, min(low, mean), max(high, mean), covers_seeds=True)
+    return MeanInterval(mean=mean, ci_low=min(low, mean), ci_high=max(high, mean), covers_seeds=True)

@@ -36,9 +36,9 @@ class MeanError:
     column: Floats
     freedom: Floats
 
-    def at(self, places: NDArray[np.intp]) -> MeanError:
+    def at(self, indices: NDArray[np.intp]) -> MeanError:
         """Some of them."""
-        return MeanError(self.row[places], self.column[places], self.freedom[places])
+        return MeanError(self.row[indices], self.column[indices], self.freedom[indices])
 
     @property
     def standard(self) -> Floats:

@@ -12,8 +12,10 @@ from scipy.stats import permutation_test
 from tuneoff.analysis.statistics.claims import RISK, most_by_score, score_p_value
 from tuneoff.analysis.statistics.crossed import CrossedMean
 from tuneoff.analysis.statistics.field import Field
-from tuneoff.analysis.statistics.intervals import TAIL, Interval
-from tuneoff.analysis.statistics.power import Needed, needed_for_difference, needed_for_non_inferiority
+from tuneoff.analysis.statistics.intervals import TAIL
+from tuneoff.analysis.statistics.power import needed_for_difference, needed_for_non_inferiority
+from tuneoff.records.comparison import NeededData
+from tuneoff.records.interval import MeanInterval
 
 MOST_FLIPS = 2**14
 """All ways to flip the signs of up to 14 seeds are gone through; of more seeds, this many are drawn."""
@@ -31,7 +33,7 @@ class PairedDifference:
         by_seed: for each seed, on how many more examples the first arm was right.
     """
 
-    difference: Interval
+    difference: MeanInterval
     p_value: float
     crossed: CrossedMean
     by_seed: tuple[float, ...]
@@ -46,7 +48,7 @@ class PairedDifference:
         # The made-up examples draw the centre a little towards 0, and the mean must not be left outside.
         low, high = max(-1.0, min(mean, crossed.mean - half)), min(1.0, max(mean, crossed.mean + half))
         return cls(
-            difference=Interval(mean, low, high, covers_seeds=crossed.seeds > 1),
+            difference=MeanInterval(mean=mean, ci_low=low, ci_high=high, covers_seeds=crossed.seeds > 1),
             p_value=float(field.p_values[pair]),
             crossed=crossed,
             by_seed=tuple((sign * field.by_seed[pair]).tolist()),
@@ -75,11 +77,11 @@ class PairedDifference:
         by_error = self.crossed.tail(self.crossed.mean + margin)
         return max(by_error, float(score_p_value(self.difference.mean, margin, self.crossed.examples)))
 
-    def needed_for_difference(self, tail: float = TAIL) -> Needed:
+    def needed_for_difference(self, tail: float = TAIL) -> NeededData:
         """What would show that the arms differ, if the difference is as it was seen."""
         return needed_for_difference(self.crossed, tail)
 
-    def needed_for_non_inferiority(self, margin: float) -> Needed:
+    def needed_for_non_inferiority(self, margin: float) -> NeededData:
         """What would show that the first arm is not worse by `margin`, if the difference is as it was seen."""
         return needed_for_non_inferiority(self.crossed, margin)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import norm
@@ -11,6 +11,7 @@ from scipy.stats import norm
 from tuneoff.analysis.statistics.claims import RISK, least_examples, shown
 from tuneoff.analysis.statistics.crossed import CrossedMean
 from tuneoff.analysis.statistics.field import Field
+from tuneoff.records.comparison import NeededData
 
 POWER = 0.8
 MOST_SEEDS = 100
@@ -18,23 +19,7 @@ MOST_EXAMPLES = 10_000_000
 MOST_TIMES = 100
 
 
-@dataclass(frozen=True)
-class Needed:
-    """What would show something at a chance of 80%, if the truth is what was seen.
-
-    Attributes:
-        seeds: in all, with the same test examples; None where more seeds alone do not help, or not within 100.
-        test_examples: in all, with the same seeds, rounded up to two digits; None where more examples alone do not
-            help.
-        times: so many times the seeds and the test examples, both; None where that does not help, or not 100 times.
-    """
-
-    seeds: int | None
-    test_examples: int | None
-    times: int | None
-
-
-def needed_to_show(field: Field, margin: float, candidates: Sequence[int]) -> Needed:
+def needed_to_show(field: Field, margin: float, candidates: Sequence[int]) -> NeededData:
     """What would show that one of these arms loses less than `margin` against the best: see `shown`.
 
     A study is taken to show it where it would still do so with all of an arm's differences 0.84 standard errors lower.
@@ -43,7 +28,7 @@ def needed_to_show(field: Field, margin: float, candidates: Sequence[int]) -> Ne
     Args:
         field: every two arms share two seeds or more.
         margin: accuracy that may be lost.
-        candidates: places of the arms.
+        candidates: indices of the arms.
     """
 
     def shows(seeds: int, examples: int) -> bool:
@@ -60,7 +45,7 @@ def _unlucky(field: Field, arm: int) -> Field:
     return replace(field, difference=field.difference + sign * lower, centre=field.centre + sign * lower)
 
 
-def needed_for_difference(crossed: CrossedMean, tail: float) -> Needed:
+def needed_for_difference(crossed: CrossedMean, tail: float) -> NeededData:
     """What would show that two arms differ, if the difference is as it was seen; likewise.
 
     Args:
@@ -70,14 +55,14 @@ def needed_for_difference(crossed: CrossedMean, tail: float) -> Needed:
     return _needed(crossed, abs(crossed.mean), tail)
 
 
-def needed_for_non_inferiority(crossed: CrossedMean, margin: float) -> Needed:
+def needed_for_non_inferiority(crossed: CrossedMean, margin: float) -> NeededData:
     """What would show that the first of two arms does not lose `margin`, if the difference is as it was seen."""
     return _needed(crossed, crossed.mean + margin, RISK, least_examples(margin))
 
 
-def _needed(crossed: CrossedMean, distance: float, tail: float, least: int = 0) -> Needed:
+def _needed(crossed: CrossedMean, distance: float, tail: float, least: int = 0) -> NeededData:
     if distance <= 0:
-        return Needed(None, None, None)
+        return NeededData(seeds=None, test_examples=None, times=None)
 
     def shows(seeds: int, examples: int) -> bool:
         if examples < least:
@@ -88,13 +73,14 @@ def _needed(crossed: CrossedMean, distance: float, tail: float, least: int = 0) 
     return _search(shows, crossed.seeds, crossed.examples)
 
 
-def _search(shows: Callable[[int, int], bool], seeds: int, examples: int) -> Needed:
+def _search(shows: Callable[[int, int], bool], seeds: int, examples: int) -> NeededData:
     """The least that shows something, from so many seeds and test examples on."""
     lowest = max(2, seeds)
     more_seeds = _first(lowest, MOST_SEEDS, lambda count: shows(count, examples))
     more_examples = _first(examples, MOST_EXAMPLES, lambda count: shows(lowest, count))
     times = _first(1, MOST_TIMES, lambda count: shows(max(2, count * seeds), count * examples))
-    return Needed(more_seeds, None if more_examples is None else _two_digits(more_examples), times)
+    examples_in_all = None if more_examples is None else _two_digits(more_examples)
+    return NeededData(seeds=more_seeds, test_examples=examples_in_all, times=times)
 
 
 def _two_digits(count: int) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tuneoff.core.errors import UserError
 from tuneoff.core.texts import in_line
 from tuneoff.data.sources.lines import MOST_CHARACTERS, OpenedFile, batched, opened_text, read_lines
-from tuneoff.data.sources.nested import flat_object, nested_names
+from tuneoff.data.sources.nested import Item, JsonObject, flat_object, nested_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +35,7 @@ def open_json(path: Path, encoding: str) -> OpenedFile:
     first = next(batched(_objects(path, encoding)), [])
     nested = nested_names(first)
 
-    def flat(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def flat(rows: list[JsonObject]) -> list[JsonObject]:
         try:
             return [flat_object(row, nested) for row in rows]
         except ValueError as error:
@@ -56,7 +56,7 @@ def open_json(path: Path, encoding: str) -> OpenedFile:
     return OpenedFile(columns, tables)
 
 
-def _objects(path: Path, encoding: str) -> Iterator[tuple[dict[str, Any], int]]:
+def _objects(path: Path, encoding: str) -> Iterator[tuple[JsonObject, int]]:
     """The objects of a file, each with its length as text."""
     with opened_text(path, encoding) as text:
         beginning = text.read(1)
@@ -65,7 +65,7 @@ def _objects(path: Path, encoding: str) -> Iterator[tuple[dict[str, Any], int]]:
     return _of_array(path, encoding) if beginning == "[" else _of_lines(path, encoding)
 
 
-def _of_lines(path: Path, encoding: str) -> Iterator[tuple[dict[str, Any], int]]:
+def _of_lines(path: Path, encoding: str) -> Iterator[tuple[JsonObject, int]]:
     for number, line in enumerate(read_lines(path, encoding), start=1):
         if not line.strip():
             continue
@@ -79,7 +79,7 @@ def _of_lines(path: Path, encoding: str) -> Iterator[tuple[dict[str, Any], int]]
         yield value, len(line)
 
 
-def _of_array(path: Path, encoding: str) -> Iterator[tuple[dict[str, Any], int]]:
+def _of_array(path: Path, encoding: str) -> Iterator[tuple[JsonObject, int]]:
     """Decodes one object after the other, so that an array need not fit into memory."""
     decoder = json.JSONDecoder(object_pairs_hook=_distinct)
     number = 0
@@ -138,14 +138,14 @@ def _whole_file(path: Path, encoding: str) -> Any:
         return None
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _distinct(pairs: list[Item]) -> JsonObject:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key is there twice")
     return found
 
 
-def _check_unicode(path: Path, where: str, text: str, value: dict[str, Any]) -> None:
+def _check_unicode(path: Path, where: str, text: str, value: JsonObject) -> None:
     if "\\u" not in text:
         return
     try:

@@ -9,9 +9,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BETWEEN = "."
+JsonObject = dict[str, Any]
+"""As `json` reads it."""
+Item = tuple[str, Any]
+"""A name in an object, and what it holds."""
 
 
-def nested_names(objects: Iterable[dict[str, Any]]) -> set[str]:
+def nested_names(objects: Iterable[JsonObject]) -> set[str]:
     """Names of what holds objects in some JSON objects, and nothing else, at any depth."""
     holding, other = set(), set()
     for name, item in (pair for value in objects for pair in _walked(value, "")):
@@ -22,7 +26,7 @@ def nested_names(objects: Iterable[dict[str, Any]]) -> set[str]:
     return holding - other
 
 
-def flat_object(value: dict[str, Any], nested: Set[str]) -> dict[str, Any]:
+def flat_object(value: JsonObject, nested: Set[str]) -> JsonObject:
     """A JSON object with what is inside of others beside them; lists stay as they are.
 
     Args:
@@ -34,7 +38,7 @@ def flat_object(value: dict[str, Any], nested: Set[str]) -> dict[str, Any]:
     """
     if nested.isdisjoint(value):
         return value
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for name, item in _flat(value, "", nested):
         if name in found:
             raise ValueError(f"the key {name!r} is there twice, inside an object and beside it; rename one")
@@ -51,7 +55,7 @@ def flat_table(table: pa.Table) -> pa.Table:
     return table
 
 
-def _walked(value: dict[str, Any], before: str) -> Iterator[tuple[str, Any]]:
+def _walked(value: JsonObject, before: str) -> Iterator[Item]:
     for key, item in value.items():
         name = f"{before}{key}"
         if not isinstance(item, dict):
@@ -61,7 +65,7 @@ def _walked(value: dict[str, Any], before: str) -> Iterator[tuple[str, Any]]:
             yield from _walked(item, f"{name}{BETWEEN}")
 
 
-def _flat(value: dict[str, Any], before: str, nested: Set[str]) -> Iterator[tuple[str, Any]]:
+def _flat(value: JsonObject, before: str, nested: Set[str]) -> Iterator[Item]:
     for key, item in value.items():
         name = f"{before}{key}"
         if name not in nested:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from tuneoff.measure.memory import is_out_of_memory
+from tuneoff.records.conditions import EngineDescription
 from tuneoff.spec.arms import ArmSpec
 from tuneoff.training.engines.random_state import random_state_kept
 from tuneoff.training.kernels.choice import chosen_kernels
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 Rows = NDArray[np.int64]
 Step = tuple[Rows, float]
 """The rows of one optimiser step and its learning rate."""
+
+Saved = dict[str, Any]
+"""As `torch.save` takes it and `torch.load` gives it."""
 
 EVALUATION_TOKENS = {"cpu": 2048, "cuda": 65536}
 """Token slots of a batch in evaluation, unless that is more than memory holds."""
@@ -98,7 +102,7 @@ class Engine(ABC):
         self._steps = 0
         self.has_step_hook = type(self.arm).after_step is not ArmSpec.after_step
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> EngineDescription:
         """How it works, for `result.json`: `batches`, `step`, and what else decides speed or results."""
         return {
             "batches": self.name,
@@ -122,7 +126,7 @@ class Engine(ABC):
             self._examples += len(rows)
             yield
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Saved:
         """All that further steps depend on, for `restore`: tensors, plain values. Whole in the first process only."""
         loss_sum = self._loss_sum.clone()
         self.ranks.all_reduce(loss_sum)
@@ -140,7 +144,7 @@ class Engine(ABC):
             state["buffers"] = dict(self.model.named_buffers())
         return state
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Saved) -> None:
         """Goes on from what `state` returned in the first process; after `prepare`."""
         rank = self.ranks.rank
         self.parallel.restore_optimiser(self.optimiser, state["optimiser"])

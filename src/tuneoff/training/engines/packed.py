@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from tuneoff.records.conditions import EngineDescription
 from tuneoff.training.engines.base import Engine, Rows
 from tuneoff.training.engines.graph import GraphMemory, StepGraph, token_sizes
 from tuneoff.training.engines.packing import (
@@ -85,15 +86,15 @@ class PackedEngine(Engine):
         self._graphs: list[StepGraph] = []
         self._no_graph = "the device is not CUDA"
 
-    def describe(self) -> dict[str, Any]:
-        described: dict[str, Any] = {
+    def describe(self) -> EngineDescription:
+        described: EngineDescription = {
             **super().describe(),
             "attention_dropout": self._weight_dropout is not None,
             "compiled": self._compiled,
             "fused_modules": self._fused,
         }
         if self._graphs:
-            return {**described, "step": "graph", "token_slots": [graph.layout.tokens for graph in self._graphs]}
+            return {**described, "step": "graph", "token_slots": tuple(graph.layout.tokens for graph in self._graphs)}
         return {**described, "step": "eager", "why_no_graph": self._no_graph}
 
     def prepare(self, tokens: Tokens, batches: Sequence[Rows]) -> None:
