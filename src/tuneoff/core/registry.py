@@ -29,13 +29,15 @@ class Registry(Generic[Kind]):
     They are looked for when they are first asked for: the study file, which names them, is read below their packages.
 
     Args:
-        package: whose modules define them, such as `tuneoff.methods`; the group of entry points has the same name.
+        package: whose modules define them, such as `tuneoff.methods`.
         base: the class that they derive from, such as `tuneoff.spec.arms.ArmSpec`.
         word: what people call one of them.
+        group: of entry points; called like the package when left out.
     """
 
-    def __init__(self, package: str, base: str, word: str) -> None:
+    def __init__(self, package: str, base: str, word: str, group: str | None = None) -> None:
         self._package = package
+        self._group = group or package
         self._base = base
         self._word = word
         self._found: dict[str, type[Kind]] | None = None
@@ -66,7 +68,7 @@ class Registry(Generic[Kind]):
         base: type[Kind] = getattr(importlib.import_module(module), name)
         for found in pkgutil.iter_modules(importlib.import_module(self._package).__path__):
             importlib.import_module(f"{self._package}.{found.name}")
-        for point in entry_points(group=self._package):
+        for point in entry_points(group=self._group):
             whose = f"the {self._word} '{point.name}'{f' of {point.dist.name}' if point.dist else ''}"
             try:
                 loaded = point.load()

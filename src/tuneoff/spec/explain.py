@@ -9,14 +9,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from tuneoff.core.names import did_you_mean, meant_by
+from tuneoff.core.names import did_you_mean
 from tuneoff.spec.arms import METHODS
-from tuneoff.spec.data import FilesData, HubData, ReviewsData
+from tuneoff.spec.data import UNKNOWN_SOURCE, source_of
 from tuneoff.spec.schema import tracking_table
 
 SHARES = ("margin", "min_accuracy", "warmup_ratio")
 """Fields that go from 0 to 1, and that people may write as percentages."""
-SOURCES: dict[str, type[BaseModel]] = {"reviews": ReviewsData, "files": FilesData, "hub": HubData}
 
 Location = tuple[int | str, ...]
 
@@ -38,8 +37,8 @@ def explain(error: ValidationError, table: Mapping[str, Any], study: type[BaseMo
         return f"unknown field '{where}'{did_you_mean(path[-1], _fields_at(first['loc'], table, study))}"
     if first["type"] == "missing":
         return f"'{where}' is missing"
-    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return f"{where}.source must be 'hub', 'files' or 'reviews'{meant_by('source', first['input'])}"
+    if first["type"] == UNKNOWN_SOURCE:
+        return f"{where}.{first['msg']}"
     if first["type"] in ("model_type", "dict_type", "model_attributes_type"):
         return f"{where} is a table, with fields of its own (it is {first.get('input')!r})"
     if first["type"] in ("tuple_type", "list_type"):
@@ -69,10 +68,8 @@ def arm_name(arm: Any, place: int) -> str:
 
 
 def _path(location: Location, table: Mapping[str, Any]) -> list[str]:
-    """Where a value is, as people write it: without the kind of data, and with an arm's name for its position."""
+    """Where a value is, as people write it: with an arm's name for its position."""
     path = [str(part) for part in location]
-    if location[:1] == ("data",) and location[1:2] and location[1] in SOURCES:
-        del path[1]
     by_name = location[:1] == ("arms",) and len(location) > 1 and location[-1] != "name"
     if by_name and isinstance(location[1], int):
         arms: Sequence[Any] = table["arms"]
@@ -89,8 +86,8 @@ def _fields_at(location: Location, table: Mapping[str, Any], study: type[BaseMod
     for part in location[:-1]:
         if isinstance(part, int):
             annotation = METHODS.classes()[table["arms"][part]["method"]]
-        elif part in SOURCES and location[0] == "data":
-            annotation = SOURCES[part]
+        elif part == "data" and model is study:
+            annotation = source_of(table["data"])
         elif location[0] == "tracking":
             annotation = tracking_table()  # trackers of other packages have fields of their own
         else:
