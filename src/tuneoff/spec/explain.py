@@ -14,7 +14,7 @@ from tuneoff.spec.arms import METHODS
 from tuneoff.spec.data import UNKNOWN_SOURCE, source_of
 from tuneoff.spec.schema import tracking_table
 
-SHARES = ("margin", "min_accuracy", "warmup_ratio")
+FRACTIONS = ("margin", "min_accuracy", "warmup_ratio")
 """Fields that go from 0 to 1, and that people may write as percentages."""
 
 Location = tuple[int | str, ...]
@@ -53,18 +53,18 @@ def explain(error: ValidationError, table: Mapping[str, Any], study: type[BaseMo
 
 
 def in_words(error: ErrorDetails) -> str:
-    """What is wrong with a value; a share that is written as a percentage is rewritten."""
+    """What is wrong with a value; a fraction that is written as a percentage is rewritten."""
     message = error["msg"].removeprefix("Value error, ")
     number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%?\s*", str(error.get("input")))
-    if error["loc"] and error["loc"][-1] in SHARES and number and 1 <= float(number[1]) <= 100:
+    if error["loc"] and error["loc"][-1] in FRACTIONS and number and 1 <= float(number[1]) <= 100:
         return f"it is a share from 0 to 1: write {float(number[1]) / 100:g} for {float(number[1]):g}%"
     return message[0].lower() + message[1:]
 
 
-def arm_name(arm: Any, place: int) -> str:
+def arm_name(arm: Any, position: int) -> str:
     """What an arm of a study file is called, whether or not the rest of it is right; else its position."""
     name = arm.get("name", arm.get("method")) if isinstance(arm, Mapping) else getattr(arm, "name", None)
-    return name if isinstance(name, str) and name else str(place)
+    return name if isinstance(name, str) and name else str(position)
 
 
 def _path(location: Location, table: Mapping[str, Any]) -> list[str]:
@@ -74,7 +74,7 @@ def _path(location: Location, table: Mapping[str, Any]) -> list[str]:
     if by_name and isinstance(location[1], int):
         arms: Sequence[Any] = table["arms"]
         named = arm_name(arms[location[1]], location[1])
-        alone = [arm_name(arm, place) for place, arm in enumerate(arms)].count(named) == 1
+        alone = [arm_name(arm, position) for position, arm in enumerate(arms)].count(named) == 1
         path[1] = named if alone else path[1]
     return path
 
