@@ -95,8 +95,8 @@ class DataSpec(Frozen):
     def fingerprint(self) -> Any:
         """A JSON value that changes when the content does, and is cheaper than reading it.
 
-        Data is prepared again where it differs from what it was, so a source that cannot see its content change must
-        be told: it has to be asked for by what cannot change, such as the commit of a repository.
+        Data is prepared again where it differs from what it was. A source that cannot see its content change has to be
+        asked for by what cannot change, such as the commit of a repository.
         """
         raise NotImplementedError
 
@@ -119,7 +119,7 @@ def _known_source(value: Any) -> Any:
         return value
     source = source_of(value)
     if source is None:
-        *others, last = (f"'{name}'" for name in sorted(DATA_SOURCES.classes(), key=len))
+        *others, last = (f"'{name}'" for name in sorted(DATA_SOURCES.classes(), key=len))  # short words first
         known = f"{', '.join(others)} or {last}{meant_by('source', value)}"
         raise PydanticCustomError(UNKNOWN_SOURCE, "source must be {known}", {"known": known})
     return source.model_validate(value)
