@@ -22,42 +22,42 @@ from tuneoff.data.audit import FINDINGS, AcceptableFinding, audit, baseline_find
 from tuneoff.data.audit.minhash import signatures, similar_pairs
 from tuneoff.data.audit.truncation import truncation_findings
 from tuneoff.data.audit.words import words_of
-from tuneoff.data.rows import collect_rows
-from tuneoff.data.sources import BATCH_ROWS, Part
+from tuneoff.data.collect import collect_rows
+from tuneoff.data.source_table import BATCH_ROWS, SourceTable
+from tuneoff.data.sources.files import FilesData
 from tuneoff.data.splits import Splits, make_splits
 from tuneoff.records.finding import Finding
 from tuneoff.report.audit import counted, markdown, print_audit, rows
-from tuneoff.spec import FilesData
 
 needs_real_data = pytest.mark.skipif(not REAL_DATA.exists(), reason=f"there is no {REAL_DATA}")
 TOPICS = ("sport", "music", "travel", "food", "money")
 
 
-def part_of(frame: pd.DataFrame, split: str | None, where: str = "a frame") -> Part:
+def table_of(frame: pd.DataFrame, split: str | None, where: str = "a frame") -> SourceTable:
     def tables() -> Iterator[pa.Table]:
         for start in range(0, len(frame), BATCH_ROWS):
             yield pa.Table.from_pandas(frame.iloc[start : start + BATCH_ROWS], preserve_index=False)
 
-    return Part(split, where, tuple(frame.columns), tables)
+    return SourceTable(split, where, tuple(frame.columns), tables)
 
 
-def part_of_file(path: Path, split: str | None) -> Part:
+def table_of_file(path: Path, split: str | None) -> SourceTable:
     def tables() -> Iterator[pa.Table]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(BATCH_ROWS):
                 yield pa.Table.from_batches([batch])
 
-    return Part(split, path.name, tuple(pq.read_schema(path).names), tables)
+    return SourceTable(split, path.name, tuple(pq.read_schema(path).names), tables)
 
 
-def split_up(parts: Sequence[Part], folder: Path, **options: Any) -> Splits:
+def split_up(tables: Sequence[SourceTable], folder: Path, **options: Any) -> Splits:
     spec = FilesData.model_validate({"source": "files", "train": "-", **options})
-    return make_splits(collect_rows(parts, spec, folder, lambda _: None), spec)
+    return make_splits(collect_rows(tables, spec, folder, lambda _: None), spec)
 
 
 def split_frames(folder: Path, train: pd.DataFrame, test: pd.DataFrame | None = None, **options: Any) -> Splits:
-    parts = [part_of(train, "train"), *([] if test is None else [part_of(test, "test")])]
-    return split_up(parts, folder, **options)
+    tables = [table_of(train, "train"), *([] if test is None else [table_of(test, "test")])]
+    return split_up(tables, folder, **options)
 
 
 def by_name(findings: Sequence[Finding], name: str) -> dict[str, Finding]:
@@ -97,14 +97,14 @@ def test_the_bundled_reviews_raise_no_error_and_no_warning(tmp_path: Path) -> No
     import tuneoff.data
 
     frame = pd.read_json(Path(str(tuneoff.data.__file__)).with_name("reviews.jsonl"), lines=True)
-    findings = audit(split_up([part_of(frame, None)], tmp_path, split="split"))
+    findings = audit(split_up([table_of(frame, None)], tmp_path, split="split"))
     assert {finding.severity for finding in findings} == {"info"}
     assert {finding.name for finding in findings} == {"class-balance", "length-by-class", "other-columns"}
 
 
 @needs_real_data
 def test_rotten_tomatoes_raises_no_error(tmp_path: Path) -> None:
-    findings = audit(split_up([part_of_file(REAL_DATA / "rotten_tomatoes.parquet", None)], tmp_path, split="split"))
+    findings = audit(split_up([table_of_file(REAL_DATA / "rotten_tomatoes.parquet", None)], tmp_path, split="split"))
     assert errors(findings) == []
     assert not [finding for finding in findings if finding.name.startswith("leak")]
     assert by_name(findings, "encoding-damage")["train"].count == 159
@@ -117,8 +117,8 @@ def test_rotten_tomatoes_raises_no_error(tmp_path: Path) -> None:
 @pytest.mark.long
 @needs_real_data
 def test_full_imdb_repeats_reviews_and_deduplication_removes_them(tmp_path: Path) -> None:
-    parts = [part_of_file(REAL_DATA / f"imdb_{split}.parquet", split) for split in ("train", "test")]
-    splits = split_up(parts, tmp_path)
+    tables = [table_of_file(REAL_DATA / f"imdb_{split}.parquet", split) for split in ("train", "test")]
+    splits = split_up(tables, tmp_path)
     began = time.monotonic()
     findings = audit(splits)
     assert time.monotonic() - began < 60
@@ -137,7 +137,7 @@ def test_full_imdb_repeats_reviews_and_deduplication_removes_them(tmp_path: Path
     with pytest.raises(UserError, match=r"test-in-train.*data\.deduplicate = true"):
         stop_on_errors(findings)
 
-    clean = audit(split_up(parts, tmp_path, deduplicate=True))
+    clean = audit(split_up(tables, tmp_path, deduplicate=True))
     assert errors(clean) == []
     assert not by_name(clean, "duplicates")
     assert not [finding for finding in clean if finding.name.startswith("leak") and finding.name != "leak-row-order"]
@@ -146,8 +146,8 @@ def test_full_imdb_repeats_reviews_and_deduplication_removes_them(tmp_path: Path
 
 @needs_real_data
 def test_the_head_of_a_sorted_file_is_stopped_and_explained(tmp_path: Path) -> None:
-    parts = [part_of_file(REAL_DATA / f"imdb_{split}.parquet", split) for split in ("train", "test")]
-    splits = split_up(parts, tmp_path, sampling="first", train_size=1000, test_size=500)
+    tables = [table_of_file(REAL_DATA / f"imdb_{split}.parquet", split) for split in ("train", "test")]
+    splits = split_up(tables, tmp_path, sampling="first", train_size=1000, test_size=500)
     findings = audit(splits)
     assert set(by_name(findings, "one-class-split")) == {"train", "validation", "test"}
     with pytest.raises(UserError, match=r"sorted by label are cut at the front.*scores 100%"):
@@ -166,8 +166,8 @@ def test_a_rare_class_and_a_missing_one(tmp_path: Path) -> None:
     test = reviews(50, seed=1, first_row=900).assign(label="common")
     validation = reviews(50, seed=2, first_row=800)
     validation["label"] = ["common"] * 49 + ["rare"]
-    parts = [part_of(train, "train"), part_of(validation, "validation"), part_of(test, "test")]
-    findings = audit(split_up(parts, tmp_path))
+    tables = [table_of(train, "train"), table_of(validation, "validation"), table_of(test, "test")]
+    findings = audit(split_up(tables, tmp_path))
     balance = by_name(findings, "class-balance")
     assert balance["train"].severity == "warning"
     assert balance["train"].count == 6
@@ -177,8 +177,8 @@ def test_a_rare_class_and_a_missing_one(tmp_path: Path) -> None:
 
     test.loc[:9, "label"] = "third"
     train.loc[:19, "label"] = "third"
-    parts = [part_of(train, "train"), part_of(validation, "validation"), part_of(test, "test")]
-    missing = by_name(audit(split_up(parts, tmp_path)), "missing-class")
+    tables = [table_of(train, "train"), table_of(validation, "validation"), table_of(test, "test")]
+    missing = by_name(audit(split_up(tables, tmp_path)), "missing-class")
     assert set(missing) == {"validation", "test"}
     assert "'third'" in missing["validation"].message
     assert "'rare'" in missing["test"].message
@@ -187,12 +187,12 @@ def test_a_rare_class_and_a_missing_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_split_of_one_example_is_an_error(split: str, tmp_path: Path) -> None:
     sizes = {"validation": 40, "test": 40, split: 1}
-    held = [part_of(reviews(sizes[name], at, 500 + at), name) for at, name in VALIDATION_AND_TEST]
-    findings = audit(split_up([part_of(reviews(100, seed=3), "train"), *held], tmp_path))
+    held = [table_of(reviews(sizes[name], at, 500 + at), name) for at, name in VALIDATION_AND_TEST]
+    findings = audit(split_up([table_of(reviews(100, seed=3), "train"), *held], tmp_path))
     assert errors(findings) == ["one-class-split"]
     assert f"{split} has a single example, with the label '0'" in by_name(findings, "one-class-split")[split].message
     assert not by_name(findings, "missing-class")
-    stop_on_errors(audit(split_up([part_of(reviews(100, seed=3), "train"), *held], tmp_path), ["one-class-split"]))
+    stop_on_errors(audit(split_up([table_of(reviews(100, seed=3), "train"), *held], tmp_path), ["one-class-split"]))
 
 
 # Repeats
@@ -341,8 +341,8 @@ def test_damaged_encodings_and_html(tmp_path: Path) -> None:
     fine = ["NÃO, Âme, GUÐRÚN", "x < y and y > z, R&D", "tab\tand\nline", "Привет, 你好, हिन्दी", "“quotes” – dash…"]
     tags = ["one<br />two", "<p class='a'>text</p>", "Tom &amp; Jerry", "<SCRIPT>alert(1)</script>"]
     frame.loc[: len(damage + fine + tags) - 1, "text"] = damage + fine + tags
-    parts = [part_of(frame, "train"), *(part_of(reviews(40, 1, 500 + at), name) for at, name in VALIDATION_AND_TEST)]
-    findings = audit(split_up(parts, tmp_path))
+    tables = [table_of(frame, "train"), *(table_of(reviews(40, 1, 500 + at), name) for at, name in VALIDATION_AND_TEST)]
+    findings = audit(split_up(tables, tmp_path))
     assert by_name(findings, "encoding-damage")["train"].count == len(damage)
     assert by_name(findings, "html-remnants")["train"].count == len(tags)
     assert by_name(findings, "html-remnants")["train"].severity == "info"

@@ -15,10 +15,9 @@ import pytest
 
 from conftest import Command, study_toml
 from tuneoff.core.errors import UserError
-from tuneoff.data.rows import collect_rows
-from tuneoff.data.sources import open_parts
+from tuneoff.data.collect import collect_rows
+from tuneoff.data.sources.files import FilesData
 from tuneoff.data.splits import Splits, make_splits
-from tuneoff.spec import FilesData
 
 Content = str | bytes | pd.DataFrame | Callable[[Path], object]
 ROWS = "".join(f"text {row},{'good' if row % 2 else 'bad'}\n" for row in range(40))
@@ -295,7 +294,7 @@ def prepared(case: Case, folder: Path) -> Splits:
     given |= {"test": "test.csv"} if "test.csv" in case.files else {}
     given |= {name: str(folder / given[name]) for name in ("train", "test") if name in given}
     spec = FilesData(source="files", **given)
-    return make_splits(collect_rows(open_parts(spec), spec, folder, print), spec)
+    return make_splits(collect_rows(spec.open_tables(), spec, folder, print), spec)
 
 
 @pytest.mark.parametrize("name", CASES)

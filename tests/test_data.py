@@ -11,17 +11,18 @@ import pytest
 
 from conftest import REAL_DATA, Command, reviews, study_toml
 from tuneoff.core.errors import UserError
+from tuneoff.data.collect import collect_rows
 from tuneoff.data.prepared import load_tokens
-from tuneoff.data.rows import collect_rows
-from tuneoff.data.sources import open_parts
+from tuneoff.data.sources.files import FilesData
+from tuneoff.data.sources.reviews import ReviewsData
 from tuneoff.data.splits import Splits, make_splits
 from tuneoff.data.tokens import Tokens
-from tuneoff.spec import DataSpec, FilesData, ReviewsData, load_study
+from tuneoff.spec import DataSpec, load_study
 from tuneoff.study.prepare import prepare_study
 
 
 def split(folder: Path, spec: DataSpec) -> Splits:
-    return make_splits(collect_rows(open_parts(spec), spec, folder, print), spec)
+    return make_splits(collect_rows(spec.open_tables(), spec, folder, print), spec)
 
 
 def files(folder: Path, **parts: pd.DataFrame) -> dict[str, Any]:

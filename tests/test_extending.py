@@ -5,8 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
+import sqlite3
+import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,11 +29,26 @@ from tuneoff.spec.arms import METHODS, ArmSpec
 from tuneoff.training.engines.base import Engine
 from tuneoff.training.engines.choose import make_engine
 
-GUIDE = Path(__file__).parents[1] / "docs" / "adding-a-method.md"
-METHOD, HOOKED = (block.partition("```")[0] for block in GUIDE.read_text().split("```python\n")[1:])
-"""The methods of the guide, to the letter."""
-ARCHITECTURE_GUIDE = GUIDE.with_name("adding-an-architecture.md")
-ARCHITECTURE = ARCHITECTURE_GUIDE.read_text().partition("```python\n")[2].partition("```")[0]
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def guide(kind: str, language: str = "python", number: int = 0) -> str:
+    """A piece of a guide's code, to the letter."""
+    blocks: list[str] = re.findall(
+        rf"```{language}\n(.*?)```", (DOCS / f"adding-{kind}.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    return blocks[number]
+
+
+def point_of(kind: str) -> tuple[str, str]:
+    """The group and the entry point that a guide writes into a package's `pyproject.toml`, of the package made here."""
+    ((group, points),) = tomllib.loads(guide(kind, "toml"))["project"]["entry-points"].items()
+    ((name, target),) = points.items()
+    return group, f"{name} = {target.replace('your_package', 'tuneoff_more')}"
+
+
+METHOD, HOOKED = guide("a-method"), guide("a-method", number=1)
+SOURCE, ARCHITECTURE = guide("a-data-source"), guide("an-architecture")
 Install = Callable[[str, str, str], dict[str, str]]
 
 
@@ -51,7 +71,7 @@ def install(tmp_path: Path) -> Install:
 def test_a_method_of_another_package_is_an_arm_like_any(
     install: Install, tuneoff: Command, tiny_model: Path, data_files: Path, tmp_path: Path
 ) -> None:
-    path = install(METHOD, "tuneoff.methods", "biases = tuneoff_more:Biases")
+    path = install(METHOD, *point_of("a-method"))
     listed = json.loads(tuneoff("methods", "--json", **path).stdout)
     assert listed["biases"]["summary"] == "trains the biases, and the head"
     assert [option["name"] for option in listed["biases"]["options"]] == [
@@ -258,66 +278,142 @@ def test_an_architecture_of_another_package_is_known(
     assert "two architectures are called 'bert': " in answer.stderr
 
 
-BESIDE = '''
-from pathlib import Path
-
-from tuneoff.study.executors.local import LocalExecutor
-from tuneoff.tracking.base import Tracker
-
-
-class Diary(Tracker):
-    """Notes each run in a file of the study."""
-
-    name = "diary"
-
-    @classmethod
-    def check(cls, spec):
-        return True
-
-    def _note(self, line):
-        with (self._study.folder / "diary.txt").open("a") as file:
-            file.write(line + "\\n")
-
-    def track_run(self, result):
-        self._note(result["run_id"])
-
-    def track_study(self, results):
-        self._note("end")
-
-    def where(self):
-        return "diary.txt"
+@pytest.fixture
+def database(data_files: Path, tmp_path: Path) -> Path:
+    """The made-up reviews to train on, in an SQLite database."""
+    path = tmp_path / "reviews.db"
+    with closing(sqlite3.connect(path)) as connection:
+        pd.read_csv(data_files / "train.csv").to_sql("reviews", connection, index_label="id")
+    return path
 
 
-class Here(LocalExecutor):
-    """As the local one, and says so."""
+def sqlite_study(model: Path, data_files: Path) -> str:
+    """A study of one arm on rows that the guide's source finds."""
+    files, sqlite = (f'train = "{data_files / "train.csv"}"\ntest = "{data_files / "test.csv"}"', SQLITE_FIELDS)
+    toml = study_toml(model, data_files, ["head_only"], seeds=1).replace('source = "files"', 'source = "sqlite"')
+    assert files in toml
+    return toml.replace(files, sqlite)
 
-    name = "here"
 
-    def start(self, task):
-        Path("started.txt").write_text(task.run.id)
-        super().start(task)
-'''
+SQLITE_FIELDS = 'file = "reviews.db"\nquery = "SELECT text, label FROM reviews ORDER BY id"'
+
+
+def test_a_data_source_of_another_package_is_a_source_like_any(
+    install: Install, tuneoff: Command, tiny_model: Path, data_files: Path, database: Path, tmp_path: Path
+) -> None:
+    path = install(SOURCE, *point_of("a-data-source"))
+    (tmp_path / "study.toml").write_text(sqlite_study(tiny_model, data_files))
+    answer = tuneoff("run", "study.toml", "--out", "out", **path)
+    assert answer.returncode == 0, answer.stderr
+    kept = pd.concat(
+        [pd.read_parquet(tmp_path / "out" / "data" / f"{name}.parquet") for name in ("train", "validation", "test")]
+    ).sort_values("row")
+    rows = pd.read_csv(data_files / "train.csv")
+    assert kept["text"].tolist() == rows["text"].tolist()
+    assert kept["label"].tolist() == rows["label"].tolist()
+    assert set(kept["source_file"]) == {"reviews.db"}
+    assert kept["source_row"].tolist() == list(range(1, len(rows) + 1))
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("data.querry=SELECT 1", "unknown field 'data.querry'; did you mean 'query'?"),
+        ("data.file=", "data.file: string should have at least 1 character"),
+        ("data.file=other.db", "data.file: there is no file 'other.db'"),
+        ("data.query=SELECT text FROM nowhere", "data.query: no such table: nowhere"),
+        ("data.query=SELECT text FROM reviews", "reviews.db: none of its columns (text) has a usual name"),
+        ("data.source=sqlight", "data.source must be 'hub', 'files', 'sqlite' or 'reviews'"),
+    ],
+)
+def test_what_is_wrong_with_a_source_of_another_package_is_said_in_one_line(
+    setting: str, said: str, install: Install, tuneoff: Command, tiny_model: Path, data_files: Path, database: Path
+) -> None:
+    (database.parent / "study.toml").write_text(sqlite_study(tiny_model, data_files))
+    answer = tuneoff("audit", "study.toml", "--set", setting, **install(SOURCE, *point_of("a-data-source")))
+    assert answer.returncode == 2
+    assert said in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
+def test_a_source_of_a_package_that_is_not_installed_is_unknown(
+    tuneoff: Command, tiny_model: Path, data_files: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "study.toml").write_text(sqlite_study(tiny_model, data_files))
+    answer = tuneoff("plan", "study.toml")
+    assert answer.returncode == 2
+    assert "data.source must be 'hub', 'files' or 'reviews'" in answer.stderr
+
+
+def test_a_study_with_a_source_of_another_package_is_like_any_to_programs(
+    install: Install, tiny_model: Path, data_files: Path, database: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "study.toml").write_text(sqlite_study(tiny_model, data_files))
+    code = """import json, pickle, sqlite3, sys
+from tuneoff.spec import load_study
+spec = load_study(sys.argv[1])
+copy = pickle.loads(pickle.dumps(spec))
+assert "pyarrow" not in sys.modules and "torch" not in sys.modules
+before = [spec.data.fingerprint(), copy.data.fingerprint()]
+with sqlite3.connect(sys.argv[2]) as connection:
+    connection.execute("UPDATE reviews SET text = 'quite another text' WHERE id = 7")
+found = {"equal": copy == spec, "toml": copy.to_toml(), "before": before, "after": spec.data.fingerprint()}
+print(json.dumps(found | {"class": type(copy.data).__name__}))
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "study.toml", database],
+        cwd=tmp_path,
+        env={**os.environ, **install(SOURCE, *point_of("a-data-source"))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert found["equal"]
+    assert found["class"] == "SqliteData"
+    data = tomllib.loads(found["toml"])["data"]
+    assert (data["source"], data["file"], data["sampling"]) == ("sqlite", "reviews.db", "stratified")
+    assert found["before"][0] == found["before"][1] != found["after"]
 
 
 @pytest.mark.long
 def test_a_tracker_and_an_executor_of_another_package(
     install: Install, tuneoff: Command, tiny_model: Path, data_files: Path, tmp_path: Path
 ) -> None:
-    points = ("tuneoff.tracking", "diary = tuneoff_more:Diary\n[tuneoff.study.executors]\nhere = tuneoff_more:Here")
-    path = install(BESIDE, *points)
-    study = tmp_path / "study.toml"
-    study.write_text(study_toml(tiny_model, data_files, ["head_only"], seeds=1))
-    beside = ("--set", "tracking.diary=true", "--set", "execution.executor=here")
-    answer = tuneoff("run", study, "--out", tmp_path / "out", *beside, **path)
-    assert answer.returncode == 0, answer.stderr
-    (run,) = (tmp_path / "out" / "runs").iterdir()
-    assert (tmp_path / "started.txt").read_text() == run.name
-    assert (tmp_path / "out" / "diary.txt").read_text().split() == [run.name, "end"]
-    assert "diary: diary.txt" in answer.stdout
+    (group, diary), (other_group, one_by_one) = point_of("a-tracker"), point_of("an-executor")
+    code = guide("a-tracker") + guide("an-executor")
+    path = install(code, group, f"{diary}\n[{other_group}]\n{one_by_one}")
+    study, out = tmp_path / "study.toml", tmp_path / "out"
+    study.write_text(study_toml(tiny_model, data_files, ["head_only", "ia3"], seeds=1))
+    beside = ("--set", "tracking.diary=true", "--executor", "one-by-one")
+    for _ in range(2):  # what has been told is not told again
+        answer = tuneoff("run", study, "--out", out, *beside, **path)
+        assert answer.returncode == 0, answer.stderr
+        *runs, end = (out / "diary.txt").read_text().splitlines()
+        assert [line.split()[1:] for line in runs] == [["head_only", "ok"], ["ia3", "ok"]]
+        assert len({line.split()[0] for line in runs}) == 2
+        assert end == "tiny has ended"
+    assert f"diary: {out / 'diary.txt'}" in answer.stdout
+    assert len(list((out / "runs").iterdir())) == 2
+    assert tuneoff("run", study, "--out", tmp_path / "plain").returncode == 0
+    for run in (out / "runs").iterdir():  # what carries a run out decides nothing of its result
+        results = [
+            json.loads((folder / "runs" / run.name / "result.json").read_text()) for folder in (out, tmp_path / "plain")
+        ]
+        assert results[0]["predictions_sha256"] == results[1]["predictions_sha256"]
     for setting, said in (
-        ("execution.executor=heer", "execution.executor: unknown executor 'heer'; did you mean 'here'?"),
+        (
+            "execution.executor=one-by-on",
+            "execution.executor: unknown executor 'one-by-on'; did you mean 'one-by-one'?",
+        ),
         ("tracking.dairy=true", "unknown field 'tracking.dairy'; did you mean 'diary'?"),
     ):
         answer = tuneoff("plan", study, "--set", setting, **path)
         assert answer.returncode == 2
         assert said in answer.stderr
+    study.write_text(study.read_text().replace('name = "tiny"', 'name = "secret"'))
+    answer = tuneoff("run", study, "--out", tmp_path / "hidden", *beside, **path)
+    assert (answer.returncode, answer.stderr.count("\n")) == (2, 1)
+    assert "the study is secret" in answer.stderr
+    assert not (tmp_path / "hidden").exists()

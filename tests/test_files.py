@@ -21,10 +21,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from conftest import Command, reviews
 from tuneoff.core.errors import UserError
-from tuneoff.data.rows import collect_rows
-from tuneoff.data.sources import open_parts, source_fingerprint
+from tuneoff.data.collect import collect_rows
+from tuneoff.data.formats.spec import FormatSpec
+from tuneoff.data.sources.files import FilesData
 from tuneoff.data.splits import Splits, make_splits
-from tuneoff.spec import FilesData, FormatSpec, load_study
+from tuneoff.spec import load_study
 from tuneoff.study.init import init_study
 from tuneoff.study.prepare import audit_study, prepare_study
 from tuneoff.study.preview import outline_study
@@ -173,7 +174,7 @@ def init(
 
 def split(train: str, **options: Any) -> Splits:
     spec = FilesData(source="files", train=train, **options)
-    return make_splits(collect_rows(open_parts(spec), spec, Path(), lambda _: None), spec)
+    return make_splits(collect_rows(spec.open_tables(), spec, Path(), lambda _: None), spec)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -781,7 +782,7 @@ def test_a_message_names_the_setting_that_reads_the_file(kind: str) -> None:
 
     def rows(**options: Any) -> int:
         spec = FilesData(source="files", train=name, text="text", label="label", **options)
-        return len(collect_rows(open_parts(spec), spec, Path(), lambda _: None))
+        return len(collect_rows(spec.open_tables(), spec, Path(), lambda _: None))
 
     with pytest.raises(UserError) as caught:
         rows()
@@ -869,7 +870,7 @@ def test_texts_without_a_token_are_refused_with_their_rows(tiny_model: Path, tmp
 def test_the_fingerprint_is_of_the_files_alone() -> None:
     put("a.csv", "text,label\n" + lines("{text},{label}"))
     prints = [
-        source_fingerprint(FilesData(source="files", train="a.csv", format=spec))
+        FilesData(source="files", train="a.csv", format=spec).fingerprint()
         for spec in (FormatSpec(), FormatSpec(header=False))
     ]
     assert prints[0] == prints[1]

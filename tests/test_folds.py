@@ -13,14 +13,14 @@ import pytest
 import tuneoff as api
 from conftest import Command, reviews, study_toml
 from tuneoff.core.errors import UserError
+from tuneoff.data.collect import collect_rows
 from tuneoff.data.conventions import SPLITS
 from tuneoff.data.parts import make_parts
 from tuneoff.data.prepared import load_tokens
-from tuneoff.data.rows import collect_rows
-from tuneoff.data.sources import open_parts
+from tuneoff.data.sources.files import FilesData
+from tuneoff.data.sources.hub import HubData
 from tuneoff.data.splits import Splits
 from tuneoff.data.tokens import Tokens
-from tuneoff.spec import FilesData, HubData
 
 ARMS = ["full", "head_only"]
 FOLDS = 3
@@ -30,7 +30,7 @@ def deal(folder: Path, frame: pd.DataFrame, folds: int, **options: Any) -> dict[
     """The folds of a frame's rows."""
     frame.to_parquet(folder / "rows.data.parquet")
     spec = FilesData(source="files", train=str(folder / "rows.data.parquet"), folds=folds, **options)
-    return make_parts(collect_rows(open_parts(spec), spec, folder, print), spec)
+    return make_parts(collect_rows(spec.open_tables(), spec, folder, print), spec)
 
 
 def study(folder: Path, model: Path, frame: pd.DataFrame, seeds: int = 2) -> Path:
@@ -160,7 +160,7 @@ def test_a_leak_in_one_fold_is_found(tuneoff: Command, tiny_model: Path, tmp_pat
 def make_folds(path: Path) -> dict[str, Splits]:
     """The folds of a study file, by author."""
     spec = api.load_study(path, ["data.group=author"]).data
-    return make_parts(collect_rows(open_parts(spec), spec, path.parent, print), spec)
+    return make_parts(collect_rows(spec.open_tables(), spec, path.parent, print), spec)
 
 
 def test_stored_folds_hold_the_same_tokens(finished: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from conftest import Command, reviews
 from tuneoff.core.errors import UserError
-from tuneoff.spec import FilesData, StudySpec, load_study
+from tuneoff.data.sources.files import FilesData
+from tuneoff.spec import StudySpec, load_study
 from tuneoff.study.init import init_study
 
 datasets = pytest.importorskip("datasets", reason="datasets is not installed (the extra 'hub')")

@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 
 from conftest import reviews
 from tuneoff.core.errors import UserError
-from tuneoff.data.rows import collect_rows
-from tuneoff.data.sources import BATCH_ROWS, open_parts, source_fingerprint
+from tuneoff.data.collect import collect_rows
+from tuneoff.data.source_table import BATCH_ROWS
+from tuneoff.data.sources.files import FilesData
+from tuneoff.data.sources.reviews import ReviewsData
 from tuneoff.data.splits import Splits, make_splits
-from tuneoff.spec import FilesData, ReviewsData
 
 datasets = pytest.importorskip("datasets", reason="datasets is not installed (the extra 'hub')")
 
@@ -62,17 +63,17 @@ def write(name: str, records: Records, folder: Path) -> str:
 
 
 def columns_of(spec: FilesData) -> dict[str, list[Any]]:
-    """All rows of the first part, by column."""
-    part = open_parts(spec)[0]
-    tables = list(part.tables())
-    assert all(tuple(table.column_names) == part.columns for table in tables)
+    """All rows of the first table of a source, by column."""
+    source = spec.open_tables()[0]
+    tables = list(source.tables())
+    assert all(tuple(table.column_names) == source.columns for table in tables)
     assert all(len(table) <= BATCH_ROWS for table in tables)
-    return {name: [value for table in tables for value in table.column(name).to_pylist()] for name in part.columns}
+    return {name: [value for table in tables for value in table.column(name).to_pylist()] for name in source.columns}
 
 
 def split(spec: FilesData | ReviewsData) -> Splits:
     with TemporaryDirectory() as folder:
-        return make_splits(collect_rows(open_parts(spec), spec, Path(folder), print), spec)
+        return make_splits(collect_rows(spec.open_tables(), spec, Path(folder), print), spec)
 
 
 def files(train: str | Path, **options: Any) -> FilesData:
@@ -122,7 +123,7 @@ def test_labels_have_one_kind_from_the_first_row_to_the_last(tmp_path: Path) -> 
 
 
 def test_labels_of_the_bundled_reviews_are_integers() -> None:
-    table = next(open_parts(ReviewsData())[0].tables())
+    table = next(ReviewsData().open_tables()[0].tables())
     assert set(table.column("label").to_pylist()) == {0, 1}
 
 
@@ -196,7 +197,7 @@ def test_a_saved_folder_of_several_splits(tmp_path: Path) -> None:
     parts["train"].save_to_disk(tmp_path / "alone")
     assert split(files(tmp_path / "alone", test=str(tmp_path / "all"))).sizes["test"] == 10
     with pytest.raises(UserError, match=r"has the splits train, test, dev, unsupervised already"):
-        open_parts(files(tmp_path / "all", split="label"))
+        files(tmp_path / "all", split="label").open_tables()
 
 
 def test_classes_are_named_by_the_column_that_is_the_label(tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def test_a_saved_folder_needs_datasets(tmp_path: Path, monkeypatch: pytest.Monke
     path = write("folder", [{"text": "a", "label": 1}], tmp_path)
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UserError, match=r"pip install 'tuneoff\[hub\]'"):
-        open_parts(files(path))
+        files(path).open_tables()
 
 
 def test_the_fingerprint_is_of_the_contents(tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ def test_the_fingerprint_is_of_the_contents(tmp_path: Path) -> None:
         found = []
         for text in ("a", "b", "a"):
             path = Path(write(name, [{"text": text, "label": 1}], tmp_path))
-            found.append(source_fingerprint(files(path)))
+            found.append(files(path).fingerprint())
         assert found[0] != found[1], name
 
 

@@ -14,12 +14,11 @@ import tuneoff as api
 from conftest import Command, reviews, study_toml
 from tuneoff.analysis.learning_curves import learning_curves
 from tuneoff.core.errors import UserError
+from tuneoff.data.collect import collect_rows
 from tuneoff.data.parts import make_parts
 from tuneoff.data.prepared import load_tokens
-from tuneoff.data.rows import collect_rows
-from tuneoff.data.sources import open_parts
+from tuneoff.data.sources.files import FilesData
 from tuneoff.data.splits import Splits
-from tuneoff.spec import FilesData
 
 ARMS = ["full", "head_only"]
 SIZES = [16, 40, 96]
@@ -29,7 +28,7 @@ def make(folder: Path, frame: pd.DataFrame, sizes: list[int], **options: Any) ->
     """The parts of a frame's rows."""
     frame.to_parquet(folder / "rows.data.parquet")
     spec = FilesData(source="files", train=str(folder / "rows.data.parquet"), train_sizes=tuple(sizes), **options)
-    return make_parts(collect_rows(open_parts(spec), spec, folder, print), spec)
+    return make_parts(collect_rows(spec.open_tables(), spec, folder, print), spec)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +67,7 @@ def test_the_largest_size_is_what_train_size_takes(tmp_path: Path) -> None:
     frame = reviews(200, seed=0)
     largest = make(tmp_path, frame, [20, 80])["train-80"]
     spec = FilesData(source="files", train=str(tmp_path / "rows.data.parquet"), train_size=80)
-    (whole,) = make_parts(collect_rows(open_parts(spec), spec, tmp_path, print), spec).values()
+    (whole,) = make_parts(collect_rows(spec.open_tables(), spec, tmp_path, print), spec).values()
     for name, members in whole.members.items():
         np.testing.assert_array_equal(largest.members[name], members)
 

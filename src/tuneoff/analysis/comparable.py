@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from tuneoff.analysis.conditions import costs_key
 from tuneoff.core.errors import UserError, damaged
-from tuneoff.data.parts import part_names, place_of
+from tuneoff.data.parts import part_names, split_path
 from tuneoff.records.compared import SettingDifference
 from tuneoff.records.run import RunResult, ScoredRun
 
@@ -47,7 +47,7 @@ def check_same_data(a: StudyResults, b: StudyResults, name: str) -> None:
     for part_a, part_b in zip(main_parts(a), main_parts(b), strict=True):
         for split in COMPARED_SPLITS:
             paths = [
-                results.folder / "data" / f"{place_of(part, split)}.parquet"
+                results.folder / "data" / f"{split_path(part, split)}.parquet"
                 for results, part in ((a, part_a), (b, part_b))
             ]
             difference = _difference(_examples(paths[0]), _examples(paths[1]), name)

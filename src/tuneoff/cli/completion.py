@@ -62,9 +62,9 @@ def settings(incomplete: str) -> list[str]:
 
 
 def _data_fields() -> list[str]:
-    from tuneoff.spec import FilesData, HubData, ReviewsData
+    from tuneoff.spec.data import DATA_SOURCES
 
-    return list(dict.fromkeys(field for data in (FilesData, HubData, ReviewsData) for field in data.model_fields))
+    return list(dict.fromkeys(field for source in DATA_SOURCES.classes().values() for field in source.model_fields))
 
 
 def _paths(incomplete: str) -> Iterator[tuple[str, Path]]:

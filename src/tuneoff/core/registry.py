@@ -32,7 +32,7 @@ class Registry(Generic[Kind]):
         package: whose modules define them, such as `tuneoff.methods`.
         base: the class that they derive from, such as `tuneoff.spec.arms.ArmSpec`.
         word: what people call one of them.
-        group: of entry points; has the package's name when None.
+        group: of entry points; called like the package when left out.
     """
 
     def __init__(self, package: str, base: str, word: str, group: str | None = None) -> None:

@@ -10,10 +10,10 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.names import nearest
 from tuneoff.core.texts import in_line
 from tuneoff.data.conventions import LABELS, PAIRS, TEXTS
-from tuneoff.data.sources.nested import BETWEEN
+from tuneoff.data.formats.nested import BETWEEN
 
 if TYPE_CHECKING:
-    from tuneoff.data.sources import Part
+    from tuneoff.data.source_table import SourceTable
     from tuneoff.spec import DataSpec
 
 
@@ -34,72 +34,74 @@ class Columns:
         return list(dict.fromkeys(name for name in vars(self).values() if name is not None))
 
 
-def choose_columns(part: Part, spec: DataSpec) -> Columns:
+def choose_columns(source: SourceTable, spec: DataSpec) -> Columns:
     """Finds the columns that `[data]` names, and text and label by convention where it names none.
 
     Raises:
         UserError: where a column is not there, is there twice, or none has a usual name.
     """
     for option in ("text", "text_pair", "label", "breakdown", "group", "split"):
-        check_column(part, f"data.{option}", getattr(spec, option))
+        check_column(source, f"data.{option}", getattr(spec, option))
     text, pair = spec.text, spec.text_pair
     if text is None:
-        text, pair = _usual_texts(part, pair)
-    label = spec.label or _usual(part, LABELS, "label", "holds the classes")
+        text, pair = _usual_texts(source, pair)
+    label = spec.label or _usual(source, LABELS, "label", "holds the classes")
     columns = Columns(text, label, pair, spec.breakdown, spec.group, spec.split)
     for name in columns.used:
-        if part.columns.count(name) > 1:
-            cure = "name all columns with data.format.columns" if part.header else "rename one"
-            raise UserError(f"{part.where}: there are {part.columns.count(name)} columns called '{name}'; {cure}")
+        if source.columns.count(name) > 1:
+            cure = "name all columns with data.format.columns" if source.header else "rename one"
+            raise UserError(f"{source.where}: there are {source.columns.count(name)} columns called '{name}'; {cure}")
     if pair == label:
-        raise UserError(f"{part.where}: the column '{pair}' cannot be both data.text_pair and data.label; set another")
+        raise UserError(
+            f"{source.where}: the column '{pair}' cannot be both data.text_pair and data.label; set another"
+        )
     if text in (label, pair):
         raise UserError(
-            f"{part.where}: the column '{text}' cannot be both text and {'label' if text == label else 'pair'}; set "
+            f"{source.where}: the column '{text}' cannot be both text and {'label' if text == label else 'pair'}; set "
             f"data.text and data.{'label' if text == label else 'text_pair'}"
         )
     return columns
 
 
-def check_column(part: Part, option: str, name: str | None) -> None:
+def check_column(source: SourceTable, option: str, name: str | None) -> None:
     """Makes sure that a column that an option names is there.
 
     Raises:
         UserError: where it is not.
     """
-    if name is not None and name not in part.columns:
-        near = nearest(name, part.columns)
+    if name is not None and name not in source.columns:
+        near = nearest(name, source.columns)
         meant = f"; did you mean '{near}'?" if near is not None else ""
         raise UserError(
-            f"{part.where}: there is no column '{name}' ({option}); its columns are {in_line(part.columns)}{meant}"
-            f"{_no_header(part)}"
+            f"{source.where}: there is no column '{name}' ({option}); its columns are {in_line(source.columns)}{meant}"
+            f"{_no_header(source)}"
         )
 
 
-def _no_header(part: Part) -> str:
+def _no_header(source: SourceTable) -> str:
     from tuneoff.data.headers import no_header  # which knows the names that are usual here
 
-    return no_header(part.columns) if part.header else ""
+    return no_header(source.columns) if source.header else ""
 
 
-def _usual_texts(part: Part, pair: str | None) -> tuple[str, str | None]:
+def _usual_texts(source: SourceTable, pair: str | None) -> tuple[str, str | None]:
     if pair is None:
         for first, second in PAIRS:
-            found = [find_named(part.columns, name) for name in (first, second)]
+            found = [find_named(source.columns, name) for name in (first, second)]
             if found[0] is not None and found[1] is not None:
                 return found[0], found[1]
-    return _usual(part, TEXTS, "text", "holds the texts"), pair
+    return _usual(source, TEXTS, "text", "holds the texts"), pair
 
 
-def _usual(part: Part, names: Sequence[str], option: str, purpose: str) -> str:
+def _usual(source: SourceTable, names: Sequence[str], option: str, purpose: str) -> str:
     for name in names:
-        found = find_named(part.columns, name)
+        found = find_named(source.columns, name)
         if found is not None:
             return found
-    known = in_line(part.columns)
+    known = in_line(source.columns)
     raise UserError(
-        f"{part.where}: none of its columns ({known}) has a usual name; say with data.{option} which {purpose}"
-        f"{_no_header(part)}"
+        f"{source.where}: none of its columns ({known}) has a usual name; say with data.{option} which {purpose}"
+        f"{_no_header(source)}"
     )
 
 

@@ -82,4 +82,4 @@ PAIRS = (
 )
 """Names of columns, more usual ones first; compared without regard to case."""
 SPLIT_WORDS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
-"""What a column or a name may say of splits, and the place of each among them."""
+"""What a column or a name may say of splits, and the index of each in `SPLITS`."""

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.texts import in_line
+from tuneoff.data.collect import collect_rows
 from tuneoff.data.conventions import SPLITS
+from tuneoff.data.formats.detect import detect_format
 from tuneoff.data.guess import Guess, guess_columns
 from tuneoff.data.label_signs import sentinels
 from tuneoff.data.notes import notes_on
-from tuneoff.data.rows import EMPTY, LABEL, Rows, collect_rows
-from tuneoff.data.sources import Part, open_parts
-from tuneoff.data.sources.detect import detect_format
-from tuneoff.data.sources.files import existing
+from tuneoff.data.rows import EMPTY, LABEL, Rows
+from tuneoff.data.source_table import SourceTable
 from tuneoff.data.splits import make_splits
 
 if TYPE_CHECKING:
-    from tuneoff.spec.data import FilesData
+    from tuneoff.data.sources.files import FilesData
 
 MAX_LENGTHS = (32, 64, 128, 256, 512)
 BYTES_PER_TOKEN = 3.5
@@ -32,7 +32,7 @@ BYTES_PER_TOKEN = 3.5
 MARKS = 4
 """Tokens that a tokenizer puts around one text or two."""
 UNCUT = 0.99
-"""Share of texts that `max_length` shall not cut."""
+"""Fraction of texts that `max_length` shall not cut."""
 MOST_CLASSES_SHOWN = 12
 
 
@@ -114,24 +114,24 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
     Raises:
         UserError: where a study could not use the data.
     """
-    spec = spec.model_copy(update={"format": detect_format(_files(spec))})
-    parts, guess = _guess(spec)
+    spec = spec.model_copy(update={"format": detect_format(spec.paths)})
+    sources, guess = _guess(spec)
     if not spec.format.header:
         uses = _uses(guess)
-        names = tuple(uses.get(name, name) for name in parts[0].columns)
+        names = tuple(uses.get(name, name) for name in sources[0].columns)
         asked = {option: uses[getattr(spec, option)] for option in guess.named}
         spec = spec.model_copy(update={**asked, "format": spec.format.model_copy(update={"columns": names})})
-        parts, guess = _guess(spec)
+        sources, guess = _guess(spec)
     chosen: dict[str, object] = {"text": guess.text, "text_pair": guess.text_pair, "label": guess.label}
-    if len(parts) == 1:
+    if len(sources) == 1:
         chosen["split"] = guess.split
     spec = spec.model_copy(update={**chosen, "drop_empty": True})
     with TemporaryDirectory() as folder:
-        rows = collect_rows(parts, spec, Path(folder), say)
+        rows = collect_rows(sources, spec, Path(folder), say)
         meaningless, _ = sentinels(rows.label_names, _counts(rows), rows.declared)
         if meaningless:
             spec = spec.model_copy(update={"drop_labels": tuple(meaningless)})
-            rows = collect_rows(parts, spec, Path(folder), say)
+            rows = collect_rows(sources, spec, Path(folder), say)
         kept = np.flatnonzero(rows.splits >= 0)
         repeated = _repeated(rows.keys[kept], rows.labels[kept])
         empty, unlabelled = (sum(reasons[reason] for reasons in rows.dropped.values()) for reason in (EMPTY, LABEL))
@@ -146,7 +146,7 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
     return Understanding(
         spec=used,
         guess=guess,
-        columns=parts[0].columns,
+        columns=sources[0].columns,
         total=len(rows),
         sizes={name: count for name, count in zip(SPLITS, sizes, strict=True) if count},
         classes=sorted(zip(rows.label_names, counts, strict=True), key=lambda item: -item[1]),
@@ -157,19 +157,14 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
     )
 
 
-def _files(spec: FilesData) -> list[Path]:
-    patterns = (spec.train, spec.validation, spec.test)
-    return [path for pattern in patterns if pattern is not None for path in existing(pattern)]
-
-
-def _guess(spec: FilesData) -> tuple[list[Part], Guess]:
-    parts = open_parts(spec)
-    table = next((table for table in parts[0].tables() if len(table)), None)
+def _guess(spec: FilesData) -> tuple[list[SourceTable], Guess]:
+    sources = spec.open_tables()
+    table = next((table for table in sources[0].tables() if len(table)), None)
     if table is None:
-        raise UserError(f"{parts[0].where}: there are no rows")
-    guess = guess_columns(parts[0], table, spec)
+        raise UserError(f"{sources[0].where}: there are no rows")
+    guess = guess_columns(sources[0], table, spec)
     # So that a class that saved data names has its name.
-    return open_parts(spec.model_copy(update={"label": guess.label})), guess
+    return spec.model_copy(update={"label": guess.label}).open_tables(), guess
 
 
 def _uses(guess: Guess) -> dict[str | None, str]:

@@ -78,7 +78,7 @@ class Encoder:
             ids=np.fromiter(chain.from_iterable(row.ids for row in rows), dtype=np.int32, count=int(lengths.sum())),
             lengths=lengths,
             seconds=seconds,
-            lost=np.array([sum(len(part.ids) - added for part in row.overflowing) for row in rows], dtype=np.int32),
+            lost=np.array([sum(len(piece.ids) - added for piece in row.overflowing) for row in rows], dtype=np.int32),
         )
 
 

@@ -14,19 +14,19 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.texts import in_line
 from tuneoff.data.columns import check_column, find_named
 from tuneoff.data.conventions import LABELS, PAIRS, PEOPLE, STATES, TEXTS
+from tuneoff.data.formats.nested import BETWEEN
 from tuneoff.data.headers import no_header
 from tuneoff.data.labels import MOST_CLASSES, RECURRING, not_predicted, several_labels
 from tuneoff.data.looks import Looks, look_at
-from tuneoff.data.sources.nested import BETWEEN
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tuneoff.data.sources import Part
+    from tuneoff.data.source_table import SourceTable
     from tuneoff.spec.data import DataSpec
 
 GROUP_WORDS = ("user", "author", "group", "patient", "customer", "product", "session", "thread", "document", "speaker")
-MOST_PARTS = 30
+MOST_BREAKDOWN_VALUES = 30
 """Values of a column by which accuracy could be broken down."""
 ASKED_AND_ANSWERED = (
     ("query", "question", "prompt", "context", "anchor", "source", "claim", "instruction", "post"),
@@ -81,11 +81,11 @@ class Guess:
     one_hot: bool = False
 
 
-def guess_columns(part: Part, table: pa.Table, asked: DataSpec) -> Guess:
-    """Guesses from a part's columns and its first rows.
+def guess_columns(source: SourceTable, table: pa.Table, asked: DataSpec) -> Guess:
+    """Guesses from a source's columns and its first rows.
 
     Args:
-        part: the one to train on.
+        source: the one to train on.
         table: its first rows.
         asked: has the names of columns that are not to be guessed.
 
@@ -94,17 +94,17 @@ def guess_columns(part: Part, table: pa.Table, asked: DataSpec) -> Guess:
     """
     named = {option: getattr(asked, option) for option in ("text", "text_pair", "label")}
     for option, name in named.items():
-        check_column(part, f"--{option.replace('_', '-')}", name)
-    looks = look_at(part, table)
+        check_column(source, f"--{option.replace('_', '-')}", name)
+    looks = look_at(source, table)
     free = [name for name in looks.filled if name not in (*looks.splits[:1], *looks.indexes, *named.values())]
     label = asked.label or _usual_label(looks, free)
     text, pair = asked.text, asked.text_pair
     if text is None:
-        text, pair = _guess_texts(part, looks, [name for name in free if name != label], pair)
+        text, pair = _guess_texts(source, looks, [name for name in free if name != label], pair)
     classes = sorted((name for name in looks.classes if name not in (text, pair)), key=_says_who_or_how)
     label = label or next(iter(classes), None)
     if label is None:
-        raise UserError(f"{part.where}: {_no_label(part, table, looks, free)}")
+        raise UserError(f"{source.where}: {_no_label(source, table, looks, free)}")
     others = [name for name in looks.values if name not in (text, pair, label) and name not in looks.texts]
     repeating = [name for name in others if 2 <= looks.values[name] <= RECURRING * looks.filled[name]]
     return Guess(
@@ -119,9 +119,9 @@ def guess_columns(part: Part, table: pa.Table, asked: DataSpec) -> Guess:
         groups=tuple(
             name
             for name in repeating
-            if looks.values[name] > MOST_PARTS or any(word in name.lower() for word in GROUP_WORDS)
+            if looks.values[name] > MOST_BREAKDOWN_VALUES or any(word in name.lower() for word in GROUP_WORDS)
         ),
-        breakdowns=tuple(name for name in repeating if looks.values[name] <= MOST_PARTS),
+        breakdowns=tuple(name for name in repeating if looks.values[name] <= MOST_BREAKDOWN_VALUES),
         several=looks.yes_no if looks.one_of_several(label) else (),
         one_hot=looks.one_hot,
     )
@@ -139,16 +139,16 @@ def _usual_label(looks: Looks, free: Sequence[str]) -> str | None:
     return next((name for name in named if 1 <= looks.values[name] <= RECURRING * looks.filled[name]), None)
 
 
-def _no_label(part: Part, table: pa.Table, looks: Looks, free: Sequence[str]) -> str:
+def _no_label(source: SourceTable, table: pa.Table, looks: Looks, free: Sequence[str]) -> str:
     """Why no column holds classes, by the one that is called like that."""
-    known = f"none of its columns ({in_line(part.columns)}) looks like classes"
+    known = f"none of its columns ({in_line(source.columns)}) looks like classes"
     named = next((name for name in (find_named(free, name) for name in LABELS) if name is not None), None)
     measured = next((name for name in (named, *looks.measures) if name in looks.measures), None)
     if measured is not None:
         numbers = {str(value) for value in table.column(measured).to_pylist() if value is not None and value == value}
         return f"{known}: {in_line([measured])} {not_predicted(numbers)}"
     if named is None:
-        return f"{known}; name it with --label{no_header(part.columns) if part.header else ''}"
+        return f"{known}; name it with --label{no_header(source.columns) if source.header else ''}"
     values: list[Any] = [value for value in table.column(named).to_pylist() if value is not None]
     odd = next((value for value in values if isinstance(value, list | dict)), None)
     if odd is not None:
@@ -163,11 +163,11 @@ def _no_label(part: Part, table: pa.Table, looks: Looks, free: Sequence[str]) ->
     )
 
 
-def _guess_texts(part: Part, looks: Looks, free: Sequence[str], second: str | None) -> tuple[str, str | None]:
+def _guess_texts(source: SourceTable, looks: Looks, free: Sequence[str], second: str | None) -> tuple[str, str | None]:
     """The columns of texts and second texts; of the former alone where the latter is named.
 
     Args:
-        part: the one to train on.
+        source: the one to train on.
         looks: what its columns look like.
         free: columns that are used for nothing else.
         second: the column of second texts, if it is named.
@@ -184,10 +184,10 @@ def _guess_texts(part: Part, looks: Looks, free: Sequence[str], second: str | No
         return usual[0], second
     if not texts:
         raise UserError(
-            f"{part.where}: none of its columns ({in_line(part.columns)}) looks like texts; name it with --text"
-            f"{no_header(part.columns) if part.header else ''}"
+            f"{source.where}: none of its columns ({in_line(source.columns)}) looks like texts; name it with --text"
+            f"{no_header(source.columns) if source.header else ''}"
         )
-    in_order = [name for name in part.columns if name in (*texts, second)]
+    in_order = [name for name in source.columns if name in (*texts, second)]
     pairs = ((one, other) for one in in_order for other in in_order if _belong_together(one, other))
     return next((pair for pair in pairs if second in (None, pair[1])), (texts[0], second))
 

@@ -49,7 +49,7 @@ def no_header(names: Sequence[str]) -> str:
 def _numbered(names: Sequence[str]) -> bool:
     """Whether columns are called 0, 1, 2, ..., as pandas calls those without names."""
     numbers = [name for name in names if name]
-    return numbers in ([str(first + place) for place in range(len(numbers))] for first in (0, 1)) and len(names) > 1
+    return numbers in ([str(first + index) for index in range(len(numbers))] for first in (0, 1)) and len(names) > 1
 
 
 def _recurs(name: str, cells: Sequence[str]) -> bool:

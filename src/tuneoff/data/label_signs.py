@@ -34,7 +34,8 @@ WORD = re.compile(r"[^\W\d_]+")
 BETWEEN = ("|", ";", ",", "/", "+", "&", "\t")
 LIST = re.compile(r"\s*[\[({](?P<items>.*)[\])}]\s*", re.DOTALL)
 BETWEEN_WORDS = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
-SHARE_OF_PARTS = 0.5
+RECURRING_PIECES = 0.5
+"""Fraction of the pieces of labels that more than one label has to have, for the labels to be several classes each."""
 
 
 def sentinels(
@@ -135,13 +136,13 @@ def several_in_one(names: Sequence[str]) -> tuple[str, list[str]] | None:
     if lists and 2 * len(lists) >= len(names):
         return "[]", sorted(lists, key=lambda name: -len(_items(name)))
     for separator in BETWEEN:
-        parts = {name: [part.strip() for part in name.split(separator)] for name in names}
-        joined = [name for name, its in parts.items() if len(its) > 1 and all(its)]
-        occurrences = Counter(part for its in parts.values() for part in set(its))
+        pieces = {name: [piece.strip() for piece in name.split(separator)] for name in names}
+        joined = [name for name, its in pieces.items() if len(its) > 1 and all(its)]
+        occurrences = Counter(piece for its in pieces.values() for piece in set(its))
         if not joined:
             continue
-        known = [part for name in joined for part in parts[name]]
-        if sum(occurrences[part] > 1 for part in known) > SHARE_OF_PARTS * len(known):
+        known = [piece for name in joined for piece in pieces[name]]
+        if sum(occurrences[piece] > 1 for piece in known) > RECURRING_PIECES * len(known):
             return separator, joined
     return None
 

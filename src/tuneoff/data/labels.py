@@ -15,7 +15,7 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.texts import in_line
 
 if TYPE_CHECKING:
-    from tuneoff.data.sources import Part
+    from tuneoff.data.source_table import SourceTable
 
 MOST_CLASSES = 1000
 NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,30})?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
@@ -85,12 +85,12 @@ class Labels:
     def _instead(self) -> str:
         return f", as {in_line(self._others)} may be" if self._others else "; no other column looks like one"
 
-    def ordered(self, codes: NDArray[np.int32], part: Part) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    def ordered(self, codes: NDArray[np.int32], source: SourceTable) -> tuple[NDArray[np.int32], tuple[str, ...]]:
         """Renumbers by the labels' order: numbers by value, words by the alphabet.
 
         Args:
             codes: of all rows, shape (rows,); -1 where a row is left out.
-            part: the one to train on, which may say what integer labels mean.
+            source: the one to train on, which may say what integer labels mean.
 
         Returns:
             The new numbers, shape (rows,), -1 where they were that, and the labels' names.
@@ -100,11 +100,11 @@ class Labels:
                 white space alone.
         """
         if numbers_to_predict(self._codes):
-            raise UserError(f"{part.where}: the column {in_line([self._column])} {not_predicted(self._codes)}")
+            raise UserError(f"{source.where}: the column {in_line([self._column])} {not_predicted(self._codes)}")
         rows = int((codes >= 0).sum())
         if rows >= FEWEST_ROWS and len(self._codes) > RECURRING * rows:
             raise UserError(
-                f"{part.where}: the column {in_line([self._column])} looks like an id, not like labels: it has "
+                f"{source.where}: the column {in_line([self._column])} looks like an id, not like labels: it has "
                 f"{len(self._codes):,} different values in {rows:,} rows, and a class needs many rows; set data.label "
                 f"to another column{self._instead()}"
             )
@@ -116,13 +116,13 @@ class Labels:
             other = stripped.setdefault(label.strip(), label)
             if other != label:
                 raise UserError(
-                    f"{part.where}: the labels {other!r} and {label!r} differ in white space alone; write them alike"
+                    f"{source.where}: the labels {other!r} and {label!r} differ in white space alone; write them alike"
                 )
-        places = {label: place for place, label in enumerate(classes)}
+        index = {label: number for number, label in enumerate(classes)}
         renumbered = np.full(len(values) + 1, -1, dtype=np.int32)  # of which -1 is the last
         for label, code in self._codes.items():
-            renumbered[code] = places[values[label]]
-        names = part.class_names.get(self._column, ())
+            renumbered[code] = index[values[label]]
+        names = source.class_names.get(self._column, ())
         return renumbered[codes], tuple(
             names[int(label)] if label.isdecimal() and int(label) < len(names) else label for label in classes
         )

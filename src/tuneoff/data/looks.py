@@ -16,7 +16,7 @@ from tuneoff.data.labels import MOST_CLASSES, numbers_to_predict, spelt
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tuneoff.data.sources import Part
+    from tuneoff.data.source_table import SourceTable
 
 INDEX_NAMES = re.compile(r"(unnamed: ?\d+|index|idx|id|row|row_?(id|number|nr)|uuid|guid|uid|)", re.IGNORECASE)
 TEXT_CHARACTERS = 10
@@ -78,9 +78,9 @@ class Looks:
         return label in self.yes_no and len(self.yes_no) > 1 and label.lower() not in LABELS
 
 
-def look_at(part: Part, table: pa.Table) -> Looks:
-    """Looks at a part's columns and its first rows."""
-    once = [name for name in part.columns if part.columns.count(name) == 1]
+def look_at(source: SourceTable, table: pa.Table) -> Looks:
+    """Looks at a source's columns and its first rows."""
+    once = [name for name in source.columns if source.columns.count(name) == 1]
     columns = {name: [value for value in table.column(name).to_pylist() if not _missing(value)] for name in once}
     splits = tuple(name for name, values in columns.items() if _says_splits(values))
     indexes = tuple(name for name, values in columns.items() if INDEX_NAMES.fullmatch(name) or _names_rows(values))
@@ -108,12 +108,12 @@ def look_at(part: Part, table: pa.Table) -> Looks:
         measures=measures,
         yes_no=yes_no,
         one_hot=len(yes_no) > 1 and _one_a_row(table, yes_no),
-        example=_example(part, table) if part.header else None,
+        example=_example(source, table) if source.header else None,
     )
 
 
-def _example(part: Part, table: pa.Table) -> str | None:
-    return example_in(part.columns, [column.to_pylist() for column in table.columns])
+def _example(source: SourceTable, table: pa.Table) -> str | None:
+    return example_in(source.columns, [column.to_pylist() for column in table.columns])
 
 
 def _missing(value: Any) -> bool:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuneoff.core.texts import in_line, printable
+from tuneoff.data.formats.detect import inline, unusual
+from tuneoff.data.formats.spec import FormatSpec
 from tuneoff.data.label_signs import ordered, sentinels, several_in_one, spelt_alike
-from tuneoff.data.sources.detect import inline, unusual
-from tuneoff.spec.data import FormatSpec
 
 if TYPE_CHECKING:
     from tuneoff.data.guess import Guess
     from tuneoff.data.rows import Rows
-    from tuneoff.spec.data import FilesData
+    from tuneoff.data.sources.files import FilesData
 
 SHOWN = 3
 SHOWN_BEFORE, SHOWN_CHARACTERS = 10, 50
@@ -115,6 +115,6 @@ def _read_with(spec: FormatSpec, rows: Rows) -> str:
         return said
     texts = (text for table in rows.tables(columns=["text"]) for text in table.column("text").to_pylist())
     odd = next((text for text in texts if not text.isascii()), "")
-    at = next((place for place, character in enumerate(odd) if not character.isascii()), 0)
+    at = next((index for index, character in enumerate(odd) if not character.isascii()), 0)
     start = max(0, odd.rfind(" ", 0, max(0, at - SHOWN_BEFORE)) + 1)
     return f"{said}; the encoding is a guess: does '{printable(odd[start:], SHOWN_CHARACTERS)}' look right?"

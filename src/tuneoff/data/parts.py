@@ -52,7 +52,7 @@ def part_words(part: str) -> str:
     return f"{int(part.removeprefix(SIZE)):,} examples" if part.startswith(SIZE) else ""
 
 
-def place_of(part: str, split: str) -> str:
+def split_path(part: str, split: str) -> str:
     """Where a part's split is stored, as a path in the data's folder; sizes share validation and test."""
     if part == WHOLE or (part.startswith(SIZE) and split != "train"):
         return split

@@ -15,10 +15,9 @@ from tuneoff.data.audit.truncation import truncation_findings
 from tuneoff.data.audit.unknown import unknown_findings
 from tuneoff.data.baselines import pooled_baselines, score_baselines
 from tuneoff.data.cache import PREPARED
+from tuneoff.data.collect import collect_rows
 from tuneoff.data.parts import WHOLE, make_parts, overall, part_words
 from tuneoff.data.prepared import load_tokens
-from tuneoff.data.rows import collect_rows
-from tuneoff.data.sources import open_parts
 from tuneoff.data.splits import Splits
 from tuneoff.models.load import load_config, load_tokenizer, longest_input
 from tuneoff.models.looking import architecture_of
@@ -46,7 +45,7 @@ def audited(spec: DataSpec, say: Say) -> Iterator[tuple[dict[str, Splits], list[
 
 def _split_and_audit(spec: DataSpec, folder: Path, say: Say) -> tuple[dict[str, Splits], list[Finding]]:
     say("Preparing data: reading, splitting, checking")
-    parts = make_parts(collect_rows(open_parts(spec), spec, folder, say), spec)
+    parts = make_parts(collect_rows(spec.open_tables(), spec, folder, say), spec)
     return parts, _audit(parts, spec)
 
 

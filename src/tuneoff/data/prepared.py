@@ -14,7 +14,7 @@ from tuneoff.core.errors import damaged as damaged_file
 from tuneoff.core.files import read_json
 from tuneoff.data.cache import MANIFEST, PREPARED
 from tuneoff.data.conventions import SPLITS
-from tuneoff.data.parts import WHOLE, place_of
+from tuneoff.data.parts import WHOLE, split_path
 from tuneoff.records.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def load_tokens(data_folder: Path, part: str = WHOLE, splits: Sequence[str] = SP
     """The stored tokens of a part's splits, memory-mapped; those that are not asked for are not opened."""
     from tuneoff.data.tokens import Tokens
 
-    return {name: Tokens.load(data_folder / place_of(part, name)) for name in splits}
+    return {name: Tokens.load(data_folder / split_path(part, name)) for name in splits}
 
 
 def read_prepared(study_folder: Path) -> Prepared:

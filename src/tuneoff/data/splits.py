@@ -1,10 +1,10 @@
 """From all rows to the three splits of a study: by class, by a seed, and the same for a row whatever comes after it.
 
 What stays together is a unit: the rows of one group, and rows with the same text. Units of a class are dealt to blocks
-in the order of their first rows, and each block gives a fixed share of its units to each side, which ones the seed
-decides. So classes keep their shares, and rows that are appended later change nothing for those before. Where a
-number of examples is asked for, the units with the lowest hashes are taken, so that appended rows only take the place
-of as many others as they have lower hashes.
+in the order of their first rows, and each block gives a fixed fraction of its units to each side, which ones the seed
+decides. So classes keep their proportions, and rows that are appended later change nothing for those before. Where a
+number of examples is asked for, the units with the lowest hashes are chosen, so that appended rows only replace as many
+others as they have lower hashes.
 """
 
 from __future__ import annotations
@@ -99,18 +99,18 @@ def given(rows: Rows, spec: DataSpec) -> tuple[dict[str, Numbers], dict[str, int
     Raises:
         UserError: where there is one class only, a label is only in test, or no row is left for a split.
     """
-    parts = {name: np.flatnonzero(rows.splits == index) for index, name in enumerate(SPLITS)}
-    parts = {name: numbers for name, numbers in parts.items() if len(numbers)}
-    if "train" not in parts:
-        raise UserError(f"no row is marked as train (it has {', '.join(parts)})")
-    _check_classes(rows, parts)
-    removed = _deduplicate(rows, parts) if spec.deduplicate else {}
+    members = {name: np.flatnonzero(rows.splits == index) for index, name in enumerate(SPLITS)}
+    members = {name: numbers for name, numbers in members.items() if len(numbers)}
+    if "train" not in members:
+        raise UserError(f"no row is marked as train (it has {', '.join(members)})")
+    _check_classes(rows, members)
+    removed = _deduplicate(rows, members) if spec.deduplicate else {}
     for name, by_reason in rows.dropped.items():
         removed[name] = removed.get(name, 0) + sum(by_reason.values())
-    for name, numbers in parts.items():
+    for name, numbers in members.items():
         if not len(numbers):
             raise UserError(f"every {name} text repeats an earlier one, so that data.deduplicate leaves none")
-    return parts, removed
+    return members, removed
 
 
 def complete(rows: Rows, members: dict[str, Numbers], removed: dict[str, int], spec: DataSpec) -> Splits:
@@ -139,7 +139,7 @@ def complete(rows: Rows, members: dict[str, Numbers], removed: dict[str, int], s
     return Splits(rows, {name: members[name] for name in SPLITS}, removed, spec.deduplicate)
 
 
-def _check_classes(rows: Rows, parts: dict[str, Numbers]) -> None:
+def _check_classes(rows: Rows, members: dict[str, Numbers]) -> None:
     names = rows.label_names
     if len(names) < 2:
         others = rows.looks.other_labels(rows.columns)
@@ -148,8 +148,8 @@ def _check_classes(rows: Rows, parts: dict[str, Numbers]) -> None:
             f"every label is '{names[0]}': a classifier needs examples of at least two classes "
             f'(is data.label = "{rows.columns.label}" the right column?{could})'
         )
-    trained = np.unique(rows.labels[parts["train"]])
-    for name, numbers in parts.items():
+    trained = np.unique(rows.labels[members["train"]])
+    for name, numbers in members.items():
         unseen = np.setdiff1d(rows.labels[numbers], trained)
         if len(unseen) and len(trained) > 1:
             raise UserError(
@@ -166,20 +166,20 @@ def _unseen(rows: Rows, label: str) -> str:
     return f"; give examples of it, or leave its rows out with {drop}"
 
 
-def _deduplicate(rows: Rows, parts: dict[str, Numbers]) -> dict[str, int]:
+def _deduplicate(rows: Rows, members: dict[str, Numbers]) -> dict[str, int]:
     """Keeps the first of each text within a split, and no text of validation or test that an earlier split holds."""
     removed = {}
     seen = np.empty(0, dtype=np.uint64)
     for name in SPLITS:
-        if name not in parts:
+        if name not in members:
             continue
-        keys = rows.keys[parts[name]]
+        keys = rows.keys[members[name]]
         first = np.zeros(len(keys), dtype=bool)
         first[np.unique(keys, return_index=True)[1]] = True
         fresh = first & ~np.isin(keys, seen)
         seen = np.union1d(seen, keys)
         removed[name] = int((~fresh).sum())
-        parts[name] = parts[name][fresh]
+        members[name] = members[name][fresh]
     return removed
 
 
@@ -200,7 +200,7 @@ def _validation_size(rows: Rows, members: dict[str, Numbers], spec: DataSpec, tr
 def _hold_out(
     rows: Rows, numbers: Numbers, name: str, size: int | None, before: int | None, spec: DataSpec
 ) -> tuple[Numbers, Numbers]:
-    """Parts rows into the rest and those held out.
+    """Divides rows into the rest and those held out.
 
     They are chosen by class and seed; with `sampling = "first"` they are those that follow the first `before` ones.
     """

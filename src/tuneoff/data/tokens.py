@@ -47,9 +47,9 @@ class Tokens:
         """The tokens of some sequences, in the order of `rows`, copied into memory."""
         lengths = self.lengths[rows]
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-        places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        positions = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         seconds = None if self.seconds is None else self.seconds[rows]
-        return Tokens(self.ids[places], offsets, self.labels[rows], seconds)
+        return Tokens(self.ids[positions], offsets, self.labels[rows], seconds)
 
     @classmethod
     def load(cls, folder: Path) -> Tokens:

@@ -37,9 +37,9 @@ class Units:
         together = (rows.keys if rows.groups is None else rows.groups)[numbers]
         hashes, first, of_row, sizes = np.unique(together, return_index=True, return_inverse=True, return_counts=True)
         order = np.argsort(first)
-        place = np.empty(len(order), dtype=np.int64)
-        place[order] = np.arange(len(order))
-        return cls(place[of_row], rows.labels[numbers[first[order]]], hashes[order], sizes[order])
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order))
+        return cls(rank[of_row], rows.labels[numbers[first[order]]], hashes[order], sizes[order])
 
     def one_of(self, many: int, seed: int) -> NDArray[np.bool_]:
         """One unit of every `many` of a class in a row, never its first; at least one in all where a class has two."""
@@ -48,10 +48,10 @@ class Units:
         for units in by_class:
             # Draws for later blocks do not change those for earlier ones.
             draw = np.random.default_rng([seed, int(self.classes[units[0]]), many])
-            places = draw.integers(0, many, size=-(-len(units) // many))
-            places[0] = 1 + places[0] % (many - 1)
-            places += many * np.arange(len(places))
-            chosen[units[places[places < len(units)]]] = True
+            positions = draw.integers(0, many, size=-(-len(units) // many))
+            positions[0] = 1 + positions[0] % (many - 1)
+            positions += many * np.arange(len(positions))
+            chosen[units[positions[positions < len(units)]]] = True
         if not chosen.any():
             chosen[[units[1] for units in by_class if len(units) > 1]] = True
         return chosen
@@ -68,13 +68,13 @@ class Units:
         return dealt
 
     def lowest(self, size: int, seed: int, option: str) -> NDArray[np.bool_]:
-        """Units with the lowest hashes, class by class in their shares, until `size` rows are taken.
+        """Units with the lowest hashes, class by class in proportion, until `size` rows are chosen.
 
         Raises:
             UserError: where there are fewer examples asked for than classes.
         """
         mixed = _mix(self.hashes, seed)
-        taken = np.zeros(len(self.classes), dtype=bool)
+        chosen = np.zeros(len(self.classes), dtype=bool)
         labels, totals = np.unique(np.repeat(self.classes, self.sizes), return_counts=True)
         if size < len(labels):
             raise UserError(
@@ -84,23 +84,23 @@ class Units:
             units = np.flatnonzero(self.classes == label)
             units = units[np.argsort(mixed[units], kind="stable")]
             before = np.cumsum(self.sizes[units]) - self.sizes[units]
-            taken[units[before < quota]] = True
-        return self._trimmed(taken, size, mixed)
+            chosen[units[before < quota]] = True
+        return self._trimmed(chosen, size, mixed)
 
-    def _trimmed(self, taken: NDArray[np.bool_], size: int, mixed: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Takes single units back that are too many, where larger ones overshot their class's share."""
-        excess = int(self.sizes[taken].sum()) - size
-        for unit in np.flatnonzero(taken)[np.argsort(mixed[taken])[::-1]]:
+    def _trimmed(self, chosen: NDArray[np.bool_], size: int, mixed: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Takes single units back that are too many, where larger ones overshot what their class is due."""
+        excess = int(self.sizes[chosen].sum()) - size
+        for unit in np.flatnonzero(chosen)[np.argsort(mixed[chosen])[::-1]]:
             if excess <= 0:
                 break
             if self.sizes[unit] <= excess:
-                taken[unit] = False
+                chosen[unit] = False
                 excess -= int(self.sizes[unit])
-        return taken
+        return chosen
 
 
 def _quotas(totals: Numbers, size: int) -> list[int]:
-    """`size` shared out in proportion to `totals`, at least one each; the largest remainders are rounded up."""
+    """`size` divided in proportion to `totals`, at least one each; the largest remainders are rounded up."""
     exact = totals * (size / totals.sum())
     quotas = np.maximum(np.floor(exact).astype(int), 1)
     for index in np.argsort(-(exact - np.floor(exact)), kind="stable"):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tuneoff.core.errors import UserError
 from tuneoff.data.conventions import SPLITS
 from tuneoff.data.encode import Encoded, Texts, encode_all
-from tuneoff.data.parts import place_of
+from tuneoff.data.parts import split_path
 from tuneoff.data.splits import Splits
 from tuneoff.data.tokens import Tokens, writing_tokens
 from tuneoff.data.units import Numbers
@@ -46,7 +46,7 @@ class WrittenSplit:
 def write_parts(
     parts: Mapping[str, Splits], folder: Path, definition: str, say: Say
 ) -> dict[str, dict[str, WrittenSplit]]:
-    """Writes the splits of all parts into a folder, at `tuneoff.data.parts.place_of`.
+    """Writes the splits of all parts into a folder, at `tuneoff.data.parts.split_path`.
 
     Each text is tokenised once, and a split that parts share is written once. `test.parquet` holds all test examples
     that are analysed together, those of folds in the order of folds.
@@ -66,15 +66,15 @@ def write_parts(
         encode = _tokenised_once(parts, Path(scratch), definition, say) if several else _tokenising(definition)
         for part, splits in parts.items():
             for name in SPLITS:
-                place = place_of(part, name)
-                if place not in written:
+                path = split_path(part, name)
+                if path not in written:
                     if not several:
-                        say(f"Preparing data: tokenising {place}")
-                    written[place] = _write_split(splits, name, folder / place, encode, say)
-    tests = dict.fromkeys(place_of(part, "test") for part in parts)
+                        say(f"Preparing data: tokenising {path}")
+                    written[path] = _write_split(splits, name, folder / path, encode, say)
+    tests = dict.fromkeys(split_path(part, "test") for part in parts)
     if len(tests) > 1:
         _join_files([folder / f"{test}.parquet" for test in tests], folder / "test.parquet")
-    return {part: {name: written[place_of(part, name)] for name in SPLITS} for part in parts}
+    return {part: {name: written[split_path(part, name)] for name in SPLITS} for part in parts}
 
 
 def _tokenised_once(parts: Mapping[str, Splits], folder: Path, definition: str, say: Say) -> Encode:
@@ -104,11 +104,11 @@ def _looking_up(tokens: Tokens, rows: Numbers, lost: NDArray[np.int32]) -> Encod
     def encode(batches: Iterator[Texts], numbers: Numbers) -> Iterator[Encoded]:
         done = 0
         for batch in batches:
-            places = np.searchsorted(rows, numbers[done : done + len(batch)])
+            positions = np.searchsorted(rows, numbers[done : done + len(batch)])
             done += len(batch)
-            found = tokens.take(places)
+            found = tokens.take(positions)
             lengths = found.lengths.astype(np.int32)
-            yield Encoded(found.ids, lengths, lengths if found.seconds is None else found.seconds, lost[places])
+            yield Encoded(found.ids, lengths, lengths if found.seconds is None else found.seconds, lost[positions])
 
     return encode
 
@@ -144,7 +144,7 @@ def _check_tokens(encoded: Encoded, splits: Splits, numbers: Numbers) -> None:
     """Refuses examples without a token, of which a model can make nothing."""
     empty = numbers[np.flatnonzero(encoded.lengths == 0)]
     if len(empty):
-        rows = ", ".join(splits.rows.places(empty[:MOST_ROWS_NAMED].tolist()))
+        rows = ", ".join(splits.rows.locate(empty[:MOST_ROWS_NAMED].tolist()))
         more = f" and {len(empty) - MOST_ROWS_NAMED:,} more" if len(empty) > MOST_ROWS_NAMED else ""
         raise UserError(
             f"the tokenizer makes no token of the text of {rows}{more}; set data.drop_empty = true to "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tuneoff.spec.data import Data, DataSpec, FilesData, FormatSpec, HubData, ReviewsData
+from tuneoff.spec.data import DataSpec
 from tuneoff.spec.load import ask_otherwise, load_study, shipped_studies
 from tuneoff.spec.schema import (
     AnalysisSpec,
@@ -16,14 +16,9 @@ from tuneoff.spec.schema import (
 
 __all__ = [
     "AnalysisSpec",
-    "Data",
     "DataSpec",
     "ExecutionSpec",
-    "FilesData",
-    "FormatSpec",
-    "HubData",
     "ModelSpec",
-    "ReviewsData",
     "StudySpec",
     "TrackingSpec",
     "TrainingSpec",

@@ -1,20 +1,30 @@
-"""`[data]` of a study file: what every source has, and what each has of its own."""
+"""`[data]` of a study file: a data source with its options, which also says how it is opened."""
 
 from __future__ import annotations
 
-import codecs
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from tuneoff.core.frozen import Frozen
+from tuneoff.core.names import meant_by
+from tuneoff.core.registry import Registry
 from tuneoff.spec.findings import AcceptableFinding
+
+if TYPE_CHECKING:
+    from tuneoff.data.source_table import SourceTable
 
 MOST_FOLDS = 100
 
 
 class DataSpec(Frozen):
-    """What `[data]` holds for every source."""
+    """The data of a study: one data source with its options.
+
+    A source is a subclass in one file of `tuneoff.data.sources`, or of another package, which names it as an entry
+    point of the group `tuneoff.data_sources`. It names the source, declares its options as fields, and implements
+    `open_tables` and `fingerprint`. Nothing else needs to be edited.
+    """
 
     source: str
     train_size: int | None = Field(default=None, gt=0, description="examples to train on; all when left out")
@@ -68,106 +78,51 @@ class DataSpec(Frozen):
             raise ValueError("sampling = 'first' tears groups apart; leave out group, or take sampling = 'stratified'")
         return self
 
-
-class ReviewsData(DataSpec):
-    """The 1,400 film reviews that come with tuneoff."""
-
-    source: Literal["reviews"] = "reviews"
-    breakdown: str | None = "kind"
-    split: str | None = "split"
-
-
-class FormatSpec(Frozen):
-    """`[data.format]`: how files are written, as far as their names do not say; the same for all files of a study.
-
-    `separator`, `quoting`, `header` and `columns` are about lines of cells. Files of other kinds that stand beside
-    such ones are read without them.
-    """
-
-    kind: Literal["csv", "json", "parquet", "fasttext"] | None = Field(
-        default=None, description="lines of cells, JSON, Parquet, or lines of fastText; by the name's end when left out"
-    )
-    encoding: str = Field(default="utf-8", description="of text files, unless a byte order mark says otherwise")
-    separator: str | None = Field(
-        default=None, min_length=1, max_length=1, description="what parts cells; by the name's end when left out"
-    )
-    quoting: Literal["standard", "none"] | None = Field(
-        default=None,
-        description="none: a quote is a character like any other; standard when left out, where it is clear",
-    )
-    header: bool = Field(default=True, description="whether the first line names the columns")
-    columns: tuple[str, ...] | None = Field(
-        default=None, min_length=1, description="names of the columns, in order, in place of those in the file"
-    )
-
-    @field_validator("encoding")
     @classmethod
-    def _of_texts(cls, value: str) -> str:
-        try:
-            "".encode(value)  # codecs.lookup knows some that are not for texts
-            return codecs.lookup(value).name
-        except (LookupError, ValueError) as error:
-            raise ValueError(
-                "not an encoding that Python knows; write utf-8, cp1252, latin-1, shift_jis ..."
-            ) from error
+    def registered_name(cls) -> str | None:
+        """What `source` calls it; None of what several sources share."""
+        named = get_args(cls.model_fields["source"].annotation)
+        return named[0] if named else None
 
-    @field_validator("separator")
-    @classmethod
-    def _between_cells(cls, value: str | None) -> str | None:
-        if value is not None and (value in '"\r\n' or not (value.isprintable() or value == "\t")):
-            raise ValueError("write one character, such as ';', '|' or '\\t'")
+    def open_tables(self) -> list[SourceTable]:
+        """The tables that hold the rows, the one to train on first.
+
+        Raises:
+            UserError: where one is missing or unreadable; also while its rows are read.
+        """
+        raise NotImplementedError
+
+    def fingerprint(self) -> Any:
+        """A JSON value that changes when the content does, and is cheaper than reading it.
+
+        Data is prepared again where it differs from what it was. A source that cannot see its content change has to be
+        asked for by what cannot change, such as the commit of a repository.
+        """
+        raise NotImplementedError
+
+
+DATA_SOURCES: Registry[DataSpec] = Registry(
+    "tuneoff.data.sources", "tuneoff.spec.data.DataSpec", "data source", group="tuneoff.data_sources"
+)
+UNKNOWN_SOURCE = "unknown_source"
+"""The type of the error where `source` is missing or names none."""
+
+
+def source_of(table: Any) -> type[DataSpec] | None:
+    """The data source that a table of `[data]` names, which need not be right otherwise; None where it names none."""
+    name = table.get("source") if isinstance(table, dict) else None
+    return DATA_SOURCES.classes().get(name) if isinstance(name, str) else None
+
+
+def _known_source(value: Any) -> Any:
+    if not isinstance(value, dict):
         return value
-
-    @field_validator("columns")
-    @classmethod
-    def _distinct_columns(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if value is not None and len(set(value)) < len(value):
-            raise ValueError("a name is there twice")
-        return value
-
-    @model_validator(mode="after")
-    def _of_one_kind(self) -> FormatSpec:
-        if self.kind in ("json", "parquet", "fasttext"):
-            cells = {"separator": None, "quoting": None, "header": True, "columns": None}
-            for option, usual in cells.items():
-                if getattr(self, option) != usual:
-                    raise ValueError(f"{option} is about lines of cells; leave it out, or set kind = 'csv'")
-        return self
+    source = source_of(value)
+    if source is None:
+        *others, last = (f"'{name}'" for name in sorted(DATA_SOURCES.classes(), key=len))  # short words first
+        known = f"{', '.join(others)} or {last}{meant_by('source', value)}"
+        raise PydanticCustomError(UNKNOWN_SOURCE, "source must be {known}", {"known": known})
+    return source.model_validate(value)
 
 
-class FilesData(DataSpec):
-    """Files of cells, JSON or Parquet, or folders that `datasets` saved; each a path or a glob pattern."""
-
-    source: Literal["files"]
-    train: str = Field(min_length=1)
-    test: str | None = None
-    validation: str | None = None
-    format: FormatSpec = FormatSpec()
-
-    @model_validator(mode="after")
-    def _one_way_to_split(self) -> FilesData:
-        if self.split and (self.test or self.validation):
-            raise ValueError("give either a split column or files for test and validation, not both")
-        return self
-
-
-class HubData(DataSpec):
-    """A dataset of the Hugging Face Hub."""
-
-    source: Literal["hub"]
-    id: str = Field(min_length=1)
-    config: str | None = None
-    revision: str | None = None
-    train: str = "train"
-    test: str | None = Field(default=None, description="test when left out; none with folds")
-    validation: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _usual_test_split(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("folds") is None:
-            return {"test": "test", **value}
-        return value
-
-
-Data = Annotated[ReviewsData | FilesData | HubData, Field(discriminator="source")]
+Data = Annotated[SerializeAsAny[DataSpec], BeforeValidator(_known_source)]

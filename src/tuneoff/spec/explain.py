@@ -9,14 +9,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from tuneoff.core.names import did_you_mean, meant_by
+from tuneoff.core.names import did_you_mean
 from tuneoff.spec.arms import METHODS
-from tuneoff.spec.data import FilesData, HubData, ReviewsData
+from tuneoff.spec.data import UNKNOWN_SOURCE, source_of
 from tuneoff.spec.schema import tracking_table
 
-SHARES = ("margin", "min_accuracy", "warmup_ratio")
+FRACTIONS = ("margin", "min_accuracy", "warmup_ratio")
 """Fields that go from 0 to 1, and that people may write as percentages."""
-SOURCES: dict[str, type[BaseModel]] = {"reviews": ReviewsData, "files": FilesData, "hub": HubData}
 
 Table = Mapping[str, Any]
 """As TOML is read."""
@@ -40,8 +39,8 @@ def explain(error: ValidationError, table: Table, study: type[BaseModel]) -> str
         return f"unknown field '{where}'{did_you_mean(path[-1], _fields_at(first['loc'], table, study))}"
     if first["type"] == "missing":
         return f"'{where}' is missing"
-    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return f"{where}.source must be 'hub', 'files' or 'reviews'{meant_by('source', first['input'])}"
+    if first["type"] == UNKNOWN_SOURCE:
+        return f"{where}.{first['msg']}"
     if first["type"] in ("model_type", "dict_type", "model_attributes_type"):
         return f"{where} is a table, with fields of its own (it is {first.get('input')!r})"
     if first["type"] in ("tuple_type", "list_type"):
@@ -56,30 +55,28 @@ def explain(error: ValidationError, table: Table, study: type[BaseModel]) -> str
 
 
 def in_words(error: ErrorDetails) -> str:
-    """What is wrong with a value; a share that is written as a percentage is rewritten."""
+    """What is wrong with a value; a fraction that is written as a percentage is rewritten."""
     message = error["msg"].removeprefix("Value error, ")
     number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%?\s*", str(error.get("input")))
-    if error["loc"] and error["loc"][-1] in SHARES and number and 1 <= float(number[1]) <= 100:
+    if error["loc"] and error["loc"][-1] in FRACTIONS and number and 1 <= float(number[1]) <= 100:
         return f"it is a share from 0 to 1: write {float(number[1]) / 100:g} for {float(number[1]):g}%"
     return message[0].lower() + message[1:]
 
 
-def arm_name(arm: Any, place: int) -> str:
+def arm_name(arm: Any, position: int) -> str:
     """What an arm of a study file is called, whether or not the rest of it is right; else its position."""
     name = arm.get("name", arm.get("method")) if isinstance(arm, Mapping) else getattr(arm, "name", None)
-    return name if isinstance(name, str) and name else str(place)
+    return name if isinstance(name, str) and name else str(position)
 
 
 def _path(location: Location, table: Table) -> list[str]:
-    """Where a value is, as people write it: without the kind of data, and with an arm's name for its position."""
+    """Where a value is, as people write it: with an arm's name for its position."""
     path = [str(part) for part in location]
-    if location[:1] == ("data",) and location[1:2] and location[1] in SOURCES:
-        del path[1]
     by_name = location[:1] == ("arms",) and len(location) > 1 and location[-1] != "name"
     if by_name and isinstance(location[1], int):
         arms: Sequence[Any] = table["arms"]
         named = arm_name(arms[location[1]], location[1])
-        alone = [arm_name(arm, place) for place, arm in enumerate(arms)].count(named) == 1
+        alone = [arm_name(arm, position) for position, arm in enumerate(arms)].count(named) == 1
         path[1] = named if alone else path[1]
     return path
 
@@ -91,8 +88,8 @@ def _fields_at(location: Location, table: Table, study: type[BaseModel]) -> list
     for part in location[:-1]:
         if isinstance(part, int):
             annotation = METHODS.classes()[table["arms"][part]["method"]]
-        elif part in SOURCES and location[0] == "data":
-            annotation = SOURCES[part]
+        elif part == "data" and model is study:
+            annotation = source_of(table["data"])
         elif location[0] == "tracking":
             annotation = tracking_table()  # trackers of other packages have fields of their own
         else:

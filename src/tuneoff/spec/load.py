@@ -87,28 +87,28 @@ def _override(table: dict[str, Any], override: str) -> None:
     parts = key.strip().split(".")
     if not separator or not all(parts):
         raise UserError(f"--set {override}: write it as key=value, for example training.epochs=1")
-    place: Any = table
+    found: Any = table
     for part in parts[:-1]:
-        place = _step_into(place, part, override)
-    if isinstance(place, list):
+        found = _step_into(found, part, override)
+    if isinstance(found, list):
         raise UserError(f"--set {override}: name a field of one arm, for example arms.lora.r=4")
     try:
-        place[parts[-1]] = tomllib.loads(f"value = {text}")["value"]
+        found[parts[-1]] = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
-        place[parts[-1]] = text
+        found[parts[-1]] = text
 
 
-def _step_into(place: Any, part: str, override: str) -> Any:
-    if isinstance(place, dict):
-        place = place.setdefault(part, {})
-    elif isinstance(place, list):
-        names = [arm_name(arm, number) for number, arm in enumerate(place)]
+def _step_into(found: Any, part: str, override: str) -> Any:
+    if isinstance(found, dict):
+        found = found.setdefault(part, {})
+    elif isinstance(found, list):
+        names = [arm_name(arm, number) for number, arm in enumerate(found)]
         if part in names:
-            place = place[names.index(part)]
-        elif part.isdecimal() and int(part) < len(place):
-            place = place[int(part)]
+            found = found[names.index(part)]
+        elif part.isdecimal() and int(part) < len(found):
+            found = found[int(part)]
         else:
             raise UserError(f"--set {override}: there is no arm '{part}'{did_you_mean(part, names)}")
-    if not isinstance(place, dict | list):
+    if not isinstance(found, dict | list):
         raise UserError(f"--set {override}: '{part}' has no fields")
-    return place
+    return found

@@ -13,9 +13,11 @@ from tuneoff.core.files import expanded
 from tuneoff.core.texts import in_line
 from tuneoff.data.conventions import SPLIT_WORDS, SPLITS
 from tuneoff.data.describe import Understanding, understand
-from tuneoff.data.sources.detect import toml, unusual
+from tuneoff.data.formats.detect import toml, unusual
+from tuneoff.data.formats.spec import FormatSpec
+from tuneoff.data.sources.files import FilesData
 from tuneoff.models.load import PACKAGE_PREFIX, load_config, load_tokenizer, longest_input, resolve_model
-from tuneoff.spec import FilesData, FormatSpec, load_study
+from tuneoff.spec import load_study
 
 LETTERS = re.compile(r"[^\W\d_]+")
 NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")

@@ -13,8 +13,8 @@ from tuneoff.core import hub
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import read_json, write_json
 from tuneoff.core.frozen import Frozen
+from tuneoff.data.sources.hub import HubData
 from tuneoff.models.load import is_hub_id
-from tuneoff.spec import HubData
 
 if TYPE_CHECKING:
     from tuneoff.spec import StudySpec

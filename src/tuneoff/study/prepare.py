@@ -15,7 +15,6 @@ from tuneoff.data.audit import AuditError
 from tuneoff.data.cache import cached, copy_prepared, damage, entry, preparing
 from tuneoff.data.prepare import prepare_data
 from tuneoff.data.prepared import stored
-from tuneoff.data.sources import source_fingerprint
 from tuneoff.models.fingerprint import Stamp, changed_since, stamp_folder
 from tuneoff.models.load import resolve_model
 from tuneoff.records.finding import Finding
@@ -67,7 +66,7 @@ def prepare_study(spec: StudySpec, out: Path, say: Say, accepted: Callable[[], N
     data_folder = out / "data"
     stamp = stamp_folder(model_folder)
     model_fingerprint = stamp.fingerprint
-    source = source_fingerprint(spec.data)
+    source = spec.data.fingerprint()
     key = canonical_hash([PREPARATION_VERSION, spec.data.model_dump(mode="json"), source, model_fingerprint])
     damaged = damage(data_folder)
     if damaged is not None:
@@ -79,7 +78,7 @@ def prepare_study(spec: StudySpec, out: Path, say: Say, accepted: Callable[[], N
     if folder is None:
         with preparing(key) as unfinished:
             prepare_data(spec, unfinished, model_folder, model_fingerprint, key, say, accepted or (lambda: None))
-            if source_fingerprint(spec.data) != source:
+            if spec.data.fingerprint() != source:
                 raise UserError("the data was changed while it was prepared; run the study again")
             if changed_since(model_folder, stamp) is not None:
                 raise UserError("the model was changed while the data was prepared; run the study again")

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneoff.data.audit.noticed import Noticed, listed, named, plural, share
+from tuneoff.data.audit.noticed import Noticed, listed, named, percent, plural
 from tuneoff.data.splits import Splits
 from tuneoff.records.finding import Finding
 
 FEWEST_EXAMPLES = 10
-SMALLEST_SHARE = 1 / 20
-"""Of an even share; a class with less than that in training is rare."""
+SMALLEST_FRACTION = 1 / 20
+"""Of an equal number for each class; a class with less than that in training is rare."""
 MOST_LISTED = 6
 
 
@@ -83,17 +83,17 @@ def _balance(name: str, labels: tuple[str, ...], count: NDArray[np.int64]) -> Fi
     rarest = int(count.argmin())
     order = np.argsort(-count, kind="stable")
     if len(labels) <= MOST_LISTED:
-        parts = [f"{named(labels[index])} {count[index]:,} ({share(count[index], total)})" for index in order]
-        message = f"{name} has {total:,} examples: {listed(parts)}."
+        counts = [f"{named(labels[index])} {count[index]:,} ({percent(count[index], total)})" for index in order]
+        message = f"{name} has {total:,} examples: {listed(counts)}."
     else:
         most = order[0]
         message = (
             f"{name} has {total:,} examples of {len(labels):,} classes, from {count[most]:,} of {named(labels[most])} "
-            f"({share(count[most], total)}) to {count[rarest]:,} of {named(labels[rarest])}; half of the classes have "
-            f"at most {int(np.median(count)):,}."
+            f"({percent(count[most], total)}) to {count[rarest]:,} of {named(labels[rarest])}; half of the classes "
+            f"have at most {int(np.median(count)):,}."
         )
     few = count < FEWEST_EXAMPLES
-    rare = few | (count < SMALLEST_SHARE * total / len(labels))
+    rare = few | (count < SMALLEST_FRACTION * total / len(labels))
     if name != "train" or not rare.any() or (count > 0).sum() == 1:
         return Finding(
             name="class-balance",

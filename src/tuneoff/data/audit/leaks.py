@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.core.texts import printable
-from tuneoff.data.audit.noticed import Example, Noticed, listed, named, share
+from tuneoff.data.audit.noticed import Example, Noticed, listed, named, percent
 from tuneoff.data.audit.survey import MOST_ROWS, Surveys
 from tuneoff.data.splits import Splits
 from tuneoff.records.finding import Finding
 
 BOUNDS: dict[Literal["error", "warning"], tuple[float, float]] = {"error": (0.95, 0.2), "warning": (0.85, 0.4)}
-"""By severity: the lowest accuracy, and the highest share of the majority's mistakes that the rule makes."""
+"""By severity: the lowest accuracy, and the highest fraction of the majority's mistakes that the rule makes."""
 FEWEST_MISTAKES = 10
 """Of the majority on held-out rows; with fewer, a rule may be right by chance."""
 ROWS_A_BIN = 20
@@ -52,13 +52,13 @@ def judge(guesses: Labels, labels: Labels) -> tuple[Literal["error", "warning"] 
 
 
 def bins(rows: int) -> int:
-    """Into how many parts as many values are put."""
+    """Into how many bins as many values are put."""
     return int(np.clip(rows // ROWS_A_BIN, 2, MOST_BINS))
 
 
-def most_frequent(places: NDArray[Any], labels: Labels, classes: int) -> tuple[NDArray[Any], Labels]:
-    """The different places, ascending, and the most frequent label at each (the lowest of several)."""
-    found, index = np.unique(places, return_inverse=True)
+def most_frequent(values: NDArray[Any], labels: Labels, classes: int) -> tuple[NDArray[Any], Labels]:
+    """The different values, ascending, and the most frequent label at each (the lowest of several)."""
+    found, index = np.unique(values, return_inverse=True)
     pairs, counts = np.unique(index.astype(np.int64) * classes + labels, return_counts=True)
     order = np.lexsort((pairs, -counts, pairs // classes))
     first = order[np.unique(pairs[order] // classes, return_index=True)[1]]
@@ -68,8 +68,8 @@ def most_frequent(places: NDArray[Any], labels: Labels, classes: int) -> tuple[N
 def _length(splits: Splits, held_out: Labels) -> Iterator[Noticed]:
     lengths = {name: splits.rows.characters[rows] for name, rows in splits.members.items()}
     edges = np.unique(np.quantile(lengths["train"], np.linspace(0, 1, bins(len(lengths["train"])) + 1)[1:-1]))
-    places = np.searchsorted(edges, lengths["train"], side="right")
-    known, best = most_frequent(places, splits.labels("train"), len(splits.label_names))
+    bin_of = np.searchsorted(edges, lengths["train"], side="right")
+    known, best = most_frequent(bin_of, splits.labels("train"), len(splits.label_names))
     tried = np.searchsorted(edges, np.concatenate([lengths["validation"], lengths["test"]]), side="right")
     guesses = best[np.clip(np.searchsorted(known, tried), 0, len(known) - 1)]
     severity, accuracy, majority = judge(guesses, held_out)
@@ -92,9 +92,9 @@ def _first_token(splits: Splits, surveys: Surveys, held_out: Labels) -> Iterator
     for kind, tokens in surveys.of["train"].first_tokens.items():
         known, best = most_frequent(tokens, labels, len(splits.label_names))
         tried = np.concatenate([surveys.of[name].first_tokens[kind] for name in ("validation", "test")])
-        place = np.clip(np.searchsorted(known, tried), 0, len(known) - 1)
+        index = np.clip(np.searchsorted(known, tried), 0, len(known) - 1)
         unseen = np.int32(np.bincount(labels).argmax())
-        judged.append((*judge(np.where(known[place] == tried, best[place], unseen), held_out), kind))
+        judged.append((*judge(np.where(known[index] == tried, best[index], unseen), held_out), kind))
     severity, accuracy, majority, kind = max(judged, key=lambda item: item[1])
     if severity:
         tokens = surveys.of["train"].first_tokens[kind]
@@ -175,7 +175,7 @@ def _leak(
         split="all",
         count=round(accuracy * rows),
         message=f"{what} gives the label away: a rule learnt on train that looks at nothing else is right for "
-        f"{share(accuracy, 1)} of {tried}, the most frequent class for {share(majority, 1)}. A model can score "
+        f"{percent(accuracy, 1)} of {tried}, the most frequent class for {percent(majority, 1)}. A model can score "
         "that without reading, so its accuracy says little about texts from elsewhere.",
         advice="Look at how the file was made and remove what gives the label away, unless it is part of the task.",
     )

@@ -26,7 +26,7 @@ def signatures(columns: Sequence[Words]) -> NDArray[np.uint32]:
     """For each text, or pair of texts, the lowest hash of its three-word sequences under each permutation.
 
     Args:
-        columns: the words of the texts, and where examples are pairs, of the second texts; each has an equal share of
+        columns: the words of the texts, and where examples are pairs, of the second texts; each has an equal number of
             the permutations.
 
     Returns:
@@ -66,7 +66,7 @@ def similar_pairs(signed: NDArray[np.uint32], columns: int) -> NDArray[np.int64]
 
 
 def _likeness(signed: NDArray[np.uint32], pairs: NDArray[np.int64], columns: int) -> NDArray[np.float64]:
-    """Estimates of the common share of each pair, of the column that is less alike, shape (pairs,)."""
+    """Estimates of the Jaccard similarity of each pair, of the column that is less alike, shape (pairs,)."""
     likeness = np.empty(len(pairs))
     for start in range(0, len(pairs), 10_000):
         chunk = pairs[start : start + 10_000]
@@ -95,11 +95,11 @@ def _shingles(words: Words) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     starts = np.cumsum(lengths) - lengths
     within = np.arange(lengths.sum()) - np.repeat(starts, lengths)
     left = np.repeat(counts, lengths) - within
-    places = np.repeat(words.offsets[:-1], lengths) + within
+    positions = np.repeat(words.offsets[:-1], lengths) + within
     hashed = np.concatenate([words.hashed.astype(np.uint64) + np.uint64(1), np.zeros(SHINGLE, dtype=np.uint64)])
-    shingles = np.zeros(len(places), dtype=np.uint64)
+    shingles = np.zeros(len(positions), dtype=np.uint64)
     for step in range(SHINGLE):
-        shingles = (shingles ^ np.where(step < left, hashed[places + step], np.uint64(0))) * GOLDEN
+        shingles = (shingles ^ np.where(step < left, hashed[positions + step], np.uint64(0))) * GOLDEN
         shingles ^= shingles >> np.uint64(29)
         shingles *= MIX
     return (shingles >> np.uint64(32)).astype(np.uint32), starts

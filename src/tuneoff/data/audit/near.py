@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.data.audit.minhash import ALIKE, similar_pairs
-from tuneoff.data.audit.noticed import Example, Noticed, plural, share
+from tuneoff.data.audit.noticed import Example, Noticed, percent, plural
 from tuneoff.data.audit.repeats import repeated, seen_before, side_name, sides
 from tuneoff.data.audit.survey import MOST_ROWS, Surveys, columns_of
 from tuneoff.data.splits import Splits
@@ -120,7 +120,7 @@ def _across(splits: Splits, name: str, near: _Near) -> Finding:
         split=name,
         count=near.count,
         message=f"{near.count:,} of {size:,} {name} texts {are} nearly the same as one of {where} "
-        f"({share(near.count, size)}): {near.said()}. What was seen before is easier than new texts, and raises the "
+        f"({percent(near.count, size)}): {near.said()}. What was seen before is easier than new texts, and raises the "
         f"score.{_sampled(splits)}",
         advice="Look at the examples; remove such rows, or keep them together with data.group (data.deduplicate only "
         "removes texts that are the same to the letter).",
@@ -135,8 +135,8 @@ def _inside(splits: Splits, name: str, size: int, near: _Near) -> Finding:
         split=name,
         count=near.count,
         message=f"{near.count:,} of {size:,} texts of {side_name(splits, name)} {are} nearly the same as an earlier "
-        f"one ({share(near.count, size)}): {near.said()}. There is less to learn from, or to score, than the number of "
-        f"rows says.{_sampled(splits)}",
+        f"one ({percent(near.count, size)}): {near.said()}. There is less to learn from, or to score, than the number "
+        f"of rows says.{_sampled(splits)}",
         advice="Look at the examples; remove such rows if they are not meant (data.deduplicate only removes texts that "
         "are the same to the letter).",
     )

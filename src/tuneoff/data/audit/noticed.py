@@ -58,14 +58,14 @@ def with_examples(rows: Rows, noticed: Sequence[Noticed]) -> list[Finding]:
 
 
 def _written(example: Example, texts: dict[int, str]) -> str:
-    parts = [texts[row] for row in example.rows]
-    if len(parts) == 2:
+    quotes = [texts[row] for row in example.rows]
+    if len(quotes) == 2:
         room = (LONGEST_EXAMPLE - len(example.note) - 10) // 2
-        alike = next((place for place, (one, other) in enumerate(zip(*parts, strict=False)) if one != other), 0)
+        alike = next((index for index, (one, other) in enumerate(zip(*quotes, strict=False)) if one != other), 0)
         start = max(0, alike - BEFORE_DIFFERENCE)
-        start = parts[0].rfind(" ", 0, start) + 1 if start else 0  # up to there both are alike
-        parts = [f"«{'… ' if start else ''}{printable(part[start:], room - 2)}»" for part in parts]
-    return printable(" ".join([example.note, *parts]), LONGEST_EXAMPLE)
+        start = quotes[0].rfind(" ", 0, start) + 1 if start else 0  # up to there both are alike
+        quotes = [f"«{'… ' if start else ''}{printable(text[start:], room - 2)}»" for text in quotes]
+    return printable(" ".join([example.note, *quotes]), LONGEST_EXAMPLE)
 
 
 def named(label: str) -> str:
@@ -73,10 +73,10 @@ def named(label: str) -> str:
     return f"'{printable(label, 40)}'"
 
 
-def share(part: float, whole: float) -> str:
+def percent(part: float, whole: float) -> str:
     """A part of a whole in percent; never "0.0%" where there is some."""
-    percent = 100 * part / whole if whole else 0.0
-    return "under 0.1%" if 0 < percent < 0.05 else f"{percent:.1f}%"
+    number = 100 * part / whole if whole else 0.0
+    return "under 0.1%" if 0 < number < 0.05 else f"{number:.1f}%"
 
 
 def listed(items: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneoff.data.audit.noticed import Example, Noticed, listed, named, plural, share
+from tuneoff.data.audit.noticed import Example, Noticed, listed, named, percent, plural
 from tuneoff.data.splits import Splits
 from tuneoff.data.units import Numbers
 from tuneoff.records.finding import Finding
@@ -87,7 +87,7 @@ def _duplicates(called: str, name: str, total: int, again: int) -> Finding:
         split=name,
         count=again,
         message=f"{again:,} of {total:,} texts of {called} {repeat} an earlier one to the letter "
-        f"({share(again, total)}); {means}.",
+        f"({percent(again, total)}); {means}.",
         advice=DEDUPLICATE,
     )
 

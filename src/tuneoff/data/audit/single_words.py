@@ -79,13 +79,13 @@ class Markers:
     otherwise: int
 
     def apply(self, words: Words) -> tuple[NDArray[np.int64], dict[int, str]]:
-        """The place in `words` of the first marker of each text (-1: none), and how the markers met are spelled."""
+        """The index in `words` of the first marker of each text (-1: none), and how the markers met are spelled."""
         order = np.argsort(self.words, kind="stable")
         rank_of = np.full(len(words.spelled), len(self.words), dtype=np.int64)
         if len(order):
-            place = np.minimum(np.searchsorted(self.words[order], words.hashes), len(order) - 1)
-            met = self.words[order][place] == words.hashes
-            rank_of[met] = order[place[met]]
+            index = np.minimum(np.searchsorted(self.words[order], words.hashes), len(order) - 1)
+            met = self.words[order][index] == words.hashes
+            rank_of[met] = order[index[met]]
         ranks = np.full(len(words.offsets) - 1, len(self.words), dtype=np.int64)
         hit = rank_of[words.codes] < len(self.words)
         np.minimum.at(ranks, words.texts[hit], rank_of[words.codes[hit]])

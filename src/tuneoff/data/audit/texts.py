@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tuneoff.data.audit.noticed import Example, Noticed, plural, share
+from tuneoff.data.audit.noticed import Example, Noticed, percent, plural
 from tuneoff.data.audit.survey import Surveys
 from tuneoff.data.splits import Splits
 from tuneoff.records.finding import Finding
@@ -19,7 +19,7 @@ def text_findings(splits: Splits, surveys: Surveys) -> Iterator[Noticed]:
         survey = surveys.of[name]
         for option, blank in survey.blank.items():
             if len(blank):
-                examples = [Example(note=place) for place in splits.rows.places(list(map(int, blank[:3])))]
+                examples = [Example(note=row) for row in splits.rows.locate(list(map(int, blank[:3])))]
                 yield Noticed(_empty(name, option, len(blank), size), examples)
         damaged = survey.matches["encoding-damage"]
         if damaged.count:
@@ -43,7 +43,7 @@ def _empty(name: str, option: str, count: int, size: int) -> Finding:
         severity="error" if many else "warning",
         split=name,
         count=count,
-        message=f"{count:,} of {size:,} {which} {are} empty or white space ({share(count, size)}); {means}",
+        message=f"{count:,} of {size:,} {which} {are} empty or white space ({percent(count, size)}); {means}",
         advice=f"Check data.{option}, or set data.drop_empty = true to leave these rows out.",
     )
 
@@ -56,7 +56,8 @@ def _damaged(name: str, count: int, size: int) -> Finding:
         split=name,
         count=count,
         message=f"{count:,} of {size:,} {name} texts {hold} signs of a wrong encoding (such as 'Ã©' for 'é', "
-        f"or U+FFFD) or control characters ({share(count, size)}); the tokenizer sees other words than a reader would.",
+        f"or U+FFFD) or control characters ({percent(count, size)}); the tokenizer sees other words than a reader "
+        "would.",
         advice="Set data.format.encoding to that of the file, or save it as UTF-8 from its source again; where the "
         "damage is old, ftfy repairs most of it.",
     )
@@ -69,7 +70,7 @@ def _tagged(name: str, count: int, size: int) -> Finding:
         severity="info",
         split=name,
         count=count,
-        message=f"{count:,} of {size:,} {name} texts {hold} HTML tags or entities ({share(count, size)}); they "
+        message=f"{count:,} of {size:,} {name} texts {hold} HTML tags or entities ({percent(count, size)}); they "
         "take tokens from the text, for all arms alike.",
         advice="Strip them from the file if texts are cut at data.max_length.",
     )

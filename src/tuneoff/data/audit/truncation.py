@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tuneoff.core.texts import printable
-from tuneoff.data.audit.noticed import LONGEST_EXAMPLE, MOST_EXAMPLES, named, plural, share
+from tuneoff.data.audit.noticed import LONGEST_EXAMPLE, MOST_EXAMPLES, named, percent, plural
 from tuneoff.records.finding import Finding
 
 if TYPE_CHECKING:
@@ -41,28 +41,28 @@ def _finding(splits: Splits, name: str, lost: NDArray[np.integer], kept: int) ->
     cut_of, all_of = (
         np.bincount(labels, minlength=classes) for labels in (splits.labels(name)[cut], splits.labels(name))
     )
-    shares = cut_of / np.maximum(all_of, 1)
-    order = np.argsort(-shares, kind="stable")
+    fractions = cut_of / np.maximum(all_of, 1)
+    order = np.argsort(-fractions, kind="stable")
     if classes > MOST_LISTED:
         order = np.concatenate([order[:2], order[-2:]])
-    by_class = ", ".join(f"{named(splits.label_names[index])} {share(shares[index], 1)}" for index in order)
+    by_class = ", ".join(f"{named(splits.label_names[index])} {percent(fractions[index], 1)}" for index in order)
     count = int(cut.sum())
     are = plural(count, "is", "are")
     tokens = int(lost.sum())
     most = np.argsort(-lost, kind="stable")[: min(count, MOST_EXAMPLES)]
     columns = splits.rows.columns
     of_what = "" if columns.text_pair is None else f" ({named(columns.text)} and {named(columns.text_pair)} together)"
-    unread = f"{tokens:,} of {tokens + kept:,} tokens ({share(tokens, tokens + kept)}) go unread"
+    unread = f"{tokens:,} of {tokens + kept:,} tokens ({percent(tokens, tokens + kept)}) go unread"
     return Finding(
         name="truncation",
         severity="warning" if count > MANY * len(lost) else "info",
         split=name,
         count=count,
-        message=f"{count:,} of {len(lost):,} {name} texts{of_what} ({share(count, len(lost))}) {are} longer than "
+        message=f"{count:,} of {len(lost):,} {name} texts{of_what} ({percent(count, len(lost))}) {are} longer than "
         f"data.max_length; {unread}. Cut texts by class: {by_class}. What their ends say, no arm can know.",
         advice="Raise data.max_length if the model reads more and time allows it.",
         examples=tuple(
-            f"{printable(place, LONGEST_EXAMPLE - 30)} lost {lost[row]:,} {plural(int(lost[row]), 'token', 'tokens')}"
-            for row, place in zip(most, splits.rows.places(splits.members[name][most].tolist()), strict=True)
+            f"{printable(where, LONGEST_EXAMPLE - 30)} lost {lost[row]:,} {plural(int(lost[row]), 'token', 'tokens')}"
+            for row, where in zip(most, splits.rows.locate(splits.members[name][most].tolist()), strict=True)
         ),
     )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tuneoff.data.audit.noticed import MOST_EXAMPLES, plural, share
+from tuneoff.data.audit.noticed import MOST_EXAMPLES, percent, plural
 from tuneoff.records.finding import Finding
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ def unknown_findings(splits: Splits, tokens: Mapping[str, Tokens], definition: s
             severity="warning",
             split="all",
             count=int((unknown > 0).sum()),
-            message=f"{share(float(unknown.sum()), float(own.sum()))} of the texts' tokens are words or signs that the "
-            f"model's tokenizer does not know{alike if nothing else ''}. What they say, no arm can learn, while a "
+            message=f"{percent(float(unknown.sum()), float(own.sum()))} of the texts' tokens are words or signs that "
+            f"the model's tokenizer does not know{alike if nothing else ''}. What they say, no arm can learn, while a "
             "baseline of words can.",
             advice="Take a model that was made for this language or these signs (model.id).",
-            examples=tuple(splits.rows.places(rows[most].tolist())),
+            examples=tuple(splits.rows.locate(rows[most].tolist())),
         )
     ]
 

@@ -3,54 +3,76 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import expanded, file_hash
-from tuneoff.core.texts import in_line
-from tuneoff.data.headers import no_header
-from tuneoff.data.sources import Part, numbered
-from tuneoff.data.sources.readers import open_file
-from tuneoff.data.sources.saved import own_splits, read_folder, saved_part
-from tuneoff.spec.data import FilesData, FormatSpec
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from tuneoff.data.formats.readers import open_files
+from tuneoff.data.formats.saved import own_splits, read_folder, saved_table
+from tuneoff.data.formats.spec import FormatSpec
+from tuneoff.data.source_table import SourceTable
+from tuneoff.spec.data import DataSpec
 
 WILDCARDS = "*?["
 
 
-def open_parts(spec: FilesData) -> list[Part]:
-    if spec.split is not None:
-        return [open_pattern(None, spec.train, spec)]
-    named = {"train": spec.train, "validation": spec.validation, "test": spec.test}
-    if spec.validation is None and spec.test is None:
-        named |= dict.fromkeys(own_splits(existing(spec.train)), spec.train)
-    return [open_pattern(split, pattern, spec) for split, pattern in named.items() if pattern]
+class FilesData(DataSpec):
+    """Files of cells, JSON or Parquet, or folders that `datasets` saved; each a path or a glob pattern."""
 
+    source: Literal["files"]
+    train: str = Field(min_length=1)
+    test: str | None = None
+    validation: str | None = None
+    format: FormatSpec = FormatSpec()
 
-def fingerprint(spec: FilesData) -> Any:
-    patterns = [pattern for pattern in (spec.train, spec.validation, spec.test) if pattern]
-    return [[file_hash(path) for path in _contents(existing(pattern))] for pattern in patterns]
+    @model_validator(mode="after")
+    def _one_way_to_split(self) -> FilesData:
+        if self.split and (self.test or self.validation):
+            raise ValueError("give either a split column or files for test and validation, not both")
+        return self
 
+    @property
+    def paths(self) -> list[Path]:
+        """All files and folders that are named, those of train first.
 
-def open_pattern(split: str | None, pattern: str, spec: FilesData) -> Part:
-    """The files that a path or glob pattern names, or the folder, as one part.
+        Raises:
+            UserError: where there are none of a name.
+        """
+        return [path for pattern in self._patterns for path in existing(pattern)]
 
-    Args:
-        split: of which split its rows are; None where a column says so.
-        pattern: as the study has it.
-        spec: says how files are written.
+    def open_tables(self) -> list[SourceTable]:
+        if self.split is not None:
+            return [self._open(None, self.train)]
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        if self.validation is None and self.test is None:
+            named |= dict.fromkeys(own_splits(existing(self.train)), self.train)
+        return [self._open(split, pattern) for split, pattern in named.items() if pattern]
 
-    Raises:
-        UserError: where there are none, or they cannot be read.
-    """
-    paths = existing(pattern)
-    if paths[0].is_dir():
-        return saved_part(read_folder(paths[0]), pattern, split)
-    return open_files(split, pattern, paths, spec.format)
+    def fingerprint(self) -> Any:
+        return [[file_hash(path) for path in _contents(existing(pattern))] for pattern in self._patterns]
+
+    @property
+    def _patterns(self) -> list[str]:
+        return [pattern for pattern in (self.train, self.validation, self.test) if pattern]
+
+    def _open(self, split: str | None, pattern: str) -> SourceTable:
+        """The files that a path or glob pattern names, or the folder, as one table.
+
+        Args:
+            split: of which split its rows are; None where a column says so.
+            pattern: as the study has it.
+
+        Raises:
+            UserError: where there are none, or they cannot be read.
+        """
+        paths = existing(pattern)
+        if paths[0].is_dir():
+            return saved_table(read_folder(paths[0]), pattern, split)
+        return open_files(split, pattern, paths, self.format)
 
 
 def existing(pattern: str) -> list[Path]:
@@ -69,29 +91,6 @@ def existing(pattern: str) -> list[Path]:
             return files
         raise UserError(f"no file is named like '{pattern}' (looked in {Path.cwd()})")
     raise UserError(f"there is no file '{pattern}' (looked in {Path.cwd()})")
-
-
-def open_files(split: str | None, where: str, paths: Sequence[Path], spec: FormatSpec) -> Part:
-    """Some files with the same columns as one part.
-
-    Raises:
-        UserError: where one cannot be read, or has other columns than the first.
-    """
-    opened = [open_file(path, spec) for path in paths]
-    columns = opened[0].columns
-    for path, file in zip(paths, opened, strict=True):
-        if sorted(file.columns) != sorted(columns):
-            raise UserError(
-                f"{path}: its columns are {in_line(file.columns)}, but those of {paths[0]} are {in_line(columns)}; "
-                f"the files of '{where}' must have the same{no_header(file.columns) if file.header else ''}"
-            )
-
-    def tables() -> Iterator[pa.Table]:
-        for path, file in zip(paths, opened, strict=True):
-            for table in numbered(file.tables(), where if len(paths) == 1 else str(path)):
-                yield table if file.columns == columns else table.select(columns)
-
-    return Part(split, where, columns, tables, header=any(file.header for file in opened))
 
 
 def _contents(paths: Sequence[Path]) -> list[Path]:

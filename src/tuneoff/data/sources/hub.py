@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
 
 from tuneoff.core import hub
-from tuneoff.core.errors import UserError
-from tuneoff.data.sources import BATCH_ROWS, Part
-from tuneoff.spec.data import HubData
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from tuneoff.data.formats.saved import dataset_table
+from tuneoff.data.source_table import SourceTable
+from tuneoff.spec.data import DataSpec
 
 
-def open_parts(spec: HubData) -> list[Part]:
-    dataset = hub.fetch_dataset(spec.id, spec.config, spec.revision)
-    if spec.split is not None:
-        return [dataset_part(dataset, spec.id, spec.train, None)]
-    asked = {"train": spec.train, "validation": spec.validation, "test": spec.test}
-    return [dataset_part(dataset, spec.id, name, split) for split, name in asked.items() if name]
+class HubData(DataSpec):
+    """A dataset of the Hugging Face Hub."""
 
+    source: Literal["hub"]
+    id: str = Field(min_length=1)
+    config: str | None = None
+    revision: str | None = None
+    train: str = "train"
+    test: str | None = Field(default=None, description="test when left out; none with folds")
+    validation: str | None = None
 
-def fingerprint(spec: HubData) -> Any:
-    return [spec.id, spec.config, spec.revision]
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_test_split(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("folds") is None:
+            return {"test": "test", **value}
+        return value
 
+    def open_tables(self) -> list[SourceTable]:
+        dataset = hub.fetch_dataset(self.id, self.config, self.revision)
+        if self.split is not None:
+            return [dataset_table(dataset, self.id, self.train, None)]
+        asked = {"train": self.train, "validation": self.validation, "test": self.test}
+        return [dataset_table(dataset, self.id, name, split) for split, name in asked.items() if name]
 
-def dataset_part(datasets: Any, where: str, name: str, split: str | None) -> Part:
-    """A split of a `datasets.DatasetDict`; its rows are read from disk as they are asked for.
+    def fingerprint(self) -> Any:
+        """What is asked for, which stands for the content where `revision` is a commit (`tuneoff.study.pins`).
 
-    Raises:
-        UserError: where there is no such split.
-    """
-    if name not in datasets:
-        raise UserError(f"the dataset '{where}' has no split '{name}'; it has {', '.join(datasets)}")
-    dataset = datasets[name].flatten()  # so that what is inside of other columns is one
-
-    def tables() -> Iterator[pa.Table]:
-        yield from dataset.with_format("arrow").iter(BATCH_ROWS)
-
-    named = {column: getattr(kind, "names", None) for column, kind in dataset.features.items()}
-    class_names = {column: tuple(names) for column, names in named.items() if names}
-    return Part(split, f"{where} ({name})", tuple(dataset.column_names), tables, class_names)
+        A branch or tag may move, and no revision means a branch; the fingerprint stays the same then.
+        """
+        return [self.id, self.config, self.revision]

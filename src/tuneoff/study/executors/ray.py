@@ -12,7 +12,7 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.files import replacing
 from tuneoff.core.quantities import parse_bytes
 from tuneoff.data.conventions import SPLITS
-from tuneoff.data.parts import WHOLE, place_of
+from tuneoff.data.parts import WHOLE, split_path
 from tuneoff.models.fingerprint import model_files
 from tuneoff.runs.allocation import Allocation, devices_of_a_run
 from tuneoff.runs.files import CHECKPOINT
@@ -158,7 +158,7 @@ class RayExecutor(Executor):
 
     def _begin(self, task: RunTask, losses: int) -> None:
         attempt = Attempt(task, next(self._names), losses)
-        places = [task.data_folder / place_of(task.run.part, split) for split in SPLITS]
+        places = [task.data_folder / split_path(task.run.part, split) for split in SPLITS]
         tokens = [path for place in places for path in place.glob("*.npy")]
         folders = (
             self._send(task.model_folder, WHOLE, model_files(task.model_folder)),

@@ -1,23 +1,25 @@
-"""Opens single files by what the study says of them, or by what their names end in; Parquet is read here."""
+"""Opens files by what the study says of them, or by what their names end in; Parquet is read here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError
-from tuneoff.data.sources import BATCH_ROWS
-from tuneoff.data.sources.detect import settings_that_read
-from tuneoff.data.sources.fasttext import open_fasttext
-from tuneoff.data.sources.json_objects import open_json
-from tuneoff.data.sources.kinds import KINDS, PARQUET_MARK, kind_of, separator_of
-from tuneoff.data.sources.lines import BATCH_CHARACTERS, OpenedFile, explaining
-from tuneoff.data.sources.nested import flat_table
-from tuneoff.data.sources.other_kinds import HEAD, other_kind
-from tuneoff.data.sources.raw import opened_bytes
-from tuneoff.data.sources.separated import open_separated
-from tuneoff.spec.data import FormatSpec
+from tuneoff.core.texts import in_line
+from tuneoff.data.formats.detect import settings_that_read
+from tuneoff.data.formats.fasttext import open_fasttext
+from tuneoff.data.formats.json_objects import open_json
+from tuneoff.data.formats.kinds import KINDS, PARQUET_MARK, kind_of, separator_of
+from tuneoff.data.formats.lines import BATCH_CHARACTERS, OpenedFile, explaining
+from tuneoff.data.formats.nested import flat_table
+from tuneoff.data.formats.other_kinds import HEAD, other_kind
+from tuneoff.data.formats.raw import opened_bytes
+from tuneoff.data.formats.separated import open_separated
+from tuneoff.data.formats.spec import FormatSpec
+from tuneoff.data.headers import no_header
+from tuneoff.data.source_table import BATCH_ROWS, SourceTable, numbered
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,6 +48,29 @@ def open_file(path: Path, spec: FormatSpec) -> OpenedFile:
     if kind == "fasttext":
         return open_fasttext(path, spec.encoding)
     return open_separated(path, separator_of(path, spec), spec)
+
+
+def open_files(split: str | None, where: str, paths: Sequence[Path], spec: FormatSpec) -> SourceTable:
+    """Some files with the same columns as one table.
+
+    Raises:
+        UserError: where one cannot be read, or has other columns than the first.
+    """
+    opened = [open_file(path, spec) for path in paths]
+    columns = opened[0].columns
+    for path, file in zip(paths, opened, strict=True):
+        if sorted(file.columns) != sorted(columns):
+            raise UserError(
+                f"{path}: its columns are {in_line(file.columns)}, but those of {paths[0]} are {in_line(columns)}; "
+                f"the files of '{where}' must have the same{no_header(file.columns) if file.header else ''}"
+            )
+
+    def tables() -> Iterator[pa.Table]:
+        for path, file in zip(paths, opened, strict=True):
+            for table in numbered(file.tables(), where if len(paths) == 1 else str(path)):
+                yield table if file.columns == columns else table.select(columns)
+
+    return SourceTable(split, where, columns, tables, header=any(file.header for file in opened))
 
 
 def _unknown(path: Path) -> str:

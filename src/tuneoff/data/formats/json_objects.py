@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.texts import in_line
-from tuneoff.data.sources.lines import MOST_CHARACTERS, OpenedFile, batched, opened_text, read_lines
-from tuneoff.data.sources.nested import Item, JsonObject, flat_object, nested_names
+from tuneoff.data.formats.lines import MOST_CHARACTERS, OpenedFile, batched, opened_text, read_lines
+from tuneoff.data.formats.nested import Item, JsonObject, flat_object, nested_names
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from tuneoff.spec.data import FormatSpec
+from tuneoff.data.formats.spec import FormatSpec
 
 Kind = Literal["csv", "json", "parquet", "fasttext"]
 
@@ -29,7 +29,7 @@ def kind_of(path: Path, spec: FormatSpec) -> Kind | None:
 
 
 def separator_of(path: Path, spec: FormatSpec) -> str:
-    """What parts the cells of a file that has such."""
+    """What separates the cells of a file that has such."""
     return spec.separator or SEPARATED_BY.get(ending(path), COMMA)
 
 

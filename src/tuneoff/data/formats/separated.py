@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError
-from tuneoff.data.sources.lines import MOST_CHARACTERS, OpenedFile, batched, read_lines
+from tuneoff.data.formats.lines import MOST_CHARACTERS, OpenedFile, batched, read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tuneoff.spec.data import FormatSpec
+    from tuneoff.data.formats.spec import FormatSpec
 
 SEPARATORS = (",", "\t", ";", "|")
-"""What usually parts cells."""
+"""What usually separates cells."""
 FEWEST_ROWS = 10
 """By which it can be told whether lines were swallowed."""
 
@@ -30,7 +30,7 @@ def open_separated(path: Path, separator: str, spec: FormatSpec) -> OpenedFile:
 
     Args:
         path: the file.
-        separator: what parts cells.
+        separator: what separates cells.
         spec: says all else: encoding, quotes, header, names of columns.
 
     Raises:
@@ -123,7 +123,7 @@ def _explained(error: csv.Error, first: int, last: int) -> str:
 
 
 def _check_separator(path: Path, separator: str, first: Sequence[str], spec: FormatSpec) -> None:
-    """Refuses a first row that is parted by another character than the one that was expected."""
+    """Refuses a first row that is separated by another character than the one that was expected."""
     if len(first) > 1:
         return
     counts = {mark: first[0].count(mark) for mark in SEPARATORS}

@@ -11,15 +11,15 @@ from typing import Any
 import tomli_w
 
 from tuneoff.core.errors import UserError
+from tuneoff.data.formats.encodings import likely_encoding
+from tuneoff.data.formats.fasttext import MARK
+from tuneoff.data.formats.kinds import KINDS, PARQUET_MARK, SEPARATED_BY, ending, kind_of, separator_of
+from tuneoff.data.formats.lines import explaining, read_lines
+from tuneoff.data.formats.other_kinds import HEAD
+from tuneoff.data.formats.raw import opened_bytes
+from tuneoff.data.formats.separated import read_records
+from tuneoff.data.formats.spec import FormatSpec
 from tuneoff.data.headers import example_in
-from tuneoff.data.sources.encodings import likely_encoding
-from tuneoff.data.sources.fasttext import MARK
-from tuneoff.data.sources.kinds import KINDS, PARQUET_MARK, SEPARATED_BY, ending, kind_of, separator_of
-from tuneoff.data.sources.lines import explaining, read_lines
-from tuneoff.data.sources.other_kinds import HEAD
-from tuneoff.data.sources.raw import opened_bytes
-from tuneoff.data.sources.separated import read_records
-from tuneoff.spec.data import FormatSpec
 
 FIRST_TRIED = ("\t", "|", ";", ",")
 """Separators where a name says nothing, those first that texts seldom hold."""
@@ -152,7 +152,7 @@ def _shape(path: Path, separator: str, spec: FormatSpec) -> _Shape | None:
 
 
 def _most_cells(path: Path, separators: Sequence[str], spec: FormatSpec) -> str | None:
-    """The first separator that parts the first row; None where none does, or a quote in it is wrong."""
+    """The first separator that divides the first row; None where none does, or a quote in it is wrong."""
     for separator in separators:
         try:
             if len(next(read_records(path, separator, spec), (0, []))[1]) > 1:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tuneoff.core.errors import UserError
-from tuneoff.data.sources import BATCH_ROWS
-from tuneoff.data.sources.encodings import likely_encoding
-from tuneoff.data.sources.other_kinds import HEAD, other_kind
-from tuneoff.data.sources.raw import marked_encoding, opened_bytes
+from tuneoff.data.formats.encodings import likely_encoding
+from tuneoff.data.formats.other_kinds import HEAD, other_kind
+from tuneoff.data.formats.raw import marked_encoding, opened_bytes
+from tuneoff.data.source_table import BATCH_ROWS
 
 if TYPE_CHECKING:
     import pyarrow as pa

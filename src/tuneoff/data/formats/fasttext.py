@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError
-from tuneoff.data.sources.lines import OpenedFile, batched, read_lines
+from tuneoff.data.formats.lines import OpenedFile, batched, read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa

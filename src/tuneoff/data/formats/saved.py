@@ -1,15 +1,17 @@
-"""Folders that `datasets` saved with `save_to_disk`: a dataset, or several splits of one."""
+"""Datasets as the library `datasets` has them: splits of one, and folders that it saved with `save_to_disk`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError
 from tuneoff.data.conventions import SPLIT_WORDS, SPLITS
-from tuneoff.data.sources import Part
-from tuneoff.data.sources.hub import dataset_part
+from tuneoff.data.source_table import BATCH_ROWS, SourceTable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SEVERAL_SPLITS = "dataset_dict.json"
 ONE_SPLIT = "state.json"
@@ -55,7 +57,7 @@ def read_folder(folder: Path) -> dict[str, Any]:
     return dict(loaded) if isinstance(loaded, DatasetDict) else {"": loaded}
 
 
-def saved_part(datasets: dict[str, Any], where: str, split: str | None) -> Part:
+def saved_table(datasets: dict[str, Any], where: str, split: str | None) -> SourceTable:
     """The dataset in a folder, or the split of it that is asked for; that of training where a column says so.
 
     Raises:
@@ -63,8 +65,26 @@ def saved_part(datasets: dict[str, Any], where: str, split: str | None) -> Part:
     """
     wanted = split or "train"
     if "" in datasets:
-        return dataset_part({wanted: datasets[""]}, where, wanted, split)
+        return dataset_table({wanted: datasets[""]}, where, wanted, split)
     name = next((name for name in datasets if SPLIT_WORDS.get(name.lower()) == SPLITS.index(wanted)), wanted)
     if split is None and len(datasets) > 1:
         raise UserError(f"{where}: has the splits {', '.join(datasets)} already; leave data.split out")
-    return dataset_part(datasets, where, name, split)
+    return dataset_table(datasets, where, name, split)
+
+
+def dataset_table(datasets: Any, where: str, name: str, split: str | None) -> SourceTable:
+    """A split of a `datasets.DatasetDict`; its rows are read from disk as they are asked for.
+
+    Raises:
+        UserError: where there is no such split.
+    """
+    if name not in datasets:
+        raise UserError(f"the dataset '{where}' has no split '{name}'; it has {', '.join(datasets)}")
+    dataset = datasets[name].flatten()  # so that what is inside of other columns is one
+
+    def tables() -> Iterator[pa.Table]:
+        yield from dataset.with_format("arrow").iter(BATCH_ROWS)
+
+    named = {column: getattr(kind, "names", None) for column, kind in dataset.features.items()}
+    class_names = {column: tuple(names) for column, names in named.items() if names}
+    return SourceTable(split, f"{where} ({name})", tuple(dataset.column_names), tables, class_names)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tuneoff.data.sources.other_kinds import HEAD
-from tuneoff.data.sources.raw import marked_encoding, opened_bytes
+from tuneoff.data.formats.other_kinds import HEAD
+from tuneoff.data.formats.raw import marked_encoding, opened_bytes
 
 ENOUGH = 1 << 16
 """Bytes of lines that are not plain ASCII, by which an encoding is guessed."""
@@ -57,8 +57,8 @@ def _guesses(sample: bytes) -> Iterator[str]:
 
     if len(LEADS.findall(sample)) > MANY * sum(byte >= 0x80 for byte in sample):
         words = b" ".join(WORDS.findall(sample))  # so that English between them makes no language
-        for part in (words, sample):
-            found = from_bytes(part, cp_isolation=[name for name in USUAL if name != WESTERN]).best()
+        for piece in (words, sample):
+            found = from_bytes(piece, cp_isolation=[name for name in USUAL if name != WESTERN]).best()
             if found is not None:
                 yield found.encoding
     best, western = (from_bytes(sample, cp_isolation=names).best() for names in (USUAL, [WESTERN]))
