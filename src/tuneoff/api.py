@@ -45,7 +45,7 @@ class StudyResults(stored.StudyResults):
     def _repr_html_(self) -> str:
         from tuneoff.report.display import results_html
 
-        return results_html(self.summary)
+        return results_html(self.summary_record)
 
 
 def load_results(folder: str | Path) -> StudyResults:

@@ -40,6 +40,11 @@ class ArmSummary(Record):
     failed: tuple[FailedRun, ...]
     """runs that have ended, but not well"""
 
+    @property
+    def learned(self) -> bool:
+        """Whether it learned its training data; an arm of which nothing is said did."""
+        return self.learning is None or self.learning.state == "learned"
+
 
 class ScoredArm(ArmSummary):
     """An arm of which a run has succeeded: its scores and costs over these runs."""

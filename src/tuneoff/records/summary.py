@@ -144,3 +144,8 @@ class Summary(Record):
     """test accuracy by the values of a column, or null"""
     audit: tuple[Finding, ...]
     """the findings about the data"""
+
+    @property
+    def scored_arms(self) -> tuple[ScoredArm, ...]:
+        """The arms of which a run has succeeded, in the study's order."""
+        return tuple(arm for arm in self.arms if isinstance(arm, ScoredArm))

@@ -31,7 +31,7 @@ PLOTS = {
     "accuracy_by_train_size": "results.plot.learning_curves()",
 }
 """What draws a chart; those that the study has nothing to show in are left out."""
-PAIRS = "pd.DataFrame(evidence.pair_rows(results.summary), columns=evidence.PAIR_HEADINGS)"
+PAIRS = "pd.DataFrame(evidence.pair_rows(results.summary_record), columns=evidence.PAIR_HEADINGS)"
 
 
 def write_notebook(results: StudyResults) -> Path:

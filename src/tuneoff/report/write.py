@@ -20,7 +20,7 @@ def write_report(results: StudyResults) -> list[Path]:
         What was written: the page, the Markdown, the summary, the charts' folder.
     """
     folder = results.folder
-    write_json(folder / "summary.json", results.summary)
+    write_json(folder / "summary.json", results.summary_record.model_dump(mode="json"))
     return [write_page(results), write_markdown(results), folder / "summary.json", folder / "charts"]
 
 
@@ -35,7 +35,7 @@ def write_markdown(results: StudyResults) -> Path:
     loader = jinja2.PackageLoader("tuneoff.report")
     plain = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     text = plain.get_template("report.md").render(
-        summary=results.summary,
+        summary=results.summary_record,
         environment=results.environment,
         command=words.repeating(folder),
         words=words,
