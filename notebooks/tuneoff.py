@@ -91,7 +91,7 @@ from tuneoff.report.words import answer
 from tuneoff.spec import AnalysisSpec
 
 for margin in (0.01, 0.05, 0.2):
-    recommendation = recommend_anew(results, AnalysisSpec(margin=margin, prefer="time"))["recommendation"]
+    recommendation = recommend_anew(results, AnalysisSpec(margin=margin, prefer="time")).recommendation
     print(f"margin {margin}: {answer(recommendation)}")
 
 # %% [markdown]

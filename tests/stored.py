@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tuneoff.records.measurements import CurvePoint, MeasuredPeakBytes, ParameterCounts, PeakBytes
+from tuneoff.records.plan import PlanEntry
 from tuneoff.records.run import DivergedRun, ScoredRun, UnfinishedRun, UnfinishedStatus
 
 OF_A_RUN: dict[str, Any] = {
@@ -44,6 +45,12 @@ def scored_run(**changes: Any) -> ScoredRun:
         "loss_trace": ((25, 1.0),),
     }
     return ScoredRun(**(fields | changes))
+
+
+def plan_entry(**changes: Any) -> PlanEntry:
+    """What a plan says of such a run, with some fields as given."""
+    fields = {name: OF_A_RUN[name] for name in ("arm", "method", "seed", "learning_rate", "steps")}
+    return PlanEntry(id=OF_A_RUN["run_id"], **(fields | changes))
 
 
 def curve_point(**changes: Any) -> CurvePoint:

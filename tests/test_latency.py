@@ -14,6 +14,7 @@ import tuneoff as api
 from conftest import Command, study_toml
 from test_engines import CPU, PACKED, PADDED, TOKENS, classifier
 from tuneoff.analysis.pareto import pareto_fronts
+from tuneoff.records.summary import Summary
 from tuneoff.report import evidence
 from tuneoff.spec import TrainingSpec
 from tuneoff.training.engines.choose import make_engine
@@ -43,16 +44,17 @@ def test_the_latency_of_an_unmerged_adapter_says_so_and_is_not_ranked(
     measured: api.StudyResults, tuneoff: Command
 ) -> None:
     arms = [{**arm, "learning": None} for arm in measured.summary["arms"]]  # what they have learned is no matter here
-    summary = {**measured.summary, "arms": arms, "pareto": pareto_fronts(arms, measured.summary["comparisons"])}
-    assert {arm["arm"]: arm["adapter_unmerged"] for arm in summary["arms"]} == {
+    fronts = pareto_fronts(arms, measured.summary["comparisons"])
+    summary = Summary.model_validate({**measured.summary, "arms": arms, "pareto": fronts})
+    assert {arm.arm: arm.adapter_unmerged for arm in summary.scored_arms} == {
         "full": False, "qlora": True, "head_only": False,
     }  # fmt: skip
     shown = {row[0]: row[evidence.QUALITY_HEADINGS.index("time a text")] for row in evidence.quality_rows(summary)}
     assert {name for name, text in shown.items() if text.endswith(" ms (unmerged)")} == {"qlora"}
-    assert "qlora" not in summary["pareto"]["inference_latency_seconds"]
-    assert any("adapter of qlora beside the weights" in note for note in summary["notes"])
-    fronts = evidence.fronts(summary)
-    assert any(line.startswith("time to classify a text") and "without an unmerged adapter" in line for line in fronts)
+    assert "qlora" not in summary.pareto["inference_latency_seconds"]
+    assert any("adapter of qlora beside the weights" in note for note in summary.notes)
+    said = evidence.fronts(summary)
+    assert any(line.startswith("time to classify a text") and "without an unmerged adapter" in line for line in said)
 
     def recommended(prefer: str) -> dict[str, Any]:
         answer = tuneoff("recommend", measured.folder, "--margin", "0.98", "--prefer", prefer, "--json").stdout

@@ -16,11 +16,14 @@ import pytest
 import tuneoff as api
 from conftest import Command, study_toml
 from processes import run_process
-from stored import diverged_run, scored_run, unfinished_run
+from stored import diverged_run, plan_entry, scored_run, unfinished_run
 from tuneoff.analysis.tuning import few_validation_examples
 from tuneoff.records.run import RunResult
+from tuneoff.records.state import RunState
+from tuneoff.records.tuning import TuningSummary
 from tuneoff.report import words
 from tuneoff.report.live import study_line
+from tuneoff.report.tally import Tally
 from tuneoff.report.trials import sentences
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.run import Run
@@ -195,7 +198,7 @@ def test_of_two_rates_that_do_equally_well_the_one_far_from_a_collapse_is_taken(
     assert best(done) == 3.2e-3
 
 
-def summarised(**arm: Any) -> dict[str, Any]:
+def summarised(**arm: Any) -> TuningSummary:
     """A summary's tuning of one arm, in which 1e-3 was chosen and 2e-3 had the higher accuracy."""
     trials = [
         {"learning_rate": rate, "validation_accuracy": accuracy, "validation_loss": 0.5, "score": 0.1, "steps": 9,
@@ -204,7 +207,7 @@ def summarised(**arm: Any) -> dict[str, Any]:
     ]  # fmt: skip
     one = {"arm": "full", "part": "", "chosen": 1e-3, "at_edge": False, "trials": trials, "passed_over": None, **arm}
     tuning = {"strategy": "grid", "seeds": [0], "runs": 2, "train_seconds": 1.0, "wall_seconds": 2.0}
-    return {"tuning": {**tuning, "untuned": [], "few_validation": None, "arms": [one]}}
+    return TuningSummary.model_validate({**tuning, "untuned": [], "few_validation": None, "arms": [one]})
 
 
 def test_a_more_accurate_rate_that_is_passed_over_is_named_with_the_reason() -> None:
@@ -368,19 +371,22 @@ def test_a_trial_whose_process_is_killed_has_failed_and_the_same_command_tries_i
 
 
 def test_what_is_left_is_counted_with_what_will_be_planned() -> None:
-    trials = [
-        {"state": "ok", "trial": True, "steps": 100, "train_seconds": 10.0, "wall_seconds": 12.0},
-        {"state": "diverged", "trial": True, "steps": 100},
-        {"state": "running", "trial": True, "steps": 100, "step": 50, "seconds_per_step": 0.1},
-    ]
+    trial = plan_entry(steps=100, trial=True)
+    trials = Tally.of(
+        [
+            RunState(trial, result=scored_run(train_seconds=10.0, wall_seconds=12.0)),
+            RunState(trial, result=diverged_run(1.0, 9.0)),
+            RunState(trial, RunProgress(50, seconds_per_step=0.1).entry(100)),
+        ]
+    )
     ahead = Ahead(trials=2, runs=4, steps=2 * 100 + 4 * 400, may_grow=True)
     line = study_line(trials, ahead)
     assert line.startswith("3 trials: 2 done (1 trial diverged), 1 running, 0 failed, 0 left")
     assert "then 2 or more trials and 4 runs" in line
     seconds = (50 + 200 + 1600) * 0.1 + (0.5 + 2 + 4) * 2
-    assert line.endswith(f"; at least {words.seconds(seconds)} left")
+    assert line.endswith(f"; at least {words.duration(seconds)} left")
     assert "then 4 runs, with more trials before them if need be" in study_line(trials, Ahead(0, 4, 1600, True))
-    alone = [{"state": "running", "steps": 20, "step": 0, "seconds_per_step": 1.0}]
+    alone = Tally.of([RunState(plan_entry(steps=20), RunProgress(0, seconds_per_step=1.0).entry(20))])
     assert study_line(alone, Ahead()) == "1 run: 0 done, 1 running, 0 failed, 0 left; about 20.0 s left"
 
 

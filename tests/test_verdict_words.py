@@ -19,6 +19,9 @@ from tuneoff.analysis.fitness import unfit_arms
 from tuneoff.analysis.headlines import baseline_headlines
 from tuneoff.analysis.reach import margin_in_reach
 from tuneoff.analysis.recommendation import recommend
+from tuneoff.records.comparison import Comparison, Headline
+from tuneoff.records.recommendation import Recommendation
+from tuneoff.records.summary import RunCounts, Summary
 from tuneoff.report import evidence, words
 
 NO_LIMITS: dict[str, float | None] = {"max_memory": None, "max_train_time": None, "min_accuracy": None}
@@ -73,7 +76,7 @@ def test_words_never_contradict_intervals_and_there_is_always_an_answer(
     compared = compare_arms(arms, {arm["arm"]: rows for arm, rows in zip(arms, tables, strict=True)})
 
     for pair in compare_pairs(compared, margin):
-        said, seen = evidence.pair(pair), pair["difference"]
+        said, seen = evidence.pair(Comparison.model_validate(pair)), pair["difference"]
         assert 0 <= seen["mean"] <= seen["ci_high"]
         holds_zero = seen["ci_low"] <= 0 <= seen["ci_high"]
         within = -margin < seen["ci_low"] and seen["ci_high"] < margin
@@ -101,7 +104,7 @@ def test_words_never_contradict_intervals_and_there_is_always_an_answer(
     left_out = {entry["arm"] for entry in answer["excluded"]}
     now = answer["choose_now"]
     named = answer["arm"] or (now and now["arm"])
-    text = words.answer(answer)
+    text = _answer(answer)
     assert text.endswith(".")
     assert ".." not in text
     assert named not in left_out
@@ -132,9 +135,12 @@ def test_words_never_contradict_intervals_and_there_is_always_an_answer(
 def _said(correct: list[NDArray[np.float64]], **given: Any) -> str:
     arms = arm_entries(correct, "abcdefgh"[: len(correct)])
     compared = compare_arms(arms, {arm["arm"]: rows for arm, rows in zip(arms, correct, strict=True)})
-    return words.answer(
-        recommend(arms, compared, given.get("margin", 0.01), "memory", NO_LIMITS, given.get("unfit", {}))
-    )
+    return _answer(recommend(arms, compared, given.get("margin", 0.01), "memory", NO_LIMITS, given.get("unfit", {})))
+
+
+def _answer(recommended: dict[str, Any]) -> str:
+    """What is said of a recommendation where there are no baselines."""
+    return words.answer(Recommendation.model_validate({**recommended, "headlines": ()}))
 
 
 def _wrong_on(counts: list[int], seeds: int, examples: int) -> list[NDArray[np.float64]]:
@@ -181,10 +187,10 @@ def test_arms_that_did_not_learn_are_neither_named_nor_compared_with() -> None:
         arms[place]["learning"] = GUESSING
     compared = compare_arms(arms, {arm["arm"]: rows for arm, rows in zip(arms, tables, strict=True)})
     one_left = recommend(arms, compared, 0.01, "memory", NO_LIMITS, unfit_arms(arms, []))
-    assert words.answer(one_left) == "Use a: no other arm learned this task."
+    assert _answer(one_left) == "Use a: no other arm learned this task."
     assert one_left["excluded"] == [{"arm": arm, "why": GUESSING["sentence"].rstrip(".")} for arm in "bc"]
     arms[0]["learning"] = {"state": "diverged", "sentence": "a diverged."}
-    none = words.answer(recommend(arms, compared, 0.01, "memory", NO_LIMITS, unfit_arms(arms, [])))
+    none = _answer(recommend(arms, compared, 0.01, "memory", NO_LIMITS, unfit_arms(arms, [])))
     assert none == "No recommendation. No arm learned this task, so none can be named."
     assert "data" not in none
 
@@ -212,9 +218,12 @@ def _verdict(named: str | None, baselines: dict[str, int], left: dict[str, int],
     correct = {arm: _right(count) for arm, count in left.items()}
     against = {name: against_baseline(arms, correct, _right(count)[0] > 0) for name, count in baselines.items()}
     labels = {"majority": "majority class", "tfidf": "TF-IDF + logistic regression"}
-    answer: dict[str, Any] = {"arm": named, "choose_now": None, "reason": "Only a is good enough."}
-    answer["headlines"] = baseline_headlines(labels, against, which)
-    return words.verdict({"audit": [], "runs": {"planned": 6, "done": 6}, "recommendation": answer})
+    headlines = [Headline.model_validate(headline) for headline in baseline_headlines(labels, against, which)]
+    answer = Recommendation.model_construct(
+        arm=named, choose_now=None, reason="Only a is good enough.", headlines=tuple(headlines)
+    )
+    runs = RunCounts(planned=6, done=6, failed=0)
+    return words.verdict(Summary.model_construct(audit=(), runs=runs, recommendation=answer))
 
 
 def test_baselines_are_named_in_plain_words_and_by_the_arms_that_are_left() -> None:

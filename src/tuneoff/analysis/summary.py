@@ -18,6 +18,7 @@ from tuneoff.analysis.tuning import summarise_tuning
 from tuneoff.analysis.underfitting import underfitting_notes
 from tuneoff.data.audit import baseline_findings, in_order
 from tuneoff.records.finding import Finding
+from tuneoff.records.summary import Summary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,13 +80,14 @@ def summarise(results: StudyResults) -> dict[str, Any]:
     }
 
 
-def recommend_anew(results: StudyResults, spec: AnalysisSpec) -> dict[str, Any]:
+def recommend_anew(results: StudyResults, spec: AnalysisSpec) -> Summary:
     """The summary of a study with another margin, preference or limits than its own for the recommendation alone."""
     summary = results.summary
     arms = summary["arms"]
     correct = {arm.name: results.correct(arm.name) for arm in results.spec.arms}
     against = compare_with_baselines(results, arms, correct)
-    return {**summary, "recommendation": _recommend(results, spec, arms, compare_arms(arms, correct), against)}
+    recommendation = _recommend(results, spec, arms, compare_arms(arms, correct), against)
+    return Summary.model_validate({**summary, "recommendation": recommendation})
 
 
 def _untried(study: StudySpec) -> list[str]:

@@ -269,7 +269,6 @@ def recommend(
     """Say which arm of a study to use, from its stored results; what is left out is as the study file says."""
     from tuneoff.analysis.summary import recommend_anew
     from tuneoff.api import load_results
-    from tuneoff.records.summary import Summary
     from tuneoff.report import words
     from tuneoff.report.terminal import print_lines
     from tuneoff.spec import ask_otherwise
@@ -284,10 +283,9 @@ def recommend(
     }
     summary = recommend_anew(results, ask_otherwise(results.spec.analysis, given))
     if as_json:
-        print(json.dumps(summary["recommendation"]))
+        print(json.dumps(summary.recommendation.model_dump(mode="json")))
     else:
-        analysed = Summary.model_validate(summary)
-        print_lines([words.verdict(analysed), *words.excluded(analysed)])
+        print_lines([words.verdict(summary), *words.excluded(summary)])
 
 
 @app.command(epilog="Example: tuneoff compare studies-out/imdb-bert studies-out/imdb-roberta")

@@ -13,7 +13,7 @@ from tuneoff.report.terminal import print_lines, wide_console
 from tuneoff.report.words import DID_NOT_LEARN, duration, megabytes, percent
 
 if TYPE_CHECKING:
-    from tuneoff.records.compared import ComparedArms, ComparedStudies, CostsOfBoth, StudiesDifference, StudyComparison
+    from tuneoff.records.compared import ArmPair, ComparedStudies, CostsOfBoth, StudiesDifference, StudyComparison
 
 COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "train_seconds": ("train time", duration),
@@ -83,7 +83,7 @@ def comparison_lines(comparison: StudyComparison) -> list[str]:
     return [*lines, *comparison.notes]
 
 
-def _name(pair: ComparedArms) -> str:
+def _name(pair: ArmPair) -> str:
     return pair.arm_a if pair.arm_a == pair.arm_b else f"{pair.arm_a} / {pair.arm_b}"
 
 
@@ -96,7 +96,7 @@ def _difference(found: StudiesDifference, comparison: StudyComparison) -> str:
     return f"{100 * seen.mean:+.1f} points, {100 * seen.ci_low:+.1f} to {100 * seen.ci_high:+.1f}{verdict}"
 
 
-def _in_order(comparisons: Sequence[StudyComparison]) -> list[tuple[StudyComparison, ComparedArms]]:
+def _in_order(comparisons: Sequence[StudyComparison]) -> list[tuple[StudyComparison, ArmPair]]:
     """Each pair with its comparison: the pairs of an arm of the first study together, arms in its order."""
     found = [(comparison, pair) for comparison in comparisons for pair in comparison.pairs]
     arms = list(dict.fromkeys(pair.arm_a for _, pair in found))
@@ -125,7 +125,7 @@ def _print_accuracies(console: Console, comparisons: Sequence[StudyComparison]) 
         print_lines([f"{DID_NOT_LEARN.strip()} did not learn."])
 
 
-def _mark(pair: ComparedArms, study: str) -> str:
+def _mark(pair: ArmPair, study: str) -> str:
     return DID_NOT_LEARN if study in pair.not_learned else ""
 
 
