@@ -19,12 +19,24 @@ from tuneoff.analysis.fitness import unfit_arms
 from tuneoff.analysis.headlines import baseline_headlines
 from tuneoff.analysis.reach import margin_in_reach
 from tuneoff.analysis.recommendation import recommend
-from tuneoff.records.comparison import Comparison, Headline
+from tuneoff.records.comparison import Comparison
 from tuneoff.records.recommendation import Recommendation
-from tuneoff.records.summary import RunCounts, Summary
+from tuneoff.records.summary import Summary
 from tuneoff.report import evidence, words
 
 NO_LIMITS: dict[str, float | None] = {"max_memory": None, "max_train_time": None, "min_accuracy": None}
+NO_ANSWER: dict[str, Any] = {
+    "arm": None, "choose_now": None, "best": None, "ties_with_best": [], "margin": 0.01, "prefer": "memory",
+    "limits": NO_LIMITS, "reason": "", "more_seeds": None, "test_examples": None, "times": None, "shown": [],
+    "excluded": [], "headlines": [],
+}  # fmt: skip
+NOTHING_FOUND: dict[str, Any] = {
+    "study": "made up", "model": "tiny", "seeds": [0], "runs": {"planned": 6, "done": 6, "failed": 0},
+    "data": {"source": "files", "sizes": {}, "folds": None, "label_names": [], "cut_texts": {}, "removed": {}},
+    "arms": [], "baselines": [], "headlines": [], "comparisons": [], "pareto": {}, "notes": [], "audit": [],
+    "learning_curves": None, "tuning": None, "breakdown": None,
+}  # fmt: skip
+"""A summary but for its recommendation."""
 GUESSING = {"state": "not learned", "sentence": "its training loss stayed at that of guessing."}
 
 
@@ -218,12 +230,9 @@ def _verdict(named: str | None, baselines: dict[str, int], left: dict[str, int],
     correct = {arm: _right(count) for arm, count in left.items()}
     against = {name: against_baseline(arms, correct, _right(count)[0] > 0) for name, count in baselines.items()}
     labels = {"majority": "majority class", "tfidf": "TF-IDF + logistic regression"}
-    headlines = [Headline.model_validate(headline) for headline in baseline_headlines(labels, against, which)]
-    answer = Recommendation.model_construct(
-        arm=named, choose_now=None, reason="Only a is good enough.", headlines=tuple(headlines)
-    )
-    runs = RunCounts(planned=6, done=6, failed=0)
-    return words.verdict(Summary.model_construct(audit=(), runs=runs, recommendation=answer))
+    answer = {**NO_ANSWER, "arm": named, "reason": "Only a is good enough."}
+    answer["headlines"] = baseline_headlines(labels, against, which)
+    return words.verdict(Summary.model_validate({**NOTHING_FOUND, "recommendation": answer}))
 
 
 def test_baselines_are_named_in_plain_words_and_by_the_arms_that_are_left() -> None:
