@@ -205,7 +205,8 @@ def summarised(**arm: Any) -> TuningSummary:
          "learned": True, "too_high": False}
         for rate, accuracy in ((1e-3, 0.8), (2e-3, 0.85))
     ]  # fmt: skip
-    one = {"arm": "full", "part": "", "chosen": 1e-3, "at_edge": False, "trials": trials, "passed_over": None, **arm}
+    one = {"arm": "full", "part": "", "chosen": 1e-3, "at_edge": False, "trials": trials, "passed_over": None,
+           "train_seconds": 1.0, **arm}  # fmt: skip
     tuning = {"strategy": "grid", "seeds": [0], "runs": 2, "train_seconds": 1.0, "wall_seconds": 2.0}
     return TuningSummary.model_validate({**tuning, "untuned": [], "few_validation": None, "arms": [one]})
 
