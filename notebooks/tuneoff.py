@@ -92,7 +92,7 @@ from tuneoff.spec import AnalysisSpec
 
 for margin in (0.01, 0.05, 0.2):
     recommendation = recommend_anew(results, AnalysisSpec(margin=margin, prefer="time")).recommendation
-    print(f"margin {margin}: {answer(recommendation.model_dump(mode='json'))}")
+    print(f"margin {margin}: {answer(recommendation)}")
 
 # %% [markdown]
 # ## Try it on a sentence

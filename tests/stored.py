@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from tuneoff.core.files import canonical_hash
 from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import CurvePoint, MeasuredPeakBytes, ParameterCounts, PeakBytes
+from tuneoff.records.plan import PlanEntry
+from tuneoff.records.record import Record
 from tuneoff.records.run import DivergedRun, ScoredRun, UnfinishedRun, UnfinishedStatus
 
 OF_A_RUN: dict[str, Any] = {
@@ -65,6 +67,12 @@ def conditions(**changes: Any) -> Conditions:
     return Conditions(**(fields | changes))
 
 
+def plan_entry(**changes: Any) -> PlanEntry:
+    """What a plan says of such a run, with some fields as given."""
+    fields = {name: OF_A_RUN[name] for name in ("arm", "method", "seed", "learning_rate", "steps")}
+    return PlanEntry(id=OF_A_RUN["run_id"], **(fields | changes))
+
+
 def curve_point(**changes: Any) -> CurvePoint:
     """A run after its first epoch, with some fields as given."""
     fields: dict[str, Any] = {
@@ -107,3 +115,13 @@ def altered(folder: Path, to: Path, change: Callable[[dict[str, Any]], None]) ->
         change(result)
         path.write_text(json.dumps({**result, "sha256": canonical_hash(result)}))
     return to
+
+
+def dictionary(record: Record) -> dict[str, Any]:
+    """A record as it is stored, for tests that look at its fields by their names."""
+    return record.model_dump(mode="json")
+
+
+def dictionaries(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Several of them."""
+    return [dictionary(record) for record in records]

@@ -494,7 +494,7 @@ def test_findings_are_shown_without_acting_as_markup(capsys: pytest.CaptureFixtu
             accepted=True,
         ),
     ]
-    shown = [finding.model_dump(mode="json") for finding in in_order(findings)]
+    shown = in_order(findings)
     assert rows(shown)[0] == ("error (accepted)", "test-in-train", "test", "1", "seen before.", "Remove.")
     assert counted(shown) == "1 error, no warnings, 1 for information. 1 accepted by the study file."
     written = markdown(shown)

@@ -15,7 +15,7 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, reviews, study_toml
-from stored import altered
+from stored import altered, dictionary
 from test_terminal import Terminal
 from tuneoff.core.files import canonical_hash, file_hash
 from tuneoff.measure.environment import environment
@@ -233,7 +233,7 @@ def test_costs_are_compared_where_the_common_conditions_of_both_studies_are_alik
             result.update(train_seconds=1000.0)
 
     other = altered(first, tmp_path / "other", moved)
-    runs = {(run.arm, run.seed): run for run in api.load_results(first).run_records if isinstance(run, ScoredRun)}
+    runs = {(run.arm, run.seed): run for run in api.load_results(first).runs if isinstance(run, ScoredRun)}
     device = runs["head_only", 0].conditions.device
     head_only, lora = _compared(tuneoff, other, first)["pairs"]
     for pair in (head_only, lora):  # both of B's arms have runs on the other device, and are compared by these
@@ -375,7 +375,7 @@ def test_an_unmerged_adapter_is_not_compared_by_its_latency(make: Make, tuneoff:
 def test_no_name_and_no_number_is_cut_in_a_terminal(make: Make) -> None:
     name = "head_only-with.a+name-that-is=longer_than-half-of-a-terminal"
     study = make(arms=[f'method = "head_only"\nname = "{name}"\nlearning_rate = 5e-2'], seeds=1)
-    (arm,) = api.load_results(study).summary["arms"]
+    (arm,) = dictionary(api.load_results(study).summary)["arms"]
     for columns in (50, 80):
         terminal = Terminal(columns, "compare", study, study, study)
         assert terminal.end() == 0

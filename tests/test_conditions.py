@@ -16,6 +16,7 @@ import torch
 
 import tuneoff as api
 from conftest import Command, study_toml
+from stored import dictionaries
 from tuneoff.analysis.conditions import differences
 from tuneoff.core.files import canonical_hash
 from tuneoff.records.conditions import Conditions
@@ -151,7 +152,7 @@ def test_results_of_another_number_of_cores_stay_and_do_not_count(
     two = {name: both[name] for name in both.keys() - one.keys()}
     assert len(two) == len(one) == 2
     assert {name: both[name] for name in one} == one
-    assert {run["conditions"]["cores"] for run in api.load_results(tmp_path / "out").runs} == {2}
+    assert {run["conditions"]["cores"] for run in dictionaries(api.load_results(tmp_path / "out").runs)} == {2}
 
     carried_out(study, tmp_path / "again", "execution.cores=2")
     assert logits(tmp_path / "again") == two, "to the bit"
@@ -182,7 +183,7 @@ def test_results_of_the_version_before_are_refused_in_one_line(
     notes = carried_out(other, out, "execution.cores=1")
     assert notes.plan == (2, 0)
     assert [line for line in notes.said if line.startswith("2 stored results") and "2 by another version" in line]
-    assert {run["conditions"]["cores"] for run in api.load_results(out).runs} == {1}
+    assert {run["conditions"]["cores"] for run in dictionaries(api.load_results(out).runs)} == {1}
 
 
 def _alter(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -234,8 +235,10 @@ def test_results_of_every_kind_have_conditions(tiny_model: Path, data_files: Pat
     study = tmp_path / "study.toml"
     arms = ['method = "full"\nname = "wild"\nlearning_rate = 1e9', "head_only"]
     study.write_text(study_toml(tiny_model, data_files, arms, seeds=1))
-    runs = api.run_study(api.load_study(study), tmp_path / "out").runs
-    limited = api.run_study(api.load_study(study, ["execution.max_memory=50MB"]), tmp_path / "limited").runs
+    runs = dictionaries(api.run_study(api.load_study(study), tmp_path / "out").runs)
+    limited = dictionaries(
+        api.run_study(api.load_study(study, ["execution.max_memory=50MB"]), tmp_path / "limited").runs
+    )
     assert [run["status"] for run in [*runs, *limited]] == ["diverged", "ok", "oom", "oom"]
     for run in [*runs, *limited]:
         conditions = Conditions.model_validate(run["conditions"])

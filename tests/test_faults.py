@@ -33,6 +33,7 @@ from processes import (
     stop_fork_server,
     wait_until,
 )
+from stored import dictionaries, dictionary
 from tuneoff.records.run import RunResult
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.run import Run
@@ -122,7 +123,7 @@ def stamps(folder: Path) -> dict[Path, tuple[int, bytes]]:
 
 
 def by_arm(results: api.StudyResults) -> dict[str, dict[str, Any]]:
-    return {run["arm"]: run for run in results.runs}
+    return {run["arm"]: run for run in dictionaries(results.runs)}
 
 
 def test_a_process_that_dies_is_a_failed_run_and_can_be_retried(study_file: StudyFile, tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_process_that_dies_is_a_failed_run_and_can_be_retried(study_file: Stud
         assert expected in runs[arm]["error"]
         assert "\n" not in runs[arm]["error"]
     assert "training/" in (tmp_path / "runs" / runs["segfaults"]["run_id"] / "log.txt").read_text()
-    assert [arm["failed"] != [] for arm in results.summary["arms"]] == [True, True, True, False]
+    assert [arm["failed"] != [] for arm in dictionary(results.summary)["arms"]] == [True, True, True, False]
 
     before = stamps(tmp_path)
     again = Witness()
@@ -158,7 +159,7 @@ def test_a_process_that_dies_is_a_failed_run_and_can_be_retried(study_file: Stud
 def test_a_fork_server_that_dies_is_started_again(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(study_file(["first", "second"], epochs=4))
     results = api.run_study(spec, tmp_path, Witness({"first": lambda process: process.parent().kill()}))
-    assert [run["status"] for run in results.runs] == ["failed", "ok"]
+    assert [run["status"] for run in dictionaries(results.runs)] == ["failed", "ok"]
     assert run_processes(os.getpid()) == []
 
 
@@ -174,7 +175,7 @@ def test_memory_without_end_is_stopped_at_the_limit(study_file: StudyFile, tmp_p
 def test_a_run_that_hangs_is_ended_in_time(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(study_file(["hangs"], epochs=LONG), ["execution.max_run_time=6s"])
     began = time.monotonic()
-    (run,) = api.run_study(spec, tmp_path, Witness({"hangs": send(signal.SIGSTOP)})).runs
+    (run,) = dictionaries(api.run_study(spec, tmp_path, Witness({"hangs": send(signal.SIGSTOP)})).runs)
     assert run["status"] == "timeout"
     assert run["error"] == "took longer than execution.max_run_time = 6s"
     assert 6 < time.monotonic() - began < 30
@@ -183,10 +184,10 @@ def test_a_run_that_hangs_is_ended_in_time(study_file: StudyFile, tmp_path: Path
 
 def test_after_running_out_of_memory_gradients_are_accumulated(study_file: StudyFile, tmp_path: Path) -> None:
     study = study_file(epochs=4)
-    plain = api.run_study(api.load_study(study), tmp_path / "plain").runs[0]
+    plain = dictionaries(api.run_study(api.load_study(study), tmp_path / "plain").runs)[0]
     auto = ["training.auto_batch=true", "execution.max_memory=1GB"]
     witness = Witness({"lora": send(signal.SIGUSR2)}, after=10)
-    run = api.run_study(api.load_study(study, auto), tmp_path / "auto", witness).runs[0]
+    run = dictionaries(api.run_study(api.load_study(study, auto), tmp_path / "auto", witness).runs)[0]
     assert run["status"] == "ok"
     assert tuple(each["conditions"]["engine"]["micro_batch_size"] for each in (plain, run)) == (8, 4)
     assert run["steps"] == plain["steps"]
@@ -201,7 +202,7 @@ def test_after_running_out_of_memory_gradients_are_accumulated(study_file: Study
 def test_a_single_sequence_that_is_too_much_is_out_of_memory(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(study_file(), ["training.auto_batch=true", "execution.max_memory=50MB"])
     witness = Witness()
-    (run,) = api.run_study(spec, tmp_path, witness).runs
+    (run,) = dictionaries(api.run_study(spec, tmp_path, witness).runs)
     assert run["status"] == "oom"
     assert [line.rsplit(" with ")[1] for line in witness.said if "trying again" in line] == [
         f"{count} sequences at once" for count in (4, 2, 1)
@@ -217,7 +218,7 @@ def test_fail_fast_stops_the_others_at_a_checkpoint(study_file: StudyFile, tmp_p
     states = {state["arm"]: state["state"] for state in _status(tmp_path)["runs"]}
     assert states == {"goes_on": "interrupted", "fails": "failed", "waits": "left"}
     assert [run.arm for run in results.failed] == ["fails"]
-    assert results.summary["runs"] == {"planned": 3, "done": 1, "failed": 1}
+    assert dictionary(results.summary)["runs"] == {"planned": 3, "done": 1, "failed": 1}
     assert "stopping, since a run has failed (execution.fail_fast)" in witness.said
 
     rest = api.run_study(api.load_study(tmp_path / "study.toml", ["execution.fail_fast=false"]), tmp_path)
@@ -297,7 +298,7 @@ def test_one_signal_stops_at_a_checkpoint_and_the_same_command_goes_on(
     (state,) = _status(tmp_path / "out")["runs"]
     assert state["state"] == "interrupted"
     assert _status(tmp_path / "out")["driver"] is None
-    (run,) = api.run_study(api.load_study(study), tmp_path / "out").runs
+    (run,) = dictionaries(api.run_study(api.load_study(study), tmp_path / "out").runs)
     assert run["status"] == "ok"
     assert run["resumed"]
     log = (tmp_path / "out" / "runs" / run["run_id"] / "log.txt").read_text()
@@ -361,7 +362,7 @@ def test_a_driver_is_seen_refuses_others_and_leaves_nothing_when_killed(
     assert status["driver"] is None
     assert [state["state"] for state in status["runs"]] == ["left"]
 
-    (result,) = api.run_study(api.load_study(study), out).runs
+    (result,) = dictionaries(api.run_study(api.load_study(study), out).runs)
     assert result["resumed"]
     assert counted < result["curve"][0]["train_seconds"] < 1.9 * counted
     assert result["train_seconds"] < result["wall_seconds"] < result["train_seconds"] + counted
@@ -399,7 +400,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
 
 def test_results_that_cannot_be_trusted_are_set_aside_and_run_again(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(study_file(["head_only"], seeds=len(DAMAGES) + 1, method="head_only"))
-    runs = [run["run_id"] for run in api.run_study(spec, tmp_path / "whole").runs]
+    runs = [run["run_id"] for run in dictionaries(api.run_study(spec, tmp_path / "whole").runs)]
     shutil.copytree(tmp_path / "whole", tmp_path / "out")
     for run_id, (file, damage, _) in zip(runs, DAMAGES.values(), strict=False):
         damage(tmp_path / "out" / "runs" / run_id / file)
@@ -413,7 +414,7 @@ def test_results_that_cannot_be_trusted_are_set_aside_and_run_again(study_file: 
         assert expected in line
         assert f"set aside in {tmp_path / 'out' / 'set-aside' / run_id}-1" in line
         assert (tmp_path / "out" / "set-aside" / f"{run_id}-1" / "log.txt").exists()
-    assert [run["run_id"] for run in again.runs] == runs
+    assert [run["run_id"] for run in dictionaries(again.runs)] == runs
     assert again.failed == []
     assert_same_predictions(tmp_path / "out", tmp_path / "whole", runs)
     whole = tmp_path / "out" / "runs" / runs[-1] / "result.json"
@@ -508,7 +509,7 @@ def test_a_damaged_checkpoint_is_left_out(
     shutil.copytree(folder, tmp_path / "out")
     (checkpoint,) = tmp_path.glob("out/runs/*/checkpoint.pt")
     damage(checkpoint)
-    (run,) = api.run_study(api.load_study(study), tmp_path / "out").runs
+    (run,) = dictionaries(api.run_study(api.load_study(study), tmp_path / "out").runs)
     assert run["status"] == "ok"
     assert not run["resumed"]
     log = (checkpoint.parent / "log.txt").read_text()
@@ -521,7 +522,7 @@ def test_checkpoints_come_every_epoch_or_so_often(every: str, study_file: StudyF
     found: list[bool] = []
     spec = api.load_study(study_file(epochs=4), [f"execution.checkpoint_every={every}"])
     witness = Witness({"lora": lambda _: found.append(bool(list(tmp_path.glob("runs/*/checkpoint.pt"))))}, after=30)
-    (run,) = api.run_study(spec, tmp_path, witness).runs
+    (run,) = dictionaries(api.run_study(spec, tmp_path, witness).runs)
     assert found == [True]
     assert run["checkpoint_seconds"] > 0
     assert not list(tmp_path.glob("runs/*/checkpoint.pt"))
@@ -556,7 +557,7 @@ def test_a_full_disk_stops_the_study_cleanly_and_it_goes_on_with_room(
         assert re.fullmatch("tuneoff: .*No space left on device.*\n", capfd.readouterr().err)
         (tmp_path / "disk" / "filler").unlink()
         results = api.run_study(api.load_study(study), out)
-        assert [run["status"] for run in results.runs] == ["ok"] * 3
+        assert [run["status"] for run in dictionaries(results.runs)] == ["ok"] * 3
         assert kept.items() <= stamps(out).items()
         assert not list(out.rglob("*.tmp"))
 
@@ -605,7 +606,7 @@ def test_a_limit_on_file_sizes_stops_the_study(study_file: StudyFile, tmp_path: 
     spec = api.load_study(study_file(["first", "second"], epochs=4))
     with pytest.raises(api.UserError, match=r"run second-seed0-.* could not write its files: .*File too large"):
         api.run_study(spec, tmp_path, Witness({"second": limit}))
-    assert [run["status"] for run in api.run_study(spec, tmp_path).runs] == ["ok", "ok"]
+    assert [run["status"] for run in dictionaries(api.run_study(spec, tmp_path).runs)] == ["ok", "ok"]
 
 
 def test_a_folder_that_may_only_be_read(long_study: tuple[Path, Path], tuneoff: Command, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, reviews, study_toml
+from stored import dictionaries
 from tuneoff.core.errors import UserError
 from tuneoff.data.collect import collect_rows
 from tuneoff.data.conventions import SPLITS
@@ -199,7 +200,9 @@ def test_a_seed_is_scored_on_all_examples(finished: Path) -> None:
         for run, row, frame in zip(seeds, correct, results.predictions(arm), strict=True):
             assert run.test_accuracy == row.mean()
             np.testing.assert_array_equal(frame["label"], labels)
-            of_folds = [found for found in results.runs if (found["arm"], found["seed"]) == (arm, run.seed)]
+            of_folds = [
+                found for found in dictionaries(results.runs) if (found["arm"], found["seed"]) == (arm, run.seed)
+            ]
             assert [found["part"] for found in of_folds] == [f"fold-{fold}" for fold in range(FOLDS)]
             assert run.train_seconds == pytest.approx(np.mean([found["train_seconds"] for found in of_folds]))
     for baseline in results.prepared.baselines.values():
@@ -211,7 +214,9 @@ def test_a_seed_is_scored_on_all_examples(finished: Path) -> None:
 
 def test_a_seed_counts_when_all_its_folds_are_done(finished: Path, tuneoff: Command) -> None:
     results = api.load_results(finished)
-    lost = next(run for run in results.runs if (run["arm"], run["seed"], run["part"]) == ("full", 1, "fold-2"))
+    lost = next(
+        run for run in dictionaries(results.runs) if (run["arm"], run["seed"], run["part"]) == ("full", 1, "fold-2")
+    )
     result = finished / "runs" / lost["run_id"] / "result.json"
     content = result.read_text()
     result.unlink()

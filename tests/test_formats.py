@@ -17,6 +17,7 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, reviews, study_toml
+from tuneoff.records.summary import Summary
 from tuneoff.report.words import learning_mark
 
 NASTY = ("<script>alert(1)</script>", r"a_b #c $d$ 100% \e{f} *g* [h] |i| ~j^ 'k' `l` @m // n")
@@ -127,8 +128,8 @@ def megabytes(size: float) -> str:
 def from_csv(folder: Path) -> Table:
     """The raw numbers in the words of the other formats."""
     table = []
-    arms = json.loads((folder / "summary.json").read_text())["arms"]
-    marks = {arm["arm"]: learning_mark(arm) for arm in arms}
+    summary = Summary.model_validate_json((folder / "summary.json").read_text())
+    marks = {arm.arm: learning_mark(arm) for arm in summary.arms}
     with (folder / "report.csv").open(newline="") as handle:
         for row in csv.DictReader(handle):
             if row["kind"] == "baseline":

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 import tuneoff as api
 from conftest import Command, study_toml
+from stored import dictionary
 from tuneoff.records.run import RunResult, ScoredRun
 from tuneoff.spec.arms import METHODS, ArmSpec
 
@@ -82,7 +83,7 @@ def test_its_result_has_every_field_of_a_trained_one(results: api.StudyResults) 
     for field in ("train_seconds", "inference_latency_seconds", "train_examples_per_second", "checkpoint_bytes"):
         assert frozen[field] > 0
     assert min(frozen["peak_memory_bytes"].values()) > 0
-    assert [arm["runs"] for arm in results.summary["arms"]] == [2, 2]
+    assert [arm["runs"] for arm in dictionary(results.summary)["arms"]] == [2, 2]
 
 
 def test_every_seed_gives_the_same(results: api.StudyResults) -> None:
@@ -107,7 +108,7 @@ def test_several_devices_find_the_same(
     (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, ["frozen_features"], seeds=1, **settings))
     found = api.run_study(api.load_study(tmp_path / "study.toml", ["execution.devices_per_run=2"]), tmp_path / "out")
     assert found.failed == []
-    (run,) = found.run_records
+    (run,) = found.runs
     assert isinstance(run, ScoredRun)
     engine = run.conditions.engine
     assert engine is not None

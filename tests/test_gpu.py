@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from conftest import study_toml
+from stored import dictionaries
 from test_attention import agreement, cu_seqlens_of, dropout_agreement, inputs
 from test_engines import PACKED, TOKENS, classifier, gradients, make_tokens
 from tuneoff.data.tokens import Tokens
@@ -371,7 +372,7 @@ def test_a_study_runs_on_the_gpu(tiny_model: Any, data_files: Any, tmp_path: Any
     (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, arms, device='"cuda"'))
     results = tuneoff.run_study(tuneoff.load_study(tmp_path / "study.toml"), tmp_path / "out")
     assert results.failed == []
-    for run in results.runs:
+    for run in dictionaries(results.runs):
         assert run["memory_kind"] == "cuda_allocated"
         assert run["conditions"]["engine"]["step"] == ("none" if run["method"] == "frozen_features" else "graph"), run[
             "conditions"
@@ -477,7 +478,7 @@ def test_a_study_on_two_gpus_finds_what_one_gpu_finds(
         spec = tuneoff.load_study(tmp_path / "study.toml", [f"execution.devices_per_run={devices}"])
         results = tuneoff.run_study(spec, tmp_path / parallel)
         assert results.failed == []
-        for run in results.runs:
+        for run in dictionaries(results.runs):
             predictions = pd.read_parquet(results.folder / "runs" / run["run_id"] / "predictions.parquet")
             found[parallel, run["arm"]] = run, np.stack(predictions["logits"].tolist())
     for (parallel, arm), (run, logits) in found.items():

@@ -13,6 +13,7 @@ import torch
 
 import tuneoff as api
 from conftest import Command, study_toml
+from stored import dictionaries
 from test_engines import CPU, PACKED, PADDED, TOKENS, classifier
 from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.records.arm_summary import ArmSummary
@@ -33,7 +34,7 @@ def measured(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPa
 
 
 def test_every_run_has_a_latency(measured: api.StudyResults) -> None:
-    for run in measured.runs:
+    for run in dictionaries(measured.runs):
         latency = run["inference_latency_seconds"]
         assert latency > 0
         # Half of the 30 timed texts took at least that long, within the run's wall time and outside the others.
@@ -44,19 +45,19 @@ def test_every_run_has_a_latency(measured: api.StudyResults) -> None:
 def test_the_latency_of_an_unmerged_adapter_says_so_and_is_not_ranked(
     measured: api.StudyResults, tuneoff: Command
 ) -> None:
-    found = measured.summary_record
+    found = measured.summary
     arms = _without_learning(found.arms)
     fronts = pareto_fronts(arms, found.comparisons)
-    summary = found.model_copy(update={"arms": arms, "pareto": fronts}).model_dump(mode="json")
-    assert {arm["arm"]: arm["adapter_unmerged"] for arm in summary["arms"]} == {
+    summary = found.model_copy(update={"arms": arms, "pareto": fronts})
+    assert {arm.arm: arm.adapter_unmerged for arm in summary.scored_arms} == {
         "full": False, "qlora": True, "head_only": False,
     }  # fmt: skip
     shown = {row[0]: row[evidence.QUALITY_HEADINGS.index("time a text")] for row in evidence.quality_rows(summary)}
     assert {name for name, text in shown.items() if text.endswith(" ms (unmerged)")} == {"qlora"}
-    assert "qlora" not in summary["pareto"]["inference_latency_seconds"]
-    assert any("adapter of qlora beside the weights" in note for note in summary["notes"])
-    lines = evidence.fronts(summary)
-    assert any(line.startswith("time to classify a text") and "without an unmerged adapter" in line for line in lines)
+    assert "qlora" not in summary.pareto["inference_latency_seconds"]
+    assert any("adapter of qlora beside the weights" in note for note in summary.notes)
+    said = evidence.fronts(summary)
+    assert any(line.startswith("time to classify a text") and "without an unmerged adapter" in line for line in said)
 
     def recommended(prefer: str) -> dict[str, Any]:
         answer = tuneoff("recommend", measured.folder, "--margin", "0.98", "--prefer", prefer, "--json").stdout
@@ -68,7 +69,7 @@ def test_the_latency_of_an_unmerged_adapter_says_so_and_is_not_ranked(
 
 
 def test_unmerged_adapters_are_ranked_among_themselves(measured: api.StudyResults) -> None:
-    (qlora,) = (arm for arm in _without_learning(measured.summary_record.arms) if arm.arm == "qlora")
+    (qlora,) = (arm for arm in _without_learning(measured.summary.arms) if arm.arm == "qlora")
     fronts = pareto_fronts([qlora, qlora.model_copy(update={"arm": "other"})], [])
     assert fronts["inference_latency_seconds"] == ("qlora", "other")
 
@@ -82,7 +83,7 @@ def test_a_run_on_several_devices_has_none(tiny_model: Path, data_files: Path, t
     study = study_toml(tiny_model, data_files, ["head_only"], seeds=1, epochs=1, parallel='"ddp"')
     (tmp_path / "study.toml").write_text(study)
     results = api.run_study(api.load_study(tmp_path / "study.toml", ["execution.devices_per_run=2"]), tmp_path / "out")
-    assert [(run["status"], run["inference_latency_seconds"]) for run in results.runs] == [("ok", None)]
+    assert [(run["status"], run["inference_latency_seconds"]) for run in dictionaries(results.runs)] == [("ok", None)]
 
 
 @pytest.mark.parametrize(

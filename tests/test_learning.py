@@ -133,7 +133,7 @@ def test_where_as_many_runs_are_in_one_state_as_in_another_the_first_run_decides
     prepared = SimpleNamespace(label_names=("no", "yes"), model_width=64, part=lambda _: part)
     runs = [scored_run(), diverged_run(1.0, None)]
     for order, state in ((runs, "not learned"), (runs[::-1], "diverged")):
-        found = SimpleNamespace(spec=spec, prepared=prepared, run_records=order, trial_records=[])
+        found = SimpleNamespace(spec=spec, prepared=prepared, runs=order, trials=[])
         learning = learning_of(cast("Any", found), "full")
         assert learning is not None
         assert (learning.state, learning.runs, learning.not_learned) == (state, 2, 2)
@@ -198,7 +198,7 @@ def test_a_loss_is_said_to_fall_only_where_it_clearly_does(late: list[float], cu
         curve=tuple(curve_point(validation_loss=loss) for loss in curve),
     )
     results = SimpleNamespace(
-        run_records=[result, result],
+        runs=[result, result],
         prepared=SimpleNamespace(label_names=("no", "yes")),
         spec=SimpleNamespace(arms=[]),
         predictions=lambda _: [pd.DataFrame({"label": [0] * 9 + [1] * 9, "prediction": [0] * 9 + [1] * 9})],

@@ -22,9 +22,11 @@ from playwright.sync_api import Browser, BrowserContext, Dialog, Page, ViewportS
 
 import tuneoff as api
 from conftest import Command, reviews, study_toml
+from stored import dictionaries, dictionary
 from tuneoff.analysis.disagreements import find_disagreements
 from tuneoff.core.files import canonical_hash
 from tuneoff.core.texts import shortened
+from tuneoff.records.tuning import ArmTuning, TrialSummary, TuningSummary
 from tuneoff.report import evidence
 from tuneoff.report.charts import CHARTS, draw_charts, save_charts
 from tuneoff.report.charts.style import arm_colours, styled
@@ -210,7 +212,7 @@ def test_nothing_is_cut(browser: Browser, page_file: Path, size: ViewportSize) -
 
 @needs_chromium
 def test_arms_that_did_not_learn_are_marked_and_hollow(browser: Browser, study_folder: Path, page_file: Path) -> None:
-    summary = api.load_results(study_folder).summary
+    summary = dictionary(api.load_results(study_folder).summary)
     (idle,) = (arm["arm"] for arm in summary["arms"] if arm["learning"]["state"] != "learned")
     assert summary["pareto"]
     assert not any(idle in front for front in summary["pareto"].values())
@@ -292,11 +294,13 @@ def test_a_single_epoch_is_no_curve(study_folder: Path, tmp_path: Path) -> None:
 def test_reserved_memory_is_left_out_where_it_says_nothing(page_file: Path, study_folder: Path) -> None:
     summary = api.load_results(study_folder).summary
     assert "reserved in training" not in page_file.read_text()
-    on_gpu = [{**arm, "memory_kind": "cuda_allocated"} for arm in summary["arms"]]
-    assert "peak_reserved_memory_bytes" not in memory_columns({"arms": on_gpu})
-    on_gpu[0] = {**on_gpu[0], "peak_reserved_memory_bytes": 2 * on_gpu[0]["peak_train_memory_bytes"]}
-    assert memory_columns({"arms": on_gpu})["peak_reserved_memory_bytes"] == "reserved in training"
-    chart = CHARTS["memory_breakdown"].draw({**summary, "arms": on_gpu}, [])
+    arms = [arm.model_copy(update={"memory_kind": "cuda_allocated"}) for arm in summary.scored_arms]
+    on_gpu = summary.model_copy(update={"arms": tuple(arms)})
+    assert "peak_reserved_memory_bytes" not in memory_columns(on_gpu)
+    arms[0] = arms[0].model_copy(update={"peak_reserved_memory_bytes": 2 * arms[0].peak_train_memory_bytes})
+    on_gpu = summary.model_copy(update={"arms": tuple(arms)})
+    assert memory_columns(on_gpu)["peak_reserved_memory_bytes"] == "reserved in training"
+    chart = CHARTS["memory_breakdown"].draw(on_gpu, [])
     assert chart is not None
     assert "reserved in training" in json.dumps(chart.to_dict())
 
@@ -315,13 +319,14 @@ def test_commands_are_quoted_for_a_shell(study_folder: Path, tmp_path: Path) -> 
 
 def test_a_front_that_holds_every_arm_is_one_line(study_folder: Path) -> None:
     summary = api.load_results(study_folder).summary
-    arms = [{**arm, "adapter_unmerged": False, "learning": None} for arm in summary["arms"]]
-    names = [arm["arm"] for arm in arms]
-    everyone = dict.fromkeys(summary["pareto"], names)
-    assert evidence.fronts({"arms": arms, "pareto": everyone}) == [
-        "every cost: all 3 arms; none is shown to be beaten by one that costs no more"
-    ]
-    first, *others = evidence.fronts({"arms": arms, "pareto": {**everyone, "train_seconds": names[:1]}})
+    merged = {"adapter_unmerged": False, "learning": None}
+    arms = tuple(arm.model_copy(update=merged) for arm in summary.scored_arms)
+    names = tuple(arm.arm for arm in arms)
+    everyone = dict.fromkeys(summary.pareto, names)
+    summary = summary.model_copy(update={"arms": arms, "pareto": everyone})
+    assert evidence.fronts(summary) == ["every cost: all 3 arms; none is shown to be beaten by one that costs no more"]
+    alone = {**everyone, "train_seconds": names[:1]}
+    first, *others = evidence.fronts(summary.model_copy(update={"pareto": alone}))
     assert first.startswith(
         "memory in training, trainable parameters, checkpoint, time to classify a text: all 3 arms;"
     )
@@ -407,7 +412,9 @@ def test_hovering_over_a_mark_shows_the_run(desktop: Page, study_folder: Path) -
     mark.hover()
     tooltip = desktop.locator("#vg-tooltip-element")
     tooltip.wait_for()
-    arm = next(run for run in api.load_results(study_folder).runs if run["run_id"] in tooltip.inner_text())
+    arm = next(
+        run for run in dictionaries(api.load_results(study_folder).runs) if run["run_id"] in tooltip.inner_text()
+    )
     assert arm["part"] == "train-240"
     assert f"{100 * arm['test_accuracy']:.1f}%" in tooltip.inner_text()
 
@@ -461,9 +468,17 @@ def test_charts_are_valid_and_become_svg_and_png(study_folder: Path, tmp_path: P
 
 def test_a_tuned_study_shows_its_trials(study_folder: Path) -> None:
     summary = api.load_results(study_folder).summary
-    trials = [{"learning_rate": rate, "validation_accuracy": score} for rate, score in ((1e-4, 0.6), (1e-3, None))]
-    tuning = {"arms": [{"arm": "full", "part": "", "chosen": 1e-4, "trials": trials}]}
-    chart = CHARTS["tuning"].draw({**summary, "tuning": tuning}, [])
+    trials = tuple(
+        TrialSummary(learning_rate=rate, validation_accuracy=score, validation_loss=score, score=score, steps=9,
+                     learned=score is not None, too_high=False)
+        for rate, score in ((1e-4, 0.6), (1e-3, None))
+    )  # fmt: skip
+    full = ArmTuning(arm="full", part="", chosen=1e-4, at_edge=True, passed_over=None, train_seconds=1.0, trials=trials)
+    tuning = TuningSummary(
+        strategy="grid", seeds=(0,), runs=2, train_seconds=1.0, wall_seconds=2.0, few_validation=None, untuned=(),
+        arms=(full,),
+    )  # fmt: skip
+    chart = CHARTS["tuning"].draw(summary.model_copy(update={"tuning": tuning}), [])
     assert chart is not None
     spec = styled(chart, "container").to_dict()
     (rows,) = spec["datasets"].values() if "datasets" in spec else [spec["data"]["values"]]
@@ -472,7 +487,7 @@ def test_a_tuned_study_shows_its_trials(study_folder: Path) -> None:
 
 def test_disagreements_are_those_with_the_most_spread_between_arms(study_folder: Path) -> None:
     results = api.load_results(study_folder)
-    learned = [arm["arm"] for arm in results.summary["arms"] if arm["learning"]["state"] == "learned"]
+    learned = [arm["arm"] for arm in dictionary(results.summary)["arms"] if arm["learning"]["state"] == "learned"]
     assert 2 <= len(learned) < len(ARMS), "of an arm that did not learn nothing is told"
     right = pd.DataFrame({arm: results.correct(arm).mean(axis=0) for arm in learned})
     found = find_disagreements(results)

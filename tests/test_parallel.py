@@ -20,7 +20,7 @@ import torch
 
 import tuneoff as api
 from conftest import study_toml
-from stored import scored_run, unfinished_run
+from stored import dictionaries, scored_run, unfinished_run
 from test_engines import PACKED, PADDED, TOKENS, classifier
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel
@@ -289,7 +289,7 @@ def logits_of(results: api.StudyResults, run: RunResult) -> Any:
 def test_a_study_on_two_devices_finds_what_one_device_finds(
     parallel: str, studies: dict[str, api.StudyResults]
 ) -> None:
-    for run in studies[parallel].run_records:
+    for run in studies[parallel].runs:
         assert isinstance(run, ScoredRun)
         alone = studies["none"].runs_by_seed(run.arm)[0][0]
         np.testing.assert_allclose(logits_of(studies[parallel], run), logits_of(studies["none"], alone), atol=2e-4)
@@ -377,7 +377,7 @@ def test_a_run_fails_with_the_process_that_dies(
     killer = Killer(log)
     results = api.run_study(api.load_study(tmp_path / "study.toml", [DEVICES]), tmp_path / "out", killer)
     assert killer.killed
-    (run,) = results.runs
+    (run,) = dictionaries(results.runs)
     assert run["status"] == "failed"
     assert run["error"].startswith(f"{who}: the run's process was killed by SIGKILL")
     assert "its log ends: head_only" in run["error"]
@@ -402,13 +402,11 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tiny_model: Path, data_file
     spec = api.load_study(tmp_path / "study.toml", [DEVICES])
     with pytest.raises(KeyboardInterrupt):
         api.run_study(spec, tmp_path / "interrupted", Interrupter(after=10))
-    (stopped,) = api.load_results(tmp_path / "interrupted").runs
+    (stopped,) = dictionaries(api.load_results(tmp_path / "interrupted").runs)
     assert stopped["status"] == "interrupted"
     resumed, straight = (api.run_study(spec, tmp_path / out) for out in ("interrupted", "straight"))
-    assert [results.runs[0]["resumed"] for results in (resumed, straight)] == [True, False]
-    np.testing.assert_array_equal(
-        logits_of(resumed, resumed.run_records[0]), logits_of(straight, straight.run_records[0])
-    )
+    assert [dictionaries(results.runs)[0]["resumed"] for results in (resumed, straight)] == [True, False]
+    np.testing.assert_array_equal(logits_of(resumed, resumed.runs[0]), logits_of(straight, straight.runs[0]))
 
 
 class Scripted:

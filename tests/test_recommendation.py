@@ -287,7 +287,7 @@ def test_costs_are_those_of_the_conditions_that_most_arms_have_in_common(study_f
             result.update(shared_device=True, train_seconds=500.0)
 
     results = api.load_results(altered(study_folder, tmp_path / "moved", moved))
-    summary = results.summary_record
+    summary = results.summary
     full, slower, lazy = summary.scored_arms
     assert [arm.runs for arm in (full, slower, lazy)] == [3, 3, 3]
     assert [arm.measured_runs for arm in (full, slower, lazy)] == [1, 2, 3]
@@ -314,7 +314,7 @@ def test_arms_without_conditions_in_common_are_not_compared_in_cost(
             result["versions"]["torch"] = "1.0"
 
     apart = altered(study_folder, tmp_path / "apart", moved)
-    summary = api.load_results(apart).summary_record
+    summary = api.load_results(apart).summary
     assert set(summary.pareto) == {"trainable_parameters", "checkpoint_bytes"}
     assert any(note.startswith("Times and memory are not compared, since arms were") for note in summary.notes)
     for prefer, compared in (("memory", False), ("time", False), ("latency", False), ("checkpoint", True)):

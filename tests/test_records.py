@@ -58,16 +58,16 @@ def test_a_schema_refuses_what_no_run_can_have_come_to(folder: Path) -> None:
 
 def test_results_come_back_as_records_of_their_kind(folder: Path) -> None:
     results = api.load_results(folder)
-    assert {type(run) for run in results.run_records if run.arm == "wild"} == {DivergedRun}
-    assert {type(run) for run in results.run_records if run.arm != "wild"} == {ScoredRun}
-    assert {type(trial) for trial in results.trial_records} == {TrainedRun}
+    assert {type(run) for run in results.runs if run.arm == "wild"} == {DivergedRun}
+    assert {type(run) for run in results.runs if run.arm != "wild"} == {ScoredRun}
+    assert {type(trial) for trial in results.trials} == {TrainedRun}
     store = Store(folder)
     for entry in store.planned():
         stored = json.loads((store.run_folder(entry.id) / "result.json").read_text())
         result = store.result(entry.id)
         assert result is not None
         assert result.model_dump(mode="json") == stored
-    arms = {arm.arm: isinstance(arm, ScoredArm) for arm in results.summary_record.arms}
+    arms = {arm.arm: isinstance(arm, ScoredArm) for arm in results.summary.arms}
     assert arms == {"full": True, "wild": False, "frozen_features": True}
     written = json.loads((folder / "summary.json").read_text())
     assert Summary.model_validate(written).model_dump(mode="json") == written

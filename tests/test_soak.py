@@ -18,6 +18,7 @@ import pytest
 import tuneoff as api
 from conftest import study_toml
 from processes import alive_in_session, assert_same_predictions, wait_until
+from stored import dictionaries
 from tuneoff.study.store import Store
 
 FEW_ARMS = ("full", "lora", "ia3", "head_only")
@@ -55,13 +56,13 @@ def test_a_study_that_is_killed_again_and_again(
     assert resumed
 
     reference = api.run_study(api.load_study(study), tmp_path / "reference")
-    run_ids = [run["run_id"] for run in reference.runs]
+    run_ids = [run["run_id"] for run in dictionaries(reference.runs)]
     for number in range(1, studies + 1):
         out = tmp_path / f"out{number}"
         results = api.load_results(out)
-        assert [run["run_id"] for run in results.runs] == run_ids
+        assert [run["run_id"] for run in dictionaries(results.runs)] == run_ids
         assert {path.name for path in (out / "runs").iterdir()} == set(run_ids)
-        assert [run["status"] for run in results.runs] == ["ok"] * len(run_ids)
+        assert [run["status"] for run in dictionaries(results.runs)] == ["ok"] * len(run_ids)
         assert_same_predictions(out, tmp_path / "reference", run_ids)
         assert not (out / "set-aside").exists()
         assert [path for path in out.rglob("*") if path.name in ("checkpoint.pt", "progress.json", "driver.json")] == []

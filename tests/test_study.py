@@ -12,6 +12,7 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, reviews, study_toml
+from stored import dictionaries
 
 ARMS = ["full", "lora", "qlora", "ia3", "head_only"]
 
@@ -86,18 +87,18 @@ def test_a_second_run_trains_nothing(study_folder: Path, tuneoff: Command, tmp_p
 def test_predictions_repeat_to_the_bit_and_only_what_is_missing_is_run(study_folder: Path, tmp_path: Path) -> None:
     spec = api.load_study(study_folder / "study.toml", ["seeds=[1]"])
     again = api.run_study(spec, tmp_path / "again")
-    for run in again.runs:
+    for run in dictionaries(again.runs):
         first, second = (
             np.stack(pd.read_parquet(folder / "runs" / run["run_id"] / "predictions.parquet")["logits"].tolist())
             for folder in (study_folder, tmp_path / "again")
         )
         np.testing.assert_array_equal(first, second)
 
-    lost = again.runs[2]["run_id"]
+    lost = dictionaries(again.runs)[2]["run_id"]
     (tmp_path / "again" / "runs" / lost / "result.json").write_text('{"schema_version": 1, "run_')
-    kept = {run["run_id"]: run["wall_seconds"] for run in again.runs}
+    kept = {run["run_id"]: run["wall_seconds"] for run in dictionaries(again.runs)}
     once_more = api.run_study(spec, tmp_path / "again")
-    changed = [run["run_id"] for run in once_more.runs if run["wall_seconds"] != kept[run["run_id"]]]
+    changed = [run["run_id"] for run in dictionaries(once_more.runs) if run["wall_seconds"] != kept[run["run_id"]]]
     assert changed == [lost]
 
 

@@ -20,8 +20,12 @@ import pytest
 import tuneoff as api
 from conftest import Command, study_toml
 from processes import wait_until
+from stored import diverged_run, plan_entry, scored_run, unfinished_run
+from tuneoff.records.state import RunState
 from tuneoff.report.live import study_line
+from tuneoff.report.tally import Tally
 from tuneoff.report.words import verdict
+from tuneoff.runs.progress import RunProgress
 from tuneoff.study.ahead import Ahead
 
 ROWS = 30
@@ -181,8 +185,8 @@ def test_sentences_are_broken_between_words_and_nothing_is_cut(watched: tuple[Pa
         assert max(map(len, lines)) <= columns
         assert "…" not in shown
         if command == "report":
-            for arm in results.summary["arms"]:
-                assert matches(rf"^ +{arm['arm']} .*{100 * arm['test_accuracy']['mean']:.1f}%", shown), shown
+            for arm in results.summary.scored_arms:
+                assert matches(rf"^ +{arm.arm} .*{100 * arm.test_accuracy.mean:.1f}%", shown), shown
 
 
 def test_a_plan_fits_where_there_is_little_room(study: Path) -> None:
@@ -194,10 +198,29 @@ def test_a_plan_fits_where_there_is_little_room(study: Path) -> None:
 
 
 def test_hardly_any_time_left_is_not_counted() -> None:
-    running = {"state": "running", "seconds_per_step": 0.5, "steps": 100}
-    assert study_line([{**running, "step": 100}], Ahead()).endswith("; almost done")
-    assert study_line([{**running, "step": 99}], Ahead()).endswith("; almost done")
-    assert study_line([{**running, "step": 90}], Ahead()).endswith("; about 5.0 s left")
+    for done, end in ((100, "; almost done"), (99, "; almost done"), (90, "; about 5.0 s left")):
+        running = RunState(plan_entry(steps=100), RunProgress(done, seconds_per_step=0.5).entry(100))
+        assert study_line(Tally.of([running]), Ahead()).endswith(end)
+
+
+def test_what_is_counted_adds_up_and_a_run_that_goes_on_again_has_no_result_yet() -> None:
+    entry, trial = plan_entry(steps=25), plan_entry(steps=25, trial=True)
+    progress = RunProgress(5).entry(25)
+    states = [
+        RunState(entry),
+        RunState(entry, progress, unfinished_run("interrupted")),
+        RunState(entry, result=unfinished_run("interrupted")),
+        RunState(entry, result=unfinished_run("oom")),
+        RunState(entry, result=diverged_run(1.0, 9.0)),
+        RunState(trial, result=diverged_run(1.0, 9.0)),
+        RunState(entry, result=scored_run()),
+    ]
+    tally = Tally.of(states)
+    assert (tally.runs, tally.trials, tally.ok, tally.diverged_trials) == (7, 1, 1, 1)
+    assert (tally.left, tally.steps_left, tally.running, tally.failed) == (2, 50, (progress,), 2)
+    line = "1 trial and 6 runs: 2 done (1 trial diverged), 1 running, 2 failed, 2 left; about "
+    # Two wait and one has 4/5 before it: 25 steps of 1 s altogether, and 2 s beside them.
+    assert study_line(tally, Ahead()) == f"{line}{2.8 * 3:.1f} s left"
 
 
 @pytest.mark.long

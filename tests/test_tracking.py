@@ -20,6 +20,7 @@ import pytest
 
 import tuneoff as api
 from conftest import NEGATIVE, POSITIVE, Command, study_toml
+from stored import dictionaries, dictionary
 from tuneoff.analysis.results import StudyResults
 from tuneoff.core.errors import UserError
 from tuneoff.records.run import RunIdentity, RunResult, UnfinishedRun, UnfinishedStatus
@@ -116,7 +117,7 @@ def track(study: Path, *overrides: str) -> list[str]:
 def names_of(study: Path) -> set[str]:
     """What every tracker has an entry for."""
     results = api.load_results(study)
-    return {run["run_id"] for run in [*results.trials, *results.runs]} | {"study"}
+    return {run["run_id"] for run in [*dictionaries(results.trials), *dictionaries(results.runs)]} | {"study"}
 
 
 def curve_of(result: dict[str, Any]) -> dict[str, list[tuple[int, float]]]:
@@ -196,7 +197,7 @@ def test_wandb_holds_curves_summary_table_and_charts_and_nothing_else(study: Pat
     results = api.load_results(study)
     runs = wandb_runs(study)
     assert runs.keys() == names_of(study)
-    for result in results.runs:
+    for result in dictionaries(results.runs):
         run = runs[result["run_id"]]
         assert (run["run_group"], run["project"], run["job_type"]) == ("tiny", "mine", "run")
         for tag, points in curve_of(result).items():
@@ -210,14 +211,14 @@ def test_wandb_holds_curves_summary_table_and_charts_and_nothing_else(study: Pat
         assert run["config"]["training.batch_size"] == 8
         assert run["config"]["data.sizes.test"] == 60
         assert not run["kinds"] & {"stats", "output", "output_raw"}
-    for trial in results.trials:
+    for trial in dictionaries(results.trials):
         run = runs[trial["run_id"]]
         assert (run["job_type"], run["config"]["learning_rate"]) == ("trial", trial["learning_rate"])
         assert "test_accuracy" not in run["summary"]
     assert runs[results.runs_by_seed("lora")[0][0].run_id]["config"]["options.r"] == 8
     shown = {key.split(".")[0] for key in runs["study"]["history"][0]}
     assert shown >= {"arms", "charts/accuracy", "charts/peak_memory"}
-    for arm in results.summary["arms"]:
+    for arm in dictionary(results.summary)["arms"]:
         name = f"arms.{arm['arm']}.test_accuracy"
         assert runs["study"]["summary"][name] == arm["test_accuracy"]["mean"]
     table = json.loads(next(study.glob("wandb/*/files/media/table/*.json")).read_text())
@@ -232,7 +233,7 @@ def test_tensorboard_holds_curves_summary_table_and_charts(study: Path) -> None:
     track(study, "tracking.tensorboard=true")
     results = api.load_results(study)
     assert {path.name for path in (study / "tensorboard").iterdir()} == names_of(study)
-    for result in results.runs:
+    for result in dictionaries(results.runs):
         numbers = tensorboard_numbers(study / "tensorboard" / result["run_id"])
         for tag, points in curve_of(result).items():
             np.testing.assert_allclose(numbers[tag], points, rtol=1e-6)
@@ -250,7 +251,7 @@ def test_mlflow_holds_curves_summary_table_and_charts(study: Path) -> None:
     results = api.load_results(study)
     client, runs = mlflow_runs(study)
     assert runs.keys() == names_of(study)
-    for result in results.runs:
+    for result in dictionaries(results.runs):
         run = runs[result["run_id"]]
         assert run.info.status == "FINISHED"
         for tag, points in curve_of(result).items():
@@ -335,7 +336,7 @@ def test_a_tracker_that_fails_is_left_alone_and_the_others_go_on(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     (study / "tensorboard").write_text("in the way")
     said = track(study, *EVERY)
-    first = api.load_results(study).runs[0]["run_id"]
+    first = dictionaries(api.load_results(study).runs)[0]["run_id"]
     assert len(said) == 3
     assert said[1].startswith(f"tensorboard: {first} was not tracked: ")
     assert said[0].startswith(f"mlflow: {first} was not tracked: ")

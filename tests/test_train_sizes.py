@@ -12,6 +12,7 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, reviews, study_toml
+from stored import dictionaries
 from tuneoff.analysis.learning_curves import learning_curves
 from tuneoff.core.errors import UserError
 from tuneoff.data.collect import collect_rows
@@ -130,7 +131,7 @@ def test_every_size_has_results_and_the_summary_is_of_the_largest(finished: Path
     results = api.load_results(finished)
     assert len(results.runs) == len(ARMS) * 2 * len(SIZES)
     assert results.prepared.sizes == {"train": 96, "validation": 16, "test": 60}
-    for run in results.runs:
+    for run in dictionaries(results.runs):
         size = int(run["part"].removeprefix("train-"))
         assert run["steps"] == -(-size // 8)
         assert f"-{run['part']}-" in run["run_id"]
@@ -168,11 +169,11 @@ def test_learning_curves(finished: Path) -> None:
 
 
 def test_another_size_leaves_runs_that_are_done(finished: Path, tuneoff: Command, tmp_path: Path) -> None:
-    done = {run["run_id"] for run in api.load_results(finished).runs}
+    done = {run["run_id"] for run in dictionaries(api.load_results(finished).runs)}
     spec = api.load_study(finished / "study.toml", ["data.train_sizes=[16, 64, 96]"])
     out = tmp_path / "out"
     results = api.run_study(spec.model_copy(update={"arms": spec.arms[:1], "seeds": (0,)}), out)
-    again = {run["part"]: run["run_id"] in done for run in results.runs}
+    again = {run["part"]: run["run_id"] in done for run in dictionaries(results.runs)}
     assert again == {"train-16": True, "train-64": False, "train-96": True}
     assert learning_curves(api.load_results(finished)) != learning_curves(results)
 
@@ -205,7 +206,7 @@ def test_ray_ships_each_size(finished: Path, tuneoff: Command, tmp_path: Path) -
     study = finished / "study.toml"
     answer = tuneoff("run", study, "--executor", "ray", "--out", "out", *options, **environment)
     assert answer.returncode == 0, answer.stderr
-    for run in api.load_results(tmp_path / "out").runs:
+    for run in dictionaries(api.load_results(tmp_path / "out").runs):
         found, expected = (
             pd.read_parquet(folder / "runs" / run["run_id"] / "predictions.parquet")
             for folder in (tmp_path / "out", finished)

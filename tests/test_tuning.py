@@ -16,11 +16,14 @@ import pytest
 import tuneoff as api
 from conftest import Command, study_toml
 from processes import run_process
-from stored import diverged_run, scored_run, unfinished_run
+from stored import dictionaries, dictionary, diverged_run, plan_entry, scored_run, unfinished_run
 from tuneoff.analysis.tuning import few_validation_examples
 from tuneoff.records.run import RunResult
+from tuneoff.records.state import RunState
+from tuneoff.records.tuning import TuningSummary
 from tuneoff.report import words
 from tuneoff.report.live import study_line
+from tuneoff.report.tally import Tally
 from tuneoff.report.trials import sentences
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.run import Run
@@ -73,7 +76,7 @@ def test_no_trial_reads_a_test_example(tuned: tuple[api.StudyResults, Hider]) ->
     assert trials >= 10
     assert kinds[trials:] == [False] * 4
     assert not results.failed
-    for trial in results.trials:
+    for trial in dictionaries(results.trials):
         assert trial["status"] == "ok"
         assert not [name for name in trial if name.startswith("test_")]
         folder = results.folder / "runs" / trial["run_id"]
@@ -99,7 +102,7 @@ def test_every_arm_has_as_many_trials_and_runs_at_the_rate_that_validation_chose
     tuned: tuple[api.StudyResults, Hider],
 ) -> None:
     results, _ = tuned
-    tuning = results.summary["tuning"]
+    tuning = dictionary(results.summary)["tuning"]
     assert [entry["arm"] for entry in tuning["arms"]] == ["full", "lora"]
     for entry in tuning["arms"]:
         tried = [trial["learning_rate"] for trial in entry["trials"]]
@@ -112,9 +115,9 @@ def test_every_arm_has_as_many_trials_and_runs_at_the_rate_that_validation_chose
         assert entry["chosen"] in tried
         assert entry["at_edge"] == (entry["chosen"] in (tried[0], tried[-1]))
         assert {run.learning_rate for run in results.of_arm(entry["arm"])} == {entry["chosen"]}
-        trained = sum(trial["train_seconds"] for trial in results.trials if trial["arm"] == entry["arm"])
+        trained = sum(trial["train_seconds"] for trial in dictionaries(results.trials) if trial["arm"] == entry["arm"])
         assert entry["train_seconds"] == pytest.approx(trained)
-    assert {trial["seed"] for trial in results.trials} == {0}
+    assert {trial["seed"] for trial in dictionaries(results.trials)} == {0}
 
 
 def test_a_tuned_study_goes_on_without_repeating_anything(
@@ -135,7 +138,7 @@ def test_a_tuned_study_goes_on_without_repeating_anything(
     assert "Learning rates" in page
     assert "score (lower is better)" in page
     assert page.count("16 validation examples cannot choose finely") == 1
-    for entry in results.summary["tuning"]["arms"]:
+    for entry in dictionary(results.summary)["tuning"]["arms"]:
         assert f"{entry['chosen']:g}" in page
 
 
@@ -165,9 +168,9 @@ def test_the_plan_counts_trials_and_their_cost(study: Path, tuneoff: Command) ->
 def test_a_rate_that_the_study_names_is_taken_as_it_is(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
     arms = ['method = "full"\nlearning_rate = 2.5e-3', "ia3"]
     results = run(study_toml(tiny_model, data_files, arms, seeds=1, tuning="trials = 2"), tmp_path)
-    assert {trial["arm"] for trial in results.trials} == {"ia3"}
+    assert {trial["arm"] for trial in dictionaries(results.trials)} == {"ia3"}
     assert {run.learning_rate for run in results.of_arm("full")} == {2.5e-3}
-    assert results.summary["tuning"]["untuned"] == ["full"]
+    assert dictionary(results.summary)["tuning"]["untuned"] == ["full"]
     assert "Not tuned, since the study names its learning rate: full." in (results.folder / "report.md").read_text()
 
 
@@ -195,16 +198,17 @@ def test_of_two_rates_that_do_equally_well_the_one_far_from_a_collapse_is_taken(
     assert best(done) == 3.2e-3
 
 
-def summarised(**arm: Any) -> dict[str, Any]:
+def summarised(**arm: Any) -> TuningSummary:
     """A summary's tuning of one arm, in which 1e-3 was chosen and 2e-3 had the higher accuracy."""
     trials = [
         {"learning_rate": rate, "validation_accuracy": accuracy, "validation_loss": 0.5, "score": 0.1, "steps": 9,
          "learned": True, "too_high": False}
         for rate, accuracy in ((1e-3, 0.8), (2e-3, 0.85))
     ]  # fmt: skip
-    one = {"arm": "full", "part": "", "chosen": 1e-3, "at_edge": False, "trials": trials, "passed_over": None, **arm}
+    one = {"arm": "full", "part": "", "chosen": 1e-3, "at_edge": False, "trials": trials, "passed_over": None,
+           "train_seconds": 1.0, **arm}  # fmt: skip
     tuning = {"strategy": "grid", "seeds": [0], "runs": 2, "train_seconds": 1.0, "wall_seconds": 2.0}
-    return {"tuning": {**tuning, "untuned": [], "few_validation": None, "arms": [one]}}
+    return TuningSummary.model_validate({**tuning, "untuned": [], "few_validation": None, "arms": [one]})
 
 
 def test_a_more_accurate_rate_that_is_passed_over_is_named_with_the_reason() -> None:
@@ -272,7 +276,7 @@ def test_optuna_stays_in_the_range_and_goes_on_as_it_would_have(
     tuning = 'trials = 4\nstrategy = "optuna"'
     toml = study_toml(tiny_model, data_files, [arm], seeds=1, tuning=tuning, epochs=1)
     results = run(toml, tmp_path)
-    rates = [trial["learning_rate"] for trial in results.trials]
+    rates = [trial["learning_rate"] for trial in dictionaries(results.trials)]
     assert len(set(rates)) == 4
     assert all(1e-4 <= rate <= 1e-2 for rate in rates)
 
@@ -283,7 +287,7 @@ def test_optuna_stays_in_the_range_and_goes_on_as_it_would_have(
     again = tmp_path / "again"
     with pytest.raises(RuntimeError):
         api.run_study(results.spec, again, Stopper())
-    assert [trial["learning_rate"] for trial in api.run_study(results.spec, again).trials] == rates
+    assert [trial["learning_rate"] for trial in dictionaries(api.run_study(results.spec, again).trials)] == rates
 
 
 def test_optuna_tries_no_rate_twice_and_ends_where_none_is_left() -> None:
@@ -319,8 +323,8 @@ def test_a_rate_that_diverges_is_given_up_at_once_and_not_chosen(
     assert "smaller learning rate" not in answer.stdout
     assert "1 of 1 trial to train, 36 steps, then 5 further trials and 1 run" in answer.stdout
     results = api.load_results(tmp_path / "out")
-    (entry,) = results.summary["tuning"]["arms"]
-    given_up = [trial for trial in results.trials if trial["status"] == "diverged"]
+    (entry,) = dictionary(results.summary)["tuning"]["arms"]
+    given_up = [trial for trial in dictionaries(results.trials) if trial["status"] == "diverged"]
     assert given_up
     assert all(len(trial["loss_trace"]) < 25 for trial in given_up)
     assert entry["chosen"] not in [trial["learning_rate"] for trial in given_up]
@@ -368,19 +372,22 @@ def test_a_trial_whose_process_is_killed_has_failed_and_the_same_command_tries_i
 
 
 def test_what_is_left_is_counted_with_what_will_be_planned() -> None:
-    trials = [
-        {"state": "ok", "trial": True, "steps": 100, "train_seconds": 10.0, "wall_seconds": 12.0},
-        {"state": "diverged", "trial": True, "steps": 100},
-        {"state": "running", "trial": True, "steps": 100, "step": 50, "seconds_per_step": 0.1},
-    ]
+    trial = plan_entry(steps=100, trial=True)
+    trials = Tally.of(
+        [
+            RunState(trial, result=scored_run(train_seconds=10.0, wall_seconds=12.0)),
+            RunState(trial, result=diverged_run(1.0, 9.0)),
+            RunState(trial, RunProgress(50, seconds_per_step=0.1).entry(100)),
+        ]
+    )
     ahead = Ahead(trials=2, runs=4, steps=2 * 100 + 4 * 400, may_grow=True)
     line = study_line(trials, ahead)
     assert line.startswith("3 trials: 2 done (1 trial diverged), 1 running, 0 failed, 0 left")
     assert "then 2 or more trials and 4 runs" in line
     seconds = (50 + 200 + 1600) * 0.1 + (0.5 + 2 + 4) * 2
-    assert line.endswith(f"; at least {words.seconds(seconds)} left")
+    assert line.endswith(f"; at least {words.duration(seconds)} left")
     assert "then 4 runs, with more trials before them if need be" in study_line(trials, Ahead(0, 4, 1600, True))
-    alone = [{"state": "running", "steps": 20, "step": 0, "seconds_per_step": 1.0}]
+    alone = Tally.of([RunState(plan_entry(steps=20), RunProgress(0, seconds_per_step=1.0).entry(20))])
     assert study_line(alone, Ahead()) == "1 run: 0 done, 1 running, 0 failed, 0 left; about 20.0 s left"
 
 

@@ -19,12 +19,24 @@ from tuneoff.analysis.fitness import unfit_arms
 from tuneoff.analysis.headlines import baseline_headlines
 from tuneoff.analysis.reach import margin_in_reach
 from tuneoff.analysis.recommendation import recommend
-from tuneoff.analysis.results import as_dictionary
 from tuneoff.records.arm_summary import ScoredArm
 from tuneoff.records.recommendation import Excluded, Limits, Preference
+from tuneoff.records.summary import Summary
 from tuneoff.report import evidence, words
 
 NO_LIMITS = Limits()
+NO_ANSWER: dict[str, Any] = {
+    "arm": None, "choose_now": None, "best": None, "ties_with_best": [], "margin": 0.01, "prefer": "memory",
+    "limits": NO_LIMITS.model_dump(), "reason": "", "more_seeds": None, "test_examples": None, "times": None,
+    "shown": [], "excluded": [], "headlines": [],
+}  # fmt: skip
+NOTHING_FOUND: dict[str, Any] = {
+    "study": "made up", "model": "tiny", "seeds": [0], "runs": {"planned": 6, "done": 6, "failed": 0},
+    "data": {"source": "files", "sizes": {}, "folds": None, "label_names": [], "cut_texts": {}, "removed": {}},
+    "arms": [], "baselines": [], "headlines": [], "comparisons": [], "pareto": {}, "notes": [], "audit": [],
+    "learning_curves": None, "tuning": None, "breakdown": None,
+}  # fmt: skip
+"""A summary but for its recommendation."""
 GUESSING = learning("not learned", "its training loss stayed at that of guessing.")
 
 
@@ -76,7 +88,7 @@ def test_words_never_contradict_intervals_and_there_is_always_an_answer(
     compared = compare_arms(arms, {arm.arm: rows for arm, rows in zip(arms, tables, strict=True)})
 
     for pair in compare_pairs(compared, margin):
-        said, seen = evidence.pair(as_dictionary(pair)), pair.difference
+        said, seen = evidence.pair(pair), pair.difference
         assert 0 <= seen.mean <= seen.ci_high
         holds_zero = seen.ci_low <= 0 <= seen.ci_high
         within = -margin < seen.ci_low and seen.ci_high < margin
@@ -105,7 +117,7 @@ def test_words_never_contradict_intervals_and_there_is_always_an_answer(
     left_out = {entry.arm for entry in answer.excluded}
     now = answer.choose_now
     named = answer.arm or (now and now.arm)
-    text = words.answer(as_dictionary(answer))
+    text = words.answer(answer)
     assert text.endswith(".")
     assert ".." not in text
     assert named not in left_out
@@ -138,7 +150,7 @@ def _said(correct: list[NDArray[np.float64]], **given: Any) -> str:
     arms = arm_entries(correct, "abcdefgh"[: len(correct)])
     compared = compare_arms(arms, {arm.arm: rows for arm, rows in zip(arms, correct, strict=True)})
     answer = recommend(arms, compared, given.get("margin", 0.01), "memory", NO_LIMITS, given.get("unfit", {}))
-    return words.answer(as_dictionary(answer))
+    return words.answer(answer)
 
 
 def _wrong_on(counts: list[int], seeds: int, examples: int) -> list[NDArray[np.float64]]:
@@ -183,10 +195,10 @@ def test_arms_that_did_not_learn_are_neither_named_nor_compared_with() -> None:
     arms = arm_entries(tables, "abc", idle="bc")
     compared = compare_arms(arms, {arm.arm: rows for arm, rows in zip(arms, tables, strict=True)})
     one_left = recommend(arms, compared, 0.01, "memory", NO_LIMITS, unfit_arms(arms, []))
-    assert words.answer(as_dictionary(one_left)) == "Use a: no other arm learned this task."
+    assert words.answer(one_left) == "Use a: no other arm learned this task."
     assert one_left.excluded == tuple(Excluded(arm=arm, why=GUESSING.sentence.rstrip(".")) for arm in "bc")
     arms[0] = arms[0].model_copy(update={"learning": learning("diverged", "a diverged.")})
-    none = words.answer(as_dictionary(recommend(arms, compared, 0.01, "memory", NO_LIMITS, unfit_arms(arms, []))))
+    none = words.answer(recommend(arms, compared, 0.01, "memory", NO_LIMITS, unfit_arms(arms, [])))
     assert none == "No recommendation. No arm learned this task, so none can be named."
     assert "data" not in none
 
@@ -214,9 +226,9 @@ def _verdict(named: str | None, baselines: dict[str, int], left: dict[str, int],
     correct = {arm: _right(count) for arm, count in left.items()}
     against = {name: against_baseline(arms, correct, _right(count)[0] > 0) for name, count in baselines.items()}
     labels = {"majority": "majority class", "tfidf": "TF-IDF + logistic regression"}
-    answer: dict[str, Any] = {"arm": named, "choose_now": None, "reason": "Only a is good enough."}
-    answer["headlines"] = [as_dictionary(line) for line in baseline_headlines(labels, against, which)]
-    return words.verdict({"audit": [], "runs": {"planned": 6, "done": 6}, "recommendation": answer})
+    answer = {**NO_ANSWER, "arm": named, "reason": "Only a is good enough."}
+    answer["headlines"] = [line.model_dump() for line in baseline_headlines(labels, against, which)]
+    return words.verdict(Summary.model_validate({**NOTHING_FOUND, "recommendation": answer}))
 
 
 def test_baselines_are_named_in_plain_words_and_by_the_arms_that_are_left() -> None:

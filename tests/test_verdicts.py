@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from conftest import Command, study_toml
+from stored import dictionary
 from tuneoff import StudyResults, load_study, run_study
 
 TOO_HIGH = "learning_rate = 1e38"
@@ -24,12 +25,12 @@ def _study(
 def test_the_same_method_under_two_names_ends_in_a_tie(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
     arms = [f'name = "{name}"\nmethod = "full"\nlearning_rate = 3e-3' for name in ("first", "second")]
     results = _study(tmp_path, tiny_model, data_files, arms, ("analysis.margin=0.1",), seeds=3, epochs=3)
-    (twins,) = results.summary["comparisons"]
+    (twins,) = dictionary(results.summary)["comparisons"]
     assert twins["verdict"] == "tie"
     assert twins["difference"]["mean"] == 0
     assert twins["difference"]["ci_low"] < 0 < twins["difference"]["ci_high"]
     assert twins["p_adjusted"] > 0.99
-    for front in results.summary["pareto"].values():
+    for front in dictionary(results.summary)["pareto"].values():
         assert sorted(front) == ["first", "second"]
     page = (tmp_path / "out" / "report.md").read_text()
     assert "first and second are tied: they differ by less than 10 points" in page
@@ -41,7 +42,7 @@ def test_the_only_arm_that_did_not_fail_is_not_crowned(
     arms = ["full", f'method = "lora"\n{TOO_HIGH}', f'method = "ia3"\n{TOO_HIGH}']
     results = _study(tmp_path, tiny_model, data_files, arms)
     assert sorted({failure.arm for failure in results.failed}) == ["ia3", "lora"]
-    answer = results.summary["recommendation"]
+    answer = dictionary(results.summary)["recommendation"]
     assert answer["arm"] is None
     assert answer["choose_now"] is None
     assert "Only full has results: it did not learn" in answer["reason"]
@@ -55,7 +56,7 @@ def test_the_only_arm_that_did_not_fail_is_not_crowned(
 
 def test_one_seed_gives_no_ranking(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
     results = _study(tmp_path, tiny_model, data_files, ["full", "head_only"], seeds=1)
-    summary = results.summary
+    summary = dictionary(results.summary)
     assert [pair["verdict"] for pair in summary["comparisons"]] == ["not learned"]
     assert summary["recommendation"]["arm"] is None
     assert summary["recommendation"]["choose_now"] is None

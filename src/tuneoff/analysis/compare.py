@@ -24,7 +24,7 @@ from tuneoff.core.errors import UserError
 from tuneoff.records.arm_summary import ArmSummary, ScoredArm
 from tuneoff.records.compared import (
     ArmDifference,
-    ComparedArms,
+    ArmPair,
     ComparedStudies,
     ComparedStudy,
     CostsOfBoth,
@@ -65,7 +65,7 @@ def compare_studies(*studies: StudyResults) -> ComparedStudies:
     for other in sides[1:]:
         check_same_data(sides[0].results, other.results, other.name)
     for side in sides:
-        if not side.results.summary_record.scored_arms:
+        if not side.results.summary.scored_arms:
             raise UserError(f"{side.results.folder} has no results to compare")
     comparisons = [_compare(sides[0], other) for other in sides[1:]]
     return ComparedStudies(
@@ -87,7 +87,7 @@ class _Side:
 
     def arm(self, name: str) -> ArmSummary:
         """An arm of its summary."""
-        return next(arm for arm in self.results.summary_record.arms if arm.arm == name)
+        return next(arm for arm in self.results.summary.arms if arm.arm == name)
 
 
 def _compare(first: _Side, other: _Side) -> StudyComparison:
@@ -103,7 +103,7 @@ def _compare(first: _Side, other: _Side) -> StudyComparison:
         differences=(
             *model_differences(a, b),
             *differing(settings(a), settings(b)),
-            *differing(conditions(a.run_records), conditions(b.run_records)),
+            *differing(conditions(a.runs), conditions(b.runs)),
         ),
         pairs=tuple(pairs),
         only_in_a=tuple(only_in_a),
@@ -129,11 +129,11 @@ def _paired_arms(a: StudyResults, b: StudyResults) -> tuple[list[tuple[str, str]
 
 def _best(results: StudyResults) -> str | None:
     """The most accurate arm that learned; None where none did."""
-    learned = [arm for arm in results.summary_record.scored_arms if arm.learned]
+    learned = [arm for arm in results.summary.scored_arms if arm.learned]
     return max(learned, key=lambda arm: arm.test_accuracy.mean).arm if learned else None
 
 
-def _pair(first: _Side, other: _Side, arm_a: str, arm_b: str) -> ComparedArms:
+def _pair(first: _Side, other: _Side, arm_a: str, arm_b: str) -> ArmPair:
     a, b = first.results, other.results
     seeds = _shared_seeds(a, b, arm_a, arm_b)
     not_learned = tuple(side.name for side, arm in ((first, arm_a), (other, arm_b)) if not side.arm(arm).learned)
@@ -145,7 +145,7 @@ def _pair(first: _Side, other: _Side, arm_a: str, arm_b: str) -> ComparedArms:
             **dict(_difference(right_a, right_b, verdict)), a=float(right_a.mean()), b=float(right_b.mean())
         )
     costs, left_out = _costs(first, other, arm_a, arm_b)
-    return ComparedArms(
+    return ArmPair(
         arm_a=arm_a,
         arm_b=arm_b,
         differences=tuple(differing(_options(a, arm_a), _options(b, arm_b))),
@@ -195,7 +195,7 @@ def _judged(comparisons: Sequence[StudyComparison], margin: float) -> tuple[Stud
     pairs = iter(_judge(found, margin))
     wholes = iter(_judge([one.overall for one in comparisons if one.overall is not None], margin))
 
-    def judged(pair: ComparedArms) -> ComparedArms:
+    def judged(pair: ArmPair) -> ArmPair:
         if pair.test_accuracy is None or pair.not_learned:
             return pair
         return pair.model_copy(update={"test_accuracy": next(pairs)})
@@ -255,7 +255,7 @@ def _why_not(cost: str, *sides: tuple[_Side, ScoredArm]) -> str | None:
     return None
 
 
-def _overall(a: StudyResults, b: StudyResults, pairs: Sequence[ComparedArms]) -> OverallDifference | None:
+def _overall(a: StudyResults, b: StudyResults, pairs: Sequence[ArmPair]) -> OverallDifference | None:
     """The mean difference over all pairs with the same seeds, and the geometric mean of each cost's ratios.
 
     A pair of which an arm did not learn has no part in it.
@@ -284,14 +284,14 @@ def _overall(a: StudyResults, b: StudyResults, pairs: Sequence[ComparedArms]) ->
     )
 
 
-def _notes(first: _Side, other: _Side, pairs: Sequence[ComparedArms], best: ComparedArms | None) -> list[str]:
+def _notes(first: _Side, other: _Side, pairs: Sequence[ArmPair], best: ArmPair | None) -> list[str]:
     """What a reader must know, in sentences."""
     notes = []
     for side in (first, other):
-        accepted = sorted({finding.name for finding in side.results.summary_record.audit if _ignored(finding)})
+        accepted = sorted({finding.name for finding in side.results.summary.audit if _ignored(finding)})
         if accepted:
             notes.append(f"{side.name}'s accuracies mean nothing: it went on in spite of {', '.join(accepted)}.")
-        idle = [arm.arm for arm in side.results.summary_record.scored_arms if not arm.learned]
+        idle = [arm.arm for arm in side.results.summary.scored_arms if not arm.learned]
         if idle:
             they = "it" if len(idle) == 1 else "them"
             notes.append(f"Of {side.name}, {', '.join(idle)} did not learn this task: no verdict is about {they}.")

@@ -25,7 +25,7 @@ def find_disagreements(results: StudyResults) -> list[Disagreement]:
     An arm's share of right answers is taken over its seeds, and examples are ordered by the variance of that share
     between arms. Examples on which all arms do equally well are left out, so that there may be none.
     """
-    learned = [arm.arm for arm in results.summary_record.arms if arm.learned]
+    learned = [arm.arm for arm in results.summary.arms if arm.learned]
     predictions = {arm: results.predictions(arm) for arm in learned}
     predictions = {arm: frames for arm, frames in predictions.items() if frames}
     if len(predictions) < 2:

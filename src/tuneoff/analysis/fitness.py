@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from tuneoff.analysis.learning import LEARNED
 from tuneoff.records.arm_summary import ArmSummary, ScoredArm
 
 if TYPE_CHECKING:
@@ -19,12 +18,6 @@ class Unfit:
 
     why: str
     learned: bool
-
-
-def has_learned(arm: Mapping[str, object]) -> bool:
-    """As `ArmSummary.learned`, of an arm as a dictionary, for reports until they read records."""
-    learning = cast("Mapping[str, object] | None", arm.get("learning"))
-    return learning is None or learning["state"] == LEARNED
 
 
 def unfit_arms(arms: Sequence[ArmSummary], against_majority: Sequence[AgainstBaseline]) -> dict[str, Unfit]:

@@ -47,7 +47,7 @@ def learning_of(results: StudyResults, name: str) -> Learning | None:
     parts = main_parts(results)
     runs = [
         run
-        for run in results.run_records
+        for run in results.runs
         if isinstance(run, ScoredRun | DivergedRun) and run.arm == name and run.part in parts
     ]
     if not runs:
@@ -172,7 +172,7 @@ def _why_not(results: StudyResults, arm: ArmSpec, run: Ended, start: float | Non
             f"Set arms.{arm.name}.learning_rate higher, or leave it out to have it found; or set more training.epochs."
         )
     part = results.prepared.part(run.part)
-    trials = [trial for trial in results.trial_records if trial.arm == arm.name and trial.part == run.part]
+    trials = [trial for trial in results.trials if trial.arm == arm.name and trial.part == run.part]
     rates = [trial.learning_rate for trial in trials]
     tried = f"None of the learning rates tried ({min(rates):g} to {max(rates):g}) trained it." if rates else ""
     if any(Trial.of(trial.learning_rate, [trial]).learned for trial in trials):

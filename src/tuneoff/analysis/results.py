@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from tuneoff.data.prepared import read_prepared
 from tuneoff.records.environment import Environment
 from tuneoff.records.plan import PlanEntry
 from tuneoff.records.prepared import Prepared
-from tuneoff.records.record import Record
 from tuneoff.records.run import RunResult, ScoredFolds, ScoredRun, ScoredSeed, UnfinishedRun, UnsuccessfulRun
 from tuneoff.records.summary import Summary
 from tuneoff.spec import StudySpec, load_study
@@ -39,8 +38,8 @@ class StudyResults:
         prepared: sizes, baselines and audit findings of its data.
         environment: versions and machine of the last `tuneoff run`.
         planned: the plan's runs; none while the study is being tuned.
-        run_records: the stored results, in the plan's order; runs not done yet are absent.
-        trial_records: likewise of the trials that tune, which are no part of `planned` and `run_records`.
+        runs: the stored results, in the plan's order; runs not done yet are absent.
+        trials: likewise of the trials that tune, which are no part of `planned` and `runs`.
     """
 
     folder: Path
@@ -48,8 +47,8 @@ class StudyResults:
     prepared: Prepared
     environment: Environment
     planned: list[PlanEntry]
-    run_records: list[RunResult]
-    trial_records: list[RunResult]
+    runs: list[RunResult]
+    trials: list[RunResult]
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -74,24 +73,14 @@ class StudyResults:
             prepared=prepared,
             environment=environment,
             planned=planned,
-            run_records=_stored(store, planned),
-            trial_records=_stored(store, tried),
+            runs=_stored(store, planned),
+            trials=_stored(store, tried),
         )
-
-    @cached_property
-    def runs(self) -> list[dict[str, Any]]:
-        """`run_records` as dictionaries, which reports read until they read the records."""
-        return [as_dictionary(run) for run in self.run_records]
-
-    @cached_property
-    def trials(self) -> list[dict[str, Any]]:
-        """`trial_records`, likewise."""
-        return [as_dictionary(trial) for trial in self.trial_records]
 
     @property
     def ended(self) -> list[RunResult]:
         """Results of runs that are not to go on from a checkpoint."""
-        return [run for run in self.run_records if run.status != "interrupted"]
+        return [run for run in self.runs if run.status != "interrupted"]
 
     @property
     def failed(self) -> list[UnsuccessfulRun]:
@@ -101,17 +90,12 @@ class StudyResults:
     @property
     def failed_trials(self) -> list[UnfinishedRun]:
         """Results of trials that have ended without saying anything of their learning rate."""
-        ended = [trial for trial in self.trial_records if isinstance(trial, UnfinishedRun)]
+        ended = [trial for trial in self.trials if isinstance(trial, UnfinishedRun)]
         return [trial for trial in ended if trial.status != "interrupted"]
 
     @cached_property
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """The content of `summary.json`: arms, baselines, comparisons, pareto, recommendation, audit."""
-        return as_dictionary(self.summary_record)
-
-    @cached_property
-    def summary_record(self) -> Summary:
-        """The analysis of the study."""
         from tuneoff.analysis.summary import summarise
 
         return summarise(self)
@@ -153,7 +137,7 @@ class StudyResults:
         names = part_names(self.spec.data)
         if self.spec.data.train_sizes is not None:
             names = (size_name(train_size or self.spec.data.train_sizes[-1]),)
-        found = {(run.seed, run.part): run for run in self.run_records if isinstance(run, ScoredRun) and run.arm == arm}
+        found = {(run.seed, run.part): run for run in self.runs if isinstance(run, ScoredRun) and run.arm == arm}
         seeds = dict.fromkeys(entry.seed for entry in self.planned)
         complete = [seed for seed in seeds if all((seed, part) in found for part in names)]
         return [[found[seed, part] for part in names] for seed in complete]
@@ -175,12 +159,7 @@ class StudyResults:
         """One row a run, nested fields flattened with a dot (`parameters.trainable`); without the curves."""
         import pandas as pd
 
-        return pd.json_normalize([run.model_dump(mode="json", exclude={"curve"}) for run in self.run_records])
-
-
-def as_dictionary(record: Record) -> dict[str, Any]:
-    """A record as reports read it until they read the records; to be removed with its last reader."""
-    return record.model_dump(mode="json")
+        return pd.json_normalize([run.model_dump(mode="json", exclude={"curve"}) for run in self.runs])
 
 
 def _stored(store: Store, planned: list[PlanEntry]) -> list[RunResult]:

@@ -83,7 +83,7 @@ def summarise(results: StudyResults) -> Summary:
 
 def recommend_anew(results: StudyResults, spec: AnalysisSpec) -> Summary:
     """The summary of a study with another margin, preference or limits than its own for the recommendation alone."""
-    summary = results.summary_record
+    summary = results.summary
     correct = {arm.name: results.correct(arm.name) for arm in results.spec.arms}
     against = compare_with_baselines(results, summary.arms, correct)
     compared = compare_arms(summary.arms, correct)

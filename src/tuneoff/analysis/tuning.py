@@ -56,11 +56,11 @@ def summarise_tuning(results: StudyResults) -> TuningSummary | None:
     if not names:
         return None
     arms = [_arm(results, name, part) for part in part_names(results.spec.data) for name in names]
-    ended = [run for run in results.trial_records if isinstance(run, TrainedRun)]
+    ended = [run for run in results.trials if isinstance(run, TrainedRun)]
     return TuningSummary(
         strategy=results.spec.tuning.strategy,
         seeds=results.spec.seeds[: results.spec.tuning.seeds],
-        runs=len(results.trial_records),
+        runs=len(results.trials),
         train_seconds=sum(run.train_seconds for run in ended),
         wall_seconds=sum(run.wall_seconds for run in ended),
         few_validation=few_validation_examples(
@@ -72,7 +72,7 @@ def summarise_tuning(results: StudyResults) -> TuningSummary | None:
 
 
 def _arm(results: StudyResults, name: str, part: str) -> ArmTuning:
-    runs = [run for run in results.trial_records if run.arm == name and run.part == part]
+    runs = [run for run in results.trials if run.arm == name and run.part == part]
     by_rate = {rate: [run for run in runs if run.learning_rate == rate] for rate in _rates(runs)}
     trials = [Trial.of(rate, found) for rate, found in by_rate.items()]
     score = scores(trials)

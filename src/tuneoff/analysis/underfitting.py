@@ -43,7 +43,7 @@ def underfitting_notes(results: StudyResults, arms: Sequence[ArmSummary]) -> lis
 def _still_falling(results: StudyResults, names: Sequence[str]) -> list[str]:
     told = []
     for name in names:
-        falls = [_fall(run) for run in results.run_records if isinstance(run, ScoredRun) and run.arm == name]
+        falls = [_fall(run) for run in results.runs if isinstance(run, ScoredRun) and run.arm == name]
         known = [fall for fall in falls if fall is not None]
         if known and len(known) == len(falls):
             before, after = np.mean(known, axis=0)

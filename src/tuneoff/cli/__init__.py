@@ -112,7 +112,7 @@ def _run(
         with Progress() as progress:
             results = run_study(spec, out, progress, retry_failed)
     if as_json:
-        summary = results.summary_record.model_dump(mode="json")
+        summary = results.summary.model_dump(mode="json")
         print(json.dumps({"folder": str(results.folder), "summary": summary}))
     elif not quiet:
         print_results(results)
@@ -181,33 +181,32 @@ def audit(study: Study = "quickstart", overrides: Set = None, as_json: Json = Fa
     from tuneoff.study.prepare import audit_study
 
     found = audit_study(load_study(study, overrides or []), _say_nothing if as_json else _say_line)
-    findings = [finding.model_dump(mode="json") for finding in found]
     if as_json:
-        print(json.dumps(findings))
+        print(json.dumps([finding.model_dump(mode="json") for finding in found]))
     else:
-        print_audit(findings)
-    if any(finding["severity"] == "error" and not finding["accepted"] for finding in findings):
+        print_audit(found)
+    if any(finding.severity == "error" and not finding.accepted for finding in found):
         raise typer.Exit(2)
 
 
 @app.command(epilog="Example: tuneoff status studies-out/quickstart")
 def status(folder: Folder, as_json: Json = False) -> None:
     """Show which runs of a study are done, running, failed and left, and the time left; also while it runs."""
+    from tuneoff.report.tally import Tally
     from tuneoff.report.terminal import print_status
-    from tuneoff.report.words import seconds_left
     from tuneoff.study.ahead import ahead_in
     from tuneoff.study.lock import running_driver
     from tuneoff.study.store import Store
 
     states = Store(folder).states()
     ahead = ahead_in(folder, [state.entry for state in states])
-    runs = [state.as_json() for state in states]
     if as_json:
-        driver, left = running_driver(folder), seconds_left(runs, ahead)
+        driver, left = running_driver(folder), Tally.of(states).seconds_left(ahead)
         told = driver and driver.model_dump(mode="json")
+        runs = [state.as_json() for state in states]
         print(json.dumps({"driver": told, "seconds_left": left, "ahead": asdict(ahead), "runs": runs}))
     else:
-        print_status(runs, ahead)
+        print_status(states, ahead)
 
 
 @app.command(epilog="Example: tuneoff report studies-out/quickstart --format html,pdf")
@@ -232,10 +231,10 @@ def report(
 
     names = chosen_formats(formats)
     results = load_results(folder)
-    write_json(folder / "summary.json", results.summary_record.model_dump(mode="json"))
+    write_json(folder / "summary.json", results.summary.model_dump(mode="json"))
     written = write_formats(results, names)
     if as_json:
-        print(json.dumps(results.summary_record.model_dump(mode="json")))
+        print(json.dumps(results.summary.model_dump(mode="json")))
         return
     print_results(results)
     for name in names:
@@ -269,7 +268,6 @@ def recommend(
     as_json: Json = False,
 ) -> None:
     """Say which arm of a study to use, from its stored results; what is left out is as the study file says."""
-    from tuneoff.analysis.results import as_dictionary
     from tuneoff.analysis.summary import recommend_anew
     from tuneoff.api import load_results
     from tuneoff.report import words
@@ -288,8 +286,7 @@ def recommend(
     if as_json:
         print(json.dumps(summary.recommendation.model_dump(mode="json")))
     else:
-        shown = as_dictionary(summary)
-        print_lines([words.verdict(shown), *words.excluded(shown)])
+        print_lines([words.verdict(summary), *words.excluded(summary)])
 
 
 @app.command(epilog="Example: tuneoff compare studies-out/imdb-bert studies-out/imdb-roberta")
@@ -311,7 +308,6 @@ def compare(
 ) -> None:
     """Put studies on the same data side by side; exit code 2 where their results cannot be compared."""
     from tuneoff.analysis.compare import compare_studies
-    from tuneoff.analysis.results import as_dictionary
     from tuneoff.api import load_results
     from tuneoff.report.compare import print_comparison
 
@@ -319,7 +315,7 @@ def compare(
     if as_json:
         print(json.dumps(compared.model_dump(mode="json")))
     else:
-        print_comparison(as_dictionary(compared))
+        print_comparison(compared)
 
 
 @app.command(epilog="Example: tuneoff methods")
@@ -328,10 +324,11 @@ def methods(as_json: Json = False) -> None:
     from tuneoff.report.terminal import print_methods
     from tuneoff.spec.arms import METHODS
 
+    described = {name: method.describe() for name, method in METHODS.classes().items()}
     if as_json:
-        print(json.dumps({name: method.describe() for name, method in METHODS.classes().items()}))
+        print(json.dumps({name: method.model_dump(mode="json") for name, method in described.items()}))
     else:
-        print_methods([method.describe() for method in METHODS.classes().values()])
+        print_methods(described.values())
 
 
 @app.command(epilog="Example: tuneoff doctor")
@@ -340,11 +337,11 @@ def doctor(as_json: Json = False) -> None:
     from tuneoff.cli.doctor import examine
     from tuneoff.report.terminal import print_doctor
 
-    findings = examine()
+    machine = examine()
     if as_json:
-        print(json.dumps(findings))
+        print(json.dumps(machine.model_dump(mode="json")))
     else:
-        print_doctor(findings)
+        print_doctor(machine)
 
 
 @app.callback(invoke_without_command=True)

@@ -82,7 +82,7 @@ class OverallDifference(StudiesDifference):
     """geometric mean of the pairs' ratios, by cost; without costs that some pair does not have"""
 
 
-class ComparedArms(Record):
+class ArmPair(Record):
     """An arm of the first study and one of another, of the same name or options, or the best of each."""
 
     arm_a: str
@@ -114,7 +114,7 @@ class StudyComparison(Record):
     """accuracy that may be lost, as the first study has it"""
     differences: tuple[SettingDifference, ...]
     """of models, settings and conditions"""
-    pairs: tuple[ComparedArms, ...]
+    pairs: tuple[ArmPair, ...]
     """arms of the same name or options"""
     only_in_a: tuple[str, ...]
     """arms without a partner"""
@@ -122,7 +122,7 @@ class StudyComparison(Record):
     """likewise"""
     overall: OverallDifference | None
     """null where no pair of arms learned on a shared seed"""
-    best: ComparedArms | None
+    best: ArmPair | None
     """each study's most accurate arm of those that learned, without a verdict; null where they share no seed"""
     notes: tuple[str, ...]
     """what a reader must know, in sentences"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError
 from tuneoff.report import words
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import altair as alt
 
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.records.summary import Summary
 
 PARETO = {
     "time": "accuracy_by_time",
@@ -23,7 +24,7 @@ PARETO = {
 """The chart of accuracy against each cost."""
 
 
-def results_html(summary: dict[str, Any]) -> str:
+def results_html(summary: Summary) -> str:
     """The verdict, what was trained on what, and the result table, as HTML in which no text of the data acts."""
     head = _line("th", words.HEADINGS)
     body = "".join(_line("td", row) for row in words.rows(summary))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tuneoff.analysis.comparisons import in_points
 from tuneoff.analysis.costs import LATENCY
-from tuneoff.analysis.fitness import has_learned
 from tuneoff.report import words
+
+if TYPE_CHECKING:
+    from tuneoff.records.arm_summary import ScoredArm
+    from tuneoff.records.comparison import Comparison
+    from tuneoff.records.interval import MeanInterval
+    from tuneoff.records.summary import Summary
 
 PAIR_HEADINGS = ("a", "b", "a - b, points", "95% interval", "p", "p, corrected", "p, sign flips", "to tell them apart")
 QUALITY_HEADINGS = ("arm", "calibration error", "Brier score", "time a text")
@@ -23,129 +28,126 @@ FRONT_NAMES = {
 }
 
 
-def pair(comparison: dict[str, Any]) -> str:
+def pair(comparison: Comparison) -> str:
     """What a comparison of two arms says."""
-    difference = comparison["difference"]
-    mean, low, high = (100 * difference[key] for key in ("mean", "ci_low", "ci_high"))
-    points = f"{mean:+.1f} points, {low:+.1f} to {high:+.1f}"
+    difference = comparison.difference
+    low, high = 100 * difference.ci_low, 100 * difference.ci_high
+    points = f"{100 * difference.mean:+.1f} points, {low:+.1f} to {high:+.1f}"
+    a, b, others, idle = comparison.a, comparison.b, comparison.adjusted_for, comparison.not_learned
+    margin = in_points(comparison.non_inferiority.margin) if comparison.non_inferiority is not None else ""
     said = {
-        "better": "{a} is more accurate than {b}",
-        "not shown": "{a} is ahead of {b}, but not shown to be after correcting for {adjusted_for} comparisons",
-        "tie": "{a} and {b} are tied: they differ by less than {margin}",
-        "not told apart": "{a} and {b} are not told apart",
-        "not learned": "{a} and {b} are not compared, since {idle} did not learn",
-        "unranked": "{a} and {b} are not ranked: one seed cannot tell them apart",
-    }[comparison["verdict"]]
-    if comparison["verdict"] == "not learned":
-        idle = comparison["not_learned"]
-        return said.format(**comparison, idle=idle[0] if len(idle) == 1 else "they")
-    if comparison["verdict"] == "not shown":
-        points += f"; p = {words.probability(comparison['p_adjusted'])} after the correction"
-        if comparison["a_is_most_accurate"]:
+        "better": f"{a} is more accurate than {b}",
+        "not shown": f"{a} is ahead of {b}, but not shown to be after correcting for {others} comparisons",
+        "tie": f"{a} and {b} are tied: they differ by less than {margin}",
+        "not told apart": f"{a} and {b} are not told apart",
+        "not learned": f"{a} and {b} are not compared, since {idle[0] if len(idle) == 1 else 'they'} did not learn",
+        "unranked": f"{a} and {b} are not ranked: one seed cannot tell them apart",
+    }[comparison.verdict]
+    if comparison.verdict == "not learned":
+        return said
+    if comparison.verdict == "not shown":
+        points += f"; p = {words.probability(comparison.p_adjusted)} after the correction"
+        if comparison.a_is_most_accurate:
             said = (
-                "{a} is more accurate than {b}, since it is shown to be the most accurate of all arms, "
-                "though not as one of {adjusted_for} comparisons"
+                f"{a} is more accurate than {b}, since it is shown to be the most accurate of all arms, "
+                f"though not as one of {others} comparisons"
             )
-    claim = comparison["non_inferiority"]
-    margin = in_points(claim["margin"]) if claim else ""
-    return f"{said.format(**comparison, margin=margin)} ({points}){_shown_of_loss(comparison)}"
+    return f"{said} ({points}){_shown_of_loss(comparison)}"
 
 
-def _shown_of_loss(comparison: dict[str, Any]) -> str:
+def _shown_of_loss(comparison: Comparison) -> str:
     """What is shown of the loss with the arm of lower mean; nothing where it is a loss for sure, or unknown."""
-    claim = comparison["non_inferiority"]
-    if claim is None or comparison["verdict"] in ("better", "tie") or comparison["a_is_most_accurate"]:
+    claim = comparison.non_inferiority
+    if claim is None or comparison.verdict in ("better", "tie") or comparison.a_is_most_accurate:
         return ""
-    loss = max(0.0, -claim["b"]["lower_bound"])
-    if claim["b"]["shown"]:
-        return f"; {comparison['b']} is shown to lose less than {in_points(claim['margin'])}"
-    return f"; {comparison['b']} may lose up to {100 * loss:.1f} points"
+    loss = max(0.0, -claim.b.lower_bound)
+    if claim.b.shown:
+        return f"; {comparison.b} is shown to lose less than {in_points(claim.margin)}"
+    return f"; {comparison.b} may lose up to {100 * loss:.1f} points"
 
 
-def pair_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+def pair_rows(summary: Summary) -> list[tuple[str, ...]]:
     """One row a pair of arms, as text in the order of `PAIR_HEADINGS`."""
     return [
         (
-            comparison["a"],
-            comparison["b"],
-            f"{100 * comparison['difference']['mean']:+.1f}",
-            f"{100 * comparison['difference']['ci_low']:+.1f} to {100 * comparison['difference']['ci_high']:+.1f}",
-            words.probability(comparison["p_value"]),
-            words.probability(comparison["p_adjusted"]),
-            "" if comparison["p_sign_flip"] is None else words.probability(comparison["p_sign_flip"]),
+            comparison.a,
+            comparison.b,
+            f"{100 * comparison.difference.mean:+.1f}",
+            f"{100 * comparison.difference.ci_low:+.1f} to {100 * comparison.difference.ci_high:+.1f}",
+            words.probability(comparison.p_value),
+            words.probability(comparison.p_adjusted),
+            "" if comparison.p_sign_flip is None else words.probability(comparison.p_sign_flip),
             _needed(comparison),
         )
-        for comparison in summary["comparisons"]
+        for comparison in summary.comparisons
     ]
 
 
-def _needed(comparison: dict[str, Any]) -> str:
-    if comparison["verdict"] == "not learned":
+def _needed(comparison: Comparison) -> str:
+    if comparison.verdict == "not learned":
         return "did not learn"
-    if comparison["needed"] is None:
+    if comparison.needed is None:
         return "more seeds"
-    needed = comparison["needed"]["difference"]
+    needed = comparison.needed.difference
     if needed is None:
         return "shown"
-    if needed["seeds"] is not None:
-        return f"about {needed['seeds']} seeds"
-    if needed["test_examples"] is not None:
-        return f"about {needed['test_examples']:,} test examples"
-    if needed["times"] is not None:
-        return f"about {needed['times']} times the seeds and test examples"
+    if needed.seeds is not None:
+        return f"about {needed.seeds} seeds"
+    if needed.test_examples is not None:
+        return f"about {needed.test_examples:,} test examples"
+    if needed.times is not None:
+        return f"about {needed.times} times the seeds and test examples"
     return "out of reach"
 
 
-def quality_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+def quality_rows(summary: Summary) -> list[tuple[str, ...]]:
     """Calibration and latency: one row an arm that has results, as text in the order of `QUALITY_HEADINGS`."""
     return [
         (
             words.marked(arm),
-            f"{arm['expected_calibration_error']:.3f}",
-            f"{arm['brier_score']:.3f}",
+            f"{arm.expected_calibration_error:.3f}",
+            f"{arm.brier_score:.3f}",
             _latency(arm),
         )
-        for arm in summary["arms"]
-        if arm["runs"]
+        for arm in summary.scored_arms
     ]
 
 
-def _latency(arm: dict[str, Any]) -> str:
-    value = arm["inference_latency_seconds"]
-    if value is None:
+def _latency(arm: ScoredArm) -> str:
+    if arm.inference_latency_seconds is None:
         return ""
-    unmerged = words.UNMERGED if arm["adapter_unmerged"] else ""
-    return f"{1000 * value:.1f} ms{unmerged}{words.SHARED if arm['times_shared'] else ''}"
+    unmerged = words.UNMERGED if arm.adapter_unmerged else ""
+    shared = words.SHARED if arm.times_shared else ""
+    return f"{1000 * arm.inference_latency_seconds:.1f} ms{unmerged}{shared}"
 
 
-def class_headings(summary: dict[str, Any]) -> tuple[str, ...]:
+def class_headings(summary: Summary) -> tuple[str, ...]:
     """The headings of `class_rows`: the class, and the arms that have results."""
-    return ("F1 of the class, %", *(words.marked(arm) for arm in summary["arms"] if arm["runs"]))
+    return ("F1 of the class, %", *(words.marked(arm) for arm in summary.scored_arms))
 
 
-def class_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+def class_rows(summary: Summary) -> list[tuple[str, ...]]:
     """F1 of each class, one row a class; none where there are too many for a page, or no results."""
-    labels: list[str] = summary["data"]["label_names"]
-    arms = [arm for arm in summary["arms"] if arm["runs"]]
+    labels, arms = summary.data.label_names, summary.scored_arms
     if len(labels) > MOST_CLASSES or not arms:
         return []
-    return [(label, *(f"{100 * arm['per_class_f1'][label]:.1f}" for arm in arms)) for label in labels]
+    return [(label, *(f"{100 * arm.per_class_f1[label]:.1f}" for arm in arms)) for label in labels]
 
 
-def fronts(summary: dict[str, Any]) -> list[str]:
+def fronts(summary: Summary) -> list[str]:
     """Which arms no other arm is shown to beat: a sentence for each cost, but one for all that leave no arm out.
 
     Arms that did not learn are no part of it.
     """
-    everyone = [arm["arm"] for arm in summary["arms"] if arm["runs"] and has_learned(arm)]
+    everyone = tuple(arm.arm for arm in summary.scored_arms if arm.learned)
     if len(everyone) < 2:
         return []
-    by_cost = {_front_name(summary, cost): names for cost, names in summary["pareto"].items()}
+    by_cost = {_front_name(summary, cost): names for cost, names in summary.pareto.items()}
     undecided = [cost for cost, names in by_cost.items() if names == everyone]
     sentences = [f"{cost}: {', '.join(names)}" for cost, names in by_cost.items() if names != everyone]
     if undecided:
         costs = ", ".join(undecided) if sentences or len(undecided) == 1 else "every cost"
-        fewer = len(everyone) < sum(bool(arm["runs"]) for arm in summary["arms"])
+        fewer = len(everyone) < len(summary.scored_arms)
         sentences.insert(
             0,
             f"{costs}: all {len(everyone)} arms{' that learned' if fewer else ''}; none is shown to be beaten by one "
@@ -154,26 +156,27 @@ def fronts(summary: dict[str, Any]) -> list[str]:
     return sentences
 
 
-def _front_name(summary: dict[str, Any], cost: str) -> str:
-    unmerged = [arm["arm"] for arm in summary["arms"] if arm["runs"] and has_learned(arm) and arm["adapter_unmerged"]]
-    left_out = cost == LATENCY and unmerged and not set(unmerged) & set(summary["pareto"][cost])
+def _front_name(summary: Summary, cost: str) -> str:
+    unmerged = {arm.arm for arm in summary.scored_arms if arm.learned and arm.adapter_unmerged}
+    left_out = cost == LATENCY and unmerged and unmerged.isdisjoint(summary.pareto[cost])
     return FRONT_NAMES[cost] + (" (of arms without an unmerged adapter)" if left_out else "")
 
 
-def curve_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Test accuracy at each training size: one row an arm, then one a baseline."""
-    curves = summary["learning_curves"]
+def curve_rows(summary: Summary) -> list[tuple[str, ...]]:
+    """Test accuracy at each training size: one row an arm, then one a baseline; none without such sizes."""
+    curves = summary.learning_curves
+    if curves is None:
+        return []
     rows = [
-        (arm, *("" if point["test_accuracy"] is None else _with_interval(point["test_accuracy"]) for point in points))
-        for arm, points in curves["arms"].items()
+        (arm, *("" if point.test_accuracy is None else _with_interval(point.test_accuracy) for point in points))
+        for arm, points in curves.arms.items()
     ]
-    labels = {baseline["baseline"]: baseline["label"] for baseline in summary["baselines"]}
-    for baseline, points in curves["baselines"].items():
-        found = {point["train_size"]: words.percent(point["test_accuracy"]) for point in points}
-        rows.append((f"baseline: {labels[baseline]}", *(found.get(size, "") for size in curves["train_sizes"])))
+    labels = {baseline.baseline: baseline.label for baseline in summary.baselines}
+    for baseline, scores in curves.baselines.items():
+        found = {score.train_size: words.percent(score.test_accuracy) for score in scores}
+        rows.append((f"baseline: {labels[baseline]}", *(found.get(size, "") for size in curves.train_sizes)))
     return rows
 
 
-def _with_interval(accuracy: dict[str, float]) -> str:
-    low, high = (100 * accuracy[key] for key in ("ci_low", "ci_high"))
-    return f"{words.percent(accuracy['mean'])} ({low:.1f} to {high:.1f})"
+def _with_interval(accuracy: MeanInterval) -> str:
+    return f"{words.percent(accuracy.mean)} ({100 * accuracy.ci_low:.1f} to {100 * accuracy.ci_high:.1f})"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.progress_bar import ProgressBar
@@ -14,19 +15,18 @@ from tuneoff.core.texts import counted
 from tuneoff.data.parts import WHOLE, part_words
 from tuneoff.records.state import RunState
 from tuneoff.report import words
+from tuneoff.report.tally import Tally
 from tuneoff.study.ahead import Ahead
 
 if TYPE_CHECKING:
-    from tuneoff.records.run import RunResult
+    from tuneoff.records.plan import PlanEntry
+    from tuneoff.records.run import RunIdentity, RunResult
     from tuneoff.runs.progress import RunProgress
     from tuneoff.runs.run import Run
 
 WIDE, VERY_WIDE = 80, 100
 """Columns from which on a terminal has room for the number of steps, not only their share, and for a bar as well."""
 BAR_COLUMNS = 20
-
-State = dict[str, Any]
-"""A run's entry in `plan.json` with its `state`, and with its progress or scores, as `RunState.as_json` has it."""
 
 
 class LiveView:
@@ -41,57 +41,66 @@ class LiveView:
     """
 
     def __init__(self, what: str, runs: int, done: int, steps: int, ahead: Ahead) -> None:
-        trial = what == "trial"
         self._ahead = ahead
+        self._are_trials = what == "trial"
+        self._done_before = done
         self._waiting = runs - done
-        self._ended: list[State] = [{"state": "ok", "trial": trial} for _ in range(done)]
-        self._going: dict[str, State] = {}
-        self._one_left: State = {"state": "left", "trial": trial, "steps": steps / max(1, runs - done)}
+        self._steps_of_each = steps / max(1, runs - done)
+        self._ended: list[RunState] = []
+        self._running: dict[str, RunState] = {}
 
     def progressed(self, run: Run, progress: RunProgress) -> None:
         """A run has begun, or come so far."""
-        if run.id not in self._going:
+        if run.id not in self._running:
             self._waiting -= 1
-        self._going[run.id] = RunState(run.entry(), progress.entry(run.steps)).as_json()
+        self._running[run.id] = RunState(run.entry(), progress.entry(run.steps))
 
     def ended(self, run: Run, result: RunResult) -> None:
         """A run has ended with a result."""
-        del self._going[run.id]
-        self._ended.append(RunState(run.entry(), result=result).as_json())
+        del self._running[run.id]
+        self._ended.append(RunState(run.entry(), result=result))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        going = list(self._going.values())
-        states = [*self._ended, *going, *[self._one_left] * self._waiting]
-        line = Text(study_line(states, self._ahead))
-        yield Group(line, running_table(going, options.max_width)) if going else line
+        line = Text(study_line(self._tally(), self._ahead))
+        running = self._running.values()
+        yield Group(line, running_table(running, options.max_width)) if running else line
+
+    def _tally(self) -> Tally:
+        """Of all runs, of which those that were done before, or have not begun, are known by their number alone."""
+        seen = Tally.of([*self._ended, *self._running.values()])
+        others = self._done_before + self._waiting
+        return replace(
+            seen,
+            runs=seen.runs + others,
+            trials=seen.trials + (others if self._are_trials else 0),
+            ok=seen.ok + self._done_before,
+            left=seen.left + self._waiting,
+            steps_left=seen.steps_left + self._waiting * self._steps_of_each,
+        )
 
 
-def study_line(states: list[State], ahead: Ahead) -> str:
+def study_line(tally: Tally, ahead: Ahead) -> str:
     """How many trials and runs there are in each state, and the time left by the pace so far, or that hardly any is.
 
     A trial that diverged is done: that a rate is too high is what it was to find out.
 
     Args:
-        states: of what is planned.
+        tally: of what is planned.
         ahead: what will be planned after it; then the time left is the least that it can be.
     """
-    trials = sum(bool(state.get("trial")) for state in states)
-    diverged = sum(state["state"] == "diverged" and bool(state.get("trial")) for state in states)
-    kinds = ("ok", "running", "left", "interrupted")
-    well, running, left, interrupted = (sum(state["state"] == kind for state in states) for kind in kinds)
-    done = well + diverged
-    failed = len(states) - done - running - left - interrupted
     what = " and ".join(
-        counted(count, one) for count, one in ((trials, "trial"), (len(states) - trials, "run")) if count
+        counted(count, one) for count, one in ((tally.trials, "trial"), (tally.runs - tally.trials, "run")) if count
     )
-    given_up = f" ({counted(diverged, 'trial')} diverged)" if diverged else ""
-    line = f"{what}: {done} done{given_up}, {running} running, {failed} failed, {left + interrupted} left"
-    line += what_follows(ahead)
-    seconds = words.seconds_left(states, ahead)
+    diverged = f" ({counted(tally.diverged_trials, 'trial')} diverged)" if tally.diverged_trials else ""
+    line = (
+        f"{what}: {tally.ok + tally.diverged_trials} done{diverged}, {len(tally.running)} running, "
+        f"{tally.failed} failed, {tally.left} left{what_follows(ahead)}"
+    )
+    seconds = tally.seconds_left(ahead)
     if seconds is None:
         return line
     about = "at least" if ahead.runs else "about"
-    return f"{line}; {about} {words.seconds(seconds)} left" if seconds >= 1 else f"{line}; almost done"
+    return f"{line}; {about} {words.duration(seconds)} left" if seconds >= 1 else f"{line}; almost done"
 
 
 def what_follows(ahead: Ahead) -> str:
@@ -109,11 +118,11 @@ def what_follows(ahead: Ahead) -> str:
     )
 
 
-def running_table(states: list[State], width: int) -> Table:
+def running_table(states: Iterable[RunState], width: int) -> Table:
     """The runs under way with their steps, current loss, examples/s, peak memory so far, and time left.
 
     Args:
-        states: of these runs alone.
+        states: of runs, of which those under way are shown.
         width: of the terminal; a narrow one gets shorter columns.
     """
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
@@ -123,32 +132,33 @@ def running_table(states: list[State], width: int) -> Table:
     for heading in ("steps" if width >= WIDE else "done", "loss", "examples/s", "memory", "left"):
         table.add_column(heading, justify="right", no_wrap=True)
     for state in states:
-        step, steps, pace = state["step"], state["steps"], state["seconds_per_step"]
+        progress = state.progress
+        if progress is None:
+            continue
+        step, steps = progress.step, progress.steps
+        loss, rate, memory = progress.loss, progress.examples_per_second, progress.memory_bytes
+        pace = progress.seconds_per_step
         table.add_row(
-            Text(run_name(state), no_wrap=True, overflow="ellipsis"),  # where there is little room, this is cut
+            Text(run_name(state.entry), no_wrap=True, overflow="ellipsis"),  # where there is little room, this is cut
             *([ProgressBar(total=steps, completed=step, width=BAR_COLUMNS)] if width >= VERY_WIDE else []),
             f"{step:,}/{steps:,}" if width >= WIDE else f"{100 * step // steps}%",
-            _shown(state["loss"], "{:.3f}".format),
-            _shown(state["examples_per_second"], lambda rate: f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"),
-            _shown(state["memory_bytes"], words.megabytes),
-            _shown(pace and pace * (steps - step), _clock),
+            "" if loss is None else f"{loss:.3f}",
+            "" if rate is None else f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}",
+            "" if memory is None else words.megabytes(memory),
+            "" if pace is None else _clock(pace * (steps - step)),
         )
     return table
 
 
-def run_name(entry: dict[str, Any]) -> str:
+def run_name(run: PlanEntry | RunIdentity) -> str:
     """What people call a run: the arm, the learning rate of a trial, the seed, and the part where there are several.
 
     Args:
-        entry: what `plan.json` says of it.
+        run: its entry in the plan, or its result.
     """
-    trial = [f"trial of {entry['learning_rate']:g}"] if entry.get("trial") else []
-    part = [part_words(entry["part"])] if entry.get("part", WHOLE) != WHOLE else []
-    return ", ".join([entry["arm"], *trial, f"seed {entry['seed']}", *part])
-
-
-def _shown(value: Any, how: Callable[[Any], str]) -> str:
-    return "" if value is None else how(value)
+    trial = [f"trial of {run.learning_rate:g}"] if run.trial else []
+    part = [part_words(run.part)] if run.part != WHOLE else []
+    return ", ".join([run.arm, *trial, f"seed {run.seed}", *part])
 
 
 def _clock(seconds: float) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuneoff.analysis.disagreements import find_disagreements
 from tuneoff.analysis.learning import LEARNED, run_state
@@ -22,6 +22,8 @@ from tuneoff.report import audit, evidence, trials, words
 from tuneoff.study.listener import Silent
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from tuneoff.records.run import RunResult
     from tuneoff.runs.run import Run
 
@@ -55,14 +57,13 @@ def write_page(results: StudyResults) -> Path:
     html = page.render(
         summary=summary,
         verdict=words.verdict(summary).partition(". "),
-        chosen=next((arm for arm in summary["arms"] if arm["arm"] == summary["recommendation"]["arm"]), None),
+        chosen=next((arm for arm in summary.scored_arms if arm.arm == summary.recommendation.arm), None),
         table=[[(name, None), *((text, sort_value(text)) for text in row)] for name, *row in words.rows(summary)],
-        arms=[arm for arm in summary["arms"] if arm["runs"]],
         colours=arm_colours(summary),
         charts=page_charts(results),
         kinds=CHARTS,
         run_headings=RUN_HEADINGS,
-        runs=[_run(results, run) for run in results.run_records],
+        runs=[_run(results, run) for run in results.runs],
         disagreements=find_disagreements(results),
         environment=results.environment,
         study_file=(results.folder / "study.toml").read_text(encoding="utf-8"),
@@ -72,8 +73,8 @@ def write_page(results: StudyResults) -> Path:
         trials=trials,
         audit=audit,
         vega=_vega(),
-        script=_part("page.js"),
-        style=_part("page.css"),
+        script=_asset("page.js"),
+        style=_asset("page.css"),
     )
     path = results.folder / "report.html"
     write_text(path, html)
@@ -136,14 +137,14 @@ def _run(results: StudyResults, run: RunResult) -> list[Cell]:
         *begins,
         (words.percent(run.test_accuracy) + mark, run.test_accuracy),
         (words.percent(run.validation_accuracy), run.validation_accuracy),
-        (words.seconds(run.train_seconds), run.train_seconds),
+        (words.duration(run.train_seconds), run.train_seconds),
         (words.megabytes(memory), memory),
         (run.run_id, None),
     ]
 
 
 @cache
-def _vega() -> Any:
+def _vega() -> Markup:
     """Vega, Vega-Lite and Vega-Embed as one script."""
     import markupsafe
     import vl_convert
@@ -154,7 +155,7 @@ def _vega() -> Any:
     return markupsafe.Markup(script)
 
 
-def _part(name: str) -> Any:
+def _asset(name: str) -> Markup:
     """A file that the page contains as it is."""
     import markupsafe
 

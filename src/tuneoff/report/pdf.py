@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from tuneoff.core.files import replacing
 from tuneoff.report import audit, evidence, trials, words
@@ -15,11 +15,37 @@ from tuneoff.spec.arms import METHODS
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.records.summary import Summary
 
-Block = dict[str, Any]
-Inline = str | dict[str, Any]
+Block = dict[str, object]
+Inline = str | dict[str, str | int]
 """A piece of a sentence: a text, `{"see": name}` (a table or a chart) or `{"cite": number}` (a reference)."""
-Section = tuple[str, list[Block]]
+
+
+class Section(TypedDict):
+    """A section as the template sets it."""
+
+    title: str
+    blocks: list[Block]
+
+
+class Content(TypedDict):
+    """What the template sets, as plain JSON."""
+
+    title: str
+    verdict: str
+    conditions: str
+    sections: list[Section]
+
+
+class DrawnChart(TypedDict):
+    """A chart as the template sets it."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
 
 SHOWN = (
     "accuracy", "trainable_parameters", "training_time", "peak_memory", "accuracy_by_memory", "accuracy_by_time",
@@ -58,8 +84,8 @@ def write_pdf(results: StudyResults) -> Path:
     return path
 
 
-def report_content(results: StudyResults) -> dict[str, Any]:
-    """What the template sets: `title`, `verdict`, `conditions` and `sections` (`title`, `blocks`), as plain JSON.
+def report_content(results: StudyResults) -> Content:
+    """What the template sets.
 
     A block is `{"text"}`, `{"code"}`, `{"items"}` (a list), `{"references"}` (a numbered one), `{"name", "caption",
     "headings", "rows", "prose"}` (a table; with `prose` its last column holds sentences), `{"charts"}` (`name`,
@@ -69,12 +95,12 @@ def report_content(results: StudyResults) -> dict[str, Any]:
     summary = results.summary
     drawn = _charts(results)
     cited = _Citations(results)
-    sections: list[Section] = [
+    sections: list[tuple[str, list[Block]]] = [
         ("Result", _result(summary, drawn, cited)),
         ("Charts", [{"charts": drawn}] if drawn else []),
-        ("Against the baselines", _list(line["sentence"] for line in summary["headlines"])),
+        ("Against the baselines", _list(headline.sentence for headline in summary.headlines)),
         ("Pairs of arms", _pairs(summary, drawn, cited)),
-        ("What this study cannot show", _list(summary["notes"])),
+        ("What this study cannot show", _list(summary.notes)),
         ("Not recommended", _list(words.excluded(summary))),
         ("Arms that no other is shown to beat, by cost", _list(evidence.fronts(summary))),
         ("Classes and calibration", _quality(summary, cited)),
@@ -88,7 +114,7 @@ def report_content(results: StudyResults) -> dict[str, Any]:
         ("References", [{"references": cited.references}]),
     ]
     return {
-        "title": summary["study"],
+        "title": summary.study,
         "verdict": words.verdict(summary),
         "conditions": words.conditions(summary),
         "sections": [{"title": title, "blocks": blocks} for title, blocks in sections if blocks],
@@ -107,7 +133,7 @@ class _Citations:
         return {"cite": self.references.index(STATISTICS.get(reference, reference)) + 1}
 
 
-def _result(summary: dict[str, Any], drawn: list[dict[str, str]], cited: _Citations) -> list[Block]:
+def _result(summary: Summary, drawn: list[DrawnChart], cited: _Citations) -> list[Block]:
     shown: list[Inline] = [{"see": "result"}, " holds accuracy and costs of all arms and baselines"]
     if drawn:
         ends: list[Inline] = [{"see": drawn[0]["name"]}, " to ", {"see": drawn[-1]["name"]}] if len(drawn) > 1 else []
@@ -117,7 +143,7 @@ def _result(summary: dict[str, Any], drawn: list[dict[str, str]], cited: _Citati
     return [table, *marks, _text(*shown, f". {evidence.INTERVALS} ", cited("intervals"), f" {RULES}")]
 
 
-def _charts(results: StudyResults) -> list[dict[str, str]]:
+def _charts(results: StudyResults) -> list[DrawnChart]:
     import vl_convert
 
     from tuneoff.report.charts import CHARTS, draw_charts
@@ -136,23 +162,21 @@ def _charts(results: StudyResults) -> list[dict[str, str]]:
     ]
 
 
-def _pairs(summary: dict[str, Any], drawn: list[dict[str, str]], cited: _Citations) -> list[Block]:
-    if not summary["comparisons"]:
+def _pairs(summary: Summary, drawn: list[DrawnChart], cited: _Citations) -> list[Block]:
+    if not summary.comparisons:
         return []
     chart: list[Inline] = (
         [" and ", {"see": "differences"}] if any(entry["name"] == "differences" for entry in drawn) else []
     )
+    shown: list[Inline] = [cited("pairs"), "; see ", {"see": "pairs"}, *chart, "."]
     return [
-        _text(
-            "Differences in test accuracy are paired by seed and test example ",
-            *(cited("pairs"), "; see ", {"see": "pairs"}, *chart, "."),
-        ),
-        *_list(map(evidence.pair, summary["comparisons"])),
+        _text("Differences in test accuracy are paired by seed and test example ", *shown),
+        *_list(map(evidence.pair, summary.comparisons)),
         _table("pairs", "Differences between arms.", evidence.PAIR_HEADINGS, evidence.pair_rows(summary)),
     ]
 
 
-def _quality(summary: dict[str, Any], cited: _Citations) -> list[Block]:
+def _quality(summary: Summary, cited: _Citations) -> list[Block]:
     rows = evidence.quality_rows(summary)
     if not rows:
         return []
@@ -168,11 +192,10 @@ def _quality(summary: dict[str, Any], cited: _Citations) -> list[Block]:
     return blocks
 
 
-def _sizes(summary: dict[str, Any], drawn: list[dict[str, str]]) -> list[Block]:
-    curves = summary["learning_curves"]
-    if not curves:
+def _sizes(summary: Summary, drawn: list[DrawnChart]) -> list[Block]:
+    if summary.learning_curves is None:
         return []
-    headings = ("arm", *(f"{size:,}" for size in curves["train_sizes"]))
+    headings = ("arm", *(f"{size:,}" for size in summary.learning_curves.train_sizes))
     chart: list[Inline] = [" and ", {"see": CURVE}] if any(entry["name"] == CURVE for entry in drawn) else []
     return [
         _text("Test accuracy with fewer training examples: see ", {"see": "sizes"}, *chart, "."),
@@ -180,37 +203,40 @@ def _sizes(summary: dict[str, Any], drawn: list[dict[str, str]]) -> list[Block]:
     ]
 
 
-def _breakdown(summary: dict[str, Any]) -> list[Section]:
-    if not summary["breakdown"]:
+def _breakdown(summary: Summary) -> list[tuple[str, list[Block]]]:
+    breakdown = summary.breakdown
+    if breakdown is None:
         return []
-    name = f"Test accuracy by {summary['breakdown']['column']}"
-    table = _table("breakdown", f"{name}.", breakdown_headings(summary), breakdown_rows(summary))
+    name = f"Test accuracy by {breakdown.column}"
+    headings, rows = breakdown_headings(summary, breakdown), breakdown_rows(summary, breakdown)
+    table = _table("breakdown", f"{name}.", headings, rows)
     return [(name, [_text({"see": "breakdown"}, " holds it for each group of test examples."), table])]
 
 
-def _tuning(summary: dict[str, Any]) -> list[Block]:
-    if not summary["tuning"] or not (rows := trials.rows(summary)):
+def _tuning(summary: Summary) -> list[Block]:
+    if summary.tuning is None or not (rows := trials.rows(summary.tuning)):
         return []
-    sentences = " ".join(trials.sentences(summary))
+    sentences = " ".join(trials.sentences(summary.tuning))
     return [
         _text(f"{sentences} ", {"see": "trials"}, " holds all trials."),
         _table("trials", "Learning rates that were tried.", trials.HEADINGS, rows),
     ]
 
 
-def _data(summary: dict[str, Any]) -> list[Block]:
-    told, for_information = audit.parted(summary["audit"])
+def _data(summary: Summary) -> list[Block]:
+    told, for_information = audit.without_information(summary.audit)
     rows = [(*row[:4], f"{row[4]} {row[5]}") for row in audit.rows(told)]
     headings = (*audit.HEADINGS[:4], "what it means and what to do")
     table = [_table("audit", "What the audit found in the data.", headings, rows, prose=True)] if rows else []
-    classes = f"Classes: {', '.join(summary['data']['label_names'])}."
+    classes = f"Classes: {', '.join(summary.data.label_names)}."
     known = [f"For information: {row[1]} ({row[2]}): {row[4]}" for row in audit.rows(for_information)]
     see: list[Inline] = [" See ", {"see": "audit"}, "."] if table else []
+    small: list[Block] = [{"small": known}] if known else []
     return [
-        _text(f"{classes} The audit: {audit.counted(summary['audit'])}", *see),
-        *_list(audit.left_out(summary["data"]["removed"])),
+        _text(f"{classes} The audit: {audit.counted(summary.audit)}", *see),
+        *_list(audit.left_out(summary.data.removed)),
         *table,
-        *([{"small": known}] if known else []),
+        *small,
     ]
 
 
@@ -220,14 +246,14 @@ def _methods(results: StudyResults, cited: _Citations) -> list[Block]:
     for arm in results.spec.arms:
         method = described[arm.method]
         name = arm.name if arm.name == arm.method else f"{arm.name} ({arm.method})"
-        given = {option["name"]: getattr(arm, option["name"]) for option in method["options"]}
+        given = {option.name: getattr(arm, option.name) for option in method.options}
         options = ", ".join(f"{option} = {_value(value)}" for option, value in given.items() if value not in ((), None))
         end = f"{'; ' if options else ''}{options}."
-        items.append([f"{name}: {method['summary']} ", cited(method["reference"]), end])
+        items.append([f"{name}: {method.summary} ", cited(method.reference), end])
     return [{"items": items}]
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if isinstance(value, tuple):
         return " ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -5,13 +5,19 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuneoff.core.files import replacing, write_text
+from tuneoff.records.arm_summary import ScoredArm
 from tuneoff.report import evidence, words
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.records.arm_summary import ArmSummary
+    from tuneoff.records.summary import BaselineSummary, Breakdown, Summary
+
+CsvRow = dict[str, str | float | None]
+"""By column."""
 
 ARM_FIELDS = (
     "method", "learning_rate", "runs", "test_macro_f1", "validation_accuracy", "expected_calibration_error",
@@ -40,7 +46,7 @@ LATEX = {
 def write_csv(results: StudyResults) -> Path:
     """Writes `report.csv`: one row an arm, then one a baseline; shares from 0 to 1, units in the names of columns."""
     summary = results.summary
-    rows = [*(_arm(summary, arm) for arm in summary["arms"]), *map(_baseline, summary["baselines"])]
+    rows = [*(_arm(arm, summary.breakdown) for arm in summary.arms), *map(_baseline, summary.baselines)]
     path = results.folder / "report.csv"
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.DictWriter(handle, dict.fromkeys(name for row in rows for name in row), lineterminator="\n")
@@ -49,60 +55,61 @@ def write_csv(results: StudyResults) -> Path:
     return path
 
 
-def _arm(summary: dict[str, Any], arm: dict[str, Any]) -> dict[str, Any]:
-    interval = arm.get("test_accuracy", {})
-    row = {
+def _arm(arm: ArmSummary, breakdown: Breakdown | None) -> CsvRow:
+    interval = arm.test_accuracy if isinstance(arm, ScoredArm) else None
+    f1 = arm.per_class_f1 if isinstance(arm, ScoredArm) else {}
+    row: CsvRow = {
         "kind": "arm",
-        "name": arm["arm"],
-        "failed_runs": len(arm["failed"]),
-        "test_accuracy": interval.get("mean"),
-        "test_accuracy_ci_low": interval.get("ci_low"),
-        "test_accuracy_ci_high": interval.get("ci_high"),
-        **{field: arm.get(field) for field in ARM_FIELDS},
-        **{f"per_class_f1[{label}]": value for label, value in arm.get("per_class_f1", {}).items()},
+        "name": arm.arm,
+        "failed_runs": len(arm.failed),
+        "test_accuracy": interval.mean if interval is not None else None,
+        "test_accuracy_ci_low": interval.ci_low if interval is not None else None,
+        "test_accuracy_ci_high": interval.ci_high if interval is not None else None,
+        **{field: getattr(arm, field, None) for field in ARM_FIELDS},
+        **{f"per_class_f1[{label}]": value for label, value in f1.items()},
     }
-    breakdown = summary["breakdown"]
-    for group in breakdown["groups"] if breakdown else []:
-        row[f"test_accuracy[{breakdown['column']}={group['value']}]"] = group["test_accuracy"].get(arm["arm"])
+    if breakdown is not None:
+        for group in breakdown.groups:
+            row[f"test_accuracy[{breakdown.column}={group.value}]"] = group.test_accuracy.get(arm.arm)
     return row
 
 
-def _baseline(baseline: dict[str, Any]) -> dict[str, Any]:
-    return {"kind": "baseline", "name": baseline["label"], "test_accuracy": baseline["test_accuracy"]}
+def _baseline(baseline: BaselineSummary) -> CsvRow:
+    return {"kind": "baseline", "name": baseline.label, "test_accuracy": baseline.test_accuracy}
 
 
 def write_latex(results: StudyResults) -> Path:
     """Writes `report.tex`: tables to be put into a paper with `\\input`, which needs the package booktabs."""
     summary = results.summary
-    parts = ["% \\usepackage{booktabs} and \\usepackage[T1]{fontenc} are needed.", "% " + _one_line(summary["study"])]
-    parts.append(tabular(words.HEADINGS, words.rows(summary)))
-    parts += [f"% {_one_line(line)}" for line in words.marks(summary)]
-    if any(arm["runs"] for arm in summary["arms"]):
-        parts.append(tabular(evidence.QUALITY_HEADINGS, evidence.quality_rows(summary)))
+    paragraphs = ["% \\usepackage{booktabs} and \\usepackage[T1]{fontenc} are needed.", "% " + _one_line(summary.study)]
+    paragraphs.append(tabular(words.HEADINGS, words.rows(summary)))
+    paragraphs += [f"% {_one_line(line)}" for line in words.marks(summary)]
+    if summary.scored_arms:
+        paragraphs.append(tabular(evidence.QUALITY_HEADINGS, evidence.quality_rows(summary)))
     if rows := evidence.class_rows(summary):
-        parts.append(tabular(evidence.class_headings(summary), rows))
-    if summary["breakdown"]:
-        parts.append(tabular(breakdown_headings(summary), breakdown_rows(summary)))
+        paragraphs.append(tabular(evidence.class_headings(summary), rows))
+    if summary.breakdown is not None:
+        breakdown = summary.breakdown
+        paragraphs.append(tabular(breakdown_headings(summary, breakdown), breakdown_rows(summary, breakdown)))
     path = results.folder / "report.tex"
-    write_text(path, "\n\n".join(parts) + "\n")
+    write_text(path, "\n\n".join(paragraphs) + "\n")
     return path
 
 
-def breakdown_headings(summary: dict[str, Any]) -> tuple[str, ...]:
+def breakdown_headings(summary: Summary, breakdown: Breakdown) -> tuple[str, ...]:
     """The headings of `breakdown_rows`: the column, the number of examples, the arms that have results."""
-    return (summary["breakdown"]["column"], "examples", *(words.marked(arm) for arm in summary["arms"] if arm["runs"]))
+    return (breakdown.column, "examples", *map(words.marked, summary.scored_arms))
 
 
-def breakdown_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+def breakdown_rows(summary: Summary, breakdown: Breakdown) -> list[tuple[str, ...]]:
     """Test accuracy of each arm for each value of the breakdown column, as text."""
-    arms = [arm["arm"] for arm in summary["arms"] if arm["runs"]]
     return [
         (
-            group["value"],
-            f"{group['test_examples']:,}",
-            *(words.percent(group["test_accuracy"][arm]) for arm in arms),
+            group.value,
+            f"{group.test_examples:,}",
+            *(words.percent(group.test_accuracy[arm.arm]) for arm in summary.scored_arms),
         )
-        for group in summary["breakdown"]["groups"]
+        for group in breakdown.groups
     ]
 
 

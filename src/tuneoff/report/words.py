@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuneoff.data.parts import WHOLE, part_words
+from tuneoff.records.arm_summary import ScoredArm
 
 if TYPE_CHECKING:
-    from tuneoff.study.ahead import Ahead
+    from tuneoff.records.arm_summary import ArmSummary
+    from tuneoff.records.recommendation import Recommendation
+    from tuneoff.records.summary import Summary
 
 HEADINGS = ("arm", "test accuracy", "95% interval", "macro F1", "train time", "peak memory", "trainable", "checkpoint")
 
@@ -29,152 +32,150 @@ MEANINGLESS = " (means nothing)"
 """Marks an accuracy on data that the audit would have stopped."""
 
 
-def accepted_errors(summary: dict[str, Any]) -> list[str]:
+def accepted_errors(summary: Summary) -> list[str]:
     """Names of the audit's errors that the study was told to go on with; its accuracies mean nothing then."""
-    return sorted(
-        {finding["name"] for finding in summary["audit"] if finding["accepted"] and finding["severity"] == "error"}
-    )
+    return sorted({finding.name for finding in summary.audit if finding.accepted and finding.severity == "error"})
 
 
-def verdict(summary: dict[str, Any]) -> str:
+def verdict(summary: Summary) -> str:
     """The study's answer in a sentence or two."""
     meaningless = accepted_errors(summary)
     if meaningless:
         names = ", ".join(meaningless)
         return f"These accuracies mean nothing: the study was told to go on in spite of what its audit found ({names})."
-    left = summary["runs"]["planned"] - summary["runs"]["done"]
-    unfinished = f" {left} of {summary['runs']['planned']} runs are not done yet." if left else ""
-    recommendation = summary["recommendation"]
-    better, doubts = _baselines(recommendation)
-    said = answer(recommendation)
-    if better and recommendation["arm"] is not None:
+    left = summary.runs.planned - summary.runs.done
+    unfinished = f" {left} of {summary.runs.planned} runs are not done yet." if left else ""
+    better, doubts = _baselines(summary.recommendation)
+    said = answer(summary.recommendation)
+    if better and summary.recommendation.arm is not None:
         said = f"Of the arms, {said[0].lower()}{said[1:]}"
     return " ".join([*better, said, *doubts]) + unfinished
 
 
-def answer(recommendation: dict[str, Any]) -> str:
+def answer(recommendation: Recommendation) -> str:
     """A recommendation in sentences, the first of which says what to do."""
-    reason, now = recommendation["reason"], recommendation["choose_now"]
-    if recommendation["arm"] is not None:
-        return f"Use {recommendation['arm']}: {reason[0].lower()}{reason[1:]}"
+    reason, now = recommendation.reason, recommendation.choose_now
+    if recommendation.arm is not None:
+        return f"Use {recommendation.arm}: {reason[0].lower()}{reason[1:]}"
     if now is None:
         return f"No recommendation. {reason}"
     why, _, further = reason.rstrip(".").partition(". ")
-    said = f"{why}; if you must choose now, take {now['arm']}. {now['sentence']}"
+    said = f"{why}; if you must choose now, take {now.arm}. {now.sentence}"
     if not further:
         return said
-    if now["wrong_rate"]:
+    if now.wrong_rate:
         return f"{said[:-1]}; {further[0].lower()}{further[1:]}."
     return f"{said} {further}."
 
 
-def _baselines(recommendation: dict[str, Any]) -> tuple[list[str], list[str]]:
+def _baselines(recommendation: Recommendation) -> tuple[list[str], list[str]]:
     """What is to be said of baselines before a recommendation, and after it.
 
     First of all, which one to use where it is better than every arm. After it, which ones the arm that is named is not
     shown to beat; where none is named, what is seen of the arms that are left.
     """
-    named = recommendation["arm"] or (recommendation["choose_now"] or {}).get("arm")
+    now = recommendation.choose_now
+    named = recommendation.arm or (now.arm if now is not None else None)
     first, after = [], []
-    for line in recommendation["headlines"]:
-        if named in line["beaten_by"] or (named is None and line["baseline"] == "majority"):
+    for headline in recommendation.headlines:
+        if named in headline.beaten_by or (named is None and headline.baseline == "majority"):
             continue
-        if line["verdict"] == "better":
-            first.append(f"Use {line['label']}, or train for longer. {line['sentence']}")
-        elif line["verdict"] == "beaten" and named is not None:
-            after.append(f"{line['arm']} is shown to be more accurate than {line['label']}, {named} is not.")
+        if headline.verdict == "better":
+            first.append(f"Use {headline.label}, or train for longer. {headline.sentence}")
+        elif headline.verdict == "beaten" and named is not None:
+            after.append(f"{headline.arm} is shown to be more accurate than {headline.label}, {named} is not.")
         else:
-            after.append(line["sentence"])
+            after.append(headline.sentence)
     return first, after
 
 
-def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+def rows(summary: Summary) -> list[tuple[str, ...]]:
     """The result table: one row an arm in the study's order, then the baselines, as text in the order of `HEADINGS`."""
     table = []
     doubt = MEANINGLESS if accepted_errors(summary) else ""
-    for arm in summary["arms"]:
-        name = arm["arm"] if not arm["failed"] else f"{arm['arm']} ({len(arm['failed'])} failed)"
-        mark = learning_mark(arm)
-        if not arm["runs"]:
-            status = arm["failed"][0]["status"] if arm["failed"] else "not run yet"
+    for arm in summary.arms:
+        name = arm.arm if not arm.failed else f"{arm.arm} ({len(arm.failed)} failed)"
+        if not isinstance(arm, ScoredArm):
+            status = arm.failed[0].status if arm.failed else "not run yet"
             table.append((name, status, *[""] * (len(HEADINGS) - 2)))
             continue
-        interval = arm["test_accuracy"]
+        interval = arm.test_accuracy
         table.append(
             (
                 name,
-                percent(interval["mean"]) + doubt + mark,
-                f"{100 * interval['ci_low']:.1f} to {100 * interval['ci_high']:.1f}",
-                f"{100 * arm['test_macro_f1']:.1f}",
-                seconds(arm["train_seconds"]) + (SHARED if arm["times_shared"] else ""),
-                megabytes(arm["peak_train_memory_bytes"]),
-                f"{arm['trainable_parameters']:,}",
-                megabytes(arm["checkpoint_bytes"]),
+                percent(interval.mean) + doubt + learning_mark(arm),
+                f"{100 * interval.ci_low:.1f} to {100 * interval.ci_high:.1f}",
+                f"{100 * arm.test_macro_f1:.1f}",
+                duration(arm.train_seconds) + (SHARED if arm.times_shared else ""),
+                megabytes(arm.peak_train_memory_bytes),
+                f"{arm.trainable_parameters:,}",
+                megabytes(arm.checkpoint_bytes),
             )
         )
-    for baseline in summary["baselines"]:
+    for baseline in summary.baselines:
         table.append(
-            (f"baseline: {baseline['label']}", percent(baseline["test_accuracy"]) + doubt, *[""] * (len(HEADINGS) - 2))
+            (f"baseline: {baseline.label}", percent(baseline.test_accuracy) + doubt, *[""] * (len(HEADINGS) - 2))
         )
     return table
 
 
-def learning_mark(arm: dict[str, Any]) -> str:
+def learning_mark(arm: ArmSummary) -> str:
     """What stands beside the accuracy of an arm that did not learn, or not in all of its runs."""
-    return DID_NOT_LEARN if arm["learning"] and arm["learning"]["not_learned"] else ""
+    return DID_NOT_LEARN if arm.learning is not None and arm.learning.not_learned else ""
 
 
-def marked(arm: dict[str, Any]) -> str:
+def marked(arm: ArmSummary) -> str:
     """An arm's name, with that mark."""
-    return f"{arm['arm']}{learning_mark(arm)}"
+    return f"{arm.arm}{learning_mark(arm)}"
 
 
-def marks(summary: dict[str, Any]) -> list[str]:
+def marks(summary: Summary) -> list[str]:
     """What the mark of each arm says, in a line that stands below a table; none where there is no mark."""
     said: dict[str, list[str]] = {}
-    for arm in summary["arms"]:
-        if learning_mark(arm) and arm["runs"]:
-            learning = arm["learning"]
-            state = STATES["not learned" if learning["state"] == "learned" else learning["state"]]
-            some = learning["not_learned"] < learning["runs"]
-            runs = f" ({learning['not_learned']} of {learning['runs']} runs)" if some else ""
-            said.setdefault(state, []).append(f"{arm['arm']}{runs}")
+    for arm in summary.scored_arms:
+        if (learning := arm.learning) is not None and learning.not_learned:
+            state = STATES["not learned" if learning.state == "learned" else learning.state]
+            some = learning.not_learned < learning.runs
+            runs = f" ({learning.not_learned} of {learning.runs} runs)" if some else ""
+            said.setdefault(state, []).append(f"{arm.arm}{runs}")
     groups = "; ".join(f"{state}: {', '.join(arms)}" for state, arms in said.items())
     return [f"{DID_NOT_LEARN.strip()} {groups}."] if said else []
 
 
-def did_not_learn(summary: dict[str, Any]) -> list[str]:
+def did_not_learn(summary: Summary) -> list[str]:
     """One sentence for each arm that did not learn: how it is known, why, and what to set."""
-    return [arm["learning"]["sentence"] for arm in summary["arms"] if arm["learning"] and arm["learning"]["sentence"]]
+    return [arm.learning.sentence for arm in summary.arms if arm.learning is not None and arm.learning.sentence]
 
 
-def failures(summary: dict[str, Any]) -> list[str]:
+def failures(summary: Summary) -> list[str]:
     """One line for each failed run."""
     return [
-        f"{arm['arm']}, seed {failure['seed']}{_part(failure['part'])}: {failure['status']}: {failure['error']}"
-        for arm in summary["arms"]
-        for failure in arm["failed"]
+        f"{arm.arm}, seed {failure.seed}{_of_part(failure.part)}: {failure.status}: {failure.error}"
+        for arm in summary.arms
+        for failure in arm.failed
     ]
 
 
-def _part(part: str) -> str:
+def _of_part(part: str) -> str:
     return f", {part_words(part)}" if part != WHOLE else ""
 
 
-def excluded(summary: dict[str, Any]) -> list[str]:
+def excluded(summary: Summary) -> list[str]:
     """One line for each arm that the recommendation leaves out."""
-    return [f"{entry['arm']} is left out, since {entry['why']}." for entry in summary["recommendation"]["excluded"]]
+    return [f"{left_out.arm} is left out, since {left_out.why}." for left_out in summary.recommendation.excluded]
 
 
-def conditions(summary: dict[str, Any]) -> str:
+def conditions(summary: Summary) -> str:
     """What was trained on what, where."""
-    sizes = summary["data"]["sizes"]
-    seeds = len(summary["seeds"])
-    done = [arm for arm in summary["arms"] if arm["runs"]]
-    folds = f", each example tested in one of {summary['data']['folds']} folds" if summary["data"]["folds"] else ""
-    where = f" on {done[0]['device']}, {done[0]['precision']}, {done[0]['engine']['batches']} batches" if done else ""
+    sizes = summary.data.sizes
+    seeds = len(summary.seeds)
+    folds = f", each example tested in one of {summary.data.folds} folds" if summary.data.folds else ""
+    where = ""
+    if summary.scored_arms:
+        first = summary.scored_arms[0]
+        where = f" on {first.device}, {first.precision}, {first.engine['batches']} batches"
     return (
-        f"{summary['model']}, {sizes['train']:,} training, {sizes['validation']:,} validation and "
+        f"{summary.model}, {sizes['train']:,} training, {sizes['validation']:,} validation and "
         f"{sizes['test']:,} test examples{folds}, {seeds} seed{'s' if seeds > 1 else ''} an arm{where}."
     )
 
@@ -184,16 +185,15 @@ def repeating(folder: Path) -> str:
     return shlex.join(["tuneoff", "run", str(folder / "study.toml"), "--out", str(folder)])
 
 
-def memory_columns(summary: dict[str, Any]) -> dict[str, str]:
+def memory_columns(summary: Summary) -> dict[str, str]:
     """The fields of memory that say something of this study's arms, and what they are called.
 
     What the allocator held is left out where it is what was allocated, as it always is on a CPU.
     """
     columns = {"peak_train_memory_bytes": "peak in training", "peak_eval_memory_bytes": "peak in evaluation"}
     if any(
-        arm["memory_kind"] == "cuda_allocated" and arm["peak_reserved_memory_bytes"] != arm["peak_train_memory_bytes"]
-        for arm in summary["arms"]
-        if arm["runs"]
+        arm.memory_kind == "cuda_allocated" and arm.peak_reserved_memory_bytes != arm.peak_train_memory_bytes
+        for arm in summary.scored_arms
     ):
         columns["peak_reserved_memory_bytes"] = "reserved in training"
     return columns
@@ -204,41 +204,17 @@ def probability(value: float) -> str:
     return f"{value:.2g}" if value >= 0.0001 else "below 0.0001"
 
 
-def percent(share: float) -> str:
-    """A share as a percentage with one decimal."""
-    return f"{100 * share:.1f}%"
+def percent(value: float) -> str:
+    """A value from 0 to 1 as a percentage with one decimal."""
+    return f"{100 * value:.1f}%"
 
 
-def seconds(value: float) -> str:
+def duration(seconds: float) -> str:
     """Seconds as `12.3 s`, or `2 min 05 s` from two minutes on."""
-    return f"{value:.1f} s" if value < 120 else f"{int(value // 60)} min {int(value % 60):02d} s"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
 
 
 def megabytes(value: float) -> str:
     """Bytes as megabytes (10^6)."""
     digits = 0 if value >= 1e7 else 2 if value >= 1e4 else 4
     return f"{value / 1e6:,.{digits}f} MB"
-
-
-def seconds_left(states: list[dict[str, Any]], ahead: Ahead) -> float | None:
-    """Seconds until all that is planned and all that follows is done, as many runs at a time as run now.
-
-    A run is taken to need as many seconds a step as those that are done, and as many for all else; where none is done,
-    the steps of those that run say how long it takes. None where nothing runs, or where nothing is known yet.
-    """
-    running = [state for state in states if state["state"] == "running"]
-    done = [state for state in states if state["state"] == "ok" and "wall_seconds" in state]
-    paces = [state["seconds_per_step"] for state in running if state["seconds_per_step"] is not None]
-    if not running or not (done or paces):
-        return None
-    if done:
-        a_step = sum(state["train_seconds"] for state in done) / sum(state["steps"] for state in done)
-        beside = sum(state["wall_seconds"] - state["train_seconds"] for state in done) / len(done)
-    else:
-        a_step, beside = sum(paces) / len(paces), 0.0
-    waiting = [state for state in states if state["state"] in ("left", "interrupted")]
-    going = [1 - state["step"] / state["steps"] for state in running]
-    steps = sum(state["steps"] for state in waiting) + ahead.steps
-    steps += sum(share * state["steps"] for share, state in zip(going, running, strict=True))
-    count = len(waiting) + ahead.trials + ahead.runs + sum(going)
-    return float((a_step * steps + beside * count) / len(running))

@@ -20,7 +20,7 @@ def write_report(results: StudyResults) -> list[Path]:
         What was written: the page, the Markdown, the summary, the charts' folder.
     """
     folder = results.folder
-    write_json(folder / "summary.json", results.summary)
+    write_json(folder / "summary.json", results.summary.model_dump(mode="json"))
     return [write_page(results), write_markdown(results), folder / "summary.json", folder / "charts"]
 
 

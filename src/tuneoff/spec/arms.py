@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from tuneoff.core.frozen import Frozen
 from tuneoff.core.names import made_of
 from tuneoff.core.registry import Registry
+from tuneoff.records.described import DescribedMethod, DescribedOption
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,25 +80,24 @@ class ArmSpec(Frozen):
         return named[0] if named else None
 
     @classmethod
-    def describe(cls) -> dict[str, Any]:
-        """Name, summary, source and options with their defaults, as plain JSON."""
+    def describe(cls) -> DescribedMethod:
+        """Name, summary, source and options with their defaults."""
         options = [
-            {
-                "name": name,
-                "default": list(default) if isinstance(default := field.default, tuple) else default,
-                "description": field.description or "",
-            }
+            DescribedOption(
+                name=name,
+                default=list(default) if isinstance(default := field.default, tuple) else default,
+                description=field.description or "",
+            )
             for name, field in cls.model_fields.items()
             if name not in ("method", "name")
         ]
-        method = cls.model_fields["method"].default
-        return {
-            "method": method,
-            "summary": cls.summary,
-            "reference": cls.reference,
-            "starting_rate": cls.starting_rate,
-            "options": options,
-        }
+        return DescribedMethod(
+            method=cls.model_fields["method"].default,
+            summary=cls.summary,
+            reference=cls.reference,
+            starting_rate=cls.starting_rate,
+            options=tuple(options),
+        )
 
     def adapt(self, loaded: LoadedModel) -> nn.Module:
         """Returns the model to train, with `requires_grad` set on exactly what this method trains.

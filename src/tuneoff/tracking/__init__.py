@@ -91,10 +91,10 @@ class Trackers(Silent):
 
         Nothing is tracked after it.
         """
-        of_runs = [_news_of_run(result) for result in [*results.trial_records, *results.run_records]]
+        of_runs = [_news_of_run(result) for result in [*results.trials, *results.runs]]
         of_study = News(
             STUDY,
-            canonical_hash(results.summary_record.model_dump(mode="json")),
+            canonical_hash(results.summary.model_dump(mode="json")),
             lambda tracker: tracker.track_study(results),
         )
         for delivery in self._deliveries:

@@ -70,9 +70,9 @@ class MlflowTracker(Tracker):
 
     def track_study(self, results: StudyResults) -> None:
         with _quiet(), self._run("study", _milliseconds(), failed=False) as run:
-            outcome = study_outcome(results.summary_record)
+            outcome = study_outcome(results.summary)
             self._log(run, [(0, numbers(outcome))], words(outcome), {})
-            self._client.log_text(run, _csv(study_table(results.summary_record)), "arms.csv")
+            self._client.log_text(run, _csv(study_table(results.summary)), "arms.csv")
             for path in study_charts(results):
                 self._client.log_artifact(run, str(path), "charts")
 

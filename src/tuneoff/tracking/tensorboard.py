@@ -64,8 +64,8 @@ class TensorboardTracker(Tracker):
         from tensorboard.plugins.text.summary_v2 import text_pb
 
         with self._writing(STUDY_FOLDER) as events:
-            events.add_numbers(_summary(study_outcome(results.summary_record)))
-            events.add(text_pb("arms", _markdown(study_table(results.summary_record))))
+            events.add_numbers(_summary(study_outcome(results.summary)))
+            events.add(text_pb("arms", _markdown(study_table(results.summary))))
             for path in study_charts(results):
                 with Image.open(path) as image:
                     width, height = image.size

@@ -67,7 +67,7 @@ class WandbTracker(Tracker):
     def track_study(self, results: StudyResults) -> None:
         import wandb
 
-        table = [[row[column] for column in TABLE] for row in study_table(results.summary_record)]
+        table = [[row[column] for column in TABLE] for row in study_table(results.summary)]
         with self._run("study", "study", {"study": self._study.spec.name}) as run:
             run.log(
                 {
@@ -76,7 +76,7 @@ class WandbTracker(Tracker):
                 },
                 step=len(results.ended),
             )
-            run.summary.update(study_outcome(results.summary_record))
+            run.summary.update(study_outcome(results.summary))
 
     def where(self) -> str:
         if _mode() == "offline":

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import altair as alt
 
 from tuneoff.core.files import replacing
 from tuneoff.data.parts import is_fold, part_names
+from tuneoff.records.run import ScoredRun
+from tuneoff.records.summary import Summary
 from tuneoff.report.charts import arms, curves, differences, memory, tradeoffs
-from tuneoff.report.charts.style import FILE_WIDTH, Runs, styled
+from tuneoff.report.charts.style import FILE_WIDTH, Runs, Spec, styled
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
 
-Draw = Callable[[dict[str, Any], Runs], alt.LayerChart | None]
+Draw = Callable[[Summary, Runs], alt.LayerChart | None]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class ChartKind:
 
     Attributes:
         title: above it.
-        draw: makes it from the plain summary and the runs that count; None where there is nothing to show.
+        draw: makes it from the summary and the runs that count; None where there is nothing to show.
         caption: what a reader must know, where title and axes do not say it.
     """
 
@@ -75,12 +77,12 @@ def draw_charts(results: StudyResults) -> dict[str, alt.LayerChart]:
 def counted_runs(results: StudyResults) -> Runs:
     """The results of runs that the summary's arms stand on: those that succeeded, of all folds or the largest size."""
     first = part_names(results.spec.data)[0]
-    scored = {arm["arm"] for arm in results.summary["arms"] if arm["runs"]}
-    done = [run for run in results.runs if run["status"] == "ok" and run["arm"] in scored]
-    return [run for run in done if is_fold(first) or run.get("part", "") == first]
+    arms = {arm.arm for arm in results.summary.scored_arms}
+    scored = [run for run in results.runs if isinstance(run, ScoredRun) and run.arm in arms]
+    return [run for run in scored if is_fold(first) or run.part == first]
 
 
-def page_charts(results: StudyResults) -> dict[str, dict[str, Any]]:
+def page_charts(results: StudyResults) -> dict[str, Spec]:
     """The charts as Vega-Lite, as wide as the element that they are put into."""
     return {name: styled(chart, "container").to_dict(validate=False) for name, chart in draw_charts(results).items()}
 

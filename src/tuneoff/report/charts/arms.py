@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import altair as alt
 
-from tuneoff.analysis.fitness import has_learned
 from tuneoff.core.texts import broken
 from tuneoff.report.charts.style import (
     INK,
@@ -18,38 +17,41 @@ from tuneoff.report.charts.style import (
     arm_rows,
     colour,
     data,
-    done,
     layers,
     log_axis,
     room_beside,
     row_height,
 )
-from tuneoff.report.words import megabytes, percent, seconds
+from tuneoff.report.words import duration, megabytes, percent
+
+if TYPE_CHECKING:
+    from tuneoff.records.arm_summary import ScoredArm
+    from tuneoff.records.summary import BaselineSummary, Summary
 
 NEAR_BASELINE = 15
 """A baseline is drawn where it is at most so many points below the lowest interval, so that it squeezes nothing."""
 
 
-def accuracy(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def accuracy(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Mean test accuracy with its interval, every seed, and the baselines."""
-    arms = done(summary)
+    arms = summary.scored_arms
     if not arms:
         return None
-    names = [arm["arm"] for arm in arms]
-    rows = [
+    names = [arm.arm for arm in arms]
+    rows: Rows = [
         {
-            "arm": arm["arm"],
-            "mean": 100 * arm["test_accuracy"]["mean"],
-            "low": 100 * arm["test_accuracy"]["ci_low"],
-            "high": 100 * arm["test_accuracy"]["ci_high"],
-            "text": f"{100 * arm['test_accuracy']['mean']:.1f}",
-            "learned": has_learned(arm),
+            "arm": arm.arm,
+            "mean": 100 * arm.test_accuracy.mean,
+            "low": 100 * arm.test_accuracy.ci_low,
+            "high": 100 * arm.test_accuracy.ci_high,
+            "text": f"{100 * arm.test_accuracy.mean:.1f}",
+            "learned": arm.learned,
         }
         for arm in arms
     ]
-    seeds = [{"arm": arm["arm"], "value": 100 * value} for arm in arms for value in arm["test_accuracies"]]
+    seeds: Rows = [{"arm": arm.arm, "value": 100 * value} for arm in arms for value in arm.test_accuracies]
     lowest = min([*(row["low"] for row in rows), *(row["value"] for row in seeds)])
-    near = [baseline for baseline in summary["baselines"] if 100 * baseline["test_accuracy"] > lowest - NEAR_BASELINE]
+    near = [baseline for baseline in summary.baselines if 100 * baseline.test_accuracy > lowest - NEAR_BASELINE]
     x = alt.X(
         "mean:Q",
         title=["test accuracy, %", "mean, 95% interval; ticks: seeds"],
@@ -69,29 +71,27 @@ def accuracy(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
         .encode(x="value:Q", y=y, color=tint),
     ]
     highest = max([*(row["high"] for row in rows), *(row["value"] for row in seeds)])
-    middle = (min([lowest, *(100 * baseline["test_accuracy"] for baseline in near)]) + highest) / 2
-    for place, baseline in enumerate(near):
-        drawn.extend(_baseline(baseline, place, left_of_line=100 * baseline["test_accuracy"] > middle))
+    middle = (min([lowest, *(100 * baseline.test_accuracy for baseline in near)]) + highest) / 2
+    for line, baseline in enumerate(near):
+        drawn.extend(_baseline(baseline, line, left_of_rule=100 * baseline.test_accuracy > middle))
     return layers((arm_height(names) + 8) * len(rows), *drawn)
 
 
-def _baseline(baseline: dict[str, Any], place: int, left_of_line: bool) -> list[alt.Chart]:
-    """A baseline's line, and its name above the chart, each in a line of its own."""
-    value = {
-        "value": 100 * baseline["test_accuracy"],
-        "text": f"{baseline['label']} {percent(baseline['test_accuracy'])}",
-    }
-    base = alt.Chart(data([value]))
-    align: Literal["left", "right"] = "right" if left_of_line else "left"
-    wide = 5 + LETTER * len(value["text"])
-    line_at = f"scale('x', {value['value']:.6g})"
+def _baseline(baseline: BaselineSummary, line: int, left_of_rule: bool) -> list[alt.Chart]:
+    """A baseline's rule, and its name above the chart, in a line of its own, counted from 0 upwards."""
+    accuracy = 100 * baseline.test_accuracy
+    text = f"{baseline.label} {percent(baseline.test_accuracy)}"
+    base = alt.Chart(data([{"value": accuracy, "text": text}]))
+    align: Literal["left", "right"] = "right" if left_of_rule else "left"
+    wide = 5 + LETTER * len(text)
+    rule_at = f"scale('x', {accuracy:.6g})"
     # A name that is wider than the chart goes on above the names of the arms.
-    inside = f"min(max({line_at} + 3, {wide:g}), width)" if left_of_line else f"min({line_at} - 3, width - {wide:g})"
+    inside = f"min(max({rule_at} + 3, {wide:g}), width)" if left_of_rule else f"min({rule_at} - 3, width - {wide:g})"
     name = base.mark_text(
-        align=align, baseline="bottom", x=alt.ExprRef(inside), dy=-3 - 14 * place, fontSize=11, color=INK
+        align=align, baseline="bottom", x=alt.ExprRef(inside), dy=-3 - 14 * line, fontSize=11, color=INK
     )
-    line = base.mark_rule(color=INK, strokeDash=[2, 3], strokeWidth=1.2, opacity=0.8)
-    return [line.encode(x=alt.X("value:Q")), name.encode(y=alt.value(0), text="text:N")]
+    rule = base.mark_rule(color=INK, strokeDash=[2, 3], strokeWidth=1.2, opacity=0.8)
+    return [rule.encode(x=alt.X("value:Q")), name.encode(y=alt.value(0), text="text:N")]
 
 
 def arm_height(arms: list[str]) -> int:
@@ -99,14 +99,15 @@ def arm_height(arms: list[str]) -> int:
     return row_height(broken(arm, NAME_LETTERS) for arm in arms)
 
 
-def trainable_parameters(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def trainable_parameters(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Trainable parameters, head included, on a logarithmic scale."""
-    return log_dots(summary, "trainable_parameters", 1, "{:,}".format, ["trainable parameters", "head included"], "~s")
+    title = ["trainable parameters", "head included"]
+    return log_dots(summary, lambda arm: arm.trainable_parameters, 1, "{:,}".format, title, "~s")
 
 
 def log_dots(
-    summary: dict[str, Any],
-    field: str,
+    summary: Summary,
+    cost: Callable[[ScoredArm], int],
     unit: float,
     text: Callable[[int], str],
     title: list[str],
@@ -116,20 +117,20 @@ def log_dots(
 
     Args:
         summary: of the study.
-        field: of its arms.
-        unit: what one of the axis is in the field's unit.
-        text: writes a value of the field.
+        cost: of an arm.
+        unit: what one of the axis is in the cost's unit.
+        text: writes a cost.
         title: of the axis, in lines.
         label_format: of the axis.
     """
-    arms = done(summary)
+    arms = summary.scored_arms
     if not arms:
         return None
-    names = [arm["arm"] for arm in arms]
-    values = [arm[field] / unit for arm in arms]
+    names = [arm.arm for arm in arms]
+    values = [cost(arm) / unit for arm in arms]
     lowest = min(values) / 3
-    rows = [
-        {"arm": arm["arm"], "value": value, "from": lowest, "text": text(arm[field])}
+    rows: Rows = [
+        {"arm": arm.arm, "value": value, "from": lowest, "text": text(cost(arm))}
         for arm, value in zip(arms, values, strict=True)
     ]
     room = room_beside([row["text"] for row in rows], names)
@@ -145,33 +146,38 @@ def log_dots(
     )
 
 
-def training_time(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def training_time(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Mean seconds in optimiser steps, and every run's."""
-    each = [{"arm": arm["arm"], "value": value} for arm in done(summary) for value in arm["train_seconds_by_run"]]
-    return _bars(summary, "train_seconds", 1, seconds, ["seconds in optimiser steps", "mean; ticks: runs"], each)
+    each = [{"arm": arm.arm, "value": value} for arm in summary.scored_arms for value in arm.train_seconds_by_run]
+    title = ["seconds in optimiser steps", "mean; ticks: runs"]
+    return _bars(summary, lambda arm: arm.train_seconds, 1, duration, title, each)
 
 
-def peak_memory(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def peak_memory(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """The highest peak of memory in training."""
-    return _bars(
-        summary, "peak_train_memory_bytes", 1e6, megabytes, ["peak memory in training, MB", memory_kind(summary)], []
-    )
+    title = ["peak memory in training, MB", memory_kind(summary)]
+    return _bars(summary, lambda arm: arm.peak_train_memory_bytes, 1e6, megabytes, title, [])
 
 
-def memory_kind(summary: dict[str, Any]) -> str:
+def memory_kind(summary: Summary) -> str:
     """What the memory of this study's runs is."""
-    kinds = {arm["memory_kind"] for arm in done(summary)}
+    kinds = {arm.memory_kind for arm in summary.scored_arms}
     return "allocated on the GPU" if kinds == {"cuda_allocated"} else "resident, with libraries"
 
 
 def _bars(
-    summary: dict[str, Any], field: str, unit: float, text: Callable[[float], str], title: list[str], each: Rows
+    summary: Summary,
+    cost: Callable[[ScoredArm], float],
+    unit: float,
+    text: Callable[[float], str],
+    title: list[str],
+    each: Rows,
 ) -> alt.LayerChart | None:
-    arms = done(summary)
+    arms = summary.scored_arms
     if not arms:
         return None
-    names = [arm["arm"] for arm in arms]
-    rows = [{"arm": arm["arm"], "value": arm[field] / unit, "text": text(arm[field])} for arm in arms]
+    names = [arm.arm for arm in arms]
+    rows: Rows = [{"arm": arm.arm, "value": cost(arm) / unit, "text": text(cost(arm))} for arm in arms]
     most = max(row["value"] for row in rows + each)
     end = most / (1 - room_beside([row["text"] for row in rows], names))
     axis = alt.Axis(tickCount=4, labelOverlap=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import altair as alt
 
@@ -15,56 +16,59 @@ from tuneoff.report.charts.style import (
     colour,
     dash,
     data,
-    done,
     fill,
     layers,
     log_axis,
     shape,
 )
 
+if TYPE_CHECKING:
+    from tuneoff.records.measurements import CurvePoint
+    from tuneoff.records.summary import Summary
 
-def validation_accuracy_by_epoch(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+
+def validation_accuracy_by_epoch(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Validation accuracy after each epoch: mean over an arm's runs, and the range from the lowest to the highest."""
-    return _by_epoch(summary, runs, "validation_accuracy", 100, "validation accuracy, %")
+    return _by_epoch(summary, runs, lambda point: 100 * point.validation_accuracy, "validation accuracy, %")
 
 
-def validation_loss_by_epoch(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def validation_loss_by_epoch(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Validation loss after each epoch, likewise."""
-    return _by_epoch(summary, runs, "validation_loss", 1, "validation loss")
+    return _by_epoch(summary, runs, lambda point: point.validation_loss, "validation loss")
 
 
-def train_loss_by_epoch(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def train_loss_by_epoch(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Mean training loss of each epoch, likewise."""
-    return _by_epoch(summary, runs, "train_loss", 1, "training loss")
+    return _by_epoch(summary, runs, lambda point: point.train_loss, "training loss")
 
 
-def accuracy_by_train_size(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def accuracy_by_train_size(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Test accuracy against the number of training examples, with intervals and baselines."""
-    curves = summary.get("learning_curves")
+    curves = summary.learning_curves
     if curves is None:
         return None
-    rows = [
+    rows: Rows = [
         {
             "arm": arm,
-            "examples": point["train_size"],
-            "accuracy": 100 * point["test_accuracy"]["mean"],
-            "low": 100 * point["test_accuracy"]["ci_low"],
-            "high": 100 * point["test_accuracy"]["ci_high"],
-            "runs": point["runs"],
+            "examples": point.train_size,
+            "accuracy": 100 * point.test_accuracy.mean,
+            "low": 100 * point.test_accuracy.ci_low,
+            "high": 100 * point.test_accuracy.ci_high,
+            "runs": point.runs,
         }
-        for arm, points in curves["arms"].items()
+        for arm, points in curves.arms.items()
         for point in points
-        if point["test_accuracy"] is not None
+        if point.test_accuracy is not None
     ]
     if len({row["examples"] for row in rows}) < 2:  # a point is no curve
         return None
-    labels = {baseline["baseline"]: baseline["label"] for baseline in summary["baselines"]}
+    labels = {baseline.baseline: baseline.label for baseline in summary.baselines}
     baselines = [
-        {"baseline": labels[baseline], "examples": point["train_size"], "accuracy": 100 * point["test_accuracy"]}
-        for baseline, points in curves["baselines"].items()
-        for point in points
+        {"baseline": labels[baseline], "examples": score.train_size, "accuracy": 100 * score.test_accuracy}
+        for baseline, scores in curves.baselines.items()
+        for score in scores
     ]
-    sizes = curves["train_sizes"]
+    sizes = list(curves.train_sizes)
     axis = log_axis("training examples", sizes[0] / 1.3, sizes[-1] * 1.3, "~s")
     x = alt.X("examples:Q", **axis | {"axis": alt.Axis(values=sizes, format="~s", labelOverlap=True)})
     y = alt.Y("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False))
@@ -77,25 +81,25 @@ def accuracy_by_train_size(summary: dict[str, Any], runs: Runs) -> alt.LayerChar
     )
 
 
-def tuning(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def tuning(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Validation accuracy of every learning rate that was tried; the chosen ones are filled."""
-    if summary.get("tuning") is None:
+    if summary.tuning is None:
         return None
-    rows = [
+    rows: Rows = [
         {
-            "arm": arm["arm"],
-            "part": arm["part"],
-            "rate": trial["learning_rate"],
-            "accuracy": 100 * trial["validation_accuracy"],
-            "chosen": trial["learning_rate"] == arm["chosen"],
+            "arm": arm.arm,
+            "part": arm.part,
+            "rate": trial.learning_rate,
+            "accuracy": 100 * trial.validation_accuracy,
+            "chosen": trial.learning_rate == arm.chosen,
         }
-        for arm in summary["tuning"]["arms"]
-        for trial in arm["trials"]
-        if trial["validation_accuracy"] is not None
+        for arm in summary.tuning.arms
+        for trial in arm.trials
+        if trial.validation_accuracy is not None
     ]
     if not rows:
         return None
-    names = [arm["arm"] for arm in summary["arms"] if any(row["arm"] == arm["arm"] for row in rows)]
+    names = [arm.arm for arm in summary.arms if any(row["arm"] == arm.arm for row in rows)]
     rates = [row["rate"] for row in rows]
     x = alt.X("rate:Q", **log_axis("learning rate", min(rates) / 1.6, max(rates) * 1.6, "~e"))
     y = alt.Y("accuracy:Q", title="validation accuracy, %", scale=alt.Scale(zero=False))
@@ -113,11 +117,11 @@ def tuning(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
     )
 
 
-def _by_epoch(summary: dict[str, Any], runs: Runs, field: str, unit: float, title: str) -> alt.LayerChart | None:
+def _by_epoch(summary: Summary, runs: Runs, value: Callable[[CurvePoint], float], title: str) -> alt.LayerChart | None:
     values: dict[tuple[str, int], list[float]] = defaultdict(list)
     for run in runs:
-        for point in run["curve"]:
-            values[run["arm"], point["epoch"]].append(unit * point[field])
+        for point in run.curve:
+            values[run.arm, point.epoch].append(value(point))
     rows: Rows = [
         {
             "arm": arm,
@@ -140,9 +144,9 @@ def _by_epoch(summary: dict[str, Any], runs: Runs, field: str, unit: float, titl
     return layers(HEIGHT, *_lines(summary, rows, x, y, ["arm:N", "epoch:Q", "runs:Q"]))
 
 
-def _lines(summary: dict[str, Any], rows: Rows, x: alt.X, y: alt.Y, tooltip: list[str]) -> list[alt.Chart]:
+def _lines(summary: Summary, rows: Rows, x: alt.X, y: alt.Y, tooltip: list[str]) -> list[alt.Chart]:
     """A line an arm with a point at each of `rows`, and a rule from `low` to `high`."""
-    names = [arm["arm"] for arm in done(summary) if any(row["arm"] == arm["arm"] for row in rows)]
+    names = [arm.arm for arm in summary.scored_arms if any(row["arm"] == arm.arm for row in rows)]
     tint = colour(summary, names)
     base = alt.Chart(data(rows)).encode(x=x, color=tint)
     shown = [alt.Tooltip("accuracy:Q", title="mean", format=".4~g")]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import altair as alt
 
 from tuneoff.core.texts import broken
-from tuneoff.report.charts.style import INK, Runs, data, layers, named_rows, row_height
+from tuneoff.report.charts.style import INK, Rows, Runs, data, layers, named_rows, row_height
+
+if TYPE_CHECKING:
+    from tuneoff.records.summary import Summary
 
 PAIR_LETTERS = 22
 """Of a pair's name in a line."""
@@ -21,20 +24,20 @@ VERDICTS = {
 }
 
 
-def differences(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def differences(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """The difference in test accuracy of each pair, with its interval; filled where it is beyond the noise."""
-    if not summary["comparisons"]:
+    if not summary.comparisons:
         return None
-    rows = [
+    rows: Rows = [
         {
-            "pair": f"{pair['a']} − {pair['b']}",
-            "points": 100 * pair["difference"]["mean"],
-            "low": 100 * pair["difference"]["ci_low"],
-            "high": 100 * pair["difference"]["ci_high"],
-            "seeds": pair["seeds"],
-            "shown": VERDICTS[pair["verdict"]],
+            "pair": f"{pair.a} − {pair.b}",
+            "points": 100 * pair.difference.mean,
+            "low": 100 * pair.difference.ci_low,
+            "high": 100 * pair.difference.ci_high,
+            "seeds": pair.seeds,
+            "shown": VERDICTS[pair.verdict],
         }
-        for pair in summary["comparisons"]
+        for pair in summary.comparisons
     ]
     names = {row["pair"]: broken(row["pair"], PAIR_LETTERS) for row in rows}
     y = named_rows("pair:N", names)

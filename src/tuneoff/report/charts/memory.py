@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import altair as alt
 
@@ -15,12 +15,14 @@ from tuneoff.report.charts.style import (
     arm_rows,
     colour,
     data,
-    done,
     layers,
     room_beside,
     row_height,
 )
 from tuneoff.report.words import megabytes, memory_columns
+
+if TYPE_CHECKING:
+    from tuneoff.records.summary import Summary
 
 BAR = 13
 """Pixels of a bar and the space to the next one."""
@@ -28,15 +30,15 @@ OPACITY = (1.0, 0.45, 0.15)
 """Of the bars of an arm, from the first to the third."""
 
 
-def memory_breakdown(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def memory_breakdown(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Peaks in training and evaluation, and what the allocator held where that is more: a bar each."""
-    arms = done(summary)
+    arms = summary.scored_arms
     if not arms:
         return None
-    names = [arm["arm"] for arm in arms]
+    names = [arm.arm for arm in arms]
     columns = memory_columns(summary)
     rows = [
-        {"arm": arm["arm"], "kind": kind, "value": arm[field] / 1e6, "text": megabytes(arm[field])}
+        {"arm": arm.arm, "kind": kind, "value": getattr(arm, field) / 1e6, "text": megabytes(getattr(arm, field))}
         for arm in arms
         for field, kind in columns.items()
     ]
@@ -66,6 +68,7 @@ def memory_breakdown(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | No
     )
 
 
-def checkpoint(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def checkpoint(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Megabytes of the saved adapter and head, or model, on a logarithmic scale."""
-    return log_dots(summary, "checkpoint_bytes", 1e6, megabytes, ["MB on disk", "adapter and head, or model"], ",~g")
+    title = ["MB on disk", "adapter and head, or model"]
+    return log_dots(summary, lambda arm: arm.checkpoint_bytes, 1e6, megabytes, title, ",~g")

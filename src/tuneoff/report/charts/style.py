@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
 from tuneoff.core.texts import broken
+from tuneoff.records.run import ScoredRun
+
+if TYPE_CHECKING:
+    from tuneoff.records.summary import Summary
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#F0E442")
 """Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), grey for its black: told apart with every common colour
@@ -30,45 +34,40 @@ NAME_LETTERS = 20
 PHONE_WIDTH, LETTER, LINE = 310, 6.6, 14
 """Pixels: a chart on a phone; a letter of its labels; a line of them."""
 
-Rows = list[dict[str, Any]]
-Runs = list[dict[str, Any]]
+Spec = dict[str, Any]
+"""A piece of Vega-Lite, such as a row of a chart's data, or what Altair takes by name."""
+Rows = list[Spec]
+Runs = Sequence[ScoredRun]
 
 
-def done(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """The summary's arms that have results, in the study's order."""
-    return [arm for arm in summary["arms"] if arm["runs"]]
-
-
-def arm_colours(summary: dict[str, Any]) -> dict[str, str]:
+def arm_colours(summary: Summary) -> dict[str, str]:
     """A colour for each arm, with results or not, so that it stays the same while a study goes on."""
-    return {arm["arm"]: COLOURS[index % len(COLOURS)] for index, arm in enumerate(summary["arms"])}
+    return {arm.arm: COLOURS[index % len(COLOURS)] for index, arm in enumerate(summary.arms)}
 
 
-def colour(summary: dict[str, Any], arms: list[str], legend: bool = True) -> alt.Color:
+def colour(summary: Summary, arms: list[str], legend: bool = True) -> alt.Color:
     """The colour of the field `arm`; the legend names `arms`, those that the chart shows."""
     colours = arm_colours(summary)
     scale = alt.Scale(domain=arms, range=[colours[arm] for arm in arms])
     return alt.Color("arm:N", scale=scale, legend=_legend(arms) if legend else None)
 
 
-def fill(summary: dict[str, Any], arms: list[str]) -> alt.Fill:
+def fill(summary: Summary, arms: list[str]) -> alt.Fill:
     """The colour inside the field `arm`'s points, where some are to be hollow."""
     of_lines = colour(summary, arms)
     return alt.Fill("arm:N", scale=of_lines["scale"], legend=of_lines["legend"])
 
 
-def shape(summary: dict[str, Any], arms: list[str]) -> alt.Shape:
+def shape(summary: Summary, arms: list[str]) -> alt.Shape:
     """The shape of the field `arm`'s points."""
-    shapes = {
-        arm["arm"]: SHAPES[(index + index // len(COLOURS)) % len(SHAPES)] for index, arm in enumerate(summary["arms"])
-    }
+    shapes = {arm.arm: SHAPES[(index + index // len(COLOURS)) % len(SHAPES)] for index, arm in enumerate(summary.arms)}
     scale = alt.Scale(domain=arms, range=[shapes[arm] for arm in arms])
     return alt.Shape("arm:N", scale=scale, legend=_legend(arms))
 
 
-def dash(summary: dict[str, Any], arms: list[str]) -> alt.StrokeDash:
+def dash(summary: Summary, arms: list[str]) -> alt.StrokeDash:
     """The dashes of the field `arm`'s lines."""
-    dashes = {arm["arm"]: DASHES[index // len(COLOURS) % len(DASHES)] for index, arm in enumerate(summary["arms"])}
+    dashes = {arm.arm: DASHES[index // len(COLOURS) % len(DASHES)] for index, arm in enumerate(summary.arms)}
     scale = alt.Scale(domain=arms, range=[dashes[arm] for arm in arms])
     return alt.StrokeDash("arm:N", scale=scale, legend=_legend(arms))
 
@@ -114,7 +113,7 @@ def row_height(names: Iterable[list[str]], least: int = ROW) -> int:
 
 
 def room_beside(texts: list[str], arms: list[str]) -> float:
-    """The share of a chart's width, up to a half, that texts at the ends of its bars need on a phone.
+    """How much of a chart's width, from 0 to a half, texts at the ends of its bars need on a phone.
 
     Args:
         texts: of which the longest counts.
@@ -129,7 +128,7 @@ def data(rows: Rows) -> alt.InlineData:
     return alt.InlineData(values=tuple({key: _short(value) for key, value in row.items()} for row in rows))
 
 
-def cost_axis(title: str, values: list[float], label_format: str) -> dict[str, Any]:
+def cost_axis(title: str, values: list[float], label_format: str) -> Spec:
     """Title, scale and axis of a cost: logarithmic where positive values span more than a factor of five, which the
     title says, else linear and not from zero."""
     if min(values) > 0 and max(values) > 5 * min(values):
@@ -139,7 +138,7 @@ def cost_axis(title: str, values: list[float], label_format: str) -> dict[str, A
     return {"title": title, "scale": alt.Scale(zero=False, nice=True, padding=14), "axis": axis}
 
 
-def log_axis(title: str, low: float, high: float, label_format: str) -> dict[str, Any]:
+def log_axis(title: str, low: float, high: float, label_format: str) -> Spec:
     """Title, scale and axis of positive values on a logarithmic scale, with at most seven ticks at round numbers."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     steps = [

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import altair as alt
 
-from tuneoff.report.charts.style import HEIGHT, INK, Rows, Runs, colour, cost_axis, data, done, fill, layers, shape
-from tuneoff.report.words import megabytes, percent, seconds
+from tuneoff.report.charts.style import HEIGHT, INK, Rows, Runs, Spec, colour, cost_axis, data, fill, layers, shape
+from tuneoff.report.words import duration, megabytes, percent
+
+if TYPE_CHECKING:
+    from tuneoff.records.arm_summary import ScoredArm
+    from tuneoff.records.run import ScoredRun
+    from tuneoff.records.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -20,43 +25,43 @@ class Cost:
         field: of the summary's arms and of `pareto`.
         title: of the axis, with the unit.
         unit: what one of the axis is in the field's unit.
-        of_run: its value in `result.json`; None where there is none.
+        of_run: a run's; None where it was not measured.
         format: of the axis.
     """
 
     field: str
     title: str
     unit: float
-    of_run: Callable[[dict[str, Any]], float | None]
+    of_run: Callable[[ScoredRun], float | None]
     format: str = ",~r"
 
 
-TIME = Cost("train_seconds", "training time, s", 1, lambda run: run["train_seconds"])
+TIME = Cost("train_seconds", "training time, s", 1, lambda run: run.train_seconds)
 MEMORY = Cost(
-    "peak_train_memory_bytes", "peak training memory, MB", 1e6, lambda run: run["peak_memory_bytes"]["train"], ",~r"
+    "peak_train_memory_bytes", "peak training memory, MB", 1e6, lambda run: run.peak_memory_bytes.train, ",~r"
 )
-PARAMETERS = Cost("trainable_parameters", "trainable parameters", 1, lambda run: run["parameters"]["trainable"], "~s")
+PARAMETERS = Cost("trainable_parameters", "trainable parameters", 1, lambda run: run.parameters.trainable, "~s")
 LATENCY = Cost(
-    "inference_latency_seconds", "time to classify one text, ms", 1e-3, lambda run: run.get("inference_latency_seconds")
+    "inference_latency_seconds", "time to classify one text, ms", 1e-3, lambda run: run.inference_latency_seconds
 )
 
 
-def by_time(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def by_time(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Test accuracy against training time."""
     return _tradeoff(summary, runs, TIME)
 
 
-def by_memory(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def by_memory(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Test accuracy against peak training memory."""
     return _tradeoff(summary, runs, MEMORY)
 
 
-def by_parameters(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def by_parameters(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Test accuracy against trainable parameters."""
     return _tradeoff(summary, runs, PARAMETERS)
 
 
-def by_latency(summary: dict[str, Any], runs: Runs) -> alt.LayerChart | None:
+def by_latency(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Test accuracy against the time to classify one text."""
     return _tradeoff(summary, runs, LATENCY)
 
@@ -65,15 +70,15 @@ RUN_TOOLTIP = ("run", "seed", "learning rate", "test accuracy", "train time", "p
 MEAN_TOOLTIP = ("arm", "runs", "test accuracy", "95% interval", "train time", "peak memory", "Pareto front")
 
 
-def _tradeoff(summary: dict[str, Any], runs: Runs, cost: Cost) -> alt.LayerChart | None:
-    arms = [arm for arm in done(summary) if arm.get(cost.field) is not None]
+def _tradeoff(summary: Summary, runs: Runs, cost: Cost) -> alt.LayerChart | None:
+    arms = [arm for arm in summary.scored_arms if getattr(arm, cost.field) is not None]
     if not arms:
         return None
-    names = [arm["arm"] for arm in arms]
-    front = summary["pareto"].get(cost.field, [])
+    names = [arm.arm for arm in arms]
+    front = summary.pareto.get(cost.field, ())
     means = [_mean(arm, cost, front) for arm in arms]
     points = [
-        _run(run, found / cost.unit) for run in runs if run["arm"] in names and (found := cost.of_run(run)) is not None
+        _run(run, found / cost.unit) for run in runs if run.arm in names and (found := cost.of_run(run)) is not None
     ]
     x = alt.X("cost:Q", **cost_axis(cost.title, [row["cost"] for row in means + points], cost.format))
     y = alt.Y("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False))
@@ -111,33 +116,33 @@ def _best_means(means: Rows) -> Rows:
     return best
 
 
-def _mean(arm: dict[str, Any], cost: Cost, front: list[str]) -> dict[str, Any]:
-    interval = arm["test_accuracy"]
+def _mean(arm: ScoredArm, cost: Cost, front: tuple[str, ...]) -> Spec:
+    interval = arm.test_accuracy
     return {
-        "arm": arm["arm"],
-        "cost": arm[cost.field] / cost.unit,
-        "accuracy": 100 * interval["mean"],
-        "low": 100 * interval["ci_low"],
-        "high": 100 * interval["ci_high"],
-        "front": arm["arm"] in front,
-        "runs": arm["runs"],
-        "test accuracy": percent(interval["mean"]),
-        "95% interval": f"{100 * interval['ci_low']:.1f} to {100 * interval['ci_high']:.1f}",
-        "train time": seconds(arm["train_seconds"]),
-        "peak memory": megabytes(arm["peak_train_memory_bytes"]),
-        "Pareto front": "on it" if arm["arm"] in front else "not on it",
+        "arm": arm.arm,
+        "cost": getattr(arm, cost.field) / cost.unit,
+        "accuracy": 100 * interval.mean,
+        "low": 100 * interval.ci_low,
+        "high": 100 * interval.ci_high,
+        "front": arm.arm in front,
+        "runs": arm.runs,
+        "test accuracy": percent(interval.mean),
+        "95% interval": f"{100 * interval.ci_low:.1f} to {100 * interval.ci_high:.1f}",
+        "train time": duration(arm.train_seconds),
+        "peak memory": megabytes(arm.peak_train_memory_bytes),
+        "Pareto front": "on it" if arm.arm in front else "not on it",
     }
 
 
-def _run(run: dict[str, Any], cost: float) -> dict[str, Any]:
+def _run(run: ScoredRun, cost: float) -> Spec:
     return {
-        "arm": run["arm"],
+        "arm": run.arm,
         "cost": cost,
-        "accuracy": 100 * run["test_accuracy"],
-        "run": run["run_id"],
-        "seed": run["seed"],
-        "learning rate": f"{run['learning_rate']:g}",
-        "test accuracy": percent(run["test_accuracy"]),
-        "train time": seconds(run["train_seconds"]),
-        "peak memory": megabytes(run["peak_memory_bytes"]["train"]),
+        "accuracy": 100 * run.test_accuracy,
+        "run": run.run_id,
+        "seed": run.seed,
+        "learning rate": f"{run.learning_rate:g}",
+        "test accuracy": percent(run.test_accuracy),
+        "train time": duration(run.train_seconds),
+        "peak memory": megabytes(run.peak_memory_bytes.train),
     }
