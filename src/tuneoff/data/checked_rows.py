@@ -104,7 +104,7 @@ class CheckedRows:
         """What is kept of them in a file, and where the user finds them."""
         import pyarrow as pa
 
-        values: dict[str, Any] = {"text": self.texts, "text_pair": self.pairs, "breakdown": self.breakdown}
+        values: dict[str, object] = {"text": self.texts, "text_pair": self.pairs, "breakdown": self.breakdown}
         values |= {"source_file": [source_file] * len(source_rows), "source_row": source_rows}
         return pa.table({name: values[name] for name in schema.names}, schema=schema)
 

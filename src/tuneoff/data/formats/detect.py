@@ -60,7 +60,7 @@ def toml(value: Any) -> str:
     return tomli_w.dumps({"value": value}).strip().removeprefix("value = ").replace("\t", "\\t")
 
 
-def unusual(spec: FormatSpec) -> dict[str, Any]:
+def unusual(spec: FormatSpec) -> dict[str, str | bool | list[str]]:
     """Settings that are not as they are when left out."""
     return {
         key: list(value) if isinstance(value, tuple) else value

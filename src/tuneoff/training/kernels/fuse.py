@@ -131,10 +131,11 @@ def _without_bias(dense: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
 def _is_trained_self_attention(module: nn.Module) -> bool:
     """BERT's `SelfAttention`: query, key and value of one input, in this order, of widths that wide loads divide."""
-    children: dict[str, Any] = dict(module.named_children())
+    children = list(module.named_children())[:3]
+    layers: list[Any] = [layer for _, layer in children]
     return (
-        list(children)[:3] == ["query", "key", "value"]
-        and all(_is_trained_linear(layer) and len(layer.weight) % 16 == 0 for layer in list(children.values())[:3])
+        [name for name, _ in children] == ["query", "key", "value"]
+        and all(_is_trained_linear(layer) and len(layer.weight) % 16 == 0 for layer in layers)
         and "encoder_hidden_states" not in inspect.signature(module.forward).parameters
     )
 
