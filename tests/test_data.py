@@ -189,11 +189,11 @@ def test_pairs_are_told_apart(tiny_model: Path, tmp_path: Path) -> None:
     path = study(tmp_path, tiny_model, pairs.head(60), pairs.tail(20))
     prepare_study(load_study(path, ["data.text_pair=second"]), tmp_path / "out", print).save()
     tokens = load_tokens(tmp_path / "out" / "data")["train"]
-    assert tokens.seconds is not None
+    assert tokens.second_starts is not None
     separator = tokens.ids[tokens.offsets[1:] - 1]
     assert len(set(separator.tolist())) == 1
-    np.testing.assert_array_equal(tokens.ids[tokens.offsets[:-1] + tokens.seconds - 1], separator)
-    assert (tokens.seconds < tokens.lengths).all()
+    np.testing.assert_array_equal(tokens.ids[tokens.offsets[:-1] + tokens.second_starts - 1], separator)
+    assert (tokens.second_starts < tokens.lengths).all()
 
 
 def test_an_audit_error_leaves_nothing_behind(

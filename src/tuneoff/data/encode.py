@@ -39,13 +39,13 @@ class Encoded:
     Attributes:
         ids: token ids end to end, int32, shape (tokens,).
         lengths: tokens of each, int32, shape (examples,).
-        seconds: tokens of each before those of its second text; its length where there is none. int32, (examples,).
+        second_starts: tokens of each before those of its second text, its length where it has none; likewise.
         lost: tokens of each that were cut off, int32, shape (examples,).
     """
 
     ids: NDArray[np.int32]
     lengths: NDArray[np.int32]
-    seconds: NDArray[np.int32]
+    second_starts: NDArray[np.int32]
     lost: NDArray[np.int32]
 
 
@@ -72,12 +72,12 @@ class Encoder:
         pairs = isinstance(texts[0], tuple)
         rows = self._tokenizer.encode_batch_fast(texts)
         lengths = np.array([len(row.ids) for row in rows], dtype=np.int32)
-        seconds = np.array([_second(row.type_ids) for row in rows], dtype=np.int32) if pairs else lengths
+        second_starts = np.array([_second(row.type_ids) for row in rows], dtype=np.int32) if pairs else lengths
         added = self._tokenizer.num_special_tokens_to_add(pairs)
         return Encoded(
             ids=np.fromiter(chain.from_iterable(row.ids for row in rows), dtype=np.int32, count=int(lengths.sum())),
             lengths=lengths,
-            seconds=seconds,
+            second_starts=second_starts,
             lost=np.array([sum(len(piece.ids) - added for piece in row.overflowing) for row in rows], dtype=np.int32),
         )
 

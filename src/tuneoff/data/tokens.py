@@ -26,14 +26,14 @@ class Tokens:
         ids: all token ids end to end, int32, shape (tokens,).
         offsets: where each sequence starts, and the end, int64, shape (examples + 1,).
         labels: class indices, int64, shape (examples,).
-        seconds: tokens of each sequence before those of its second text, int32, shape (examples,); its length where
-            it has no second text, or the model does not tell them apart. None stands for that of all.
+        second_starts: tokens of each sequence before those of its second text, int32, shape (examples,); its
+            length where it has no second text, or the model does not tell them apart. None stands for that of all.
     """
 
     ids: NDArray[np.int32]
     offsets: NDArray[np.int64]
     labels: NDArray[np.int64]
-    seconds: NDArray[np.int32] | None = None
+    second_starts: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -48,13 +48,13 @@ class Tokens:
         lengths = self.lengths[rows]
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
         positions = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
-        seconds = None if self.seconds is None else self.seconds[rows]
-        return Tokens(self.ids[positions], offsets, self.labels[rows], seconds)
+        second_starts = None if self.second_starts is None else self.second_starts[rows]
+        return Tokens(self.ids[positions], offsets, self.labels[rows], second_starts)
 
     @classmethod
     def load(cls, folder: Path) -> Tokens:
         """Maps the arrays that a `TokensWriter` wrote into memory, read-only."""
-        names = ["ids", "offsets", "labels", *(["seconds"] if (folder / "seconds.npy").exists() else [])]
+        names = ["ids", "offsets", "labels", *(["second_starts"] if (folder / "second_starts.npy").exists() else [])]
         return cls(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names})
 
 
@@ -71,7 +71,9 @@ class TokensWriter:
         self._ids = _Array(open_file.enter_context((folder / "ids.npy").open("wb")), "<i4")
         self._offsets = _Array(open_file.enter_context((folder / "offsets.npy").open("wb")), "<i8")
         self._labels = _Array(open_file.enter_context((folder / "labels.npy").open("wb")), "<i8")
-        self._seconds = _Array(open_file.enter_context((folder / "seconds.npy").open("wb")), "<i4") if pairs else None
+        self._seconds = (
+            _Array(open_file.enter_context((folder / "second_starts.npy").open("wb")), "<i4") if pairs else None
+        )
         self._offsets.append(np.zeros(1, dtype=np.int64))
 
     @property
@@ -92,7 +94,7 @@ class TokensWriter:
             (self._ids, encoded.ids),
             (self._offsets, offsets),
             (self._labels, labels.astype(np.int64)),
-            (self._seconds, encoded.seconds),
+            (self._seconds, encoded.second_starts),
         ):
             if array is not None:
                 array.append(values)

@@ -108,7 +108,9 @@ def _looking_up(tokens: Tokens, rows: Numbers, lost: NDArray[np.int32]) -> Encod
             done += len(batch)
             found = tokens.take(positions)
             lengths = found.lengths.astype(np.int32)
-            yield Encoded(found.ids, lengths, lengths if found.seconds is None else found.seconds, lost[positions])
+            yield Encoded(
+                found.ids, lengths, lengths if found.second_starts is None else found.second_starts, lost[positions]
+            )
 
     return encode
 

@@ -25,7 +25,7 @@ from tuneoff.study.store import set_aside
 if TYPE_CHECKING:
     from tuneoff.spec import StudySpec
 
-PREPARATION_VERSION = 5
+PREPARATION_VERSION = 6
 
 Say = Callable[[str], None]
 

@@ -143,4 +143,6 @@ def _chosen(tokens: Tokens, rows: NDArray[np.int64]) -> Tokens:
     """Some rows of a split."""
     ids = np.concatenate([tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows])
     offsets = np.concatenate([[0], np.cumsum(tokens.lengths[rows])])
-    return Tokens(ids, offsets, tokens.labels[rows], None if tokens.seconds is None else tokens.seconds[rows])
+    return Tokens(
+        ids, offsets, tokens.labels[rows], None if tokens.second_starts is None else tokens.second_starts[rows]
+    )

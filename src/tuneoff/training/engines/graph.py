@@ -90,7 +90,7 @@ class StepGraph:
     def holds(self, tokens: int, sequences: int) -> bool:
         """Whether a batch fits: neither too many tokens, nor so few that the spare sequences cannot fill it up."""
         layout = self.layout
-        return sequences <= layout.sequences and tokens <= layout.tokens <= tokens + layout.spare * layout.longest
+        return sequences <= layout.sequences and tokens <= layout.tokens <= tokens + layout.spare * layout.max_seqlen
 
     def replay(self, tokens: Tokens, rows: NDArray[np.int64], learning_rate: float) -> None:
         """Does a step; returns once it is queued."""

@@ -41,24 +41,24 @@ class PackedBatch:
     Attributes:
         ids, positions: shape (1, T), int32.
         types: 1 for tokens of second texts, else 0, shape (1, T), int32.
-        bounds: where each sequence starts, and the end, shape (S + spare + 1,), int32.
+        cu_seqlens: where each sequence starts, and the end, shape (S + spare + 1,), int32.
         pooled: the token that stands for each sequence (unless their mean does), shape (S,), int32.
         labels: shape (S,), int32.
         weights: each sequence's share of the loss, 0 for an unused slot, shape (S,), float32.
         learning_rate: shape (), float32.
-        longest: the most tokens a sequence may have.
-        lengths: of the sequences, on the host; None where `bounds` alone decides (a CUDA graph).
+        max_seqlen: the most tokens a sequence may have.
+        lengths: of the sequences, on the host; None where `cu_seqlens` alone decides (a CUDA graph).
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
     types: torch.Tensor
-    bounds: torch.Tensor
+    cu_seqlens: torch.Tensor
     pooled: torch.Tensor
     labels: torch.Tensor
     weights: torch.Tensor
     learning_rate: torch.Tensor
-    longest: int
+    max_seqlen: int
     lengths: tuple[int, ...] | None
 
 
@@ -69,25 +69,25 @@ class Layout:
     Attributes:
         tokens: token slots. Slots beyond a batch's tokens are filled with spare sequences that nothing reads.
         sequences: sequence slots.
-        spare: spare sequences, enough for `tokens` to be filled with sequences of at most `longest` tokens.
-        longest: the most tokens a sequence may have.
+        spare: spare sequences, enough for `tokens` to be filled with sequences of at most `max_seqlen` tokens.
+        max_seqlen: the most tokens a sequence may have.
         architecture: says how sequences are pooled and their positions counted.
     """
 
     tokens: int
     sequences: int
     spare: int
-    longest: int
+    max_seqlen: int
     architecture: Architecture
 
     @property
-    def _parts(self) -> list[tuple[str, int]]:
+    def _fields(self) -> list[tuple[str, int]]:
         sequences = self.sequences
         return [
             ("ids", self.tokens),
             ("positions", self.tokens),
             ("types", self.tokens),
-            ("bounds", sequences + self.spare + 1),
+            ("cu_seqlens", sequences + self.spare + 1),
             ("pooled", sequences),
             ("labels", sequences),
             ("weights", sequences),
@@ -97,7 +97,7 @@ class Layout:
     @property
     def size(self) -> int:
         """Elements of the buffer."""
-        return sum(size for _, size in self._parts)
+        return sum(size for _, size in self._fields)
 
     def fill(
         self,
@@ -108,50 +108,50 @@ class Layout:
         learning_rate: float,
     ) -> None:
         """Writes at most `sequences` rows of a batch of `batch_size` into a host buffer of `size` elements."""
-        part = self._split(buffer)
+        fields = self._split(buffer)
         lengths = tokens.lengths[rows]
         total = int(lengths.sum())
         assert len(rows) <= self.sequences
-        assert total <= self.tokens <= total + self.spare * self.longest
+        assert total <= self.tokens <= total + self.spare * self.max_seqlen
         ends = np.cumsum(lengths)
         starts = ends - lengths
         np.concatenate(
-            [tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows], out=part["ids"][:total]
+            [tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows], out=fields["ids"][:total]
         )
-        part["ids"][total:] = part["ids"][0]
-        spare_ends = np.minimum(total + self.longest * np.arange(1, self.spare + 1), self.tokens)
+        fields["ids"][total:] = fields["ids"][0]
+        spare_ends = np.minimum(total + self.max_seqlen * np.arange(1, self.spare + 1), self.tokens)
         unused = self.sequences - len(rows)
-        part["bounds"][:] = np.concatenate([[0], ends, np.full(unused, total), spare_ends])
-        every_length = np.diff(part["bounds"])
-        places = np.arange(self.tokens) - np.repeat(part["bounds"][:-1], every_length)
-        part["positions"][:] = self._positions(part["ids"], part["bounds"], places)
-        part["types"][:] = 0
-        if tokens.seconds is not None and self.architecture.type_vocab_size > 1:
-            part["types"][:total] = places[:total] >= np.repeat(tokens.seconds[rows], lengths)
+        fields["cu_seqlens"][:] = np.concatenate([[0], ends, np.full(unused, total), spare_ends])
+        every_length = np.diff(fields["cu_seqlens"])
+        offsets = np.arange(self.tokens) - np.repeat(fields["cu_seqlens"][:-1], every_length)
+        fields["positions"][:] = self._positions(fields["ids"], fields["cu_seqlens"], offsets)
+        fields["types"][:] = 0
+        if tokens.second_starts is not None and self.architecture.type_vocab_size > 1:
+            fields["types"][:total] = offsets[:total] >= np.repeat(tokens.second_starts[rows], lengths)
         for name, values in (
-            ("pooled", self._pooled(part["ids"], starts, ends)),
+            ("pooled", self._pooled(fields["ids"], starts, ends)),
             ("labels", tokens.labels[rows]),
         ):
-            part[name][: len(rows)] = values
-            part[name][len(rows) :] = 0
-        weights = part["weights"].view(np.float32)
+            fields[name][: len(rows)] = values
+            fields[name][len(rows) :] = 0
+        weights = fields["weights"].view(np.float32)
         weights[: len(rows)] = 1.0 / batch_size
         weights[len(rows) :] = 0.0
-        part["learning_rate"].view(np.float32)[0] = learning_rate
+        fields["learning_rate"].view(np.float32)[0] = learning_rate
 
     def _positions(
-        self, ids: NDArray[np.int32], bounds: NDArray[np.int32], places: NDArray[np.int64]
+        self, ids: NDArray[np.int32], cu_seqlens: NDArray[np.int32], offsets: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """Position ids, given each token's place in its sequence."""
         architecture = self.architecture
         if not architecture.positions_after_padding:
-            return places
+            return offsets
         is_pad = ids == architecture.pad_token_id
         if is_pad.any():  # texts that hold it literally: it takes no number
             before = np.concatenate([[0], np.cumsum(is_pad)])
-            places = places - (before[1:] - np.repeat(before[bounds[:-1]], np.diff(bounds)))
-            return np.where(is_pad, architecture.pad_token_id, places + architecture.first_position)
-        return places + architecture.first_position
+            offsets = offsets - (before[1:] - np.repeat(before[cu_seqlens[:-1]], np.diff(cu_seqlens)))
+            return np.where(is_pad, architecture.pad_token_id, offsets + architecture.first_position)
+        return offsets + architecture.first_position
 
     def _pooled(self, ids: NDArray[np.int32], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where the token is that stands for each sequence."""
@@ -165,27 +165,27 @@ class Layout:
         return pooled
 
     def views(self, buffer: torch.Tensor, lengths: tuple[int, ...] | None) -> PackedBatch:
-        """The parts of a filled device buffer."""
-        part = self._split(buffer)
+        """The fields of a filled device buffer."""
+        fields = self._split(buffer)
         return PackedBatch(
-            ids=part["ids"][None],
-            positions=part["positions"][None],
-            types=part["types"][None],
-            bounds=part["bounds"],
-            pooled=part["pooled"],
-            labels=part["labels"],
-            weights=part["weights"].view(torch.float32),
-            learning_rate=part["learning_rate"].view(torch.float32)[0],
-            longest=self.longest,
+            ids=fields["ids"][None],
+            positions=fields["positions"][None],
+            types=fields["types"][None],
+            cu_seqlens=fields["cu_seqlens"],
+            pooled=fields["pooled"],
+            labels=fields["labels"],
+            weights=fields["weights"].view(torch.float32),
+            learning_rate=fields["learning_rate"].view(torch.float32)[0],
+            max_seqlen=self.max_seqlen,
             lengths=lengths,
         )
 
     def _split(self, buffer: Any) -> dict[str, Any]:
-        parts, start = {}, 0
-        for name, size in self._parts:
-            parts[name] = buffer[start : start + size]
+        fields, start = {}, 0
+        for name, size in self._fields:
+            fields[name] = buffer[start : start + size]
             start += size
-        return parts
+        return fields
 
 
 @dataclass(frozen=True)
@@ -262,13 +262,13 @@ def packed_attention(
     needed: int | None = getattr(module, "needed_tokens", None)
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
     if query.is_cuda:
-        p, seed, salt = (dropout, weights.seed, weights.salt(module)) if weights else (0.0, batch.bounds, 0)
+        p, seed, salt = (dropout, weights.seed, weights.salt(module)) if weights else (0.0, batch.cu_seqlens, 0)
         options = scaling, causal, sliding_window, p, seed, salt, needed
         return _on_cuda(query, key, value, batch, *options, own_kernels=own_kernels), None
     assert weights is None
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
-        key, value = (part.repeat_interleave(groups, dim=1) for part in (key, value))
+        key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
     return _one_by_one(query, key, value, batch, scaling, causal, sliding_window, needed), None
 
 
@@ -290,23 +290,27 @@ def _on_cuda(
     needed: int | None,
     own_kernels: bool,
 ) -> torch.Tensor:
-    q, k, v = (part.squeeze(0).transpose(0, 1) for part in (query, key, value))
+    q, k, v = (tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value))
     known = q.shape[-1] in ATTENTION_HEAD_SIZES
     if own_kernels and known and not torch.compiler.is_compiling():  # which cannot look into our kernels
         from tuneoff.training.kernels.attention import attention
 
-        return attention(q, k, v, batch.bounds, batch.longest, scaling, causal, window, p, seed, salt, needed)[None]
+        return attention(q, k, v, batch.cu_seqlens, batch.max_seqlen, scaling, causal, window, p, seed, salt, needed)[
+            None
+        ]
     assert p == 0.0
     groups = q.shape[1] // k.shape[1]
     if groups > 1:
-        k, v = (part.repeat_interleave(groups, dim=1) for part in (k, v))
+        k, v = (tensor.repeat_interleave(groups, dim=1) for tensor in (k, v))
     reach = -1 if window is None else window - 1
     if VARLEN_KNOWS_WINDOWS:
         limits: dict[str, Any] = {"window_size": (reach, 0 if causal else reach)}
     else:  # PyTorch 2.10 knows no windows
         assert window is None
         limits = {"is_causal": causal}
-    out = varlen_attn(q, k, v, batch.bounds, batch.bounds, batch.longest, batch.longest, scale=scaling, **limits)
+    out = varlen_attn(
+        q, k, v, batch.cu_seqlens, batch.cu_seqlens, batch.max_seqlen, batch.max_seqlen, scale=scaling, **limits
+    )
     assert isinstance(out, torch.Tensor)
     return out[None]
 
@@ -324,7 +328,7 @@ def _one_by_one(
     assert batch.lengths is not None
     pieces = []
     # In float32 also where the model is in bfloat16: on CPUs SDPA's bfloat16 backward takes twice as long.
-    wide = (part.float().split(batch.lengths, dim=2) for part in (query, key, value))
+    wide = (tensor.float().split(batch.lengths, dim=2) for tensor in (query, key, value))
     for q, k, v in zip(*wide, strict=True):
         mask = None
         if window is not None and q.shape[2] > window:

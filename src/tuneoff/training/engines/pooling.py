@@ -83,7 +83,7 @@ def _keep_mean(_module: nn.Module, _inputs: Any, output: Any) -> Any:
     """As a product with zeros and ones, which has a backward pass without atomic additions, so that bits repeat."""
     batch = active_batch()
     sequences = len(batch.labels)
-    starts, ends = batch.bounds[:sequences, None], batch.bounds[1 : sequences + 1, None]
+    starts, ends = batch.cu_seqlens[:sequences, None], batch.cu_seqlens[1 : sequences + 1, None]
     states = output.last_hidden_state[0]
     place = torch.arange(len(states), device=states.device)
     sums = ((place >= starts) & (place < ends)).to(states.dtype) @ states
