@@ -97,7 +97,6 @@ def cases() -> Iterator[Case]:
     yield norm_case()
     yield gelu_case()
     yield shared_linear_case()
-    yield linear_case(HIDDEN, HIDDEN)
     yield dropout_case()
     yield lora_case()
     yield ia3_case()
@@ -192,7 +191,7 @@ def gelu_case() -> Case:
 
 def shared_linear_case() -> Case:
     """Query, key and value, of one input."""
-    from tuneoff.training.kernels.linear import linear, shared_linear
+    from tuneoff.training.kernels.shared_linear import shared_linear
 
     layers = [nn.Linear(HIDDEN, HIDDEN, device="cuda", dtype=torch.bfloat16) for _ in range(3)]
     parameters = [parameter for layer in layers for parameter in layer.parameters()]
@@ -201,24 +200,12 @@ def shared_linear_case() -> Case:
     def ours(x: Any, *_: Any) -> torch.Tensor:
         return torch.cat(shared_linear(x, layers), dim=1)
 
-    def apart(x: Any, *_: Any) -> torch.Tensor:
-        return torch.cat([linear(x, layer.weight, layer.bias) for layer in layers], dim=1)
-
     def plain(x: Any, *_: Any) -> torch.Tensor:
         return torch.cat([layer(x) for layer in layers], dim=1)
 
-    functions = {"ours": ours, "ours, apart": apart, "torch, apart": plain}
+    functions = {"ours": ours, "torch, apart": plain}
     ways = {label: both_ways(function, x, *parameters) for label, function in functions.items()}
     return Case("query, key, value (and a cat)", 12, ways)
-
-
-def linear_case(width: int, out: int) -> Case:
-    """A linear layer whose bias gradient is a sum over tokens."""
-    from tuneoff.training.kernels.linear import linear
-
-    inputs = [tensor(TOKENS, width), tensor(out, width), tensor(out)]
-    functions: dict[str, Callable[..., Any]] = {"ours": linear, "torch": functional.linear}
-    return Case("linear with bias gradient", 2, {n: both_ways(f, *inputs) for n, f in functions.items()})
 
 
 def dropout_case() -> Case:

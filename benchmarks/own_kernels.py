@@ -29,7 +29,7 @@ import kernel_cases
 from tuneoff.training.kernels import choice
 
 ARMS = {
-    "full": ("attention", "shared_linear", "residual_norm", "bias_gelu", "linear", "dropout", "adamw"),
+    "full": ("attention", "shared_linear", "residual_norm", "bias_gelu", "dropout", "adamw"),
     "lora": ("attention", "lora", "residual_norm", "dropout", "adamw"),
     "ia3": ("attention", "ia3", "residual_norm", "dropout", "adamw"),
 }

@@ -74,15 +74,13 @@ def elementwise(kind: str, rows: Sequence[int], width: int, dtype: torch.dtype =
 
 
 def products(rows: Sequence[int], width: int, outputs: Sequence[int], frozen_input: bool = False) -> Errors:
-    """Errors of linear layers of one input, the results side by side; one layer has a function of its own."""
-    from tuneoff.training.kernels.linear import linear, shared_linear
+    """Errors of linear layers of one input, the results side by side."""
+    from tuneoff.training.kernels.shared_linear import shared_linear
 
     torch.manual_seed(0)
     layers = [nn.Linear(width, out) for out in outputs]
 
     def ours(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
-        if len(layers) == 1:
-            return linear(x, parameters[0], parameters[1])
         # the middle result is not where its gradient will be, so that gradients come back apart
         first, *others = shared_linear(x, layers)
         return torch.cat([first * 1.0, *others], dim=-1)

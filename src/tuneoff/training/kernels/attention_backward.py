@@ -26,7 +26,7 @@ from tuneoff.training.kernels.attention_tiles import (
     locate_block,
     store_rows,
 )
-from tuneoff.training.kernels.linear import are_side_by_side
+from tuneoff.training.kernels.shared_linear import are_side_by_side
 
 
 # Triton reads annotations as types of the kernel's own, so these functions have none.

@@ -13,7 +13,6 @@ KERNELS = frozenset(
         "dropout",
         "residual_norm",
         "bias_gelu",
-        "linear",
         "shared_linear",
         "lora",
         "ia3",

@@ -28,7 +28,6 @@ def fuse(model: nn.Module, kernels: Set[str]) -> int:
         How many modules were changed.
     """
     from tuneoff.training.kernels.bias_gelu import bias_gelu
-    from tuneoff.training.kernels.linear import linear
     from tuneoff.training.kernels.residual_norm import residual_norm
     from tuneoff.training.kernels.scale import scale
 
@@ -47,9 +46,6 @@ def fuse(model: nn.Module, kernels: Set[str]) -> int:
             return bias_gelu(hidden, bias)
 
         return forward
-
-    def linear_forward(module: Any) -> Any:
-        return lambda input: linear(input, module.weight, module.bias)
 
     def ia3_forward(module: Any) -> Any:
         (factors,) = module.ia3_l.values()
@@ -78,10 +74,6 @@ def fuse(model: nn.Module, kernels: Set[str]) -> int:
         elif "bias_gelu" in kernels and _is_bias_gelu(module):
             module.forward = gelu_forward(module)
             changed |= {module, module.dense}
-    for module in modules:
-        if "linear" in kernels and module not in changed and _is_trained_linear(module):
-            module.forward = linear_forward(module)
-            changed.add(module)
     return len(changed)
 
 
@@ -102,7 +94,7 @@ def _lora_forward(module: Any) -> Any:
 
 def _share_products(first: nn.Linear, *others: nn.Linear) -> set[nn.Module]:
     """Makes the first of several layers of one input compute for all; the others hand out what is theirs."""
-    from tuneoff.training.kernels.linear import shared_linear
+    from tuneoff.training.kernels.shared_linear import shared_linear
 
     waiting: dict[nn.Linear, tuple[torch.Tensor, torch.Tensor]] = {}
 

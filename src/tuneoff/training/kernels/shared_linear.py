@@ -1,4 +1,4 @@
-"""Linear layers: bias gradients summed by our kernel, and layers of one input as one product. For CUDA devices."""
+"""Linear layers of one input as one product, whose bias gradients are summed by our kernel. For CUDA devices."""
 
 from __future__ import annotations
 
@@ -8,20 +8,6 @@ from typing import Any
 import torch
 
 from tuneoff.training.kernels.column_sums import vector_gradient
-
-
-class _Linear(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(x, weight)
-        return torch.nn.functional.linear(x, weight, bias)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        gradient = gradients[0].reshape(-1, weight.shape[0]).contiguous()
-        d_x = (gradient @ weight).view(x.shape) if ctx.needs_input_grad[0] else None
-        return d_x, gradient.t() @ x.reshape(-1, weight.shape[1]), vector_gradient("sum", gradient)[1]
 
 
 class _SharedLinear(torch.autograd.Function):
@@ -68,12 +54,6 @@ def are_side_by_side(arrays: Sequence[torch.Tensor]) -> bool:
             return False
         offset += array.shape[1]
     return True
-
-
-def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """`torch.nn.functional.linear` with trained weight and bias, whose bias gradient is summed faster."""
-    out: torch.Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
-    return out
 
 
 def shared_linear(x: torch.Tensor, layers: Sequence[torch.nn.Linear]) -> tuple[torch.Tensor, ...]:
