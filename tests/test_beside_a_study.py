@@ -37,6 +37,7 @@ def is_complete(out: Path) -> bool:
     return bool(json.loads((out / "summary.json").read_text())["runs"]["done"] == 2)
 
 
+@pytest.mark.long
 def test_a_reader_that_leaves_ends_no_study(study: Path, tmp_path: Path) -> None:
     process = run_into(study, tmp_path / "out", subprocess.PIPE)
     assert process.stdout is not None

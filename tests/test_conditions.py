@@ -137,6 +137,7 @@ def test_the_same_command_trains_nothing_again(study: Path, on_one_core: Path, t
     assert 'devices_per_run = "auto"' in toml, "what the user wrote is what is kept"
 
 
+@pytest.mark.long
 def test_results_of_another_number_of_cores_stay_and_do_not_count(
     study: Path, on_one_core: Path, tmp_path: Path
 ) -> None:

@@ -240,6 +240,7 @@ def test_methods_with_hooks_of_another_package_are_arms_like_any(
     assert all(arm["trainable_parameters"] > 0 for arm in json.loads(answer.stdout)["summary"]["arms"])
 
 
+@pytest.mark.long
 def test_an_architecture_of_another_package_is_known(
     install: Install, tuneoff: Command, data_files: Path, tmp_path: Path
 ) -> None:
@@ -298,6 +299,7 @@ def sqlite_study(model: Path, data_files: Path) -> str:
 SQLITE_FIELDS = 'file = "reviews.db"\nquery = "SELECT text, label FROM reviews ORDER BY id"'
 
 
+@pytest.mark.long
 def test_a_data_source_of_another_package_is_a_source_like_any(
     install: Install, tuneoff: Command, tiny_model: Path, data_files: Path, database: Path, tmp_path: Path
 ) -> None:

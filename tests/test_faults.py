@@ -126,6 +126,7 @@ def by_arm(results: api.StudyResults) -> dict[str, dict[str, Any]]:
     return {run["arm"]: run for run in dictionaries(results.runs)}
 
 
+@pytest.mark.long
 def test_a_process_that_dies_is_a_failed_run_and_can_be_retried(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(study_file(["segfaults", "is_killed", "exits", "is_fine"], epochs=4))
     deaths = {"segfaults": signal.SIGSEGV, "is_killed": signal.SIGKILL, "exits": signal.SIGUSR1}
@@ -156,6 +157,7 @@ def test_a_process_that_dies_is_a_failed_run_and_can_be_retried(study_file: Stud
     assert changed == {runs[arm]["run_id"] for arm in deaths}
 
 
+@pytest.mark.long
 def test_a_fork_server_that_dies_is_started_again(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(study_file(["first", "second"], epochs=4))
     results = api.run_study(spec, tmp_path, Witness({"first": lambda process: process.parent().kill()}))
@@ -209,6 +211,7 @@ def test_a_single_sequence_that_is_too_much_is_out_of_memory(study_file: StudyFi
     ]
 
 
+@pytest.mark.long
 def test_fail_fast_stops_the_others_at_a_checkpoint(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(
         study_file(["goes_on", "fails", "waits"], epochs=5 * LONG), ["execution.fail_fast=true", "execution.workers=2"]
@@ -282,7 +285,10 @@ def _start(study: Path, out: Path) -> subprocess.Popen[str]:
     return driver
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(other, marks=pytest.mark.long) for other in (signal.SIGTERM, signal.SIGHUP))],
+)
 def test_one_signal_stops_at_a_checkpoint_and_the_same_command_goes_on(
     number: signal.Signals, long_study: tuple[Path, Path], tmp_path: Path
 ) -> None:

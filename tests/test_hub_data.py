@@ -55,6 +55,7 @@ def test_configurations(standin: HubServer, client: Client, tiny_model: Path, tm
     _fetch(client, tiny_model, 'id = "people/one-default"', HF_ENDPOINT="http://127.0.0.1:9")
 
 
+@pytest.mark.long
 def test_what_the_hub_refuses(standin: HubServer, client: Client, tiny_model: Path, tmp_path: Path) -> None:
     source = imdb_like(tmp_path / "source")
     for name in ("people/gated-reviews", "people/secret-reviews", DATA):

@@ -149,6 +149,7 @@ def test_branches_tags_and_commits(standin: HubServer, client: Client, tiny_mode
     refused(client("plan", "study.toml"), "no branch, tag or commit '0000")
 
 
+@pytest.mark.long
 def test_gated_private_and_unknown(standin: HubServer, client: Client, tiny_model: Path) -> None:
     for name in ("people/gated-bert", "people/secret-bert", MODEL):
         standin.commit("models", name, tiny_model)

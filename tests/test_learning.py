@@ -57,6 +57,7 @@ def sentence(summary: dict[str, Any], arm: str) -> str:
     return str(next(entry["learning"]["sentence"] for entry in summary["arms"] if entry["arm"] == arm))
 
 
+@pytest.mark.long
 def test_rates_a_hundredth_of_what_is_needed(
     tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
 ) -> None:
@@ -72,6 +73,7 @@ def test_rates_a_hundredth_of_what_is_needed(
     assert not any(set(front) & {"full", "lora"} for front in summary["pareto"].values())
 
 
+@pytest.mark.long
 def test_a_rate_that_is_far_too_high(tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command) -> None:
     arms = ['method = "full"\nlearning_rate = 50', 'method = "lora"\nlearning_rate = 900']
     summary, printed = run(study_toml(tiny_model, data_files, arms, epochs=4), tmp_path, tuneoff, code=1)
@@ -155,6 +157,7 @@ def test_labels_that_follow_from_nothing(tiny_model: Path, tmp_path: Path, tuneo
         assert "the labels do not follow from the texts" in sentence(summary, "full")
 
 
+@pytest.mark.long
 def test_an_arm_that_learned_too_little_is_told_so(tiny_model: Path, tmp_path: Path, tuneoff: Command) -> None:
     for name, count, first in (("train", 320, 0), ("test", 120, 1000)):
         rows = reviews(count, seed=first, first_row=first)

@@ -282,9 +282,11 @@ def test_costs_are_those_of_the_conditions_that_most_arms_have_in_common(study_f
 
     def moved(result: dict[str, Any]) -> None:
         if result["arm"] == "full" and result["seed"] < 2:
-            result.update(device="an older GPU", train_seconds=1000.0 + result["seed"])
+            result["conditions"].update(device="an older GPU")
+            result.update(train_seconds=1000.0 + result["seed"])
         if result["arm"] == "slower" and result["seed"] == 0:
-            result.update(shared_device=True, train_seconds=500.0)
+            result["conditions"].update(shared_device=True)
+            result.update(train_seconds=500.0)
 
     results = api.load_results(altered(study_folder, tmp_path / "moved", moved))
     summary = results.summary
@@ -311,7 +313,7 @@ def test_arms_without_conditions_in_common_are_not_compared_in_cost(
 ) -> None:
     def moved(result: dict[str, Any]) -> None:
         if result["arm"] == "slower":
-            result["versions"]["torch"] = "1.0"
+            result["conditions"]["versions"]["torch"] = "1.0"
 
     apart = altered(study_folder, tmp_path / "apart", moved)
     summary = api.load_results(apart).summary
@@ -341,6 +343,7 @@ def test_recommend_from_stored_results_alone(study_folder: Path, tuneoff: Comman
     assert {path: path.stat().st_mtime_ns for path in study_folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.long
 def test_plan_says_before_training_that_the_margin_is_out_of_reach(study_folder: Path, tuneoff: Command) -> None:
     study = study_folder / "study.toml"
     planned = json.loads(tuneoff("plan", study, "--json").stdout)["margin"]

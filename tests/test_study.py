@@ -102,6 +102,7 @@ def test_predictions_repeat_to_the_bit_and_only_what_is_missing_is_run(study_fol
     assert changed == [lost]
 
 
+@pytest.mark.long
 def test_a_failed_run_stays_in_the_table(tiny_model: Path, data_files: Path, tuneoff: Command, tmp_path: Path) -> None:
     hopeless = 'method = "full"\nname = "hopeless"\nlearning_rate = 1e30'
     (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, ["head_only", hopeless], seeds=1))
@@ -195,6 +196,7 @@ def test_a_second_run_at_once_is_refused(tiny_model: Path, data_files: Path, tun
     assert "another tuneoff" in answer.stderr
 
 
+@pytest.mark.long
 def test_a_study_that_accepts_an_error_says_so_beside_every_accuracy(
     tuneoff: Command, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -157,6 +157,7 @@ def test_a_narrow_terminal_another_one_and_ctrl_c(study: Path, tmp_path: Path, t
     assert not terminal.cursor_hidden
 
 
+@pytest.mark.long
 def test_elsewhere_there_are_plain_lines(watched: tuple[Path, Terminal], study: Path, tuneoff: Command) -> None:
     out, _ = watched
     lines = tuneoff("run", study, "--out", out, "--set", "seeds=2", FORCE_COLOR="1").stdout.splitlines()

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from operator import methodcaller
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib import request
 
@@ -267,7 +268,12 @@ def test_mlflow_holds_curves_summary_table_and_charts(study: Path) -> None:
 def _ended_otherwise(run: RunResult, status: UnfinishedStatus, error: str) -> UnfinishedRun:
     identity = {name: getattr(run, name) for name in RunIdentity.model_fields}
     return UnfinishedRun(
-        **identity, status=status, error=error, peak_memory_bytes=run.peak_memory_bytes, memory_kind=run.memory_kind
+        **identity,
+        status=status,
+        error=error,
+        peak_memory_bytes=run.peak_memory_bytes,
+        memory_kind=run.memory_kind,
+        conditions=run.conditions,
     )
 
 
@@ -510,7 +516,7 @@ def test_news_wait_for_a_slow_server_in_order_and_within_bounds(
     poster.url = server.url
     one = delivery.Delivery("poster", poster, remembered)
     names = [f"run-{number}" for number in range(9)]
-    news = [delivery.News(name, name, methodcaller("track_run", {"run_id": name})) for name in names]
+    news = [delivery.News(name, name, methodcaller("track_run", SimpleNamespace(run_id=name))) for name in names]
     one.tell(news[0])
     assert server.asked.wait(30)  # that is under way, and three wait
     for other in news[1:]:

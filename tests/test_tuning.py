@@ -268,6 +268,7 @@ def test_a_trial_is_a_quarter_of_a_run_but_no_stub() -> None:
     assert [trial_steps(steps) for steps in (3, 81, 100, 250, 400, 4000)] == [3, 81, 100, 100, 100, 1000]
 
 
+@pytest.mark.long
 def test_optuna_stays_in_the_range_and_goes_on_as_it_would_have(
     tiny_model: Path, data_files: Path, tmp_path: Path
 ) -> None:
@@ -310,6 +311,7 @@ def test_optuna_tries_no_rate_twice_and_ends_where_none_is_left() -> None:
     assert sorted(trial.rate for trial in narrow) == [9.7e-4, 9.8e-4, 9.9e-4, 1e-3, 1.1e-3, 1.2e-3]
 
 
+@pytest.mark.long
 def test_a_rate_that_diverges_is_given_up_at_once_and_not_chosen(
     tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
 ) -> None:
