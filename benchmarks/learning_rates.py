@@ -125,7 +125,7 @@ def _run(work: Work) -> dict[str, Any]:
     else:
         with bitsandbytes_hidden():
             model = arm.adapt(loaded)
-    engine = make_engine(model, loaded, training, device, precision)
+    engine = make_engine(model, loaded, training, device, precision, arm=arm)
     lengths = tokens["train"].lengths
     batches = [
         rows

@@ -77,7 +77,7 @@ def _profile(spec: Any, prepared: Any, arm: Any, steps: int) -> dict[str, Any]:
     config = load_config(prepared.model_folder, len(prepared.prepared.label_names), prepared.prepared.pad_token_id)
     loaded = load_classifier(prepared.model_folder, config, 0, device, precision if arm.quantised else None)
     torch.manual_seed(0)
-    engine = make_engine(arm.adapt(loaded), loaded, spec.training, device, precision)
+    engine = make_engine(arm.adapt(loaded), loaded, spec.training, device, precision, arm=arm)
     tokens = load_tokens(prepared.data_folder)["train"]
     batches = epoch_batches(tokens.lengths, spec.training.batch_size, 0, 0, bucketed=engine.bucketed)[:steps]
     torch.cuda.reset_peak_memory_stats()

@@ -398,7 +398,7 @@ def test_a_tracker_and_an_executor_of_another_package(
         assert end == "tiny has ended"
     assert f"diary: {out / 'diary.txt'}" in answer.stdout
     assert len(list((out / "runs").iterdir())) == 2
-    assert tuneoff("run", study, "--out", tmp_path / "plain").returncode == 0
+    assert tuneoff("run", study, "--out", tmp_path / "plain", "--set", "training.device=cpu").returncode == 0
     for run in (out / "runs").iterdir():  # what carries a run out decides nothing of its result
         results = [
             json.loads((folder / "runs" / run.name / "result.json").read_text()) for folder in (out, tmp_path / "plain")

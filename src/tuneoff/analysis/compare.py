@@ -103,7 +103,12 @@ def _compare(first: _Side, other: _Side) -> StudyComparison:
         differences=(
             *model_differences(a, b),
             *differing(settings(a), settings(b)),
-            *differing(conditions(a.runs), conditions(b.runs)),
+            *(
+                difference
+                for difference in differing(conditions(a.runs), conditions(b.runs))
+                # A package that only one study has is one that only its methods need.
+                if None not in (difference.a, difference.b) or not difference.setting.startswith("versions.")
+            ),
         ),
         pairs=tuple(pairs),
         only_in_a=tuple(only_in_a),

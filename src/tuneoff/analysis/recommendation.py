@@ -146,6 +146,8 @@ def _against(compared: int, within: Sequence[ScoredArm], arms: Sequence[ArmSumma
         which.append("within the limits")
     if compared < len(within):
         which.append("with several seeds")
+    if len(which) > 1:  # what keeps the others from it is said of each
+        which = ["that can be compared"]
     return " ".join(["every other arm" if compared > 2 else "the other arm", *which])
 
 

@@ -57,12 +57,12 @@ def _print_to_log(task: RunTask) -> None:
 
 def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -> Outcome:
     """Carries out `task`; what goes wrong becomes an outcome."""
-    device = torch.device("cpu")
+    known: torch.device | None = None
     stops_study = False
     status: UnfinishedStatus
     try:
         _print_to_log(task)
-        device = choose_device(task.training)
+        known = device = choose_device(task.training)
         _limit_memory(task, device)
         return carry_out(task, device, connection, stopping)
     except TrainingStopped:
@@ -79,10 +79,10 @@ def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -
         status, message = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
         if is_out_of_memory(error):
             status, message = "oom", "main memory is exhausted"
-    meter = peak_memory(device)
+    meter = peak_memory(known or torch.device("cpu"))
     peak = PeakBytes(train=meter.peak_bytes(), eval=None, reserved=meter.reserved_bytes())
     return Outcome(
-        task.unfinished(status, message, peak, meter.kind, conditions_of(task, device)),
+        task.unfinished(status, message, peak, meter.kind, conditions_of(task, known) if known else None),
         stops_study=stops_study,
         failed_at=time.monotonic(),
     )

@@ -15,6 +15,7 @@ from tuneoff.models.load import load_config, resolve_model
 from tuneoff.models.looking import architecture_of
 from tuneoff.records.measurements import ParameterCounts
 from tuneoff.records.outline import OutlinedArm, OutlinedPart, OutlinedTrials, StudyOutline
+from tuneoff.spec.arms import ArmSpec
 from tuneoff.study.pins import pin_to_commits
 from tuneoff.study.rates import at_starting_rates
 from tuneoff.study.search import MOST_EXTENSIONS, trial_steps, usual_trials
@@ -108,6 +109,9 @@ def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_i
             check_stored_precision(config, arm.quantised)
             if arm.quantised and spec.training.parallel == "fsdp":
                 raise UserError("training.parallel = 'fsdp' cannot share out 4-bit weights; use 'ddp'")
+            hooked = arm.gives_embeddings or type(arm).after_step is not ArmSpec.after_step
+            if hooked and spec.training.parallel == "fsdp":
+                raise UserError(f"training.parallel = 'fsdp' cannot train {arm.method}; use 'ddp'")
             with bitsandbytes_hidden():  # nothing is quantised here, and its import would initialise CUDA
                 adapted = arm.adapt(loaded)
             counts[arm.name] = ParameterCounts(**parameter_counts(adapted, loaded))

@@ -115,7 +115,7 @@ class RayExecutor(Executor):
         """What each run computes on, which is for the nodes to say, and what it needs of one."""
         nodes, training = self._cluster.nodes(), self._training
         on_cpu = training.device == "cpu" or (training.device == "auto" and not any(node.get("GPU") for node in nodes))
-        most = max(int(node.get("GPU", 0)) for node in nodes)
+        most = max(1, *(int(node.get("GPU", 0)) for node in nodes))
         devices = devices_of_a_run(self.execution, training, on_cpu, most)
         memory = self.execution.max_memory if on_cpu else None
         needs = Needs(self._cores(on_cpu), 0 if on_cpu else devices, parse_bytes(memory) if memory else 0)

@@ -28,7 +28,8 @@ def pool(loaded: LoadedModel, only_pooled_in_last_block: bool) -> None:
     backbone: Any = classifier.base_model
     # The module whose output the model's own head pools: the backbone, or its encoder where that pools itself.
     read = backbone.encoder if hasattr(backbone, "pooler") else backbone
-    parts = _bert_attention(architecture.blocks_of(classifier)[-1]) if only_pooled_in_last_block else None
+    first = only_pooled_in_last_block and architecture.pooling is Pooling.FIRST
+    parts = _bert_attention(architecture.blocks_of(classifier)[-1]) if first else None
     if architecture.pooling is Pooling.MEAN:
         read.register_forward_hook(_keep_mean)
     elif parts is None:

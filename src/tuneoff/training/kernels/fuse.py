@@ -84,7 +84,12 @@ def _lora_forward(module: Any) -> Any:
         by_adapter[name] for by_adapter in (module.lora_A, module.lora_B, module.lora_dropout, module.scaling)
     )
 
+    plain = module.forward
+
     def forward(x: torch.Tensor) -> torch.Tensor:
+        if x.dtype != down.weight.dtype:  # a method may hold what it adds in float32; peft converts between them
+            converted: torch.Tensor = plain(x)
+            return converted
         out = module.base_layer(x)
         inner = down(dropout(x)).flatten(0, -2)
         return torch.addmm(out.flatten(0, -2), inner, up.weight.t(), alpha=factor).view(out.shape)

@@ -214,7 +214,8 @@ class _ResidualNorm(torch.autograd.Function):
         d_residual = torch.empty_like(pre_norm)
         d_hidden = torch.empty_like(pre_norm) if ctx.constants["DROP"] else d_residual
         programs = min(rows, BACKWARD_PROGRAMS)
-        bias_trained, trained = ctx.needs_input_grad[1], ctx.needs_input_grad[3]
+        bias_trained = ctx.needs_input_grad[1]
+        trained = ctx.needs_input_grad[3] or ctx.needs_input_grad[4]  # a method may train the biases alone
         partial_sums = torch.empty(programs if trained or bias_trained else 0, 3 * width, device=pre_norm.device)
         _norm_backward[(programs,)](
             gradient, d_past[0] if d_past else None, pre_norm, mean_rstd, gain, d_residual, d_hidden, partial_sums,
