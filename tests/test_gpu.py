@@ -110,6 +110,33 @@ def test_shared_layers_of_albert_drop_different_elements_in_a_graph(attention_dr
         assert (one == other).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
+def test_biases_alone_are_trained_in_fused_blocks() -> None:
+    loaded = classifier("bert", PACKED["bert"])
+    for name, parameter in loaded.model.named_parameters():
+        parameter.requires_grad_(name.endswith("bias"))
+    engine = make_engine(loaded.model, loaded, TrainingSpec(batch_size=8), CUDA, torch.bfloat16)
+    norms = {n: p.clone() for n, p in engine.model.named_parameters() if n.endswith("output.LayerNorm.bias")}
+    train(engine, graphed=False)
+    after = dict(engine.model.named_parameters())
+    assert norms
+    assert not any(torch.equal(value, after[name]) for name, value in norms.items())
+
+
+def test_adapters_in_float32_beside_bf16_weights_are_trained(tiny_model: Any) -> None:
+    from tuneoff.methods.lora import Lora
+    from tuneoff.models.load import load_classifier, load_config
+
+    class Wide(Lora):
+        def dtypes(self, model: Any, precision: torch.dtype) -> dict[str, torch.dtype]:
+            return {name: torch.float32 for name, _ in model.named_parameters() if "lora_" in name}
+
+    arm = Wide.model_validate({"method": "lora", "learning_rate": 1e-3})
+    loaded = load_classifier(tiny_model, load_config(tiny_model, 2), 0, CUDA)
+    engine = make_engine(arm.adapt(loaded), loaded, TrainingSpec(batch_size=8), CUDA, torch.bfloat16, arm=arm)
+    _, loss = train(engine, graphed=True, tokens=Tokens(MANY.ids % 20, MANY.offsets, MANY.labels % 2))
+    assert np.isfinite(loss)
+
+
 def test_attention_dropout_is_applied_where_asked_for() -> None:
     def losses(attention_dropout: bool) -> list[float]:
         loaded = classifier("bert", {**PACKED["bert"], "attention_probs_dropout_prob": 0.5, "hidden_dropout_prob": 0.0})

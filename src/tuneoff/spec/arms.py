@@ -136,8 +136,8 @@ class ArmSpec(Frozen):
         """Called after each optimiser step, with the gradients of that step still in place, before clipping.
 
         What it keeps from one step to the next belongs in buffers of the model, which checkpoints hold. A method that
-        has this hook is not trained as a CUDA graph. Weights that it writes must be held in float32 (`dtypes`): others are
-        rounded from the optimiser's masters at the next step.
+        has this hook is not trained as a CUDA graph. Weights that it writes must be held in float32 (`dtypes`): others
+        are rounded from the masters of the optimiser at the next step.
 
         Args:
             model: what `adapt` returned.
