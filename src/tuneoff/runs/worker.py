@@ -18,7 +18,7 @@ from tuneoff.core.quantities import parse_bytes
 from tuneoff.measure.memory import is_out_of_memory, peak_memory
 from tuneoff.records.measurements import PeakBytes
 from tuneoff.records.run import UnfinishedStatus
-from tuneoff.runs.carry_out import carry_out, conditions_of
+from tuneoff.runs.execute import carry_out, conditions_of
 from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.training.device import choose_device
 from tuneoff.training.loop import TrainingStopped
