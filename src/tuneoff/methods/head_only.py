@@ -20,7 +20,13 @@ class HeadOnly(ArmSpec):
     method: Literal["head_only"] = "head_only"
 
     def adapt(self, loaded: LoadedModel) -> nn.Module:
-        loaded.model.requires_grad_(False)
-        for name in loaded.head_modules:
-            loaded.model.get_submodule(name).requires_grad_(True)
-        return loaded.model
+        """A peft model that adapts no layer and saves the head's modules, so that it loads as an adapter does."""
+        from peft import LoraConfig, TaskType, get_peft_model
+        from peft.utils.constants import DUMMY_TARGET_MODULES
+
+        config = LoraConfig(
+            task_type=TaskType.SEQ_CLS,
+            target_modules=DUMMY_TARGET_MODULES,
+            modules_to_save=list(loaded.head_modules),
+        )
+        return get_peft_model(loaded.model, config)

@@ -174,6 +174,27 @@ def load_classifier(
     return LoadedModel.of(model, head)
 
 
+def load_whole(folder: Path, config: Any, device: torch.device) -> LoadedModel:
+    """Loads a classifier whose head is trained already, in float32.
+
+    Args:
+        folder: of the classifier.
+        config: from `load_config`, with its number of classes.
+        device: where the model is put.
+
+    Raises:
+        UserError: where a tensor is missing, or of another shape.
+    """
+    import torch
+
+    model, info = _from_pretrained(folder, config, dtype=torch.float32)
+    unfit = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+    if unfit:
+        raise UserError(f"the weights in '{folder}' are not all there, or of another number of classes ({unfit[0]})")
+    model.to(device)
+    return LoadedModel.of(model, head_modules(model))
+
+
 def _load_quantised(
     folder: Path, config: Any, device: torch.device, compute_dtype: torch.dtype, head: tuple[str, ...]
 ) -> PreTrainedModel:

@@ -1,69 +1,118 @@
-"""Saving what a run has trained."""
+"""Saving what a run has trained, so that plain transformers and peft load it anywhere."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.core.files import replacing_directory
+from tuneoff.core.files import file_hash, replacing_directory, write_json
+from tuneoff.models.load import load_tokenizer
+from tuneoff.models.quantised import stored_quantisation, unquantised
+from tuneoff.models.quiet import transformers_quiet
+from tuneoff.models.recipe import BASE, loading_lines
+from tuneoff.records.saved_model import SAVED_MODEL, SavedKind, SavedModel
 
 if TYPE_CHECKING:
     import peft
     import torch
     from torch import nn
 
+HEAD = "head.safetensors"
+"""The linear head of a model that reads mean features: `weight`, shape (classes, hidden), and `bias`."""
+QUANTISATION = "quantization_config.json"
+"""What `transformers.BitsAndBytesConfig` takes, of an adapter whose base is in 4 bits."""
+LOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+"""What a model is loaded from."""
 
+
+def kind_of(model: nn.Module) -> SavedKind:
+    """How an adapted model is saved; one that is neither peft's nor read by its mean features is saved whole."""
+    import peft
+
+    from tuneoff.models.mean_pooled import MeanPooledClassifier
+
+    if isinstance(model, peft.PeftModel):
+        return "adapter"
+    return "features" if isinstance(model, MeanPooledClassifier) else "whole"
+
+
+@transformers_quiet()
 def save_trained(
-    model: nn.Module,
-    run_folder: Path,
-    source: Path,
-    base_model: str,
-    base_revision: str | None = None,
-    weights: dict[str, torch.Tensor] | None = None,
-) -> Path:
-    """Saves the trained weights as a user of the field would expect them.
-
-    A peft model becomes `adapter/`, which `peft.AutoPeftModelForSequenceClassification` loads; a model trained
-    whole becomes `model/` with its tokenizer, which transformers' Auto classes load; anything else becomes
-    `adapter/trained.safetensors`, the trained tensors by their names in the model.
+    model: nn.Module, folder: Path, source: Path, saved: SavedModel, weights: dict[str, torch.Tensor] | None = None
+) -> int:
+    """Writes a folder, whole or not at all: weights, configuration, tokenizer, and how they are loaded.
 
     Args:
         model: trained.
-        run_folder: where the folder is made.
+        folder: where; what it held before is gone.
         source: the folder that the pretrained model was loaded from.
-        base_model: what an adapter calls that model; those who load the adapter look there.
-        base_revision: its commit, where that is an id of the Hub.
-        weights: the trained tensors by name, where `model` holds only shares of them.
+        saved: what it is; hashes of files are filled in.
+        weights: the trained tensors by name (all, where it is saved whole), where `model` holds only shares of them.
 
     Returns:
-        The folder that was written, atomically.
+        Bytes of the weights.
     """
-    import peft
-    from safetensors.torch import save_file
-    from transformers import AutoTokenizer, PreTrainedModel
-
-    whole = all(parameter.requires_grad for parameter in model.parameters())
-    target = run_folder / ("model" if whole else "adapter")
-    with replacing_directory(target) as folder:
-        if isinstance(model, peft.PeftModel):
-            _name_base_model(model, base_model, base_revision)
-            model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=weights)
-        elif whole:
-            trained: Any = model
-            assert isinstance(trained, PreTrainedModel)
-            trained.save_pretrained(folder, state_dict=weights)
-            AutoTokenizer.from_pretrained(source, trust_remote_code=False).save_pretrained(folder)
+    with replacing_directory(folder) as new:
+        config = _labelled(model, saved)
+        if saved.kind == "adapter":
+            _save_adapter(model, new, saved, weights)
+            unquantised(config).save_pretrained(new)
+        elif saved.kind == "features":
+            _save_head(model, new)
+            config.save_pretrained(new)
         else:
-            names = [name for name, value in model.named_parameters() if value.requires_grad]
-            held = weights or dict(model.named_parameters())
-            tensors = {name: held[name].detach().cpu() for name in names}
-            save_file(tensors, folder / "trained.safetensors")
-    return target
+            trained: Any = model
+            trained.config = config
+            trained.save_pretrained(new, state_dict=weights)
+        if saved.quantised and saved.kind != "whole":
+            write_json(new / QUANTISATION, stored_quantisation(config))
+        tokenizer = load_tokenizer(source)
+        tokenizer.model_max_length = saved.texts.max_length
+        tokenizer.padding_side = "right"
+        tokenizer.save_pretrained(new)
+        (new / "README.md").write_text(_read_me(saved), encoding="utf-8")
+        files = sorted({path for pattern in LOADED for path in new.glob(pattern)})
+        described = saved.model_copy(update={"sha256": {path.name: file_hash(path) for path in files}})
+        write_json(new / SAVED_MODEL, described.model_dump(mode="json"))
+        return sum(path.stat().st_size for path in new.glob("*.safetensors"))
 
 
-def _name_base_model(model: peft.PeftModel, name: str, revision: str | None) -> None:
-    base = model.get_base_model()
+def _labelled(model: Any, saved: SavedModel) -> Any:
+    """The model's configuration, as it is to be loaded with: classes by name, and what kind of task they are."""
+    config = copy.deepcopy(model.config)
+    names = saved.texts.label_names
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: index for index, name in enumerate(names)}
+    config.problem_type = "single_label_classification"
+    if saved.kind != "whole":
+        config.dtype = "float32"  # that it is trained upon, whatever the base is stored in
+    return config
+
+
+def _save_adapter(model: Any, folder: Path, saved: SavedModel, weights: dict[str, torch.Tensor] | None) -> None:
+    adapted: peft.PeftModel = model
+    base = adapted.get_base_model()
+    name = saved.base.path or f"./{saved.base.id}" if saved.base.is_local else saved.base.id
     base.name_or_path = base.config.name_or_path = name
-    for config in model.peft_config.values():
+    for config in adapted.peft_config.values():
         config.base_model_name_or_path = name
-        config.revision = revision
+        config.revision = saved.base.revision
+    adapted.save_pretrained(str(folder), save_embedding_layers=False, state_dict=weights)
+
+
+def _save_head(model: Any, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    head = {name: value.detach().cpu().contiguous() for name, value in model.own_head.named_parameters()}
+    save_file(head, folder / HEAD)
+
+
+def _read_me(saved: SavedModel) -> str:
+    base = saved.base.id + (f" at {saved.base.revision}" if saved.base.revision else "")
+    where = f"\n\n`{BASE}` is the folder of the base model, {base}." if saved.kind != "whole" else ""
+    return (
+        f"# {saved.arm} of {saved.study}\n\n"
+        f"{saved.method} on {base}, seed {saved.seed}; classes: {', '.join(saved.texts.label_names)}.\n\n"
+        f"```python\n{loading_lines(saved, '.')}\n```{where}\n"
+    )

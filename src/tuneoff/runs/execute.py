@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tuneoff.core.files import folder_bytes
 from tuneoff.data.prepared import load_tokens
-from tuneoff.models.save import save_trained
+from tuneoff.models.save import kind_of, save_trained
 from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import CurvePoint, MeasuredPeakBytes, PeakBytes
 from tuneoff.records.run import DivergedRun, ScoredRun, Scores, TrainedRun
+from tuneoff.records.saved_model import SavedModel
 from tuneoff.runs.adapted import AdaptedModel, Trainer, load_and_adapt, prepare_training
+from tuneoff.runs.files import MODEL
 from tuneoff.runs.reporter import Reporter
 from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.runs.workplace import Workplace
@@ -65,7 +66,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         with place.watch.timing("eval"), place.train_peak.evaluating():
             logits = trainer.engine.logits(test)
     peaks = place.ranks.gather((peak["train"], place.train_peak.so_far()["eval"], peak["reserved"]))
-    weights = place.parallel.whole_weights(adapted.model)
+    weights = place.parallel.whole_weights(adapted.model, trained_only=kind_of(adapted.model) != "whole")
     place.ranks.disconnect()
     if not place.ranks.first:
         return Outcome(None)
@@ -76,7 +77,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
             test_accuracy=accuracy(logits.argmax(axis=1), test.labels),
             test_macro_f1=macro_f1(logits.argmax(axis=1), test.labels),
             inference_latency_seconds=inference_latency(trainer.engine, test),
-            checkpoint_bytes=_save(adapted, task, weights),
+            checkpoint_bytes=_save(adapted, place, weights),
         )
     train, evaluation, reserved = map(max, zip(*peaks, strict=True))
     trained = _trained(
@@ -114,14 +115,27 @@ def _diverged(place: Workplace, trainer: Trainer, guess: float, diverged: Traini
     return Outcome(result, failed_at=time.monotonic())
 
 
-def _save(adapted: AdaptedModel, task: RunTask, weights: dict[str, torch.Tensor] | None) -> int:
-    """Saves what was trained, and says how many bytes that takes; it is kept if the study says so."""
-    artefact = save_trained(
-        adapted.model, task.run_folder, task.model_folder, task.base_model, task.base_revision, weights
+def _save(adapted: AdaptedModel, place: Workplace, weights: dict[str, torch.Tensor] | None) -> int:
+    """Saves what was trained, and says how many bytes its weights take; it is kept if the study says so."""
+    task = place.task
+    saved = SavedModel(
+        kind=kind_of(adapted.model),
+        base=task.base,
+        texts=task.texts,
+        study=task.study,
+        run_id=task.run.id,
+        arm=task.run.arm.name,
+        method=task.run.arm.method,
+        seed=task.run.seed,
+        learning_rate=task.run.arm.rate,
+        precision=task.allocation.precision,
+        quantised=task.run.arm.quantised,
+        sha256={},
     )
-    size = folder_bytes(artefact)
+    folder = task.run_folder / MODEL
+    size = save_trained(adapted.model, folder, task.model_folder, saved, weights)
     if not task.keep_model:
-        shutil.rmtree(artefact)
+        shutil.rmtree(folder)
     return size
 
 

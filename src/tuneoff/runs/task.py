@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import PeakBytes
 from tuneoff.records.run import MemoryKind, RunIdentity, RunResult, UnfinishedRun, UnfinishedStatus, UnsuccessfulRun
+from tuneoff.records.saved_model import BaseModel, TextRules
 from tuneoff.runs.allocation import Allocation
 from tuneoff.runs.run import Run
 from tuneoff.training.parallel.process_rank import ProcessRank
@@ -27,8 +28,8 @@ UNKNOWN = PeakBytes(train=None, eval=None, reserved=None)
 class RunTask:
     """All that a worker process needs to carry out a run.
 
-    `base_model` is what a saved adapter calls its model, and `base_revision` the commit where that is on the Hub:
-    `model_folder` may be another where the run is carried out.
+    `study`, `base` and `texts` are what a saved model says of itself; `model_folder` may be another than that of `base`
+    where the run is carried out.
     `training` is the study's with `auto` resolved, and `allocation` is what the run computes on.
     `micro_batch` is the number of sequences computed at once (all of a batch when None); `process` tells the processes
     of a run on several devices apart.
@@ -40,14 +41,19 @@ class RunTask:
     model_folder: Path
     data_folder: Path
     run_folder: Path
-    num_labels: int
     pad_token_id: int
-    base_model: str
+    study: str
+    base: BaseModel
+    texts: TextRules
     keep_model: bool
     allocation: Allocation
     micro_batch: int | None = None
     process: ProcessRank = field(default_factory=ProcessRank)
-    base_revision: str | None = None
+
+    @property
+    def num_labels(self) -> int:
+        """How many classes there are."""
+        return len(self.texts.label_names)
 
     @property
     def log(self) -> Path:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneoff.measure.environment import environment
+from tuneoff.models.load import PACKAGE_PREFIX
+from tuneoff.records.saved_model import BaseModel, TextRules
+from tuneoff.runs.files import MODEL
 from tuneoff.runs.task import RunTask
 from tuneoff.spec.schema import EXECUTORS
 from tuneoff.study.ahead import Ahead, ahead_of
@@ -136,17 +140,35 @@ class _Conductor:
     def _task(self, run: Run) -> RunTask:
         on_hub = self._pinned.pins.get("model")
         prepared, model_folder = self._prepared.prepared, self._prepared.model_folder.resolve()
+        run_folder, data = self._store.run_folder(run.id).resolve(), self._spec.data
+        in_package = self._spec.model.id.startswith(PACKAGE_PREFIX)
         return RunTask(
             run=run,
             training=self._executor.allocation.resolve(self._spec.training),
             execution=self._spec.execution,
             model_folder=model_folder,
             data_folder=self._prepared.data_folder.resolve(),
-            run_folder=self._store.run_folder(run.id).resolve(),
-            num_labels=len(prepared.label_names),
+            run_folder=run_folder,
             pad_token_id=prepared.pad_token_id,
             keep_model=self._spec.keep_models,
-            base_model=on_hub.id if on_hub else str(model_folder),
-            base_revision=on_hub.commit if on_hub else None,
+            study=self._spec.name,
+            base=BaseModel(
+                id=on_hub.id if on_hub else self._spec.model.id if in_package else model_folder.name,
+                revision=on_hub.commit if on_hub else None,
+                fingerprint=prepared.model_fingerprint,
+                path=None if on_hub or in_package else _path_from(run_folder / MODEL, model_folder),
+            ),
+            texts=TextRules(
+                label_names=prepared.label_names,
+                max_length=data.max_length,
+                text=data.text,
+                text_pair=data.text_pair,
+            ),
             allocation=self._executor.allocation,
         )
+
+
+def _path_from(folder: Path, other: Path) -> str | None:
+    """A relative path to a folder; None where only the root is common to both, so that it would tell of the machine."""
+    common = Path(os.path.commonpath([folder, other]))
+    return None if common == Path(common.anchor) else Path(os.path.relpath(other, folder)).as_posix()

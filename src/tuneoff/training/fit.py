@@ -54,7 +54,8 @@ class FeatureEngine(PaddedEngine):
         device: torch.device,
         parallel: SingleDevice,
     ) -> None:
-        parallel.lay_out(model, loaded, device, {})
+        head = {f"own_head.{name}": torch.float32 for name, _ in model.own_head.named_parameters()}
+        parallel.lay_out(model, loaded, device, head)
         model.own_head.to(device)  # which is whole on every device
         super().__init__(model, loaded, training, device, 1, SingleDevice(parallel.ranks))
         self._parallel_name = parallel.name

@@ -41,6 +41,8 @@ def make_optimiser(model: nn.Module, training: TrainingSpec) -> Optimiser:
     """AdamW over the trained parameters of a model, in the form that is fastest on its device."""
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     parameters = [parameter for _, parameter in named]
+    if not parameters:
+        return NothingTrained()
     decayed = decayed_parameters(model)
     decays = [training.weight_decay if name in decayed else 0.0 for name, _ in named]
     alike = len({parameter.dtype for parameter in parameters}) == 1
@@ -49,6 +51,21 @@ def make_optimiser(model: nn.Module, training: TrainingSpec) -> Optimiser:
 
         return CudaAdamW(parameters, decays, training.max_grad_norm)
     return MasterAdamW(parameters, decays, training.max_grad_norm)
+
+
+class NothingTrained:
+    """Stands for the optimiser of a model that is used and not trained."""
+
+    def __init__(self) -> None:
+        self.learning_rate = torch.zeros(())
+
+    def step(self) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def state(self) -> Any: ...
+
+    def restore(self, state: Any) -> None: ...
 
 
 class MasterAdamW:

@@ -74,9 +74,10 @@ class SingleDevice:
         """Takes over what `optimiser_state` returned in the first process."""
         optimiser.restore(state)
 
-    def whole_weights(self, model: nn.Module) -> dict[str, torch.Tensor] | None:
-        """All trained tensors by name, on the CPU, in the first process; None where the model itself holds them."""
-        del model
+    def whole_weights(self, model: nn.Module, trained_only: bool) -> dict[str, torch.Tensor] | None:
+        """All tensors by name, or those that are trained, on the CPU, in the first process; None where the model itself
+        holds them."""
+        del model, trained_only
         return None
 
 
@@ -175,11 +176,11 @@ class FullyShardedDataParallel(SingleDevice):
     def restore_optimiser(self, optimiser: Optimiser, state: Any) -> None:
         optimiser.restore(state[self.ranks.rank])
 
-    def whole_weights(self, model: nn.Module) -> dict[str, torch.Tensor] | None:
+    def whole_weights(self, model: nn.Module, trained_only: bool) -> dict[str, torch.Tensor] | None:
         frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
         weights = {}
         for name, value in model.state_dict().items():
-            if name not in frozen:
+            if not (trained_only and name in frozen):
                 whole = _whole(value)
                 if self.ranks.first:
                     weights[name] = (whole.to(self.precision) if whole.is_floating_point() else whole).cpu()

@@ -1,0 +1,75 @@
+"""What a saved model is, beside what plain transformers and peft read of it: `model/tuneoff.json`."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from tuneoff.records.record import Record
+
+SAVED_MODEL: Final = "tuneoff.json"
+"""Name of the file."""
+
+SavedKind = Literal["whole", "adapter", "features"]
+
+
+class BaseModel(Record):
+    """The pretrained model that a saved one was made from; no path of the machine that it was made on."""
+
+    id: str
+    """a Hub id, `package:NAME`, or the name of a folder"""
+    revision: str | None = None
+    """its commit on the Hub; null of what is not there"""
+    fingerprint: str
+    """hash of the names and contents of its files"""
+    path: str | None = None
+    """of a local folder, from the folder of this file; null where nothing but the root is common to both"""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder, rather than on the Hub or in a package."""
+        return self.revision is None and not self.id.startswith("package:")
+
+
+class TextRules(Record):
+    """How texts become tokens, and classes labels."""
+
+    label_names: tuple[str, ...]
+    """in the order of the class indices"""
+    max_length: int
+    """tokens that a text is cut at, special tokens included; of a pair, the longer text is cut first"""
+    text: str | None = None
+    """the study's column of texts; null where it was found by its name"""
+    text_pair: str | None = None
+    """the study's column of second texts; null where an example is one text"""
+
+
+class SavedModel(Record):
+    """What a folder of a saved model holds, and where it comes from."""
+
+    schema_version: Literal[1] = 1
+    """of this file"""
+    kind: SavedKind
+    """`whole`: all weights, which transformers loads; `adapter`: what peft loads onto the base model; `features`: a
+    linear head on the mean of the base model's last hidden states (`head.safetensors`)"""
+    base: BaseModel
+    """what it was trained from; where `kind` is not `whole`, what it needs"""
+    texts: TextRules
+    """how texts become tokens, and classes labels"""
+    study: str
+    """name of the study"""
+    run_id: str
+    """of the run that trained it"""
+    arm: str
+    """name of the arm"""
+    method: str
+    """its method"""
+    seed: int
+    """of the run"""
+    learning_rate: float
+    """of the run"""
+    precision: Literal["fp32", "bf16"]
+    """that it was trained and scored in"""
+    quantised: bool
+    """whether the base model is in 4 bits, as `quantization_config.json` says"""
+    sha256: dict[str, str]
+    """of the folder's other files that a model is loaded from, by name"""

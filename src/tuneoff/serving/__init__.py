@@ -1,0 +1,1 @@
+"""Using saved models: predicting, and answering requests."""
