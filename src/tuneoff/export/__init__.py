@@ -1,0 +1,1 @@
+"""Handing over a trained model: exported, checked, described."""
