@@ -137,9 +137,10 @@ def make_engine_for(arm: str) -> tuple[Any, Any, Any]:
     with device:
         model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
     loaded = LoadedModel.of(model, ("classifier",))
-    adapted = METHODS.classes()[arm].model_validate({"method": arm}).adapt(loaded)
+    spec = METHODS.classes()[arm].model_validate({"method": arm})
+    adapted = spec.adapt(loaded)
     training = TrainingSpec(batch_size=len(lengths))
-    return make_engine(adapted, loaded, training, device, torch.bfloat16), tokens, np.arange(len(lengths))
+    return make_engine(adapted, loaded, training, device, torch.bfloat16, arm=spec), tokens, np.arange(len(lengths))
 
 
 @contextmanager

@@ -258,7 +258,7 @@ def _measure(work: Work) -> Measured:
         training,
         device,
         precision,
-        work.arm.rate,
+        work.arm,
         work.seed,
         tokens,
         all_batches,
@@ -294,7 +294,7 @@ class Job:
     training: TrainingSpec
     device: torch.device
     precision: torch.dtype
-    learning_rate: float
+    arm: ArmSpec
     seed: int
     tokens: dict[str, Tokens]
     all_batches: list[NDArray[np.int64]]
@@ -310,9 +310,9 @@ def _with_tuneoff(job: Job) -> tuple[dict[str, Any], Predict]:
 
     if job.device.type == "cpu":
         settle_on_cpu(usable_cores())
-    engine = make_engine(job.model, job.loaded, job.training, job.device, job.precision)
+    engine = make_engine(job.model, job.loaded, job.training, job.device, job.precision, arm=job.arm)
     engine.prepare(job.tokens["train"], job.all_batches)  # as in a study, so that buffers are of the same sizes
-    rates = learning_rates(job.learning_rate, len(job.batches), job.training.warmup_ratio)
+    rates = learning_rates(job.arm.rate, len(job.batches), job.training.warmup_ratio)
     job.clock.begin()
     for _ in engine.steps(job.tokens["train"], list(zip(job.batches, rates, strict=True))):
         job.clock.step()
@@ -367,7 +367,7 @@ def _with_trainer(job: Job) -> tuple[dict[str, Any], Predict]:
                 per_device_train_batch_size=job.training.batch_size,
                 per_device_eval_batch_size=64,
                 max_steps=len(job.batches),
-                learning_rate=job.learning_rate,
+                learning_rate=job.arm.rate,
                 warmup_steps=math.ceil(len(job.batches) * job.training.warmup_ratio),
                 weight_decay=job.training.weight_decay,
                 max_grad_norm=job.training.max_grad_norm,

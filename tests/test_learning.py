@@ -87,6 +87,18 @@ def test_a_rate_that_is_far_too_high(tiny_model: Path, data_files: Path, tmp_pat
 
 
 @pytest.mark.long
+def test_a_last_update_that_leaves_no_numbers(
+    tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
+) -> None:
+    arms = ['method = "full"\nlearning_rate = 1e38']
+    toml = study_toml(tiny_model, data_files, arms, seeds=1, epochs=1, batch_size=500)
+    summary, printed = run(toml, tmp_path, tuneoff, code=1)
+    assert states(summary) == {"full": "diverged"}
+    assert "the model gives no numbers any more (at step 1 of 1)" in printed
+    assert "is too high" in sentence(summary, "full")
+
+
+@pytest.mark.long
 def test_a_model_with_a_weight_that_is_no_number(
     steady_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
 ) -> None:

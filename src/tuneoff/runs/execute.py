@@ -23,7 +23,7 @@ from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.runs.workplace import Workplace
 from tuneoff.tasks.single_label import accuracy, macro_f1
 from tuneoff.training.latency import inference_latency
-from tuneoff.training.loop import TrainingDiverged
+from tuneoff.training.loop import TrainingDiverged, check_finite
 from tuneoff.training.signs import guess_loss
 
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
     if test is not None:
         with place.watch.timing("eval"), place.train_peak.evaluating():
             logits = trainer.engine.logits(test)
+        try:
+            check_finite(logits, "of texts of the test split")
+        except TrainingDiverged as diverged:
+            return _diverged(place, trainer, guess, diverged)
     peaks = place.ranks.gather((peak["train"], place.train_peak.so_far()["eval"], peak["reserved"]))
     weights = place.parallel.whole_weights(adapted.model, trained_only=kind_of(adapted.model) != "whole")
     place.ranks.disconnect()

@@ -32,7 +32,7 @@ class TrainingStopped(Exception):  # noqa: N818 - it is no error
 
 
 class TrainingDiverged(Exception):  # noqa: N818 - it is a result
-    """The training loss is no number any more, or has risen far above that of guessing; the message says where."""
+    """Loss or logits are no numbers any more, or the loss is far above that of guessing; the message says where."""
 
 
 class Training:
@@ -142,6 +142,7 @@ class Training:
         validation = self._tokens["validation"]
         with self._watch.timing("eval"), self._peak.evaluating():
             logits = self._engine.logits(validation)
+        check_finite(logits, f"at step {self.done:,} of {self._total:,}")  # an update may end it after its last loss
         return CurvePoint(
             epoch=epoch + 1,
             step=self.done,
@@ -162,6 +163,16 @@ class Training:
                 self._checkpoints.save(self._engine, progress | spent)
         if stopping:
             raise TrainingStopped
+
+
+def check_finite(logits: NDArray[np.float32], where: str) -> None:
+    """Makes sure that a model gives numbers.
+
+    Raises:
+        TrainingDiverged: where it does not.
+    """
+    if not np.isfinite(logits).all():
+        raise TrainingDiverged(f"the model gives no numbers any more ({where})")
 
 
 def largest_share(logits: NDArray[np.float32]) -> float:
