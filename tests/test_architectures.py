@@ -11,13 +11,16 @@ import torch
 from torch import nn
 
 from conftest import save_tokenizer
+from stored import saved_model
 from tuneoff.core.errors import UserError
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.architecture import ARCHITECTURES, Padding
 from tuneoff.models.layers import find_linear, linear_names
 from tuneoff.models.load import load_classifier, load_config, outline
 from tuneoff.models.looking import Unknown, architecture_of
-from tuneoff.models.save import save_trained
+from tuneoff.models.recipe import loading_lines
+from tuneoff.models.save import kind_of, save_trained
+from tuneoff.models.saved import SavedFolder
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS, ArmSpec
 from tuneoff.training.engines.choose import make_engine
@@ -155,16 +158,15 @@ def _trained(kind: str, method: str, tmp_path: Path) -> tuple[np.ndarray[Any, An
     model = arm.adapt(loaded)
     engine = make_engine(model, loaded, TrainingSpec(batch_size=8), CPU, torch.float32, arm=arm)
     list(engine.steps(tokens, [(np.arange(8), 3e-3), (np.arange(8, 15), 3e-3)]))
-    return engine.logits(tokens), tokens, save_trained(model, tmp_path / "run", source, str(source)), source
+    saved = saved_model(kind_of(model), ("bad", "good", "neither"))
+    save_trained(model, tmp_path / "saved", source, saved)
+    return engine.logits(tokens), tokens, tmp_path / "saved", source
 
 
-def _loaded_plainly(saved: Path) -> Any:
-    from peft import AutoPeftModelForSequenceClassification
-    from transformers import AutoModelForSequenceClassification
-
-    if saved.name == "adapter":
-        return AutoPeftModelForSequenceClassification.from_pretrained(saved, num_labels=3).eval()
-    return AutoModelForSequenceClassification.from_pretrained(saved, dtype=torch.float32).eval()
+def _loaded_plainly(saved: Path, source: Path) -> Any:
+    names: dict[str, Any] = {}
+    exec(loading_lines(SavedFolder.open(saved).saved, str(saved), str(source)), names)
+    return names["model"]
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -175,7 +177,7 @@ def _loaded_plainly(saved: Path) -> Any:
 def test_the_saved_model_gives_the_logits_of_the_engine(kind: str, method: str, tmp_path: Path) -> None:
     with torch.enable_grad():
         logits, tokens, saved, source = _trained(kind, method, tmp_path)
-    model = _loaded_plainly(saved)
+    model = _loaded_plainly(saved, source)
     alone = [
         model(input_ids=text[None], attention_mask=torch.ones_like(text[None])).logits[0] for text in _texts(tokens)
     ]
@@ -192,14 +194,14 @@ def test_the_saved_model_gives_the_logits_of_the_engine(kind: str, method: str, 
 @torch.no_grad()
 def test_rows_padded_on_the_left_give_the_same(kind: str, tmp_path: Path) -> None:
     with torch.enable_grad():
-        logits, tokens, saved, _source = _trained(kind, "full", tmp_path)
+        logits, tokens, saved, source = _trained(kind, "full", tmp_path)
     # A text of pad tokens alone is told from padding by its mask, which the rule of transformers does not look at.
     rows = [row for row, text in enumerate(_texts(tokens)) if (text != PAD).any()]
     texts = [_texts(tokens)[row] for row in rows]
     batch = nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=PAD, padding_side="left")
     lengths = torch.tensor([len(text) for text in texts])
     mask = torch.arange(batch.shape[1]).flip(0) < lengths[:, None]
-    padded = _loaded_plainly(saved)(input_ids=batch, attention_mask=mask.long()).logits
+    padded = _loaded_plainly(saved, source)(input_ids=batch, attention_mask=mask.long()).logits
     np.testing.assert_allclose(logits[rows], padded.numpy(), rtol=0, atol=1e-5)
 
 
