@@ -38,6 +38,12 @@ def answer(code: str, texts: list[Any]) -> dict[str, Any]:
 if __name__ == "__main__":
     jobs = json.load(sys.stdin)
     torch.set_num_threads(jobs["threads"])
-    answers = [answer(job["code"], job["texts"]) for job in jobs["jobs"]]
+    answers = []
+    for job in jobs["jobs"]:
+        try:
+            answers.append(answer(job["code"], job["texts"]))
+        except Exception as error:
+            error.add_note(job["code"])
+            raise
     assert not any(name.split(".")[0] == "tuneoff" for name in sys.modules)
     print(json.dumps(answers))

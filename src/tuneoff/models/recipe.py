@@ -11,6 +11,11 @@ QUANTISATION_LINES = [
     'with open(folder + "/quantization_config.json") as file:',
     "    quantisation = BitsAndBytesConfig(**json.load(file))",
 ]
+UNPACKED_LINES = [
+    "for module in backbone.modules():  # on some CPUs bitsandbytes computes in less than the precision of training",
+    '    if hasattr(module, "support_avx512bf16_for_cpu"):',
+    "        module.support_avx512bf16_for_cpu = False",
+]
 CLASSIFY_LINES = [
     "def classify(texts):",
     '    inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")',
@@ -64,6 +69,7 @@ def loading_lines(saved: SavedModel, folder: str, base: str | None = None) -> st
             "",
             *given,
             f"backbone = {CLASSIFIER}.from_pretrained({options}, ignore_mismatched_sizes=True)",
+            *(UNPACKED_LINES if saved.quantised else []),
             "model = PeftModel.from_pretrained(backbone, folder)",
             tokenizer,
         ]
