@@ -1,7 +1,7 @@
 """Loads saved models as people without tuneoff do, and prints what they say: a script, run in a process of its own.
 
-Standard input holds JSON: how many `threads` to compute with, and `jobs`, each with the lines of Python that load a
-model (`code`) and `texts` (or pairs of them). For each, the JSON that is printed holds the logits of each text alone
+Standard input holds a list as JSON, each entry with the lines of Python that load a model (`code`) and `texts` (or pairs
+of them). For each, the JSON that is printed holds the logits of each text alone
 (`alone`), of all as one padded batch (`padded`), and the names of the classes (`labels`).
 """
 
@@ -36,10 +36,9 @@ def answer(code: str, texts: list[Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    jobs = json.load(sys.stdin)
-    torch.set_num_threads(jobs["threads"])
+    torch.set_num_threads(1)
     answers = []
-    for job in jobs["jobs"]:
+    for job in json.load(sys.stdin):
         try:
             answers.append(answer(job["code"], job["texts"]))
         except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,27 +34,26 @@ class Plain:
     labels: list[str]
 
 
-def plain_answers(
-    folders: Sequence[Path], texts: Sequence[Any], bases: Sequence[Path | None] | Path | None = None, threads: int = 1
-) -> list[Plain]:
-    """What each of some saved models says of the texts (or pairs of them), all in one fresh process.
+def plain_answers(folders: Iterable[Path], texts: Sequence[Any]) -> list[Plain]:
+    """What each of some saved models says of the same texts (or pairs of them): see `plain_answers_of`."""
+    return plain_answers_of([(folder, texts) for folder in folders])
+
+
+def plain_answers_of(asked: Iterable[tuple[Path, Sequence[Any]]]) -> list[Plain]:
+    """What each of some saved models says of its texts (or pairs of them), all in one fresh process.
 
     Args:
-        folders: of saved models.
-        texts: the same for all.
-        bases: the folders of their base models, or that of all; as they are recorded when left out.
-        threads: to compute with.
+        asked: folders of saved models whose base models lie where they were, and texts.
     """
-    bases = bases if isinstance(bases, list | tuple) else [bases] * len(folders)  # type: ignore[list-item]
     jobs = []
-    for folder, base in zip(folders, bases, strict=True):
+    for folder, texts in asked:
         opened = SavedFolder.open(folder)
-        found = opened.base_folder() if base is None else base
-        code = loading_lines(opened.saved, str(folder), None if found is None else str(found))
+        base = opened.base_folder()
+        code = loading_lines(opened.saved, str(folder), None if base is None else str(base))
         jobs.append({"code": code, "texts": list(texts)})
     done = subprocess.run(
         [sys.executable, SCRIPT],
-        input=json.dumps({"threads": threads, "jobs": jobs}),
+        input=json.dumps(jobs),
         capture_output=True,
         text=True,
         check=False,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from conftest import NEGATIVE, NEUTRAL, POSITIVE
-from plainly import Plain, plain_answers
+from plainly import Plain, plain_answers, plain_answers_of
 from stored import saved_model
 from tiny_models import model_folder
 from tuneoff.data.encode import Encoder
@@ -22,6 +25,7 @@ from tuneoff.data.tokens import Tokens
 from tuneoff.models.fingerprint import stamp_folder
 from tuneoff.models.load import load_classifier, load_config, load_tokenizer
 from tuneoff.models.save import kind_of, save_trained
+from tuneoff.models.saved import SavedFolder
 from tuneoff.records.saved_model import BaseModel, TextRules
 from tuneoff.serving.predictor import ONLY, Predictor
 from tuneoff.spec import TrainingSpec
@@ -168,3 +172,105 @@ def test_every_method_on_every_architecture(case: Case, rest: dict[Case, tuple[S
     saved, plain = rest[case]
     assert_same(saved, plain)
     assert plain.labels == names_of(case.classes)
+
+
+# What people have that is not as usual.
+
+ODD_NAMES = ["5 stars", "very bad!", "42", "Größe", "日本語", "a/b", 'it\'s "so"', *(f"class {n}" for n in range(93))]
+
+
+def changed(source: Path, folder: Path, file: str, **fields: Any) -> Path:
+    """A copy of a model folder with some fields of one of its JSON files as given; those that are None are left out."""
+    shutil.copytree(source, folder)
+    content = json.loads((folder / file).read_text(encoding="utf-8")) | fields
+    kept = {name: value for name, value in content.items() if value is not None}
+    (folder / file).write_text(json.dumps(kept), encoding="utf-8")
+    return folder
+
+
+def with_a_classifier(source: Path, folder: Path) -> Path:
+    """A base model that brings a classifier of five classes."""
+    from transformers import AutoModelForSequenceClassification
+
+    shutil.copytree(source, folder)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(source, num_labels=5)
+    model.save_pretrained(folder)
+    return folder
+
+
+def in_bfloat16(source: Path, folder: Path) -> Path:
+    """A base model whose weights are stored in bfloat16."""
+    from transformers import AutoModel
+
+    shutil.copytree(source, folder)
+    model: Any = AutoModel.from_pretrained(source, dtype=torch.bfloat16)
+    model.save_pretrained(folder)
+    return folder
+
+
+def in_4_bits(source: Path, folder: Path) -> Path:
+    """A base model whose weights are stored in 4 bits by bitsandbytes."""
+    from transformers import AutoModel, BitsAndBytesConfig
+
+    shutil.copytree(source, folder)
+    quantisation = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    model: Any = AutoModel.from_pretrained(source, quantization_config=quantisation, dtype=torch.float32)
+    model.save_pretrained(folder)
+    return folder
+
+
+def that_cuts_by_itself(source: Path, folder: Path) -> Path:
+    """A tokenizer that is stored with a length to cut at and to pad to."""
+    shutil.copytree(source, folder)
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.enable_truncation(8)
+    backend.enable_padding(length=16)
+    backend.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def odd_cases(folder: Path) -> dict[str, tuple[Saved, Any]]:
+    bert, wide = (model_folder("bert", folder / name, pad_token_id=0, **size) for name, size in
+                  (("bert", {}), ("wide", {"hidden_size": 64})))  # fmt: skip
+    roberta = model_folder("roberta", folder / "roberta", pad_token_id=0)
+    llama = model_folder("llama", folder / "llama", pad_token_id=None, eos_token_id=3)
+    tokens = "tokenizer_config.json"
+    no_pad = changed(llama, folder / "no-pad", tokens, pad_token=None, eos_token="[SEP]")
+    left = changed(llama, folder / "left", tokens, padding_side="left", truncation_side="left")
+    asked: dict[str, tuple[Path, str, list[str], Any]] = {
+        "another classifier": (with_a_classifier(bert, folder / "classifier"), "lora", names_of(6), TEXTS),
+        "stored in bfloat16": (in_bfloat16(bert, folder / "bfloat16"), "ia3", names_of(2), TEXTS),
+        "features in bfloat16": (folder / "bfloat16", "frozen_features", names_of(2), TEXTS),
+        "in bfloat16, quantised": (folder / "bfloat16", "qlora", names_of(2), TEXTS),
+        "stored in 4 bits": (in_4_bits(wide, folder / "4-bits"), "qlora", names_of(3), TEXTS),
+        "pairs": (bert, "full", names_of(2), PAIRS),
+        "pairs without types": (roberta, "lora", names_of(2), PAIRS),
+        "pairs, features": (bert, "frozen_features", names_of(2), PAIRS),
+        "no pad token": (no_pad, "lora", names_of(6), TEXTS),
+        "on the left": (left, "head_only", names_of(2), TEXTS),
+        "another pad token": (model_folder("llama", folder / "pads"), "lora", names_of(2), TEXTS),
+        "cuts by itself": (that_cuts_by_itself(bert, folder / "cuts"), "head_only", names_of(2), TEXTS),
+        "two stacks": (model_folder("t5", folder / "t5", pad_token_id=0), "frozen_features", names_of(3), TEXTS),
+        "a hundred classes": (bert, "lora", ODD_NAMES, TEXTS),
+        "odd names of features": (bert, "frozen_features", ODD_NAMES[:7], TEXTS),
+        "odd names, whole": (roberta, "full", ODD_NAMES[:7], TEXTS),
+    }
+    return {
+        name: (train_and_save(source, method, labels, folder / "saved" / name, texts), texts)
+        for name, (source, method, labels, texts) in asked.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Saved, Plain, Any]]:
+    made = odd_cases(tmp_path_factory.mktemp("odd"))
+    plain = plain_answers_of([(saved.folder, texts) for saved, texts in made.values()])
+    return {name: (saved, one, texts) for (name, (saved, texts)), one in zip(made.items(), plain, strict=True)}
+
+
+def test_what_is_not_as_usual(odd: dict[str, tuple[Saved, Plain, Any]], subtests: pytest.Subtests) -> None:
+    for name, (saved, plain, texts) in odd.items():
+        with subtests.test(name):
+            assert_same(saved, plain, texts)
+            assert tuple(plain.labels) == SavedFolder.open(saved.folder).saved.texts.label_names
+    assert odd["a hundred classes"][1].labels == ODD_NAMES

@@ -75,7 +75,7 @@ def save_trained(
             trained.save_pretrained(new, state_dict=weights)
         if saved.quantised and saved.kind != "whole":
             write_json(new / QUANTISATION, stored_quantisation(config))
-        _save_tokenizer(source, new, saved, architecture_of(pretrained).type_vocab_size > 1)
+        _save_tokenizer(source, new, saved, config, architecture_of(pretrained).type_vocab_size > 1)
         (new / "README.md").write_text(_read_me(saved), encoding="utf-8")
         files = sorted({path for pattern in LOADED for path in new.glob(pattern)})
         described = saved.model_copy(update={"sha256": {path.name: file_hash(path) for path in files}})
@@ -113,12 +113,17 @@ def _save_head(model: Any, folder: Path) -> None:
     save_file(head, folder / HEAD)
 
 
-def _save_tokenizer(source: Path, folder: Path, saved: SavedModel, types: bool) -> None:
+def _save_tokenizer(source: Path, folder: Path, saved: SavedModel, config: Any, types: bool) -> None:
     """The tokenizer, which by itself cuts as the study did, pads, and tells pairs apart where the model does."""
     tokenizer = load_tokenizer(source)
     tokenizer.model_max_length = saved.texts.max_length
     tokenizer.padding_side = "right"
     tokenizer.model_input_names = ["input_ids", *(["token_type_ids"] if types else []), "attention_mask"]
+    for name in ("padding_side", "model_input_names"):  # which are stored only where they were given
+        tokenizer.init_kwargs[name] = getattr(tokenizer, name)
+    padding = config.get_text_config().pad_token_id  # by which decoders find a text's end, whatever the tokenizer says
+    if padding != tokenizer.pad_token_id and padding in tokenizer.get_vocab().values():
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding)
     tokenizer.save_pretrained(folder)
 
 
