@@ -97,34 +97,19 @@ for margin in (0.01, 0.05, 0.2):
 # %% [markdown]
 # ## Try it on a sentence
 #
-# Where no arm is shown to be good enough, the one to choose now is tried. Each run has kept its weights: a whole
-# model that transformers loads, or an adapter that peft loads.
+# Where no arm is shown to be good enough, the one to choose now is tried: its best run on validation.
 
 # %%
-import torch
-from peft import AutoPeftModelForSequenceClassification
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-from tuneoff.models.load import resolve_model
-
 named = recommendation if recommendation.arm else recommendation.choose_now
 winner = (named and named.arm) or results.spec.arms[0].name
-run = results.runs_by_seed(winner)[0][0]
-folder = results.folder / "runs" / run.run_id
-if (folder / "model").is_dir():
-    model = AutoModelForSequenceClassification.from_pretrained(folder / "model")
-else:
-    model = AutoPeftModelForSequenceClassification.from_pretrained(folder / "adapter")
-tokenizer = AutoTokenizer.from_pretrained(resolve_model(study.model.id))
 
 sentences = [
     "A warm, funny film that I will watch again.",
     "A boring film. The plot is a mess and the acting is terrible.",
 ]
-batch = tokenizer(sentences, padding=True, return_tensors="pt")
-with torch.inference_mode():
-    shares = model.eval()(**batch).logits.float().softmax(1)
-print(f"{winner}, seed {run.seed}")
-for sentence, share in zip(sentences, shares, strict=True):
-    label = results.prepared.label_names[share.argmax()]
-    print(f"label {label} ({100 * share.max():.0f}%): {sentence}")
+print(winner)
+for sentence, found in zip(sentences, results.load(winner).predict(sentences), strict=True):
+    print(f"label {found.label} ({100 * found.probability:.0f}%): {sentence}")
+
+# %% [markdown]
+# Each run's folder `model` is what plain transformers and peft load as well, by the lines in its `README.md`.

@@ -14,6 +14,7 @@ from tuneoff.records.measurements import CurvePoint, MeasuredPeakBytes, Paramete
 from tuneoff.records.plan import PlanEntry
 from tuneoff.records.record import Record
 from tuneoff.records.run import DivergedRun, ScoredRun, UnfinishedRun, UnfinishedStatus
+from tuneoff.records.saved_model import BaseModel, SavedModel, TextRules
 
 OF_A_RUN: dict[str, Any] = {
     "run_id": "full-seed0-0123456789",
@@ -65,6 +66,20 @@ def conditions(**changes: Any) -> Conditions:
         "system": "Linux",
     }
     return Conditions(**(fields | changes))
+
+
+def saved_model(kind: str, label_names: tuple[str, ...], **changes: Any) -> SavedModel:
+    """What a saved model says of itself, with some fields as given; its base model is a folder of no known place."""
+    fields: dict[str, Any] = {
+        "base": BaseModel(id="tiny", fingerprint=""),
+        "texts": TextRules(label_names=label_names, max_length=32),
+        "study": "small",
+        "precision": "fp32",
+        "quantised": False,
+        "sha256": {},
+    }
+    fields |= {name: OF_A_RUN[name] for name in ("run_id", "arm", "method", "seed", "learning_rate")}
+    return SavedModel(**(fields | {"kind": kind} | changes))
 
 
 def plan_entry(**changes: Any) -> PlanEntry:

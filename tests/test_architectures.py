@@ -10,111 +10,23 @@ import pytest
 import torch
 from torch import nn
 
-from conftest import save_tokenizer
+from stored import saved_model
+from tiny_models import CONFIGURATIONS, END, PAD, UNKNOWN, VOCABULARY, config_of, model_folder
 from tuneoff.core.errors import UserError
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.architecture import ARCHITECTURES, Padding
 from tuneoff.models.layers import find_linear, linear_names
 from tuneoff.models.load import load_classifier, load_config, outline
 from tuneoff.models.looking import Unknown, architecture_of
-from tuneoff.models.save import save_trained
+from tuneoff.models.recipe import loading_lines
+from tuneoff.models.save import kind_of, save_trained
+from tuneoff.models.saved import SavedFolder
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS, ArmSpec
 from tuneoff.training.engines.choose import make_engine
 
 CPU = torch.device("cpu")
-PAD, END, VOCABULARY = 1, 2, 60
-COMMON: dict[str, Any] = {
-    "vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-    "intermediate_size": 48, "max_position_embeddings": 40, "pad_token_id": PAD, "eos_token_id": END, "bos_token_id": 0,
-    "initializer_range": 0.2,
-}  # fmt: skip
-GROUPED = {**COMMON, "num_key_value_heads": 1, "head_dim": 16}
-WITHOUT_LIMIT = {key: value for key, value in COMMON.items() if key != "max_position_embeddings"}
-WITHOUT_MIDDLE = {key: value for key, value in COMMON.items() if key != "intermediate_size"}
-TWO_SIDES = {
-    **COMMON, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "decoder_start_token_id": END,
-    "forced_eos_token_id": END, "init_std": 0.2,
-}  # fmt: skip
-DISENTANGLED = {**COMMON, "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0}
-CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "bert": COMMON,
-    "electra": {**COMMON, "embedding_size": 16},
-    "ernie": COMMON,
-    "megatron-bert": COMMON,
-    "rembert": {**COMMON, "input_embedding_size": 16, "output_embedding_size": 16},
-    "convbert": {**COMMON, "embedding_size": 32, "conv_kernel_size": 3},
-    "albert": {**COMMON, "embedding_size": 16, "hidden_dropout_prob": 0.1},
-    "roberta": COMMON,
-    "xlm-roberta": {**COMMON, "type_vocab_size": 1},
-    "camembert": COMMON,
-    "xlm-roberta-xl": COMMON,
-    "data2vec-text": COMMON,
-    "roberta-prelayernorm": COMMON,
-    "mpnet": COMMON,
-    "distilbert": {**COMMON, "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48},
-    "deberta-v2": {**DISENTANGLED, "position_buckets": 8},
-    "deberta": DISENTANGLED,
-    "modernbert": {**COMMON, "local_attention": 8, "global_attn_every_n_layers": 2, "classifier_pooling": "cls"},
-    "modernbert mean": {**COMMON, "local_attention": 8, "global_attn_every_n_layers": 2, "classifier_pooling": "mean"},
-    "eurobert": {**GROUPED, "classifier_pooling": "late"},
-    "xlnet": {**WITHOUT_LIMIT, "d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 48},
-    "llama": GROUPED,
-    "mistral": {**GROUPED, "sliding_window": 6},
-    "qwen2": GROUPED,
-    "qwen3": GROUPED,
-    "gemma": GROUPED,
-    "gemma2": {**GROUPED, "sliding_window": 6},
-    "gemma3_text": {**GROUPED, "sliding_window": 6},
-    "smollm3": GROUPED,
-    "olmo2": GROUPED,
-    "phi3": GROUPED,
-    "phi": COMMON,
-    "gpt2": COMMON,
-    "gpt_neo": {**COMMON, "num_layers": 2, "num_heads": 2, "attention_types": [[["global", "local"], 1]]},
-    "gptj": {**WITHOUT_MIDDLE, "rotary_dim": 8},
-    "gpt_neox": COMMON,
-    "bloom": COMMON,
-    "falcon": {**COMMON, "alibi": False, "new_decoder_architecture": False},
-    "opt": {**COMMON, "ffn_dim": 48, "word_embed_proj_dim": 16, "init_std": 0.2},
-    "bart": TWO_SIDES,
-    "mbart": TWO_SIDES,
-    "t5": {
-        **COMMON,
-        "decoder_start_token_id": PAD,
-        "d_model": 32,
-        "d_kv": 16,
-        "d_ff": 48,
-        "num_layers": 2,
-        "num_heads": 2,
-    },
-}
-UNKNOWN: dict[str, dict[str, Any]] = {
-    "nomic_bert": COMMON,
-    "esm": {**COMMON, "position_embedding_type": "absolute", "mask_token_id": 4},
-    "starcoder2": GROUPED,
-    "fnet": COMMON,
-    "modernbert-decoder": {**COMMON, "local_attention": 8},
-    "plbart": TWO_SIDES,
-}
 QUICK = {"bert", "roberta", "modernbert mean", "llama", "deberta-v2", "xlnet", "bart", "esm"}
-
-
-def _config(kind: str) -> Any:
-    from transformers import AutoConfig
-
-    return AutoConfig.for_model(kind.split()[0], **(CONFIGURATIONS | UNKNOWN)[kind])
-
-
-def _folder(kind: str, folder: Path) -> Path:
-    """A model folder of random weights, without a classifier."""
-    from transformers import AutoModel
-
-    torch.manual_seed(3)
-    AutoModel.from_config(_config(kind)).save_pretrained(folder)
-    save_tokenizer(folder)
-    return folder
 
 
 def _tokens(longest: int, ends: bool) -> Tokens:
@@ -141,7 +53,7 @@ def _arm(method: str, **options: Any) -> ArmSpec:
 
 def _trained(kind: str, method: str, tmp_path: Path) -> tuple[np.ndarray[Any, Any], Tokens, Path, Path]:
     """Logits of the engine after two steps; the texts; the saved model; the pretrained one."""
-    source = _folder(kind, tmp_path / "source")
+    source = model_folder(kind, tmp_path / "source")
     config = load_config(source, 3)
     loaded = load_classifier(source, config, 0, CPU)
     architecture = loaded.architecture
@@ -155,16 +67,15 @@ def _trained(kind: str, method: str, tmp_path: Path) -> tuple[np.ndarray[Any, An
     model = arm.adapt(loaded)
     engine = make_engine(model, loaded, TrainingSpec(batch_size=8), CPU, torch.float32, arm=arm)
     list(engine.steps(tokens, [(np.arange(8), 3e-3), (np.arange(8, 15), 3e-3)]))
-    return engine.logits(tokens), tokens, save_trained(model, tmp_path / "run", source, str(source)), source
+    saved = saved_model(kind_of(model), ("bad", "good", "neither"))
+    save_trained(model, tmp_path / "saved", source, saved)
+    return engine.logits(tokens), tokens, tmp_path / "saved", source
 
 
-def _loaded_plainly(saved: Path) -> Any:
-    from peft import AutoPeftModelForSequenceClassification
-    from transformers import AutoModelForSequenceClassification
-
-    if saved.name == "adapter":
-        return AutoPeftModelForSequenceClassification.from_pretrained(saved, num_labels=3).eval()
-    return AutoModelForSequenceClassification.from_pretrained(saved, dtype=torch.float32).eval()
+def _loaded_plainly(saved: Path, source: Path) -> Any:
+    names: dict[str, Any] = {}
+    exec(loading_lines(SavedFolder.open(saved).saved, str(saved), str(source)), names)
+    return names["model"]
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -175,7 +86,7 @@ def _loaded_plainly(saved: Path) -> Any:
 def test_the_saved_model_gives_the_logits_of_the_engine(kind: str, method: str, tmp_path: Path) -> None:
     with torch.enable_grad():
         logits, tokens, saved, source = _trained(kind, method, tmp_path)
-    model = _loaded_plainly(saved)
+    model = _loaded_plainly(saved, source)
     alone = [
         model(input_ids=text[None], attention_mask=torch.ones_like(text[None])).logits[0] for text in _texts(tokens)
     ]
@@ -192,20 +103,20 @@ def test_the_saved_model_gives_the_logits_of_the_engine(kind: str, method: str, 
 @torch.no_grad()
 def test_rows_padded_on_the_left_give_the_same(kind: str, tmp_path: Path) -> None:
     with torch.enable_grad():
-        logits, tokens, saved, _source = _trained(kind, "full", tmp_path)
+        logits, tokens, saved, source = _trained(kind, "full", tmp_path)
     # A text of pad tokens alone is told from padding by its mask, which the rule of transformers does not look at.
     rows = [row for row, text in enumerate(_texts(tokens)) if (text != PAD).any()]
     texts = [_texts(tokens)[row] for row in rows]
     batch = nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=PAD, padding_side="left")
     lengths = torch.tensor([len(text) for text in texts])
     mask = torch.arange(batch.shape[1]).flip(0) < lengths[:, None]
-    padded = _loaded_plainly(saved)(input_ids=batch, attention_mask=mask.long()).logits
+    padded = _loaded_plainly(saved, source)(input_ids=batch, attention_mask=mask.long()).logits
     np.testing.assert_allclose(logits[rows], padded.numpy(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", CONFIGURATIONS)
 def test_what_is_known_of_an_architecture_is_true_of_its_models(kind: str) -> None:
-    loaded = outline(_config(kind))
+    loaded = outline(config_of(kind))
     architecture, model = loaded.architecture, loaded.model
     assert type(architecture) is ARCHITECTURES.classes()[kind.split()[0]]
     lists = [list(module) for module in model.modules() if isinstance(module, nn.ModuleList)]

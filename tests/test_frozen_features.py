@@ -93,10 +93,10 @@ def test_every_seed_gives_the_same(results: api.StudyResults) -> None:
 
 def test_what_is_saved_is_the_head(results: api.StudyResults, tiny_model: Path) -> None:
     run = results.runs_by_seed("frozen_features")[0][0]
-    head = load_file(results.folder / "runs" / run.run_id / "adapter" / "trained.safetensors")
+    head = load_file(results.folder / "runs" / run.run_id / "model" / "head.safetensors")
     test = pd.read_parquet(results.folder / "data" / "test.parquet")
     features = torch.from_numpy(_features(tiny_model, test["text"].tolist()))
-    logits = features @ head["own_head.weight"].T + head["own_head.bias"]
+    logits = features @ head["weight"].T + head["bias"]
     np.testing.assert_allclose(logits.numpy(), _logits(results.folder, run), atol=1e-3)
 
 
@@ -118,7 +118,7 @@ def test_several_devices_find_the_same(
         _logits(results.folder, results.runs_by_seed("frozen_features")[0][0]),
         atol=1e-3,
     )
-    assert (tmp_path / "out" / "runs" / run.run_id / "adapter" / "trained.safetensors").exists()
+    assert (tmp_path / "out" / "runs" / run.run_id / "model" / "head.safetensors").exists()
 
 
 def test_a_learning_rate_is_refused(tuneoff: Command, tiny_model: Path, data_files: Path, tmp_path: Path) -> None:

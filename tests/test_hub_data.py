@@ -124,7 +124,7 @@ def test_commits_that_move(standin: HubServer, client: Client, tiny_model: Path,
         "data": {"id": DATA, "revision": None, "commit": old},
     }
     assert json.loads((folder / "hub.json").read_text()) == expected
-    (adapter,) = (folder / "runs").glob("*/adapter/adapter_config.json")
+    (adapter,) = (folder / "runs").glob("*/model/adapter_config.json")
     written = json.loads(adapter.read_text())
     assert (written["base_model_name_or_path"], written["revision"]) == ("people/tiny-bert", model_commit)
     fingerprint = json.loads((folder / "data" / "prepared.json").read_text())["fingerprint"]

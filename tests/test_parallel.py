@@ -20,11 +20,13 @@ import torch
 
 import tuneoff as api
 from conftest import study_toml
+from plainly import plain_answers
 from stored import dictionaries, scored_run, unfinished_run
 from test_engines import PACKED, PADDED, TOKENS, classifier
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel
 from tuneoff.records.run import RunResult, ScoredRun
+from tuneoff.records.saved_model import BaseModel, TextRules
 from tuneoff.runs import process_group as group
 from tuneoff.runs.allocation import Allocation
 from tuneoff.runs.process import ForkServer
@@ -119,7 +121,7 @@ def make(case: Case, ranks: Ranks, dropout: bool = False) -> Engine:
 
 def trained_weights(engine: Engine) -> Weights:
     held = {name: value.detach() for name, value in engine.model.named_parameters() if value.requires_grad}
-    whole = engine.parallel.whole_weights(engine.model)
+    whole = engine.parallel.whole_weights(engine.model, trained_only=True)
     return {name: (held if whole is None else whole)[name] for name in held} if whole != {} else {}
 
 
@@ -309,25 +311,14 @@ def test_a_study_on_two_devices_finds_what_one_device_finds(
 def test_models_from_two_devices_predict_what_was_stored(
     parallel: str, studies: dict[str, api.StudyResults], data_files: Path
 ) -> None:
-    from peft import AutoPeftModelForSequenceClassification
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     results = studies[parallel]
     texts = pd.read_csv(data_files / "test.csv")["text"].tolist()
-    tokenizer = AutoTokenizer.from_pretrained(results.spec.model.id)
-    batch = tokenizer(texts, padding=True, return_tensors="pt", return_token_type_ids=False)
-    loaders: dict[str, Any] = {
-        "full": lambda folder: AutoModelForSequenceClassification.from_pretrained(folder / "model"),
-        "lora": lambda folder: AutoPeftModelForSequenceClassification.from_pretrained(folder / "adapter"),
-    }
-    for arm, load in loaders.items():
-        run = results.runs_by_seed(arm)[0][0]
-        folder = results.folder / "runs" / run.run_id
-        with torch.no_grad():
-            logits = load(folder).eval()(**batch).logits.float()
-        np.testing.assert_allclose(logits.numpy(), logits_of(results, run), atol=1e-3)
-    names = {path.name for path in folder.iterdir()}
-    assert names == {"result.json", "predictions.parquet", "log.txt", "log-1.txt", "adapter"}
+    runs = [results.runs_by_seed(arm)[0][0] for arm in ("full", "lora")]
+    folders = [results.folder / "runs" / run.run_id for run in runs]
+    for run, answer in zip(runs, plain_answers([folder / "model" for folder in folders], texts), strict=True):
+        np.testing.assert_allclose(answer.padded, logits_of(results, run), atol=1e-3)
+    names = {path.name for path in folders[-1].iterdir()}
+    assert names == {"result.json", "predictions.parquet", "log.txt", "log-1.txt", "model"}
     saved = [
         torch.cat([value.flatten() for _, value in sorted(_read(results_of, "head_only").items())])
         for results_of in (studies["none"], results)
@@ -339,7 +330,7 @@ def _read(results: api.StudyResults, arm: str) -> Weights:
     from safetensors.torch import load_file
 
     run = results.runs_by_seed(arm)[0][0]
-    return load_file(results.folder / "runs" / run.run_id / "adapter" / "trained.safetensors")
+    return load_file(results.folder / "runs" / run.run_id / "model" / "adapter_model.safetensors")
 
 
 class Killer(Silent):
@@ -451,10 +442,11 @@ def test_a_group_tells_cause_from_consequence(
         here,
         here,
         here,
-        2,
         0,
+        study="",
+        base=BaseModel(id="", fingerprint=""),
+        texts=TextRules(label_names=("0", "1"), max_length=8),
         keep_model=True,
-        base_model="",
         allocation=allocation,
     )
     watched = group.RunGroup(ForkServer(), task)

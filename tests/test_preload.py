@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from stored import saved_model
+
 AS_ON_A_GPU_MACHINE = (
     "import json, sys, torch\ntorch.backends.cuda.is_built = lambda: True\nimport tuneoff.runs.preload\n"
 )
@@ -44,8 +46,10 @@ from pathlib import Path
 from tuneoff.spec.arms import METHODS
 from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.models.load import load_classifier, load_config
-from tuneoff.models.save import save_trained
-folder, out = map(Path, sys.argv[1:])
+from tuneoff.models.save import kind_of, save_trained
+from tuneoff.records.saved_model import SavedModel
+folder, out = map(Path, sys.argv[1:3])
+saved = SavedModel.model_validate_json(sys.argv[3])
 config = load_config(folder, 2)
 
 def loaded(quantised=None):
@@ -55,11 +59,12 @@ imported = ["bitsandbytes" in sys.modules]
 for name in ("full", "lora", "ia3"):
     with bitsandbytes_hidden():
         model = METHODS.classes()[name]().adapt(loaded())
-    save_trained(model, out / name, folder, "base")
+    save_trained(model, out / name, folder, saved.model_copy(update={"kind": kind_of(model)}))
     imported.append("bitsandbytes" in sys.modules)
 model = METHODS.classes()["qlora"]().adapt(loaded(torch.float32))
 layers = {type(module).__module__ + "." + type(module).__name__ for module in model.modules()}
 imported.append("peft.tuners.lora.bnb.Linear4bit" in layers)
 print(json.dumps(imported))
 """
-    assert answer_of(script, tiny_model, tmp_path) == [False, False, False, False, True]
+    saved = saved_model("whole", ("bad", "good")).model_dump_json()
+    assert answer_of(script, tiny_model, tmp_path, saved) == [False, False, False, False, True]

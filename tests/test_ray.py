@@ -120,9 +120,9 @@ def test_a_local_ray_gives_what_the_local_executor_gives(
     assert len(found) == 1
     assert_same(found, {run_id: reference[run_id] for run_id in found})
     (run_folder,) = (tmp_path / "out" / "runs").iterdir()
-    assert {path.name for path in run_folder.iterdir()} == {"result.json", "predictions.parquet", "log.txt", "adapter"}
-    adapter = json.loads((run_folder / "adapter" / "adapter_config.json").read_text())
-    assert adapter["base_model_name_or_path"] == str(tiny_model)
+    assert {path.name for path in run_folder.iterdir()} == {"result.json", "predictions.parquet", "log.txt", "model"}
+    adapter = json.loads((run_folder / "model" / "adapter_config.json").read_text())
+    assert (run_folder / "model" / adapter["base_model_name_or_path"]).resolve() == tiny_model.resolve()
     until(lambda: not marked_processes(mark), "all processes have ended", 20)
 
 

@@ -22,6 +22,7 @@ from tuneoff.records.environment import Environment
 from tuneoff.records.plan import STORED_PLAN, PlanEntry
 from tuneoff.records.prepared import Prepared
 from tuneoff.records.run import STORED_RESULT, DivergedRun, RunResult, ScoredRun, TrainedRun, UnsuccessfulRun
+from tuneoff.records.saved_model import SavedModel
 from tuneoff.records.summary import Summary
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -32,12 +33,14 @@ RECORDS: dict[str, list[type[BaseModel]]] = {
     "plan.json": [PlanEntry],
     "prepared.json": [Prepared],
     "environment.json": [Environment],
+    "tuneoff.json": [SavedModel],
 }
 """By file, the records that its description begins with; those that they hold follow."""
 SCHEMAS: dict[str, TypeAdapter[Any]] = {
     "result.json": STORED_RESULT,
     "summary.json": TypeAdapter(Summary),
     "plan.json": STORED_PLAN,
+    "tuneoff.json": TypeAdapter(SavedModel),
 }
 WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "null"}
 

@@ -25,6 +25,7 @@ from tuneoff.tracking import Trackers
 
 if TYPE_CHECKING:
     from tuneoff.report.display import Plots
+    from tuneoff.serving.predictor import Predictor
     from tuneoff.spec import StudySpec
     from tuneoff.study.listener import Listener
 
@@ -33,7 +34,7 @@ DEFAULT_OUT = Path("studies-out")
 
 @dataclass(frozen=True, repr=False)
 class StudyResults(stored.StudyResults):
-    """A study's results, which a notebook shows as a table, with its charts in `plot`."""
+    """A study's results, which a notebook shows as a table, with its charts in `plot`, and whose models predict."""
 
     @property
     def plot(self) -> Plots:
@@ -41,6 +42,16 @@ class StudyResults(stored.StudyResults):
         from tuneoff.report.display import Plots
 
         return Plots(self)
+
+    def load(self, arm: str) -> Predictor:
+        """The model of an arm's best run on validation, in memory: `results.load("lora").predict(["a text"])`.
+
+        Raises:
+            UserError: (a `ValueError`) where there is no such model, or it cannot be used.
+        """
+        from tuneoff.serving.predictor import ONLY, Predictor
+
+        return Predictor({ONLY: self.model_folder(arm)})
 
     def _repr_html_(self) -> str:
         from tuneoff.report.display import results_html
@@ -54,7 +65,7 @@ def load_results(folder: str | Path) -> StudyResults:
     Raises:
         UserError: (a `ValueError`) where the folder holds no study, or a damaged one.
     """
-    return StudyResults.load(Path(folder))
+    return StudyResults.read(Path(folder))
 
 
 def run_study(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from tuneoff.analysis.folds import pooled
-from tuneoff.core.errors import damaged
+from tuneoff.core.errors import UserError, damaged
 from tuneoff.core.files import read_json
 from tuneoff.data.parts import part_names, size_name
 from tuneoff.data.prepared import read_prepared
@@ -20,6 +20,7 @@ from tuneoff.records.plan import PlanEntry
 from tuneoff.records.prepared import Prepared
 from tuneoff.records.run import RunResult, ScoredFolds, ScoredRun, ScoredSeed, UnfinishedRun, UnsuccessfulRun
 from tuneoff.records.summary import Summary
+from tuneoff.runs.files import MODEL
 from tuneoff.spec import StudySpec, load_study
 from tuneoff.study.store import Store
 
@@ -51,7 +52,7 @@ class StudyResults:
     trials: list[RunResult]
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def read(cls, folder: Path) -> Self:
         """Reads a study's folder, finished or not.
 
         Raises:
@@ -141,6 +142,31 @@ class StudyResults:
         seeds = dict.fromkeys(entry.seed for entry in self.planned)
         complete = [seed for seed in seeds if all((seed, part) in found for part in names)]
         return [[found[seed, part] for part in names] for seed in complete]
+
+    def best_run(self, arm: str) -> ScoredRun | None:
+        """The run of an arm that is best on validation, of all seeds and folds, and of the largest training size.
+
+        The first of several that are equally good; None where the arm has no seed whose runs have all succeeded.
+        """
+        runs = [run for of_seed in self.runs_by_seed(arm) for run in of_seed]
+        return max(runs, key=lambda run: run.validation_accuracy, default=None)
+
+    def model_folder(self, arm: str) -> Path:
+        """Where the model of an arm's best run on validation is.
+
+        Raises:
+            UserError: where there is no such arm, it has no run that succeeded, or models were not kept.
+        """
+        names = [of_study.name for of_study in self.spec.arms]
+        if arm not in names:
+            raise UserError(f"no arm is called '{arm}'; there are {', '.join(names)}")
+        run = self.best_run(arm)
+        if run is None:
+            raise UserError(f"'{self.folder}' has no run of the arm '{arm}' that succeeded")
+        folder = self.folder / "runs" / run.run_id / MODEL
+        if not folder.is_dir():
+            raise UserError(f"'{folder}' is not there: models are kept where keep_models = true")
+        return folder
 
     @cached_property
     def _pooled(self) -> dict[str, list[ScoredFolds]]:

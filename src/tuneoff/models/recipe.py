@@ -6,6 +6,23 @@ from tuneoff.records.saved_model import SavedModel
 
 BASE = "BASE"
 """Stands for the base model's folder where lines cannot name it."""
+CLASSIFIER = "AutoModelForSequenceClassification"
+QUANTISATION_LINES = [
+    'with open(folder + "/quantization_config.json") as file:',
+    "    quantisation = BitsAndBytesConfig(**json.load(file))",
+]
+UNPACKED_LINES = [
+    "for module in backbone.modules():  # on some CPUs bitsandbytes computes in less than the precision of training",
+    '    if hasattr(module, "support_avx512bf16_for_cpu"):',
+    "        module.support_avx512bf16_for_cpu = False",
+]
+CLASSIFY_LINES = [
+    "def classify(texts):",
+    '    inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")',
+    '    mask = inputs["attention_mask"][..., None]',
+    "    features = (backbone(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)",
+    '    return features @ head["weight"].T + head["bias"]',
+]
 
 
 def loading_lines(saved: SavedModel, folder: str, base: str | None = None) -> str:
@@ -16,45 +33,44 @@ def loading_lines(saved: SavedModel, folder: str, base: str | None = None) -> st
         folder: of the saved model, as the lines are to call it.
         base: the base model's folder or id; as it is recorded when left out, or `BASE` where that cannot be loaded.
     """
-    own_base = saved.base.revision is not None and base is None
-    at = repr(base) if base else (repr(saved.base.id) if own_base else BASE)
-    revision = f", revision={saved.base.revision!r}" if own_base else ""
-    tokenizer = f"tokenizer = AutoTokenizer.from_pretrained({folder!r})"
+    given = [f"folder = {folder!r}"]
+    tokenizer = "tokenizer = AutoTokenizer.from_pretrained(folder)"
     if saved.kind == "whole":
-        return "\n".join(
-            [
-                "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
-                f"model = AutoModelForSequenceClassification.from_pretrained({folder!r})",
-                tokenizer,
-            ]
-        )
+        imports = [f"from transformers import {CLASSIFIER}, AutoTokenizer", ""]
+        return "\n".join([*imports, *given, f"model = {CLASSIFIER}.from_pretrained(folder)", tokenizer])
+    named = base or (saved.base.id if saved.base.revision is not None else None)
+    given += [f"base = {named!r}" if named else f"base = {BASE}", "config = AutoConfig.from_pretrained(folder)"]
+    options = "base, config=config"
+    if saved.base.revision is not None and base is None:
+        options += f", revision={saved.base.revision!r}"
     if saved.kind == "features":
+        of_encoder = ".get_encoder()" if saved.base.is_encoder_decoder else ""
         return "\n".join(
             [
                 "from safetensors.torch import load_file",
-                "from transformers import AutoModel, AutoTokenizer",
-                f'backbone, head = AutoModel.from_pretrained({at}{revision}), load_file("{folder}/head.safetensors")',
+                "from transformers import AutoConfig, AutoModel, AutoTokenizer",
+                "",
+                *given,
+                f"backbone = AutoModel.from_pretrained({options}){of_encoder}",
+                'head = load_file(folder + "/head.safetensors")',
                 tokenizer,
-                "def classify(texts):",
-                '    inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")',
-                '    mask = inputs["attention_mask"][..., None]',
-                "    features = (backbone(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)",
-                '    return features @ head["weight"].T + head["bias"]',
+                *CLASSIFY_LINES,
             ]
         )
-    lines = ["from peft import PeftModel"]
-    options = f"config=AutoConfig.from_pretrained({folder!r}){revision}"
-    names = "AutoConfig, AutoModelForSequenceClassification, AutoTokenizer"
-    if saved.quantised:
-        lines = ["import json", *lines]
-        names += ", BitsAndBytesConfig"
-        options += f', quantization_config=BitsAndBytesConfig(**json.load(open("{folder}/quantization_config.json")))'
+    imports = ["from peft import PeftModel", f"from transformers import AutoConfig, {CLASSIFIER}, AutoTokenizer"]
+    if saved.quantised and not saved.base.in_4_bits:
+        imports = ["import json", *imports]
+        imports[-1] += ", BitsAndBytesConfig"
+        given += QUANTISATION_LINES
+        options += ", quantization_config=quantisation"
     return "\n".join(
         [
-            *lines,
-            f"from transformers import {names}",
-            f"base = AutoModelForSequenceClassification.from_pretrained({at}, {options})",
-            f"model = PeftModel.from_pretrained(base, {folder!r})",
+            *imports,
+            "",
+            *given,
+            f"backbone = {CLASSIFIER}.from_pretrained({options}, ignore_mismatched_sizes=True)",
+            *(UNPACKED_LINES if saved.quantised else []),
+            "model = PeftModel.from_pretrained(backbone, folder)",
             tokenizer,
         ]
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.files import file_hash, replacing_directory, write_json
-from tuneoff.models.load import load_tokenizer
+from tuneoff.models.load import load_config, load_tokenizer
+from tuneoff.models.looking import architecture_of
 from tuneoff.models.quantised import stored_quantisation, unquantised
 from tuneoff.models.quiet import transformers_quiet
 from tuneoff.models.recipe import BASE, loading_lines
@@ -53,11 +54,18 @@ def save_trained(
     Returns:
         Bytes of the weights.
     """
+    pretrained = load_config(source, len(saved.texts.label_names))
+    about_base = {
+        "in_4_bits": stored_quantisation(pretrained) is not None,
+        "is_encoder_decoder": bool(pretrained.is_encoder_decoder),
+    }
+    saved = saved.model_copy(update={"base": saved.base.model_copy(update=about_base)})
     with replacing_directory(folder) as new:
         config = _labelled(model, saved)
         if saved.kind == "adapter":
             _save_adapter(model, new, saved, weights)
-            unquantised(config).save_pretrained(new)
+            # What is stored in 4 bits is loaded as its configuration says; what is not, as it is asked for.
+            (config if saved.base.in_4_bits else unquantised(config)).save_pretrained(new)
         elif saved.kind == "features":
             _save_head(model, new)
             config.save_pretrained(new)
@@ -67,10 +75,7 @@ def save_trained(
             trained.save_pretrained(new, state_dict=weights)
         if saved.quantised and saved.kind != "whole":
             write_json(new / QUANTISATION, stored_quantisation(config))
-        tokenizer = load_tokenizer(source)
-        tokenizer.model_max_length = saved.texts.max_length
-        tokenizer.padding_side = "right"
-        tokenizer.save_pretrained(new)
+        _save_tokenizer(source, new, saved, config, architecture_of(pretrained).type_vocab_size > 1)
         (new / "README.md").write_text(_read_me(saved), encoding="utf-8")
         files = sorted({path for pattern in LOADED for path in new.glob(pattern)})
         described = saved.model_copy(update={"sha256": {path.name: file_hash(path) for path in files}})
@@ -106,6 +111,20 @@ def _save_head(model: Any, folder: Path) -> None:
 
     head = {name: value.detach().cpu().contiguous() for name, value in model.own_head.named_parameters()}
     save_file(head, folder / HEAD)
+
+
+def _save_tokenizer(source: Path, folder: Path, saved: SavedModel, config: Any, types: bool) -> None:
+    """The tokenizer, which by itself cuts as the study did, pads, and tells pairs apart where the model does."""
+    tokenizer = load_tokenizer(source)
+    tokenizer.model_max_length = saved.texts.max_length
+    tokenizer.padding_side = "right"
+    tokenizer.model_input_names = ["input_ids", *(["token_type_ids"] if types else []), "attention_mask"]
+    for name in ("padding_side", "model_input_names"):  # which are stored only where they were given
+        tokenizer.init_kwargs[name] = getattr(tokenizer, name)
+    padding = config.get_text_config().pad_token_id  # by which decoders find a text's end, whatever the tokenizer says
+    if padding != tokenizer.pad_token_id and padding in tokenizer.get_vocab().values():
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding)
+    tokenizer.save_pretrained(folder)
 
 
 def _read_me(saved: SavedModel) -> str:

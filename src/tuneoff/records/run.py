@@ -125,7 +125,7 @@ class Scores(Record):
     the run evaluates (never compiled, nor a CUDA graph); over at most 30 texts, from the shortest to the longest, each
     classified once before. In no other time but `wall_seconds`. Null for a run on several devices"""
     checkpoint_bytes: int
-    """of the saved adapter and head, or model"""
+    """of the saved weights alone (safetensors): the adapter and the head, or the whole model"""
 
 
 class TrainedRun(Measured, RunResult):

@@ -23,6 +23,10 @@ class BaseModel(Record):
     """hash of the names and contents of its files"""
     path: str | None = None
     """of a local folder, from the folder of this file; null where nothing but the root is common to both"""
+    in_4_bits: bool = False
+    """whether its weights are stored in 4 bits already"""
+    is_encoder_decoder: bool = False
+    """whether it is of two stacks, as T5 is"""
 
     @property
     def is_local(self) -> bool:

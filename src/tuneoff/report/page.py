@@ -100,7 +100,7 @@ class PageKeeper(Silent):
         if run.trial or begun < self._quiet_until:
             return
         try:
-            write_page(StudyResults.load(self._folder))
+            write_page(StudyResults.read(self._folder))
         except Exception as error:  # of whatever kind: the study matters more, and its end writes the page again
             self._quiet_until = math.inf
             self._say(f"report.html is not kept up to date: {type(error).__name__}: {one_line(error)}")

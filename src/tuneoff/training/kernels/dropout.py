@@ -119,7 +119,9 @@ def own_dropout(model: nn.Module, device: torch.device, calls: Calls | None = No
         model.register_forward_pre_hook(calls.start)
     seed = torch.randint(1 << 40, ()).to(device)
     replaced: list[Dropout] = []
-    for module in model.modules():
+    for path, module in model.named_modules():
+        if "original_module" in path.split("."):
+            continue  # peft's copy of a head's module as it was, which computes nothing, and must not shift the salts
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
                 replaced.append(Dropout(child.p, seed, len(replaced) + 1, calls, fused=fused).train(child.training))

@@ -1,0 +1,65 @@
+"""What saved models say without tuneoff: to plain transformers and peft, in a fresh process, by their recipes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneoff.models.recipe import loading_lines
+from tuneoff.models.saved import SavedFolder
+
+SCRIPT = Path(__file__).parent / "plain_process.py"
+
+
+@dataclass(frozen=True)
+class Plain:
+    """What a saved model says of some texts.
+
+    Attributes:
+        alone: logits of each text by itself, float32, shape (texts, classes).
+        padded: of all of them as one batch, likewise.
+        labels: the classes' names, in the order of the logits.
+    """
+
+    alone: NDArray[np.float32]
+    padded: NDArray[np.float32]
+    labels: list[str]
+
+
+def plain_answers(folders: Iterable[Path], texts: Sequence[Any]) -> list[Plain]:
+    """What each of some saved models says of the same texts (or pairs of them): see `plain_answers_of`."""
+    return plain_answers_of([(folder, texts) for folder in folders])
+
+
+def plain_answers_of(asked: Iterable[tuple[Path, Sequence[Any]]]) -> list[Plain]:
+    """What each of some saved models says of its texts (or pairs of them), all in one fresh process.
+
+    Args:
+        asked: folders of saved models whose base models lie where they were, and texts.
+    """
+    jobs = []
+    for folder, texts in asked:
+        opened = SavedFolder.open(folder)
+        base = opened.base_folder()
+        code = loading_lines(opened.saved, str(folder), None if base is None else str(base))
+        jobs.append({"code": code, "texts": list(texts)})
+    done = subprocess.run(
+        [sys.executable, SCRIPT],
+        input=json.dumps(jobs),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [
+        Plain(np.array(one["alone"], np.float32), np.array(one["padded"], np.float32), one["labels"])
+        for one in json.loads(done.stdout.splitlines()[-1])
+    ]

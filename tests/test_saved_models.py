@@ -1,0 +1,276 @@
+"""What a run saves, loaded with plain transformers and peft by its own recipe: every method on every architecture."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from conftest import NEGATIVE, NEUTRAL, POSITIVE
+from plainly import Plain, plain_answers, plain_answers_of
+from stored import saved_model
+from tiny_models import model_folder
+from tuneoff.data.encode import Encoder
+from tuneoff.data.tokens import Tokens
+from tuneoff.models.fingerprint import stamp_folder
+from tuneoff.models.load import load_classifier, load_config, load_tokenizer
+from tuneoff.models.save import kind_of, save_trained
+from tuneoff.models.saved import SavedFolder
+from tuneoff.records.saved_model import BaseModel, TextRules
+from tuneoff.serving.predictor import ONLY, Predictor
+from tuneoff.spec import TrainingSpec
+from tuneoff.spec.arms import METHODS
+from tuneoff.training.engines.choose import make_engine
+from tuneoff.training.fit import FeatureEngine
+from tuneoff.training.parallel.devices import SingleDevice
+
+CPU = torch.device("cpu")
+KINDS = (
+    "bert", "roberta", "electra", "distilbert", "albert", "deberta-v2", "modernbert", "mpnet", "llama", "qwen3", "gpt2",
+)  # fmt: skip
+MATRIX_METHODS = ("full", "lora", "qlora", "ia3", "head_only", "frozen_features")
+MAX_LENGTH = 24
+EXACT = 1e-5
+TEXTS = [
+    "good film", "the plot was awful and very long", "a", "never seen before words", "",
+    " ".join([*NEUTRAL, *NEUTRAL, *NEUTRAL, *POSITIVE]),  # longer than what it is cut at
+    " ".join(NEGATIVE), "lovely [PAD] music [SEP]", "superb actor", "dull scene was poor", "great", "bad bad bad bad",
+]  # fmt: skip
+PAIRS = [(text, TEXTS[-1 - row] or "the") for row, text in enumerate(TEXTS)]
+
+
+class Case(NamedTuple):
+    """One cell of the matrix."""
+
+    kind: str
+    method: str
+    classes: int
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A saved model, and what it said before it was saved: logits, shape (texts, classes)."""
+
+    folder: Path
+    logits: NDArray[np.float32]
+
+
+def train_and_save(
+    source: Path, method: str, labels: Sequence[str], folder: Path, texts: Any = TEXTS, **options: Any
+) -> Saved:
+    """Trains two steps through the engine, as a run does, and saves."""
+    tokenizer = load_tokenizer(source)
+    tokens = tokenised(tokenizer, texts, len(labels))
+    arm = METHODS.classes()[method].model_validate({"method": method, **options})
+    config = load_config(source, len(labels), tokenizer.pad_token_id)
+    loaded = load_classifier(source, config, 0, CPU, torch.float32 if arm.quantised else None)
+    torch.manual_seed(0)
+    model: Any = arm.adapt(loaded)
+    if arm.fitted:
+        engine: Any = FeatureEngine(model, loaded, TrainingSpec(), CPU, SingleDevice())
+        model.set_head(*arm.fit(engine.logits(tokens), tokens.labels, len(labels)))
+    else:
+        engine = make_engine(model, loaded, TrainingSpec(batch_size=8), CPU, torch.float32, arm=arm)
+        half = len(texts) // 2
+        list(engine.steps(tokens, [(np.arange(half), 3e-3), (np.arange(half, len(texts)), 3e-3)]))
+    saved = saved_model(
+        kind_of(model),
+        tuple(labels),
+        method=method,
+        quantised=arm.quantised,
+        texts=TextRules(label_names=tuple(labels), max_length=MAX_LENGTH),
+        base=BaseModel(
+            id=source.name,
+            fingerprint=stamp_folder(source).fingerprint,
+            path=Path(os.path.relpath(source, folder)).as_posix(),
+        ),
+    )
+    save_trained(model, folder, source, saved)
+    return Saved(folder, engine.logits(tokens))
+
+
+def tokenised(tokenizer: Any, texts: Any, classes: int) -> Tokens:
+    """Texts as a study tokenises them, with labels that go round."""
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.enable_truncation(MAX_LENGTH, strategy="longest_first", direction=tokenizer.truncation_side)
+    found = Encoder(backend.to_str())(texts)
+    offsets = np.concatenate([[0], np.cumsum(found.lengths)])
+    pairs = isinstance(texts[0], tuple)
+    return Tokens(found.ids, offsets, np.arange(len(texts)) % classes, found.second_starts if pairs else None)
+
+
+def assert_same(saved: Saved, plain: Plain, texts: Any = TEXTS) -> None:
+    """The saved model gives what it gave before, to plain libraries and to the predictor."""
+    np.testing.assert_allclose(plain.alone, saved.logits, rtol=0, atol=EXACT)
+    np.testing.assert_allclose(plain.padded, saved.logits, rtol=0, atol=EXACT)
+    assert np.ptp(saved.logits, axis=0).max() > 1e-3, "the texts must differ for this to mean anything"
+    predicted = Predictor({ONLY: saved.folder}, device="cpu", precision="fp32").logits(texts)
+    np.testing.assert_allclose(predicted, saved.logits, rtol=0, atol=EXACT)
+
+
+def names_of(classes: int) -> list[str]:
+    return [f"class {index}" for index in range(classes)]
+
+
+def make(cases: Iterable[Case], folder: Path) -> dict[Case, tuple[Saved, Plain]]:
+    """Trains, saves and loads anew each of some cases; all are loaded in one fresh process."""
+    made: dict[Case, Saved] = {}
+    for case in cases:
+        source = folder / case.kind
+        if not source.exists():
+            model_folder(case.kind, source, pad_token_id=0, eos_token_id=3)
+        made[case] = train_and_save(
+            source, case.method, names_of(case.classes), folder / f"{case.kind}-{case.method}-{case.classes}"
+        )
+    plain = plain_answers([saved.folder for saved in made.values()], TEXTS)
+    return dict(zip(made, zip(made.values(), plain, strict=True), strict=True))
+
+
+DIAGONAL = [
+    Case(kind, MATRIX_METHODS[number % len(MATRIX_METHODS)], (2, 6)[number % 2]) for number, kind in enumerate(KINDS)
+]
+REST = [
+    case
+    for kind in KINDS
+    for method in MATRIX_METHODS
+    for classes in (2, 6)
+    if (case := Case(kind, method, classes)) not in DIAGONAL
+]
+
+
+@pytest.fixture(scope="module")
+def diagonal(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, tuple[Saved, Plain]]:
+    return make(DIAGONAL, tmp_path_factory.mktemp("diagonal"))
+
+
+@pytest.fixture(scope="module")
+def rest(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, tuple[Saved, Plain]]:
+    return make(REST, tmp_path_factory.mktemp("rest"))
+
+
+@pytest.mark.parametrize("case", DIAGONAL, ids=lambda case: "-".join(map(str, case)))
+def test_a_method_on_each_architecture(case: Case, diagonal: dict[Case, tuple[Saved, Plain]]) -> None:
+    saved, plain = diagonal[case]
+    assert_same(saved, plain)
+    assert plain.labels == names_of(case.classes)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", REST, ids=lambda case: "-".join(map(str, case)))
+def test_every_method_on_every_architecture(case: Case, rest: dict[Case, tuple[Saved, Plain]]) -> None:
+    saved, plain = rest[case]
+    assert_same(saved, plain)
+    assert plain.labels == names_of(case.classes)
+
+
+# What people have that is not as usual.
+
+ODD_NAMES = ["5 stars", "very bad!", "42", "Größe", "日本語", "a/b", 'it\'s "so"', *(f"class {n}" for n in range(93))]
+
+
+def changed(source: Path, folder: Path, file: str, **fields: Any) -> Path:
+    """A copy of a model folder with some fields of one of its JSON files as given; those that are None are left out."""
+    shutil.copytree(source, folder)
+    content = json.loads((folder / file).read_text(encoding="utf-8")) | fields
+    kept = {name: value for name, value in content.items() if value is not None}
+    (folder / file).write_text(json.dumps(kept), encoding="utf-8")
+    return folder
+
+
+def with_a_classifier(source: Path, folder: Path) -> Path:
+    """A base model that brings a classifier of five classes."""
+    from transformers import AutoModelForSequenceClassification
+
+    shutil.copytree(source, folder)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(source, num_labels=5)
+    model.save_pretrained(folder)
+    return folder
+
+
+def in_bfloat16(source: Path, folder: Path) -> Path:
+    """A base model whose weights are stored in bfloat16."""
+    from transformers import AutoModel
+
+    shutil.copytree(source, folder)
+    model: Any = AutoModel.from_pretrained(source, dtype=torch.bfloat16)
+    model.save_pretrained(folder)
+    return folder
+
+
+def in_4_bits(source: Path, folder: Path) -> Path:
+    """A base model whose weights are stored in 4 bits by bitsandbytes."""
+    from transformers import AutoModel, BitsAndBytesConfig
+
+    shutil.copytree(source, folder)
+    quantisation = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    model: Any = AutoModel.from_pretrained(source, quantization_config=quantisation, dtype=torch.float32)
+    model.save_pretrained(folder)
+    return folder
+
+
+def that_cuts_by_itself(source: Path, folder: Path) -> Path:
+    """A tokenizer that is stored with a length to cut at and to pad to."""
+    shutil.copytree(source, folder)
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.enable_truncation(8)
+    backend.enable_padding(length=16)
+    backend.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def odd_cases(folder: Path) -> dict[str, tuple[Saved, Any]]:
+    bert, wide = (model_folder("bert", folder / name, pad_token_id=0, **size) for name, size in
+                  (("bert", {}), ("wide", {"hidden_size": 64})))  # fmt: skip
+    roberta = model_folder("roberta", folder / "roberta", pad_token_id=0)
+    llama = model_folder("llama", folder / "llama", pad_token_id=None, eos_token_id=3)
+    tokens = "tokenizer_config.json"
+    no_pad = changed(llama, folder / "no-pad", tokens, pad_token=None, eos_token="[SEP]")
+    left = changed(llama, folder / "left", tokens, padding_side="left", truncation_side="left")
+    asked: dict[str, tuple[Path, str, list[str], Any]] = {
+        "another classifier": (with_a_classifier(bert, folder / "classifier"), "lora", names_of(6), TEXTS),
+        "stored in bfloat16": (in_bfloat16(bert, folder / "bfloat16"), "ia3", names_of(2), TEXTS),
+        "features in bfloat16": (folder / "bfloat16", "frozen_features", names_of(2), TEXTS),
+        "in bfloat16, quantised": (folder / "bfloat16", "qlora", names_of(2), TEXTS),
+        "stored in 4 bits": (in_4_bits(wide, folder / "4-bits"), "qlora", names_of(3), TEXTS),
+        "pairs": (bert, "full", names_of(2), PAIRS),
+        "pairs without types": (roberta, "lora", names_of(2), PAIRS),
+        "pairs, features": (bert, "frozen_features", names_of(2), PAIRS),
+        "no pad token": (no_pad, "lora", names_of(6), TEXTS),
+        "on the left": (left, "head_only", names_of(2), TEXTS),
+        "another pad token": (model_folder("llama", folder / "pads"), "lora", names_of(2), TEXTS),
+        "cuts by itself": (that_cuts_by_itself(bert, folder / "cuts"), "head_only", names_of(2), TEXTS),
+        "two stacks": (model_folder("t5", folder / "t5", pad_token_id=0), "frozen_features", names_of(3), TEXTS),
+        "a hundred classes": (bert, "lora", ODD_NAMES, TEXTS),
+        "odd names of features": (bert, "frozen_features", ODD_NAMES[:7], TEXTS),
+        "odd names, whole": (roberta, "full", ODD_NAMES[:7], TEXTS),
+    }
+    return {
+        name: (train_and_save(source, method, labels, folder / "saved" / name, texts), texts)
+        for name, (source, method, labels, texts) in asked.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Saved, Plain, Any]]:
+    made = odd_cases(tmp_path_factory.mktemp("odd"))
+    plain = plain_answers_of([(saved.folder, texts) for saved, texts in made.values()])
+    return {name: (saved, one, texts) for (name, (saved, texts)), one in zip(made.items(), plain, strict=True)}
+
+
+def test_what_is_not_as_usual(odd: dict[str, tuple[Saved, Plain, Any]], subtests: pytest.Subtests) -> None:
+    for name, (saved, plain, texts) in odd.items():
+        with subtests.test(name):
+            assert_same(saved, plain, texts)
+            assert tuple(plain.labels) == SavedFolder.open(saved.folder).saved.texts.label_names
+    assert odd["a hundred classes"][1].labels == ODD_NAMES
