@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import gc
 import importlib
@@ -136,17 +137,25 @@ def _as_command(request: Any, descriptors: list[int]) -> Work:
         os.dup2(descriptor, target)
         os.close(descriptor)
     if request["session"]:
-        os.setsid()
-        if os.isatty(0):
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        lead_session()
     os.chdir(request["folder"])
     _set_environment(request["environment"])
-    sys.path[0] = str(Path.cwd())  # where this script's folder was
+    folders = request["environment"].get("PYTHONPATH", "").split(os.pathsep)
+    added = [folder for folder in folders if folder and folder not in sys.path]
+    sys.path[:1] = [str(Path.cwd()), *added]  # where this script's folder was
     sys.argv = ["tuneoff", *request["arguments"]]
     _open_streams()
     if request["arguments"][0] in WITH_RUNS and (work := _fork_the_fork_server()):
         return work
     return lambda: runpy.run_module("tuneoff", run_name="__main__", alter_sys=True)
+
+
+def lead_session() -> None:
+    """Makes this process lead a session of its own, with standard input as its terminal where that is one."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background
+    if os.isatty(0):
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _set_environment(environment: dict[str, str]) -> None:
@@ -159,7 +168,7 @@ def _open_streams() -> None:
     unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         before = getattr(sys, name)
-        buffer: Any = open(number, "wb" if number else "rb", closefd=False)  # noqa: PTH123, SIM115  (open to the end)
+        buffer: Any = open(number, "wb" if number else "rb", closefd=False)  # noqa: SIM115  (open to the end)
         stream = io.TextIOWrapper(
             buffer,
             before.encoding,
@@ -193,7 +202,13 @@ def _fork_the_fork_server() -> Work | None:
         here.close()  # another one, after the death of this one, is started as everywhere
         return pid
 
-    multiprocessing.util.spawnv_passfds = spawnv_passfds
+    def end() -> None:
+        if here.fileno() >= 0:
+            here.close()
+            os.waitpid(pid, 0)
+
+    multiprocessing.util.spawnv_passfds = spawnv_passfds  # type: ignore[assignment]
+    atexit.register(end)
     return None
 
 
@@ -216,7 +231,7 @@ def _await_start(command: socket.socket) -> Work:
 
 
 def main() -> Work:
-    """Imports, then listens at a socket that is named on the command line. Returns in each child what that has to do."""
+    """Imports, then listens at the socket that the command line names. Returns in each child what that has to do."""
     address, *names = sys.argv[1:]
     os.environ.setdefault(SPINS, "3000")
     with only_errors_logged("bitsandbytes"):

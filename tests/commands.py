@@ -20,16 +20,19 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
+
+from command_forkserver import lead_session
 
 SCRIPT = Path(__file__).with_name("command_forkserver.py")
 HEAVY = ("audit", "init", "plan", "report", "retry", "run")
 """Commands that import much."""
-READ_LATE = ("COLUMNS", "LINES", "TERM", "TUNEOFF_CACHE", "PYTEST_")
+READ_LATE = ("COLUMNS", "LINES", "TERM", "TUNEOFF_CACHE", "PYTEST_", "PYTHONUNBUFFERED", "WANDB_", "MLFLOW_")
 """Beginnings of the names of what is read from the environment when it is needed, not at an import."""
 READ_BY_THE_HUB = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_", "HOME", "http", "all_proxy", "no_proxy")
 """The same of what is read when huggingface_hub and transformers are imported, or late."""
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
+"""Of the servers."""
 DEVICES = Path("/dev/nvidiactl")
 """Is there where a process could initialise CUDA, after which it must not be forked."""
 
@@ -58,7 +61,6 @@ class CommandServer:
     """
 
     def __init__(self, hub: bool) -> None:
-        self._environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
         self._late = READ_LATE if hub else READ_LATE + READ_BY_THE_HUB
         self._address = str(Path(tempfile.mkdtemp(prefix="tuneoff-commands-")) / "socket")
         # Its standard input is closed when this process ends, and then it ends as well.
@@ -66,14 +68,16 @@ class CommandServer:
             [sys.executable, SCRIPT, self._address, *([] if hub else ["without-hub"])],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env=self._environment,
+            env=ENVIRONMENT,
         )
 
     def suits(self, environment: Mapping[str, str]) -> bool:
         """Whether a command with this environment does the same as in a fresh interpreter."""
-        before = self._environment
+        before = ENVIRONMENT
         other = [name for name in {*before, *environment} if before.get(name) != environment.get(name)]
-        return all(name.startswith(self._late) for name in other)
+        added = set(_folders(environment)) - set(_folders(before))
+        here = all(name.startswith(self._late) for name in other if name != "PYTHONPATH")
+        return here and _folders(environment)[len(added) :] == _folders(before) and _hide_nothing(added)
 
     def start(
         self,
@@ -81,17 +85,9 @@ class CommandServer:
         folder: Path,
         environment: Mapping[str, str],
         streams: Sequence[int],
-        session: bool = False,
+        session: bool,
     ) -> Running:
-        """Starts a command.
-
-        Args:
-            arguments: as in `tuneoff ARGUMENTS`.
-            folder: in which it runs.
-            environment: all of it.
-            streams: descriptors of its standard input, output and error output.
-            session: whether it leads a session of its own; a terminal as its input is then its terminal.
-        """
+        """Starts a command; see `start_command`."""
         connection = self._connect()
         request = {
             "arguments": arguments,
@@ -117,7 +113,7 @@ class CommandServer:
                 return connection
 
 
-_server = cache(CommandServer)
+_servers: dict[bool, CommandServer] = {}
 
 
 def server_for(command: str, hub: bool = True) -> CommandServer | None:
@@ -127,55 +123,84 @@ def server_for(command: str, hub: bool = True) -> CommandServer | None:
         command: such as `plan`.
         hub: whether what huggingface_hub and transformers read from the environment is as in other tests.
     """
-    if not hasattr(os, "pidfd_open") or DEVICES.exists():
-        return None
-    if command not in HEAVY and not _server.cache_info().currsize:
-        return None
-    return _server(hub)
+    if command in HEAVY and hub not in _servers and hasattr(os, "pidfd_open") and not DEVICES.exists():
+        _servers[hub] = CommandServer(hub)
+    return _servers.get(hub)
 
 
-def run_command(
-    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float, server: CommandServer | None
-) -> Answer:
-    """Runs the command line and returns what it printed, as `subprocess.run` does.
+def start_command(
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    streams: Sequence[int],
+    server: CommandServer | None,
+    session: bool = False,
+) -> Running | subprocess.Popen[bytes]:
+    """Starts the command line.
 
     Args:
         arguments: as in `tuneoff ARGUMENTS`.
         folder: in which it runs.
         environment: all of it.
-        timeout: in seconds, after which it is killed and `subprocess.TimeoutExpired` raised.
+        streams: descriptors of its standard input, output and error output.
         server: forks it; a fresh interpreter where None, or where the server does not suit.
+        session: whether it leads a session of its own; a terminal as its input is then its terminal.
     """
-    command = [sys.executable, "-m", "tuneoff", *arguments]
-    if server is None or not server.suits(environment):
-        return subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+    if server is not None and server.suits(environment):
+        return server.start(arguments, folder, environment, streams, session)
+    stdin, stdout, stderr = streams
+    return subprocess.Popen(
+        [sys.executable, "-m", "tuneoff", *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        preexec_fn=lead_session if session else None,
+    )
+
+
+def run_command(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float, server: CommandServer | None
+) -> Answer:
+    """Runs the command line and returns what it printed; arguments are those of `start_command`.
+
+    Raises:
+        subprocess.TimeoutExpired: after so many seconds, when it has been killed.
+    """
     ends = [os.pipe() for _ in range(2)]
+    outputs = [write for _, write in ends]
+    late = threading.Event()
     with open(os.devnull, "rb") as nothing, ThreadPoolExecutor(2) as pool:  # noqa: PTH123
-        running = server.start(arguments, folder, environment, [nothing.fileno(), *(write for _, write in ends)])
-        for _, write in ends:
-            os.close(write)
-        late = threading.Event()
-        timer = threading.Timer(timeout, lambda: (late.set(), os.kill(running.pid, signal.SIGKILL)))
+        command = start_command(arguments, folder, environment, [nothing.fileno(), *outputs], server)
+        for output in outputs:
+            os.close(output)
+
+        def end() -> None:
+            late.set()
+            os.kill(command.pid, signal.SIGKILL)
+
+        timer = threading.Timer(timeout, end)
         timer.start()
         try:
             out, err = pool.map(_read_all, [read for read, _ in ends])
-            code = running.wait()
+            code = command.wait()
         finally:
             timer.cancel()
     if late.is_set():
-        raise subprocess.TimeoutExpired(command, timeout, out, err)
-    return subprocess.CompletedProcess(command, code, out, err)
+        raise subprocess.TimeoutExpired(list(arguments), timeout, out, err)
+    return Answer(["tuneoff", *arguments], code, out, err)
 
 
 def _read_all(descriptor: int) -> str:
     with os.fdopen(descriptor) as stream:
         return stream.read()
+
+
+def _folders(environment: Mapping[str, str]) -> list[str]:
+    return [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder]
+
+
+def _hide_nothing(folders: set[str]) -> bool:
+    """Whether in these folders there are only packages that tests have made, named so that no other is meant."""
+    return all(name.startswith("tuneoff_") for folder in folders for name in os.listdir(folder))  # noqa: PTH208
