@@ -30,16 +30,16 @@ Command = Callable[..., Answer]
 Interpreted = Callable[..., Any]
 
 
-LONGEST = (
-    "notebook extending ray learning tuning hub_data faults soak hub_models train_sizes terminal study parallel tracking "
-    "formats page files architectures kernels attention"
-).split()
+LONGEST = """
+notebook extending ray learning tuning hub_data faults soak hub_models train_sizes terminal study parallel tracking
+formats page files architectures kernels attention
+"""
 """Files of tests that take long, which start first, so that at the end no worker waits long for another."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sorts files; `make` has pytest-xdist keep the order."""
-    order = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    order = {f"test_{name}": place for place, name in enumerate(LONGEST.split())}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
