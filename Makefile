@@ -29,7 +29,7 @@ test: .venv/installed-dev
 	$(PYTEST) -m "not gpu and not soak and not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: .venv/installed-dev
-	$(PYTEST) -m "long and not gpu" -n 2 --dist loadfile
+	$(PYTEST) -m "long and not gpu" -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: .venv/installed-dev
 	$(PYTEST) -m soak -s

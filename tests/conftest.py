@@ -8,8 +8,6 @@ import multiprocessing
 import os
 import random
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +17,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from commands import Answer, run_command, server_for
+
 POSITIVE = ("good", "great", "lovely", "superb")
 NEGATIVE = ("bad", "awful", "dull", "poor")
 NEUTRAL = ("the", "film", "plot", "was", "a", "very", "scene", "and", "actor", "music", "long", "short")
@@ -26,9 +26,21 @@ REAL_DATA = Path(os.environ.get("TUNEOFF_TEST_DATA", Path(__file__).parents[2] /
 
 os.environ["TUNEOFF_CACHE"] = tempfile.mkdtemp(prefix="tuneoff-cache-")
 
-Answer = subprocess.CompletedProcess[str]
 Command = Callable[..., Answer]
 Interpreted = Callable[..., Any]
+
+
+LONGEST = """
+notebook extending ray learning tuning hub_data faults soak hub_models train_sizes terminal study parallel tracking
+formats page files architectures kernels attention
+"""
+"""Files of tests that take long, which start first, so that at the end no worker waits long for another."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sorts files; `make` has pytest-xdist keep the order."""
+    order = {f"test_{name}": place for place, name in enumerate(LONGEST.split())}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 def pytest_unconfigure() -> None:
@@ -151,18 +163,12 @@ def study_toml(
 
 @pytest.fixture
 def tuneoff(tmp_path: Path) -> Command:
-    """Runs the installed command line in an empty folder, without a network, and returns what it printed."""
+    """Runs the command line in an empty folder, without a network, and returns what it printed."""
 
-    def call(*arguments: str | Path, timeout: float = 300, **environment: str) -> Answer:
-        return subprocess.run(
-            [sys.executable, "-m", "tuneoff", *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+    def call(*arguments: str | Path, timeout: float = 300, fresh: bool = False, **environment: str) -> Answer:
+        server = None if fresh else server_for(str(arguments[0]))
+        whole = {**os.environ, "HF_HUB_OFFLINE": "1", **environment}
+        return run_command([*map(str, arguments)], tmp_path, whole, timeout, server)
 
     return call
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conftest import Answer, reviews
+from commands import Answer, run_command, server_for
+from conftest import reviews
 from hub_server import HubServer, hub_server
 
 pytest.importorskip("datasets", reason="datasets is not installed (the extra 'hub')")
@@ -35,29 +34,22 @@ class Client:
         return self.folder / "hf-home"
 
     def __call__(self, *arguments: str | Path, **environment: str) -> Answer:
-        """Runs the command line in a fresh process; it may speak to the stand-in."""
+        """Runs the command line in a process that has nothing of the Hub; it may speak to the stand-in."""
         kept = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(OF_THE_HUB) and name.lower() not in PROXIES
         }
-        return subprocess.run(
-            [sys.executable, "-m", "tuneoff", *map(str, arguments)],
-            cwd=self.folder,
-            env={
-                **kept,
-                "HF_ENDPOINT": self.endpoint,
-                "HF_HOME": str(self.cache),
-                "HF_HUB_DISABLE_XET": "1",
-                "no_proxy": "127.0.0.1",
-                **environment,
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=400,
-            check=False,
-        )
+        whole = {
+            **kept,
+            "HF_ENDPOINT": self.endpoint,
+            "HF_HOME": str(self.cache),
+            "HF_HUB_DISABLE_XET": "1",
+            "no_proxy": "127.0.0.1",
+            **environment,
+        }
+        server = server_for(str(arguments[0]), hub=False)
+        return run_command([*map(str, arguments)], self.folder, whole, 400, server)
 
     def write_study(self, model: str, data: str, name: str = "study.toml") -> None:
         """Writes a study of one arm; `model` and `data` are lines of their tables."""

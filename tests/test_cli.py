@@ -32,7 +32,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_shows_an_example(command: str, tuneoff: Command) -> None:
-    answer = tuneoff(command, "--help")
+    answer = tuneoff(command, "--help", fresh=True)
     assert answer.returncode == 0
     assert f"Example: tuneoff {command}" in answer.stdout
 
@@ -57,7 +57,7 @@ def test_doctor_reports_this_machine(tuneoff: Command) -> None:
 def test_version(tuneoff: Command) -> None:
     from tuneoff import __version__
 
-    assert tuneoff("--version").stdout.strip() == f"tuneoff {__version__}"
+    assert tuneoff("--version", fresh=True).stdout.strip() == f"tuneoff {__version__}"
 
 
 def completed(folder: Path, *words: str) -> list[str]:

@@ -377,7 +377,7 @@ def test_no_name_and_no_number_is_cut_in_a_terminal(make: Make) -> None:
     study = make(arms=[f'method = "head_only"\nname = "{name}"\nlearning_rate = 5e-2'], seeds=1)
     (arm,) = dictionary(api.load_results(study).summary)["arms"]
     for columns in (50, 80):
-        terminal = Terminal(columns, "compare", study, study, study)
+        terminal = Terminal(columns, "compare", study, study, study, rows=200)
         assert terminal.end() == 0
         shown = "\n".join(terminal.screens)
         assert "…" not in shown

@@ -62,7 +62,7 @@ def test_rates_a_hundredth_of_what_is_needed(
     tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
 ) -> None:
     arms = ['method = "full"\nlearning_rate = 1e-6', 'method = "lora"\nlearning_rate = 3e-5', "ia3"]
-    toml = study_toml(tiny_model, data_files, arms, tuning="trials = 2", epochs=4)
+    toml = study_toml(tiny_model, data_files, arms, seeds=1, tuning="trials = 2", epochs=4)
     summary, printed = run(toml, tmp_path, tuneoff)
     assert states(summary)["full"] == states(summary)["lora"] == "not learned"
     for arm in ("full", "lora"):
@@ -154,15 +154,17 @@ def test_where_as_many_runs_are_in_one_state_as_in_another_the_first_run_decides
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("epochs", [2, 40])
-def test_labels_that_follow_from_nothing(tiny_model: Path, tmp_path: Path, tuneoff: Command, epochs: int) -> None:
+@pytest.mark.parametrize(("epochs", "seeds"), [(2, 2), (40, 1)], ids=["2 epochs", "40 epochs"])
+def test_labels_that_follow_from_nothing(
+    tiny_model: Path, tmp_path: Path, tuneoff: Command, epochs: int, seeds: int
+) -> None:
     draw = random.Random(0)
     for name, first in (("train", 0), ("test", 1000)):
         rows = reviews(80, seed=first, first_row=first)
         rows["label"] = [draw.choice(("yes", "no")) for _ in range(len(rows))]
         rows.to_csv(tmp_path / f"{name}.csv", index=False)
     arms = ['method = "full"\nlearning_rate = 2e-3', 'method = "lora"\nlearning_rate = 2e-2']
-    summary, _ = run(study_toml(tiny_model, tmp_path, arms, epochs=epochs), tmp_path, tuneoff)
+    summary, _ = run(study_toml(tiny_model, tmp_path, arms, seeds=seeds, epochs=epochs), tmp_path, tuneoff)
     assert "learned" not in states(summary).values()
     if epochs == 40:
         assert states(summary)["full"] == "no better than guessing"

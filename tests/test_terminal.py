@@ -7,9 +7,7 @@ import json
 import os
 import pty
 import re
-import signal
 import struct
-import sys
 import termios
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ import pyte
 import pytest
 
 import tuneoff as api
+from commands import server_for, start_command
 from conftest import Command, study_toml
 from processes import wait_until
 from stored import diverged_run, plan_entry, scored_run, unfinished_run
@@ -47,15 +46,13 @@ class Terminal:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TERM": "xterm-256color"}
         for name in ("COLUMNS", "LINES"):  # which would hide the terminal's size
             environment.pop(name, None)
-        command = [sys.executable, "-m", "tuneoff", *map(str, arguments)]
-        self._pid, self._end = pty.fork()
-        if self._pid == 0:
-            try:
-                signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background
-                fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-                os.execve(command[0], command, environment)
-            finally:
-                os._exit(99)
+        self._end, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        server = server_for(str(arguments[0]))
+        self._command = start_command(
+            [*map(str, arguments)], Path.cwd(), environment, [terminal] * 3, server, session=True
+        )
+        os.close(terminal)
 
     def read_until(self, seen: Callable[[str], object]) -> str:
         """Shows what is printed until a screen is as wished, and returns it.
@@ -79,9 +76,8 @@ class Terminal:
         """Shows the rest; returns the exit code."""
         with pytest.raises(EOFError):
             self.read_until(lambda _: False)
-        _, status = os.waitpid(self._pid, 0)
         os.close(self._end)
-        return os.waitstatus_to_exitcode(status)
+        return self._command.wait()
 
     def press_ctrl_c(self) -> None:
         os.write(self._end, b"\x03")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 DEFAULT_OUT = Path("studies-out")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class StudyResults(stored.StudyResults):
     """A study's results, which a notebook shows as a table, with its charts in `plot`, and whose models predict."""
 

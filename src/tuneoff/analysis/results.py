@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class StudyResults:
-    """What a study's folder holds.
+    """What a study's folder holds; each reading of it is its own, equal to no other.
 
     Attributes:
         folder: the study's folder.

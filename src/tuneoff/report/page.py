@@ -6,8 +6,9 @@ import math
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from tuneoff.analysis.disagreements import find_disagreements
 from tuneoff.analysis.learning import LEARNED, run_state
 from tuneoff.analysis.results import StudyResults
 from tuneoff.core.errors import one_line
-from tuneoff.core.files import write_text
+from tuneoff.core.files import cache_folder, write_text
 from tuneoff.data.parts import WHOLE, part_words
 from tuneoff.records.run import ScoredRun
 from tuneoff.report import audit, evidence, trials, words
@@ -145,11 +146,17 @@ def _run(results: StudyResults, run: RunResult) -> list[Cell]:
 
 @cache
 def _vega() -> Markup:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
+    """Vega, Vega-Lite and Vega-Embed as one script. It takes two seconds to make, so it is kept in the cache."""
     import markupsafe
     import vl_convert
 
-    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    kept = cache_folder() / "vega" / f"{metadata.version('vl-convert-python')}.js"
+    try:
+        script = kept.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+        with suppress(OSError):  # a page can be written without
+            write_text(kept, script)
     assert "</script" not in script
     assert "<!--" not in script
     return markupsafe.Markup(script)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,8 +68,12 @@ CHARTS: dict[str, ChartKind] = {
 }
 
 
-def draw_charts(results: StudyResults) -> dict[str, alt.LayerChart]:
-    """Every chart that the study has something to show in, by its name in `CHARTS`; without style and width."""
+@lru_cache(maxsize=1)
+def draw_charts(results: StudyResults) -> Mapping[str, alt.LayerChart]:
+    """Every chart that the study has something to show in, by its name in `CHARTS`; without style and width.
+
+    Drawing takes a second, and a report's files show the same charts: those of the last results are kept.
+    """
     runs = counted_runs(results)
     drawn = {name: kind.draw(results.summary, runs) for name, kind in CHARTS.items()}
     return {name: chart for name, chart in drawn.items() if chart is not None}

@@ -1,0 +1,248 @@
+"""A process that has imported what Tuneoff's commands import, and forks one for each command that a test gives.
+
+`commands.py` starts it and says why. What its commands start as a fork server is forked here too, by the command.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import gc
+import importlib
+import io
+import json
+import multiprocessing.util
+import os
+import runpy
+import selectors
+import signal
+import socket
+import sys
+import termios
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+from tuneoff.core.parent_death import tether
+from tuneoff.core.processes import SIGNALS
+from tuneoff.core.quiet import only_errors_logged
+
+WITHOUT_HUB = (
+    "torch",
+    "torch._dynamo",
+    "torch.distributed.tensor",
+    "torch._inductor.compile_fx",
+    "torch.utils.serialization.config",
+    "scipy.stats",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "pyarrow.parquet",
+    "altair",
+    "jinja2",
+    "rich.live",
+    "tokenizers",
+    "tuneoff.api",
+    "tuneoff.cli",
+    "tuneoff.report.charts",
+    "tuneoff.report.terminal",
+    "tuneoff.study.preview",
+)
+"""Imported always."""
+WITH_HUB = (
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.roberta.modeling_roberta",
+    "peft",
+    "peft.utils.transformers_weight_conversion",
+    "tuneoff.models.layers",
+)
+"""Imported where commands leave alone what huggingface_hub reads from the environment when it is imported."""
+WITH_RUNS = ("run", "retry")
+"""Commands that start a fork server."""
+SPINS = "GOMP_SPINCOUNT"
+"""Is read when OpenMP is loaded, and Tuneoff sets it for its runs' processes."""
+
+Work = Callable[[], object]
+
+
+def import_all(names: Sequence[str]) -> None:
+    import torch
+
+    from tuneoff.models.hide import bitsandbytes_hidden
+
+    with bitsandbytes_hidden() if torch.backends.cuda.is_built() else nullcontext():  # as Tuneoff's own fork server
+        for name in names:
+            importlib.import_module(name)
+
+
+def serve(listener: socket.socket) -> Work:
+    """Answers until its client is gone. Returns in each child what that has to do."""
+    selector = selectors.DefaultSelector()
+    selector.register(listener, selectors.EVENT_READ)
+    selector.register(sys.stdin.fileno(), selectors.EVENT_READ)  # closed when the client has ended
+    commands: dict[int, tuple[int, socket.socket]] = {}
+    while True:
+        for key, _ in selector.select():
+            if key.fd == sys.stdin.fileno():
+                os._exit(0)
+            if key.fd in commands:
+                pid, connection = commands.pop(key.fd)
+                selector.unregister(key.fd)
+                os.close(key.fd)
+                _tell(connection, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                connection.close()
+                continue
+            connection, _ = listener.accept()
+            request, descriptors = _receive(connection)
+            pid = os.fork()
+            if pid == 0:
+                selector.close()
+                for opened in (listener, connection, *(other for _, other in commands.values())):
+                    opened.close()
+                for watched in commands:
+                    os.close(watched)
+                return _as_command(request, descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            _tell(connection, pid)
+            watched = os.pidfd_open(pid)
+            commands[watched] = (pid, connection)
+            selector.register(watched, selectors.EVENT_READ)
+
+
+def _receive(connection: socket.socket) -> tuple[Any, list[int]]:
+    """A line of JSON, and the descriptors that came with it.
+
+    Raises:
+        EOFError: where the other end is closed.
+    """
+    line, descriptors, _, _ = socket.recv_fds(connection, 1 << 16, 8)
+    while not line.endswith(b"\n"):
+        more = connection.recv(1 << 16)
+        if not more:
+            raise EOFError
+        line += more
+    return json.loads(line), descriptors
+
+
+def _tell(connection: socket.socket, number: int) -> None:
+    with suppress(OSError):  # who asked may not have waited for the answer
+        connection.sendall(f"{number}\n".encode())
+
+
+def _as_command(request: Any, descriptors: list[int]) -> Work:
+    """Makes this process what `python -m tuneoff` is once it has imported; returns what it does then."""
+    for target, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, target)
+        os.close(descriptor)
+    if request["session"]:
+        lead_session()
+    os.chdir(request["folder"])
+    _set_environment(request["environment"])
+    folders = request["environment"].get("PYTHONPATH", "").split(os.pathsep)
+    added = [folder for folder in folders if folder and folder not in sys.path]
+    sys.path[:1] = [str(Path.cwd()), *added]  # where this script's folder was
+    sys.argv = ["tuneoff", *request["arguments"]]
+    _open_streams()
+    if request["arguments"][0] in WITH_RUNS and (work := _fork_the_fork_server()):
+        return work
+    return lambda: runpy.run_module("tuneoff", run_name="__main__", alter_sys=True)
+
+
+def lead_session() -> None:
+    """Makes this process lead a session of its own, with standard input as its terminal where that is one."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background
+    if os.isatty(0):
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _set_environment(environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def _open_streams() -> None:
+    """Standard streams as an interpreter has them that starts with these descriptors."""
+    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        before = getattr(sys, name)
+        buffer: Any = open(number, "wb" if number else "rb", closefd=False)  # noqa: SIM115  (open to the end)
+        stream = io.TextIOWrapper(
+            buffer,
+            before.encoding,
+            before.errors,
+            line_buffering=number == 2 or os.isatty(number),
+            write_through=unbuffered and number > 0,
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _fork_the_fork_server() -> Work | None:
+    """Forks what becomes this command's fork server once multiprocessing starts one; returns that child's work.
+
+    So it is a child of the command, as a fork server is, and has none of the threads and locks that the command will
+    have by then.
+    """
+    here, there = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        here.close()
+        return _await_start(there)
+    there.close()
+    start: Any = multiprocessing.util.spawnv_passfds
+
+    def spawnv_passfds(path: Any, arguments: Sequence[str], descriptors: Sequence[int]) -> Any:
+        if "multiprocessing.forkserver" not in arguments[-1] or here.fileno() < 0:
+            return start(path, arguments, descriptors)
+        told = {"code": arguments[-1], "descriptors": list(descriptors), "environment": dict(os.environ)}
+        socket.send_fds(here, [json.dumps(told).encode() + b"\n"], list(descriptors))
+        here.close()  # another one, after the death of this one, is started as everywhere
+        return pid
+
+    def end() -> None:
+        if here.fileno() >= 0:
+            here.close()
+            os.waitpid(pid, 0)
+
+    multiprocessing.util.spawnv_passfds = spawnv_passfds  # type: ignore[assignment]
+    atexit.register(end)
+    return None
+
+
+def _await_start(command: socket.socket) -> Work:
+    tether()
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # as Tuneoff has it where it starts one
+    try:
+        told, received = _receive(command)
+    except (OSError, EOFError):  # the command has ended without one
+        os._exit(0)
+    command.close()
+    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 512) for descriptor in received]
+    for descriptor in received:
+        os.close(descriptor)
+    for descriptor, target in zip(high, told["descriptors"], strict=True):  # the code names them by these numbers
+        os.dup2(descriptor, target)
+        os.close(descriptor)
+    _set_environment(told["environment"])
+    return lambda: exec(told["code"], {"__name__": "__main__"})
+
+
+def main() -> Work:
+    """Imports, then listens at the socket that the command line names. Returns in each child what that has to do."""
+    address, *names = sys.argv[1:]
+    os.environ.setdefault(SPINS, "3000")
+    with only_errors_logged("bitsandbytes"):
+        import_all(WITHOUT_HUB if names == ["without-hub"] else [*WITHOUT_HUB, *WITH_HUB])
+    assert ("huggingface_hub" in sys.modules) == (names != ["without-hub"])
+    gc.freeze()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        return serve(listener)
+
+
+if __name__ == "__main__":
+    main()()

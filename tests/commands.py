@@ -1,0 +1,206 @@
+"""Tuneoff's command line for tests: real processes, but for most of them without the seconds that imports take.
+
+`python -m tuneoff plan` takes a second of work and ten of importing torch and transformers; `run` takes them twice, for
+itself and for the fork server of its runs. So a process that has imported both, of `command_forkserver.py`, forks a
+child for each command, which has its own arguments, folder, environment and output and ends as any process does. A
+command that could come out differently for what is imported already, because something in its environment is read at
+import, starts an interpreter of its own; so does one that a test wants `fresh`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from command_forkserver import lead_session
+
+SCRIPT = Path(__file__).with_name("command_forkserver.py")
+HEAVY = ("audit", "init", "plan", "report", "retry", "run")
+"""Commands that import much."""
+READ_LATE = ("COLUMNS", "LINES", "TERM", "TUNEOFF_CACHE", "PYTEST_", "PYTHONUNBUFFERED", "WANDB_", "MLFLOW_")
+"""Beginnings of the names of what is read from the environment when it is needed, not at an import."""
+READ_BY_THE_HUB = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_", "HOME", "http", "all_proxy", "no_proxy")
+"""The same of what is read when huggingface_hub and transformers are imported, or late."""
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
+"""Of the servers."""
+DEVICES = Path("/dev/nvidiactl")
+"""Is there where a process could initialise CUDA, after which it must not be forked."""
+
+Answer = subprocess.CompletedProcess[str]
+
+
+class Running:
+    """A command that a server has forked."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._answers = connection.makefile("r")
+        self.pid = int(self._answers.readline())
+        self._connection = connection
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended; negative where a signal ended it."""
+        with self._connection, self._answers:
+            return int(self._answers.readline())
+
+
+class CommandServer:
+    """Forks commands.
+
+    Args:
+        hub: whether huggingface_hub and transformers are imported before.
+    """
+
+    def __init__(self, hub: bool) -> None:
+        self._late = READ_LATE if hub else READ_LATE + READ_BY_THE_HUB
+        self._address = str(Path(tempfile.mkdtemp(prefix="tuneoff-commands-")) / "socket")
+        # Its standard input is closed when this process ends, and then it ends as well.
+        self._process = subprocess.Popen(
+            [sys.executable, SCRIPT, self._address, *([] if hub else ["without-hub"])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=ENVIRONMENT,
+        )
+
+    def suits(self, environment: Mapping[str, str]) -> bool:
+        """Whether a command with this environment does the same as in a fresh interpreter."""
+        before = ENVIRONMENT
+        other = [name for name in {*before, *environment} if before.get(name) != environment.get(name)]
+        added = set(_folders(environment)) - set(_folders(before))
+        here = all(name.startswith(self._late) for name in other if name != "PYTHONPATH")
+        return here and _folders(environment)[len(added) :] == _folders(before) and _hide_nothing(added)
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        streams: Sequence[int],
+        session: bool,
+    ) -> Running:
+        """Starts a command; see `start_command`."""
+        connection = self._connect()
+        request = {
+            "arguments": arguments,
+            "folder": str(folder),
+            "environment": dict(environment),
+            "session": session,
+        }
+        line = json.dumps(request).encode() + b"\n"
+        socket.send_fds(connection, [line[:1]], streams)
+        connection.sendall(line[1:])
+        return Running(connection)
+
+    def _connect(self) -> socket.socket:
+        while True:
+            connection = socket.socket(socket.AF_UNIX)
+            try:
+                connection.connect(self._address)
+            except (FileNotFoundError, ConnectionRefusedError):  # it is importing
+                connection.close()
+                assert self._process.poll() is None, "the server of commands has not started"
+                time.sleep(0.05)
+            else:
+                return connection
+
+
+_servers: dict[bool, CommandServer] = {}
+
+
+def server_for(command: str, hub: bool = True) -> CommandServer | None:
+    """The server for a command of this name; the first one that is worth it starts the server.
+
+    Args:
+        command: such as `plan`.
+        hub: whether what huggingface_hub and transformers read from the environment is as in other tests.
+    """
+    if command in HEAVY and hub not in _servers and hasattr(os, "pidfd_open") and not DEVICES.exists():
+        _servers[hub] = CommandServer(hub)
+    return _servers.get(hub)
+
+
+def start_command(
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    streams: Sequence[int],
+    server: CommandServer | None,
+    session: bool = False,
+) -> Running | subprocess.Popen[bytes]:
+    """Starts the command line.
+
+    Args:
+        arguments: as in `tuneoff ARGUMENTS`.
+        folder: in which it runs.
+        environment: all of it.
+        streams: descriptors of its standard input, output and error output.
+        server: forks it; a fresh interpreter where None, or where the server does not suit.
+        session: whether it leads a session of its own; a terminal as its input is then its terminal.
+    """
+    if server is not None and server.suits(environment):
+        return server.start(arguments, folder, environment, streams, session)
+    stdin, stdout, stderr = streams
+    return subprocess.Popen(
+        [sys.executable, "-m", "tuneoff", *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        preexec_fn=lead_session if session else None,
+    )
+
+
+def run_command(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float, server: CommandServer | None
+) -> Answer:
+    """Runs the command line and returns what it printed; arguments are those of `start_command`.
+
+    Raises:
+        subprocess.TimeoutExpired: after so many seconds, when it has been killed.
+    """
+    ends = [os.pipe() for _ in range(2)]
+    outputs = [write for _, write in ends]
+    late = threading.Event()
+    with open(os.devnull, "rb") as nothing, ThreadPoolExecutor(2) as pool:  # noqa: PTH123
+        command = start_command(arguments, folder, environment, [nothing.fileno(), *outputs], server)
+        for output in outputs:
+            os.close(output)
+
+        def end() -> None:
+            late.set()
+            os.kill(command.pid, signal.SIGKILL)
+
+        timer = threading.Timer(timeout, end)
+        timer.start()
+        try:
+            out, err = pool.map(_read_all, [read for read, _ in ends])
+            code = command.wait()
+        finally:
+            timer.cancel()
+    if late.is_set():
+        raise subprocess.TimeoutExpired(list(arguments), timeout, out, err)
+    return Answer(["tuneoff", *arguments], code, out, err)
+
+
+def _read_all(descriptor: int) -> str:
+    with os.fdopen(descriptor) as stream:
+        return stream.read()
+
+
+def _folders(environment: Mapping[str, str]) -> list[str]:
+    return [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder]
+
+
+def _hide_nothing(folders: set[str]) -> bool:
+    """Whether in these folders there are only packages that tests have made, named so that no other is meant."""
+    return all(name.startswith("tuneoff_") for folder in folders for name in os.listdir(folder))  # noqa: PTH208
