@@ -11,7 +11,7 @@ from tuneoff.models.load import load_tokenizer
 from tuneoff.models.quantised import stored_quantisation, unquantised
 from tuneoff.models.quiet import transformers_quiet
 from tuneoff.models.recipe import BASE, loading_lines
-from tuneoff.records.saved_model import SAVED_MODEL, SavedKind, SavedModel
+from tuneoff.records.saved_model import REFIT_WORDS, SAVED_MODEL, SavedKind, SavedModel
 
 if TYPE_CHECKING:
     import peft
@@ -111,8 +111,9 @@ def _save_head(model: Any, folder: Path) -> None:
 def _read_me(saved: SavedModel) -> str:
     base = saved.base.id + (f" at {saved.base.revision}" if saved.base.revision else "")
     where = f"\n\n`{BASE}` is the folder of the base model, {base}." if saved.kind != "whole" else ""
+    again = f", trained once more on {REFIT_WORDS[saved.refit]}" if saved.refit else ""
     return (
         f"# {saved.arm} of {saved.study}\n\n"
-        f"{saved.method} on {base}, seed {saved.seed}; classes: {', '.join(saved.texts.label_names)}.\n\n"
+        f"{saved.method} on {base}, seed {saved.seed}{again}; classes: {', '.join(saved.texts.label_names)}.\n\n"
         f"```python\n{loading_lines(saved, '.')}\n```{where}\n"
     )
