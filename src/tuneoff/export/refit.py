@@ -141,8 +141,8 @@ def refit(
             told.planned(1, 0, planned.steps, "refit", Ahead())
             with _joined_data(results, run.part, rows, folder / DATA), _nothing_left_of_failures(folder):
                 Scheduler(executor, store, stamp, told, interruption).execute([task])
-                result = _succeeded(store.ended[planned.id])
-    return _finished(folder, result, run, rows, examples)
+                result = _succeeded(store.ended[planned.id], run)
+            return _finished(folder, result, run, rows, examples)
 
 
 class _RefitStore(Store):
@@ -216,9 +216,7 @@ def _check_data(results: StudyResults) -> None:
         raise UserError(f"{folder}: {damaged}; `tuneoff run` with the same study prepares it again")
 
 
-def _plan(
-    results: StudyResults, run: ScoredRun, rows: RefitRows, allocation: Allocation
-) -> tuple[Run, dict[str, int]]:
+def _plan(results: StudyResults, run: ScoredRun, rows: RefitRows, allocation: Allocation) -> tuple[Run, dict[str, int]]:
     """The refit as a run, and the examples that it is trained on by split; its id has all that decides its result."""
     arm = at_rate(next(arm for arm in results.spec.arms if arm.name == run.arm), run.learning_rate)
     sizes = results.prepared.part(run.part).sizes
@@ -266,18 +264,23 @@ def _nothing_left_of_failures(folder: Path) -> Iterator[None]:
         raise
 
 
-def _succeeded(result: RunResult) -> ScoredRun:
+def _succeeded(result: RunResult, run: ScoredRun) -> ScoredRun:
     """A refit's result where it can be handed over."""
     if isinstance(result, UnsuccessfulRun):
         raise UserError(f"the refit of {result.arm} came to no end ({result.status}): {result.error}")
     assert isinstance(result, ScoredRun)
-    signs = Signs.of(result)
-    if signs is not None and signs.final_loss > NEAR_GUESSING:
+    if not _learned(result) and _learned(run):
         raise UserError(
-            f"the refit of {result.arm} did not learn: its training loss stayed near that of guessing; export the "
-            "study's run without a refit, or another seed"
+            f"the refit of {result.arm} did not learn, as the study's run did: its training loss stayed near that of "
+            "guessing; export the study's run without a refit, or another seed"
         )
     return result
+
+
+def _learned(run: ScoredRun) -> bool:
+    """Whether the training loss left that of guessing, of a run that has one."""
+    signs = Signs.of(run)
+    return signs is None or signs.final_loss <= NEAR_GUESSING
 
 
 def _finished(folder: Path, result: ScoredRun, run: ScoredRun, rows: RefitRows, examples: dict[str, int]) -> Refitted:

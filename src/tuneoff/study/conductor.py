@@ -13,9 +13,9 @@ from tuneoff.study.pins import Pinned
 from tuneoff.study.plan import plan_runs
 from tuneoff.study.prepare import PreparedStudy, prepare_study
 from tuneoff.study.preview import check_arms
+from tuneoff.study.run_task import make_task
 from tuneoff.study.scheduler import Scheduler
 from tuneoff.study.store import Store, set_aside
-from tuneoff.study.run_task import make_task
 from tuneoff.study.tuning import Tuning
 
 if TYPE_CHECKING:
