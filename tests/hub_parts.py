@@ -36,13 +36,17 @@ class Client:
 
     def __call__(self, *arguments: str | Path, **environment: str) -> Answer:
         """Runs the command line in a fresh process; it may speak to the stand-in."""
+        return self.python("-m", "tuneoff", *arguments, **environment)
+
+    def python(self, *arguments: str | Path, **environment: str) -> Answer:
+        """Runs Python in a fresh process; likewise."""
         kept = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(OF_THE_HUB) and name.lower() not in PROXIES
         }
         return subprocess.run(
-            [sys.executable, "-m", "tuneoff", *map(str, arguments)],
+            [sys.executable, *map(str, arguments)],
             cwd=self.folder,
             env={
                 **kept,

@@ -59,7 +59,7 @@ def _study(
     further: str = "",
     **training: int,
 ) -> api.StudyResults:
-    toml = study_toml(model, data, arms, seeds=1, **{"epochs": 2, **training})
+    toml = study_toml(model, data, arms, seeds=1, **training)
     toml = toml.replace('train.csv"', f'{train}"\nvalidation = "{data / "validation.csv"}"{further}')
     out.parent.mkdir(exist_ok=True)
     (out.parent / f"{out.name}.toml").write_text(toml)
@@ -257,7 +257,7 @@ except KeyboardInterrupt:
 @pytest.mark.long
 def test_a_refit_goes_on_from_where_it_was_interrupted(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     results = _study(tiny_model, data, tmp_path / "out", arms=["lora"])
-    spec = results.spec.model_copy(update={"training": results.spec.training.model_copy(update={"epochs": 40})})
+    spec = results.spec.model_copy(update={"training": results.spec.training.model_copy(update={"epochs": 150})})
     (results.folder / "study.toml").write_text(spec.to_toml())
     process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(results.folder)], cwd=tmp_path)
 
@@ -265,7 +265,7 @@ def test_a_refit_goes_on_from_where_it_was_interrupted(tiny_model: Path, data: P
         found = list((results.folder / "refits").glob("*/progress.json"))
         return bool(found) and json.loads(found[0].read_text())["step"] > 20
 
-    wait_until(trained)
+    wait_until(trained, 240)
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(60) == 130
     (folder,) = (results.folder / "refits").iterdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,31 +44,55 @@ def push_to_hub(folder: Path, repo_id: str, say: Say, public: bool = False) -> s
     Raises:
         UserError: where there is no login, the Hub cannot be reached, or it refuses; nothing is committed then.
     """
+    check_push(repo_id)
+    with _said_of(repo_id):
+        return _push(_api(), folder, repo_id, say, public)
+
+
+def check_push(repo_id: str) -> None:
+    """Finds out what can be known before there is anything to push: the name, the login, whether the Hub answers.
+
+    Raises:
+        UserError: where it could not be pushed.
+    """
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # it is, without saying so
+
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise UserError(
+            f"'{repo_id}' is no name for a repository of the Hugging Face Hub, which is OWNER/NAME of letters, digits, "
+            "'-', '_' and '.'"
+        ) from error
+    if get_token() is None:
+        raise UserError(
+            f"'{repo_id}' cannot be pushed without a login to the Hugging Face Hub: log in with `hf auth login`, or "
+            "set HF_TOKEN"
+        )
+    reason = unreachable()
+    if reason is not None:
+        raise UserError(f"'{repo_id}' cannot be pushed, the Hugging Face Hub cannot be reached ({reason})")
+    with _said_of(repo_id):
+        _api().whoami()
+
+
+def _api() -> HfApi:
+    from huggingface_hub import HfApi, get_token
+
+    session()
+    return HfApi(token=get_token())
+
+
+@contextmanager
+def _said_of(repo_id: str) -> Iterator[None]:
+    """The Hub's libraries print nothing inside, and what they raise is said in one line."""
     with quiet():
         import httpx
-        from huggingface_hub import HfApi, get_token
-        from huggingface_hub.errors import HFValidationError
-        from huggingface_hub.utils import validate_repo_id
 
         try:
-            validate_repo_id(repo_id)
-        except HFValidationError as error:
-            raise UserError(
-                f"'{repo_id}' is no name for a repository of the Hugging Face Hub, which is OWNER/NAME of letters, "
-                "digits, '-', '_' and '.'"
-            ) from error
-        token = get_token()
-        if token is None:
-            raise UserError(
-                f"'{repo_id}' cannot be pushed without a login to the Hugging Face Hub: log in with `hf auth login`, "
-                "or set HF_TOKEN"
-            )
-        reason = unreachable()
-        if reason is not None:
-            raise UserError(f"'{repo_id}' cannot be pushed, the Hugging Face Hub cannot be reached ({reason})")
-        try:
-            session()
-            return _push(HfApi(token=token), folder, repo_id, say, public)
+            yield
         except UserError:
             raise
         except (OSError, ValueError, RuntimeError, httpx.HTTPError, UnansweredError) as error:

@@ -160,7 +160,7 @@ class _RefitStore(Store):
 
 
 class _Told(Silent):
-    """A listener that is told of a refit what there is to say of one, and no accuracy on rows that it was trained on."""
+    """Tells a listener what there is to say of a refit, and no accuracy on rows that it was trained on."""
 
     def __init__(self, listener: Listener, rows: RefitRows, examples: dict[str, int]) -> None:
         self._listener = listener

@@ -30,7 +30,7 @@ class RunTask:
 
     `study`, `base` and `texts` are what a saved model says of itself; `model_folder` may be another than that of `base`
     where the run is carried out.
-    `refit` is what a run is trained on that repeats one of the study on more rows; `data_folder` holds them as its splits.
+    `refit` is what a run is trained on that repeats one of the study on more rows; `data_folder` holds them as splits.
     `training` is the study's with `auto` resolved, and `allocation` is what the run computes on.
     `micro_batch` is the number of sequences computed at once (all of a batch when None); `process` tells the processes
     of a run on several devices apart.
