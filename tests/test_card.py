@@ -17,7 +17,7 @@ from tuneoff.data.sources.hub import HubData
 from tuneoff.export.card import model_card, write_card
 from tuneoff.models.saved import SavedFolder
 from tuneoff.records.finding import Finding
-from tuneoff.records.refit import Refit, TestScores
+from tuneoff.records.refit import Refit, ScoresOnTest
 from tuneoff.records.run import ScoredRun
 from tuneoff.records.saved_model import RefitRows, SavedModel
 
@@ -58,7 +58,7 @@ def _refit(run: ScoredRun, rows: RefitRows) -> Refit:
         part="",
         learning_rate=run.learning_rate,
         steps=1,
-        test=TestScores(accuracy=0.125, macro_f1=0.0625, examples=62) if rows == "train+validation" else None,
+        test=ScoresOnTest(accuracy=0.125, macro_f1=0.0625, examples=62) if rows == "train+validation" else None,
         train_seconds=1,
         conditions=run.conditions,
         predictions_sha256="",
@@ -149,7 +149,7 @@ def test_a_refit_that_nothing_was_left_to_test_is_said_to_be_untested(results: a
     assert f"{100 * arm.test_accuracy.mean:.1f}% of test examples right" in text
     assert f"{100 * arm.test_accuracy.ci_low:.1f} to {100 * arm.test_accuracy.ci_high:.1f} (95%)" in text
     # A score from elsewhere does not make it a tested one.
-    known = TestScores(accuracy=1, macro_f1=1, examples=62)
+    known = ScoresOnTest(accuracy=1, macro_f1=1, examples=62)
     assert model_card(results, run, saved, refit=_refit(run, "all"), tested=known).data.eval_results is None
 
 
@@ -163,7 +163,7 @@ def test_a_refit_that_was_tested_has_its_own_scores(results: api.StudyResults) -
 
 def test_what_another_form_scores_and_loses_is_told(results: api.StudyResults) -> None:
     run, saved = _handed_over(results)
-    changed = TestScores(accuracy=0.5, macro_f1=0.25, examples=62)
+    changed = ScoresOnTest(accuracy=0.5, macro_f1=0.25, examples=62)
     card = model_card(
         results,
         run,

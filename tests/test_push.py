@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,6 @@ def command(standalone_mode):
 
 sys.exit(exit_code(command))
 """
-LOAD = "import json, sys\nfrom test_push import logits\nprint(json.dumps(logits(*sys.argv[1:]).tolist()))"
 CARD = "---\npipeline_tag: text-classification\ntags:\n- tuneoff\n---\n\n# A model\n"
 
 
@@ -115,7 +115,11 @@ def logits(place: str, base: str) -> Any:
 
 def _logits_from_hub(client: Client, base: str = "") -> Any:
     """The same of what was pushed, in a fresh process that has nothing else."""
-    answer = client.python("-c", LOAD, MINE, base, HF_TOKEN=TOKEN, PYTHONPATH=str(Path(__file__).parent))
+    begin, end = (
+        "from __future__ import annotations\n",
+        "import json, sys\nprint(json.dumps(logits(*sys.argv[1:]).tolist()))",
+    )
+    answer = client.python("-c", f"{begin}{inspect.getsource(logits)}{end}", MINE, base, HF_TOKEN=TOKEN)
     assert answer.returncode == 0, answer
     return np.array(json.loads(answer.stdout), dtype=np.float32)
 

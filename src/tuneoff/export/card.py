@@ -16,7 +16,7 @@ from tuneoff.data.parts import part_words
 from tuneoff.data.prepared import load_tokens
 from tuneoff.data.sources.hub import HubData
 from tuneoff.models.recipe import BASE, loading_lines
-from tuneoff.records.refit import TestScores
+from tuneoff.records.refit import ScoresOnTest
 from tuneoff.records.saved_model import REFIT_WORDS
 from tuneoff.report import audit, evidence, words
 from tuneoff.study.tuning import tuned_arms
@@ -46,7 +46,7 @@ def write_card(
     saved: SavedModel,
     form: Form = "model",
     refit: Refit | None = None,
-    tested: TestScores | None = None,
+    tested: ScoresOnTest | None = None,
     lines: str | None = None,
     limits: Sequence[str] = (),
     repo_id: str | None = None,
@@ -78,7 +78,7 @@ def model_card(
     saved: SavedModel,
     form: Form = "model",
     refit: Refit | None = None,
-    tested: TestScores | None = None,
+    tested: ScoresOnTest | None = None,
     lines: str | None = None,
     limits: Sequence[str] = (),
     repo_id: str | None = None,
@@ -131,10 +131,10 @@ def model_card(
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}")
 
 
-def _of_the_run(results: StudyResults, run: ScoredRun) -> TestScores:
+def _of_the_run(results: StudyResults, run: ScoredRun) -> ScoresOnTest:
     """What the run scored on its test split."""
     examples = results.prepared.part(run.part).sizes["test"]
-    return TestScores(accuracy=run.test_accuracy, macro_f1=run.test_macro_f1, examples=examples)
+    return ScoresOnTest(accuracy=run.test_accuracy, macro_f1=run.test_macro_f1, examples=examples)
 
 
 def _class_counts(results: StudyResults, part: str) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _class_counts(results: StudyResults, part: str) -> dict[str, Any]:
     return {split: np.bincount(tokens[split].labels, minlength=classes) for split in SPLITS}
 
 
-def _metadata(results: StudyResults, saved: SavedModel, form: Form, tested: TestScores | None) -> ModelCardData:
+def _metadata(results: StudyResults, saved: SavedModel, form: Form, tested: ScoresOnTest | None) -> ModelCardData:
     """What the Hub reads of a card: no licence and no language, since nobody has said them."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -205,7 +205,7 @@ def _what(saved: SavedModel, arm: ArmSpec) -> str:
 
 
 def _tested(
-    results: StudyResults, scored: ScoredArm, run: ScoredRun, refit: Refit | None, tested: TestScores | None
+    results: StudyResults, scored: ScoredArm, run: ScoredRun, refit: Refit | None, tested: ScoresOnTest | None
 ) -> str:
     """What is known of how well exactly this model does."""
     if words.accepted_errors(results.summary):

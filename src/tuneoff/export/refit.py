@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from tuneoff.data.prepared import load_tokens
 from tuneoff.models.fingerprint import Stamp, stamp_folder
 from tuneoff.models.load import resolve_model
 from tuneoff.models.saved import SavedFolder
-from tuneoff.records.refit import Refit, TestScores
+from tuneoff.records.refit import Refit, ScoresOnTest
 from tuneoff.records.run import ScoredRun, UnsuccessfulRun
 from tuneoff.records.saved_model import REFIT_WORDS, RefitRows
 from tuneoff.runs.files import MODEL, PREDICTIONS
@@ -139,9 +139,13 @@ def refit(
             )
             told = _Told(listener, rows, examples)
             told.planned(1, 0, planned.steps, "refit", Ahead())
-            with _joined_data(results, run.part, rows, folder / DATA), _nothing_left_of_failures(folder):
+            with _joined_data(results, run.part, rows, folder / DATA):
                 Scheduler(executor, store, stamp, told, interruption).execute([task])
+            try:
                 result = _succeeded(store.ended[planned.id], run)
+            except UserError:
+                shutil.rmtree(folder)
+                raise
             return _finished(folder, result, run, rows, examples)
 
 
@@ -252,16 +256,8 @@ def _joined_data(results: StudyResults, part: str, rows: RefitRows, folder: Path
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _nothing_left_of_failures(folder: Path) -> Iterator[None]:
-    """Removes a refit's folder where it failed; one that was interrupted has a checkpoint there to go on from."""
-    try:
-        yield
-    except Exception:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        with suppress(OSError):  # it holds what was trained, or a checkpoint
+            folder.parent.rmdir()
 
 
 def _succeeded(result: RunResult, run: ScoredRun) -> ScoredRun:
@@ -288,7 +284,7 @@ def _finished(folder: Path, result: ScoredRun, run: ScoredRun, rows: RefitRows, 
     assert result.predictions_sha256 is not None
     import pandas as pd
 
-    tested = TestScores(
+    tested = ScoresOnTest(
         accuracy=result.test_accuracy,
         macro_f1=result.test_macro_f1,
         examples=len(pd.read_parquet(folder / PREDICTIONS, columns=["label"])),

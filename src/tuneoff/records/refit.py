@@ -9,10 +9,8 @@ from tuneoff.records.record import Record
 from tuneoff.records.saved_model import RefitRows
 
 
-class TestScores(Record):
+class ScoresOnTest(Record):
     """What one model scores on examples that it was not trained on."""
-
-    __test__ = False
 
     accuracy: float
     """from 0 to 1"""
@@ -50,7 +48,7 @@ class Refit(Record):
     """at the highest of its schedule"""
     steps: int
     """optimiser steps (0 of a head that is fitted to features)"""
-    test: TestScores | None
+    test: ScoresOnTest | None
     """null of a refit on all rows, which has seen the test split"""
     train_seconds: float
     """optimiser steps only"""
