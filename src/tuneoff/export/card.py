@@ -58,7 +58,7 @@ def write_card(
     Args:
         folder: of the exported model.
         results: of the study.
-        run: that it comes from.
+        run: that it comes from, one of those that its arm's accuracy stands on.
         saved: what the folder holds.
         form: how it is handed over.
         refit: what it came to, where the run was trained once more.
@@ -227,7 +227,7 @@ def _tested(
         return (
             f"**This very model was not tested.** {again} No labelled example was left to test it on. What is known is "
             f"how the study's runs of {audit.plain(run.arm)} did, which were trained on {trained:,} examples: "
-            f"{estimate}. Runs on fewer examples are usually no better, but nobody has looked."
+            f"{estimate}. More examples usually help; whether they did here was not looked at."
         )
     mine = (
         f"This very model is right for **{words.percent(tested.accuracy)}** of {tested.examples:,} test examples that "
@@ -245,7 +245,8 @@ def _place(repo_id: str | None) -> str:
 def _base_note(saved: SavedModel) -> str:
     if saved.kind == "whole" or saved.base.revision is not None:
         return ""
-    return f"`{BASE}` is the folder of the base model, {_base(saved)}."
+    where = "which was a local folder" if saved.base.is_local else "which that Python package holds"
+    return f"`{BASE}` is the folder of the base model, {_base(saved)}, {where}."
 
 
 def _source(results: StudyResults, run: ScoredRun) -> str:
