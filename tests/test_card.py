@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from markdown_it import MarkdownIt
 
 import tuneoff as api
@@ -71,7 +71,11 @@ def _data(card: ModelCard) -> ModelCardData:
 
 
 def _scores(card: ModelCard) -> dict[str, Any]:
-    return {result.metric_type: result.metric_value for result in _data(card).eval_results or ()}
+    return {result.metric_type: result.metric_value for result in _results(card)}
+
+
+def _results(card: ModelCard) -> list[EvalResult]:
+    return _data(card).eval_results or []
 
 
 def _cells(card: ModelCard) -> list[list[str]]:
@@ -141,7 +145,7 @@ def test_a_refit_that_nothing_was_left_to_test_is_said_to_be_untested(results: a
     run, saved = _handed_over(results)
     saved = saved.model_copy(update={"refit": "all"})
     card = model_card(results, run, saved, refit=_refit(run, "all"))
-    assert _data(card).eval_results is None
+    assert _results(card) == []
     assert "model-index" not in str(card)
     text = " ".join(card.text.split())
     assert "**This very model was not tested.** After the study it was trained once more on all labelled rows" in text
@@ -150,7 +154,7 @@ def test_a_refit_that_nothing_was_left_to_test_is_said_to_be_untested(results: a
     assert f"{100 * arm.test_accuracy.ci_low:.1f} to {100 * arm.test_accuracy.ci_high:.1f} (95%)" in text
     # A score from elsewhere does not make it a tested one.
     known = ScoresOnTest(accuracy=1, macro_f1=1, examples=62)
-    assert model_card(results, run, saved, refit=_refit(run, "all"), tested=known).data.eval_results is None
+    assert _results(model_card(results, run, saved, refit=_refit(run, "all"), tested=known)) == []
 
 
 def test_a_refit_that_was_tested_has_its_own_scores(results: api.StudyResults) -> None:
@@ -188,9 +192,8 @@ def test_a_model_and_data_of_the_hub_are_named(results: api.StudyResults) -> Non
     card = model_card(of_hub, run, saved.model_copy(update={"base": base}), repo_id="people/mine")
     assert (_data(card).base_model, _data(card).get("base_model_relation")) == ("people/tiny-bert", "adapter")
     assert _data(card).datasets == ["people/films"]
-    assert _data(card).eval_results is not None
-    assert _data(card).eval_results[0].dataset_type == "people/films"
-    assert _data(card).eval_results[0].dataset_revision == commit
+    assert _results(card)[0].dataset_type == "people/films"
+    assert _results(card)[0].dataset_revision == commit
     assert "`hf download people/mine --local-dir .`" in card.text
     assert "`BASE`" not in card.text
 
@@ -215,6 +218,6 @@ def test_accuracies_that_mean_nothing_are_not_reported(results: api.StudyResults
     )
     prepared = results.prepared.model_copy(update={"findings": (leak,)})
     card = model_card(replace(results, prepared=prepared), *_handed_over(results))
-    assert _data(card).eval_results is None
+    assert _results(card) == []
     assert "These accuracies mean nothing" in card.text
     assert "This very model is right" not in card.text

@@ -43,7 +43,7 @@ def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
     from tuneoff.spec.arms import METHODS
 
-    folders = {}
+    folders: dict[str, Path] = {}
     for kind, method in (("whole", "full"), ("adapter", "lora")):
         folder = tmp_path_factory.mktemp("models") / kind
         loaded = load_classifier(tiny_model, load_config(tiny_model, 2, 0), 0, torch.device("cpu"), None)

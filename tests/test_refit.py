@@ -57,9 +57,8 @@ def _study(
     train: str = "train.csv",
     arms: list[str] = ARMS,
     further: str = "",
-    **training: int,
 ) -> api.StudyResults:
-    toml = study_toml(model, data, arms, seeds=1, **training)
+    toml = study_toml(model, data, arms, seeds=1)
     toml = toml.replace('train.csv"', f'{train}"\nvalidation = "{data / "validation.csv"}"{further}')
     out.parent.mkdir(exist_ok=True)
     (out.parent / f"{out.name}.toml").write_text(toml)
@@ -257,7 +256,7 @@ except KeyboardInterrupt:
 @pytest.mark.long
 def test_a_refit_goes_on_from_where_it_was_interrupted(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     results = _study(tiny_model, data, tmp_path / "out", arms=["lora"])
-    spec = results.spec.model_copy(update={"training": results.spec.training.model_copy(update={"epochs": 150})})
+    spec = results.spec.model_copy(update={"training": results.spec.training.model_copy(update={"epochs": 80})})
     (results.folder / "study.toml").write_text(spec.to_toml())
     process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(results.folder)], cwd=tmp_path)
 
