@@ -35,21 +35,36 @@ class Client:
 
     def __call__(self, *arguments: str | Path, **environment: str) -> Answer:
         """Runs the command line in a process that has nothing of the Hub; it may speak to the stand-in."""
+        server = server_for(str(arguments[0]), hub=False)
+        return run_command([*map(str, arguments)], self.folder, self._environment(environment), 400, server)
+
+    def python(self, *arguments: str | Path, **environment: str) -> Answer:
+        """Runs Python in a fresh process; likewise."""
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=self.folder,
+            env=self._environment(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+
+    def _environment(self, own: dict[str, str]) -> dict[str, str]:
         kept = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(OF_THE_HUB) and name.lower() not in PROXIES
         }
-        whole = {
+        return {
             **kept,
             "HF_ENDPOINT": self.endpoint,
             "HF_HOME": str(self.cache),
             "HF_HUB_DISABLE_XET": "1",
             "no_proxy": "127.0.0.1",
-            **environment,
+            **own,
         }
-        server = server_for(str(arguments[0]), hub=False)
-        return run_command([*map(str, arguments)], self.folder, whole, 400, server)
 
     def write_study(self, model: str, data: str, name: str = "study.toml") -> None:
         """Writes a study of one arm; `model` and `data` are lines of their tables."""

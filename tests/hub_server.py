@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import hub_writing
+
 KINDS = ("models", "datasets")
 VERBS = ("revision", "tree", "paths-info", "refs", "resolve")
 
@@ -60,6 +62,12 @@ class HubServer:
     """Old names, which are redirected to new ones."""
     tokens: set[str] = field(default_factory=set)
     """That are valid at all."""
+    writers: dict[str, set[str]] = field(default_factory=dict)
+    """By token, the owners under whose names it may write; the first in order is the user."""
+    stored: dict[str, bytes] = field(default_factory=dict)
+    """Large files that have been sent, by SHA-256."""
+    refusing: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """By pattern of paths, the status and the message with which they are answered."""
     requests: list[tuple[str, str, int]] = field(default_factory=list)
     """Method, path with query, and status of all that was asked, in order."""
     cuts: dict[str, list[int]] = field(default_factory=dict)
@@ -127,6 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         parts = urlsplit(self.path)
         path, query = unquote(parts.path), parse_qs(parts.query)
@@ -137,13 +148,25 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif self.hub.failing is not None and self.hub.failing.search(path):
             self._json(503, {"error": "Service unavailable"})
+        elif refused := [answer for pattern, answer in self.hub.refusing.items() if re.search(pattern, path)]:
+            self._error(refused[0][0], "", refused[0][1])
         elif path == "/":
             self._reply(200)
+        elif (written := hub_writing.answer(self.hub, self.command, path, self._token, body)) is not None:
+            status, content = written
+            if status < 400:
+                self._json(status, content)
+            else:
+                self._json(status, content, X_Error_Message=content["error"])
         elif path.startswith("/api/"):
             self._api(path.removeprefix("/api/"), query, body)
         else:
             kind = "datasets" if path.startswith("/datasets/") else "models"
             self._repository(kind, path.removeprefix("/datasets").removeprefix("/"), query, body)
+
+    @property
+    def _token(self) -> str:
+        return (self.headers.get("Authorization") or "").removeprefix("Bearer ")
 
     def _api(self, path: str, query: dict[str, list[str]], body: bytes) -> None:
         kind, _, rest = path.partition("/")
@@ -166,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
             new = self.path.replace(repo_id, self.hub.renamed[repo_id], 1)
             self._reply(307, Location=new)
             return
-        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        token = self._token
         repository = self.hub.repositories.get((kind, repo_id))
         if token and token not in self.hub.tokens:
             self._error(401, "", "Invalid credentials in Authorization header")

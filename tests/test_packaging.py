@@ -28,7 +28,8 @@ BESIDE_SOURCE = {
     ".gitignore", "CHANGELOG.md", "CITATION.cff", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml",
 }  # fmt: skip
 SHIPPED = {
-    "LICENSE", "analysis/wrong_choices.json", "data/reviews.jsonl", "data/reviews.md", "py.typed",
+    "LICENSE", "analysis/wrong_choices.json", "data/reviews.jsonl", "data/reviews.md",
+    "export/templates/card.md", "py.typed",
     "report/templates/page.css", "report/templates/page.html", "report/templates/page.js",
     "report/templates/report.md", "report/templates/report.typ", "studies/imdb-roberta.toml", "studies/quickstart.toml",
 }  # fmt: skip

@@ -21,6 +21,7 @@ from tuneoff.records.arm_summary import ArmSummary
 from tuneoff.records.environment import Environment
 from tuneoff.records.plan import STORED_PLAN, PlanEntry
 from tuneoff.records.prepared import Prepared
+from tuneoff.records.refit import Refit
 from tuneoff.records.run import STORED_RESULT, DivergedRun, RunResult, ScoredRun, TrainedRun, UnsuccessfulRun
 from tuneoff.records.saved_model import SavedModel
 from tuneoff.records.summary import Summary
@@ -32,6 +33,7 @@ RECORDS: dict[str, list[type[BaseModel]]] = {
     "summary.json": [Summary, ArmSummary],
     "plan.json": [PlanEntry],
     "prepared.json": [Prepared],
+    "refit.json": [Refit],
     "environment.json": [Environment],
     "tuneoff.json": [SavedModel],
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from tuneoff.data.encode import Encoded
 
 HEADER_BYTES = 128
+JOINED_AT_ONCE = 10_000
+"""Examples whose tokens are copied at a time."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class TokensWriter:
         arrays = (self._ids, self._offsets, self._labels, self._seconds)
         return hashlib.sha256(b"".join(array.digest.digest() for array in arrays if array is not None)).hexdigest()
 
-    def append(self, encoded: Encoded, labels: NDArray[np.int32]) -> None:
+    def append(self, encoded: Encoded, labels: NDArray[np.int32] | NDArray[np.int64]) -> None:
         """Writes some more examples."""
         offsets = self._ids.count + np.cumsum(encoded.lengths, dtype=np.int64)
         for array, values in (
@@ -113,6 +115,20 @@ def writing_tokens(folder: Path, pairs: bool) -> Iterator[TokensWriter]:
         writer = TokensWriter(folder, pairs, files)
         yield writer
         writer.finish()
+
+
+def write_joined(splits: Sequence[Tokens], folder: Path) -> None:
+    """Writes the tokens of several splits end to end, some thousand examples at a time."""
+    pairs = any(split.second_starts is not None for split in splits)
+    with writing_tokens(folder, pairs) as writer:
+        for split in splits:
+            for start in range(0, len(split), JOINED_AT_ONCE):
+                rows = slice(start, start + JOINED_AT_ONCE)
+                offsets = split.offsets[start : start + JOINED_AT_ONCE + 1]
+                lengths = np.diff(offsets).astype(np.int32)
+                seconds = lengths if split.second_starts is None else split.second_starts[rows]
+                encoded = Encoded(split.ids[offsets[0] : offsets[-1]], lengths, seconds, np.zeros_like(lengths))
+                writer.append(encoded, split.labels[rows])
 
 
 class _Array:

@@ -12,7 +12,7 @@ from tuneoff.models.looking import architecture_of
 from tuneoff.models.quantised import stored_quantisation, unquantised
 from tuneoff.models.quiet import transformers_quiet
 from tuneoff.models.recipe import BASE, loading_lines
-from tuneoff.records.saved_model import SAVED_MODEL, SavedKind, SavedModel
+from tuneoff.records.saved_model import REFIT_WORDS, SAVED_MODEL, SavedKind, SavedModel
 
 if TYPE_CHECKING:
     import peft
@@ -130,8 +130,9 @@ def _save_tokenizer(source: Path, folder: Path, saved: SavedModel, config: Any, 
 def _read_me(saved: SavedModel) -> str:
     base = saved.base.id + (f" at {saved.base.revision}" if saved.base.revision else "")
     where = f"\n\n`{BASE}` is the folder of the base model, {base}." if saved.kind != "whole" else ""
+    again = f", trained once more on {REFIT_WORDS[saved.refit]}" if saved.refit else ""
     return (
         f"# {saved.arm} of {saved.study}\n\n"
-        f"{saved.method} on {base}, seed {saved.seed}; classes: {', '.join(saved.texts.label_names)}.\n\n"
+        f"{saved.method} on {base}, seed {saved.seed}{again}; classes: {', '.join(saved.texts.label_names)}.\n\n"
         f"```python\n{loading_lines(saved, '.')}\n```{where}\n"
     )

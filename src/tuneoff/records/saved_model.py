@@ -10,6 +10,9 @@ SAVED_MODEL: Final = "tuneoff.json"
 """Name of the file."""
 
 SavedKind = Literal["whole", "adapter", "features"]
+RefitRows = Literal["train+validation", "all"]
+"""What a refit trains on: with `all` on the test split as well, so that nothing is left to test it on."""
+REFIT_WORDS: Final[dict[RefitRows, str]] = {"train+validation": "train and validation", "all": "all labelled rows"}
 
 
 class BaseModel(Record):
@@ -67,6 +70,9 @@ class SavedModel(Record):
     """name of the arm"""
     method: str
     """its method"""
+    refit: RefitRows | None = None
+    """rows that it was trained on once more after the study, which then tells nothing of this very model; null of a
+    run of the study"""
     seed: int
     """of the run"""
     learning_rate: float

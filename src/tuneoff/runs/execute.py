@@ -130,6 +130,7 @@ def _save(adapted: AdaptedModel, place: Workplace, weights: dict[str, torch.Tens
         run_id=task.run.id,
         arm=task.run.arm.name,
         method=task.run.arm.method,
+        refit=task.refit,
         seed=task.run.seed,
         learning_rate=task.run.arm.rate,
         precision=task.allocation.precision,

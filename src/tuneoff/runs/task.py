@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import PeakBytes
 from tuneoff.records.run import MemoryKind, RunIdentity, RunResult, UnfinishedRun, UnfinishedStatus, UnsuccessfulRun
-from tuneoff.records.saved_model import BaseModel, TextRules
+from tuneoff.records.saved_model import BaseModel, RefitRows, TextRules
 from tuneoff.runs.allocation import Allocation
 from tuneoff.runs.run import Run
 from tuneoff.training.parallel.process_rank import ProcessRank
@@ -30,6 +30,7 @@ class RunTask:
 
     `study`, `base` and `texts` are what a saved model says of itself; `model_folder` may be another than that of `base`
     where the run is carried out.
+    `refit` is what a run is trained on that repeats one of the study on more rows; `data_folder` holds them as splits.
     `training` is the study's with `auto` resolved, and `allocation` is what the run computes on.
     `micro_batch` is the number of sequences computed at once (all of a batch when None); `process` tells the processes
     of a run on several devices apart.
@@ -47,6 +48,7 @@ class RunTask:
     texts: TextRules
     keep_model: bool
     allocation: Allocation
+    refit: RefitRows | None = None
     micro_batch: int | None = None
     process: ProcessRank = field(default_factory=ProcessRank)
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneoff.measure.environment import environment
-from tuneoff.models.load import PACKAGE_PREFIX
-from tuneoff.records.saved_model import BaseModel, TextRules
-from tuneoff.runs.files import MODEL
-from tuneoff.runs.task import RunTask
 from tuneoff.spec.schema import EXECUTORS
 from tuneoff.study.ahead import Ahead, ahead_of
 from tuneoff.study.elsewhere import computed_elsewhere
@@ -18,6 +13,7 @@ from tuneoff.study.pins import Pinned
 from tuneoff.study.plan import plan_runs
 from tuneoff.study.prepare import PreparedStudy, prepare_study
 from tuneoff.study.preview import check_arms
+from tuneoff.study.run_task import make_task
 from tuneoff.study.scheduler import Scheduler
 from tuneoff.study.store import Store, set_aside
 from tuneoff.study.tuning import Tuning
@@ -100,7 +96,18 @@ class _Conductor:
         what = "trial" if runs[0].trial else "run"
         ahead = ahead_of(self._spec, self._prepared.prepared, [run.entry() for run in plan])
         self._listener.planned(len(runs), len(runs) - len(left), sum(run.steps for run in left), what, ahead)
-        tasks = [self._task(run) for run in left]
+        tasks = [
+            make_task(
+                run,
+                self._pinned,
+                self._prepared.prepared,
+                self._executor.allocation,
+                self._prepared.model_folder,
+                self._prepared.data_folder,
+                self._store.run_folder(run.id),
+            )
+            for run in left
+        ]
         scheduler = Scheduler(
             self._executor,
             self._store,
@@ -136,39 +143,3 @@ class _Conductor:
             return True
         # A trial whose process died has told nothing of its rate, so that the search would go on without it for good.
         return not self._retry_failed and not (run.trial and result.status == "failed")
-
-    def _task(self, run: Run) -> RunTask:
-        on_hub = self._pinned.pins.get("model")
-        prepared, model_folder = self._prepared.prepared, self._prepared.model_folder.resolve()
-        run_folder, data = self._store.run_folder(run.id).resolve(), self._spec.data
-        in_package = self._spec.model.id.startswith(PACKAGE_PREFIX)
-        return RunTask(
-            run=run,
-            training=self._executor.allocation.resolve(self._spec.training),
-            execution=self._spec.execution,
-            model_folder=model_folder,
-            data_folder=self._prepared.data_folder.resolve(),
-            run_folder=run_folder,
-            pad_token_id=prepared.pad_token_id,
-            keep_model=self._spec.keep_models,
-            study=self._spec.name,
-            base=BaseModel(
-                id=on_hub.id if on_hub else self._spec.model.id if in_package else model_folder.name,
-                revision=on_hub.commit if on_hub else None,
-                fingerprint=prepared.model_fingerprint,
-                path=None if on_hub or in_package else _path_from(run_folder / MODEL, model_folder),
-            ),
-            texts=TextRules(
-                label_names=prepared.label_names,
-                max_length=data.max_length,
-                text=data.text,
-                text_pair=data.text_pair,
-            ),
-            allocation=self._executor.allocation,
-        )
-
-
-def _path_from(folder: Path, other: Path) -> str | None:
-    """A relative path to a folder; None where only the root is common to both, so that it would tell of the machine."""
-    common = Path(os.path.commonpath([folder, other]))
-    return None if common == Path(common.anchor) else Path(os.path.relpath(other, folder)).as_posix()

@@ -182,23 +182,32 @@ class Store:
         folder = self.run_folder(result.run_id)
         if logits is not None:
             assert labels is not None
-            import pandas as pd
-
-            columns: dict[str, object] = {
-                "example": range(len(labels)),
-                "label": labels,
-                "prediction": logits.argmax(axis=1),
-                "logits": list(logits),
-            }
-            frame = pd.DataFrame(columns)
-            with replacing(folder / PREDICTIONS) as temporary:
-                frame.to_parquet(temporary)
-            result = result.model_copy(update={"predictions_sha256": file_hash(folder / PREDICTIONS)})
-        stored = result.model_dump(mode="json")
-        write_json(folder / RESULT, {**stored, "sha256": _digest(stored)})
+            digest = self._write_predictions(folder, logits, labels)
+            result = result.model_copy(update={"predictions_sha256": digest})
+        self._keep(folder, result)
         (folder / PROGRESS).unlink(missing_ok=True)
         if result.status != "interrupted":
             (folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def _keep(self, folder: Path, result: RunResult) -> None:
+        """Writes `result.json`."""
+        stored = result.model_dump(mode="json")
+        write_json(folder / RESULT, {**stored, "sha256": _digest(stored)})
+
+    def _write_predictions(self, folder: Path, logits: NDArray[np.float32], labels: NDArray[np.int64]) -> str:
+        """Writes `predictions.parquet`, and returns its hash."""
+        import pandas as pd
+
+        columns: dict[str, object] = {
+            "example": range(len(labels)),
+            "label": labels,
+            "prediction": logits.argmax(axis=1),
+            "logits": list(logits),
+        }
+        frame = pd.DataFrame(columns)
+        with replacing(folder / PREDICTIONS) as temporary:
+            frame.to_parquet(temporary)
+        return file_hash(folder / PREDICTIONS)
 
     def predictions(self, run_id: str) -> pd.DataFrame:
         """Test predictions of a run: `example` (row of the test split), `label`, `prediction`, `logits`."""

@@ -1,0 +1,351 @@
+"""The model card of an exported model: what it is, how well it does and how that is known, and what it cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tuneoff.core.files import write_text
+from tuneoff.core.texts import counted, printable
+from tuneoff.data.audit.noticed import listed
+from tuneoff.data.conventions import SPLITS
+from tuneoff.data.parts import part_words
+from tuneoff.data.prepared import load_tokens
+from tuneoff.data.sources.hub import HubData
+from tuneoff.models.recipe import BASE, loading_lines
+from tuneoff.records.refit import ScoresOnTest
+from tuneoff.records.saved_model import REFIT_WORDS
+from tuneoff.report import audit, evidence, words
+from tuneoff.study.tuning import tuned_arms
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCard, ModelCardData
+
+    from tuneoff.analysis.results import StudyResults
+    from tuneoff.records.arm_summary import ScoredArm
+    from tuneoff.records.refit import Refit
+    from tuneoff.records.run import ScoredRun
+    from tuneoff.records.saved_model import SavedModel
+    from tuneoff.spec.arms import ArmSpec
+
+CARD = "README.md"
+Form = Literal["model", "merged", "onnx"]
+"""How a model is handed over."""
+LONGEST_NAME = 200
+"""Characters of a class's name."""
+MEMORY = {"process_rss": "resident memory of the whole process", "cuda_allocated": "what was allocated on the GPU"}
+
+
+def write_card(
+    folder: Path,
+    results: StudyResults,
+    run: ScoredRun,
+    saved: SavedModel,
+    form: Form = "model",
+    refit: Refit | None = None,
+    tested: ScoresOnTest | None = None,
+    lines: str | None = None,
+    limits: Sequence[str] = (),
+    repo_id: str | None = None,
+) -> None:
+    """Writes the model card, `README.md`, into an exported model's folder.
+
+    It names no file of this machine and shows no text of the data.
+
+    Args:
+        folder: of the exported model.
+        results: of the study.
+        run: that it comes from, one of those that its arm's accuracy stands on.
+        saved: what the folder holds.
+        form: how it is handed over.
+        refit: what it came to, where the run was trained once more.
+        tested: what exactly this model scores on the test split, where its form changes that; otherwise it is what the
+            run, or the refit, scored there.
+        lines: of Python that load it from the folder `.`; as for the saved model when left out.
+        limits: further sentences about what is not known of it, or was lost on the way.
+        repo_id: of the repository on the Hub that it goes to.
+    """
+    card = model_card(results, run, saved, form, refit, tested, lines, limits, repo_id)
+    write_text(folder / CARD, str(card))
+
+
+def model_card(
+    results: StudyResults,
+    run: ScoredRun,
+    saved: SavedModel,
+    form: Form = "model",
+    refit: Refit | None = None,
+    tested: ScoresOnTest | None = None,
+    lines: str | None = None,
+    limits: Sequence[str] = (),
+    repo_id: str | None = None,
+) -> ModelCard:
+    """The model card; arguments as for `write_card`."""
+    import jinja2
+    from huggingface_hub import ModelCard
+
+    summary = results.summary
+    (arm,) = [arm for arm in results.spec.arms if arm.name == run.arm]
+    (scored,) = [scored for scored in summary.scored_arms if scored.arm == run.arm]
+    if refit is not None and refit.test is None:
+        tested = None
+    elif tested is None:
+        tested = refit.test if refit is not None else _of_the_run(results, run)
+    meaningless = bool(words.accepted_errors(summary))
+    shown = [finding.model_copy(update={"examples": ()}) for finding in summary.audit]
+    counts = _class_counts(results, run.part)
+    loader = jinja2.PackageLoader("tuneoff.export")
+    template = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    body = template.get_template("card.md").render(
+        title=audit.plain(f"{saved.arm} of {saved.study}"),
+        what=_what(saved, arm),
+        tested=_tested(results, scored, run, refit, tested),
+        place=_place(repo_id),
+        lines=lines or loading_lines(saved, "."),
+        base_note=_base_note(saved) if lines is None else "",
+        source=_source(results, run),
+        splits=SPLITS,
+        classes=[
+            (audit.plain(printable(name, LONGEST_NAME)), *(f"{counts[split][index]:,}" for split in SPLITS))
+            for index, name in enumerate(saved.texts.label_names)
+        ]
+        + [("**all**", *(f"**{counts[split].sum():,}**" for split in SPLITS))],
+        data_notes=_data_notes(results),
+        method=_method(results, scored, arm, run, saved, refit),
+        verdict=f"**{audit.plain(words.verdict(summary))}**",
+        headings=words.HEADINGS,
+        arms=[tuple(map(audit.plain, row)) for row in words.rows(summary)],
+        marks=[audit.plain(line) for line in words.marks(summary)],
+        intervals=evidence.INTERVALS,
+        memory=MEMORY[scored.memory_kind],
+        learned=_learned(results, scored),
+        counted=_capital(audit.counted(summary.audit)),
+        audit=audit.markdown(shown),
+        examples_left_out=any(finding.examples for finding in summary.audit),
+        limits=_limits(results, scored, saved, refit, form, limits),
+    )
+    data = _metadata(results, saved, form, None if meaningless else tested)
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}")
+
+
+def _of_the_run(results: StudyResults, run: ScoredRun) -> ScoresOnTest:
+    """What the run scored on its test split."""
+    examples = results.prepared.part(run.part).sizes["test"]
+    return ScoresOnTest(accuracy=run.test_accuracy, macro_f1=run.test_macro_f1, examples=examples)
+
+
+def _class_counts(results: StudyResults, part: str) -> dict[str, Any]:
+    """Examples of each class by split, shape (classes,)."""
+    tokens = load_tokens(results.folder / "data", part)
+    classes = len(results.prepared.label_names)
+    return {split: np.bincount(tokens[split].labels, minlength=classes) for split in SPLITS}
+
+
+def _metadata(results: StudyResults, saved: SavedModel, form: Form, tested: ScoresOnTest | None) -> ModelCardData:
+    """What the Hub reads of a card: no licence and no language, since nobody has said them."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    data = results.spec.data
+    of_hub = data if isinstance(data, HubData) else None
+    on_hub: dict[str, Any] = {}
+    if saved.base.revision is not None:
+        relation = "adapter" if saved.kind == "adapter" and form == "model" else "finetune"
+        on_hub = {"base_model": saved.base.id, "base_model_relation": relation}
+    library = {"adapter": "peft", "whole": "transformers", "features": "tuneoff"}[saved.kind]
+    about: dict[str, Any] = {
+        "task_type": "text-classification",
+        "task_name": "Text classification",
+        "dataset_type": of_hub.id if of_hub else results.spec.name,
+        "dataset_name": of_hub.id if of_hub else f"the data of the study {results.spec.name}",
+        "dataset_config": of_hub.config if of_hub else None,
+        "dataset_split": "test",
+        "dataset_revision": of_hub.revision if of_hub else None,
+    }
+    scores = []
+    if tested is not None:
+        scores = [
+            EvalResult(**about, metric_type="accuracy", metric_name="Accuracy", metric_value=round(tested.accuracy, 6)),
+            EvalResult(
+                **about,
+                metric_type="f1",
+                metric_name="Macro F1",
+                metric_args={"average": "macro"},
+                metric_value=round(tested.macro_f1, 6),
+            ),
+        ]
+    return ModelCardData(
+        **on_hub,
+        library_name="onnx" if form == "onnx" else library,
+        pipeline_tag="text-classification",
+        tags=["tuneoff", saved.method, *(["onnx"] if form == "onnx" else [])],
+        datasets=[of_hub.id] if of_hub else None,
+        model_name=f"{saved.study}-{saved.arm}" if scores else None,
+        eval_results=scores or None,
+    )
+
+
+def _base(saved: SavedModel) -> str:
+    """The base model, as text that does nothing in Markdown."""
+    name = audit.plain(saved.base.id)
+    if saved.base.revision is None:
+        return name
+    return f"[{name}](https://huggingface.co/{saved.base.id}) at commit {saved.base.revision[:12]}"
+
+
+def _what(saved: SavedModel, arm: ArmSpec) -> str:
+    texts = "pairs of texts" if saved.texts.text_pair is not None else "texts"
+    return (
+        f"It sorts {texts} into {len(saved.texts.label_names):,} classes. It was made from {_base(saved)} by "
+        f"{audit.plain(saved.method)} ({audit.plain(arm.summary.rstrip('.'))}), and is one of the models that a study "
+        "with Tuneoff compared."
+    )
+
+
+def _tested(
+    results: StudyResults, scored: ScoredArm, run: ScoredRun, refit: Refit | None, tested: ScoresOnTest | None
+) -> str:
+    """What is known of how well exactly this model does."""
+    if words.accepted_errors(results.summary):
+        return f"**{audit.plain(words.verdict(results.summary))}**"
+    interval = scored.test_accuracy
+    trained = results.prepared.part(run.part).sizes["train"]
+    estimate = (
+        f"{words.percent(interval.mean)} of test examples right, {100 * interval.ci_low:.1f} to "
+        f"{100 * interval.ci_high:.1f} (95%), over {counted(scored.runs, 'seed')}"
+    )
+    again = ""
+    if refit is not None:
+        again = (
+            f"After the study it was trained once more on {REFIT_WORDS[refit.rows]} "
+            f"({counted(sum(refit.examples.values()), 'example')}), with the settings and the learning rate of the "
+            f"study's run, which was trained on {trained:,}."
+        )
+    if tested is None:
+        return (
+            f"**This very model was not tested.** {again} No labelled example was left to test it on. What is known is "
+            f"how the study's runs of {audit.plain(run.arm)} did, which were trained on {trained:,} examples: "
+            f"{estimate}. More examples usually help; whether they did here was not looked at."
+        )
+    mine = (
+        f"This very model is right for **{words.percent(tested.accuracy)}** of {tested.examples:,} test examples that "
+        f"it was not trained on (macro F1 {100 * tested.macro_f1:.1f})."
+    )
+    return f"{again} {mine} The study's estimate for {audit.plain(run.arm)} is {estimate}.".strip()
+
+
+def _place(repo_id: str | None) -> str:
+    if repo_id is None:
+        return "In the folder of this file:"
+    return f"Fetch it with `hf download {repo_id} --local-dir .`; then, in that folder:"
+
+
+def _base_note(saved: SavedModel) -> str:
+    if saved.kind == "whole" or saved.base.revision is not None:
+        return ""
+    where = "which was a local folder" if saved.base.is_local else "which that Python package holds"
+    return f"`{BASE}` is the folder of the base model, {_base(saved)}, {where}."
+
+
+def _source(results: StudyResults, run: ScoredRun) -> str:
+    data, folds = results.spec.data, results.spec.data.folds
+    if isinstance(data, HubData):
+        config = f", configuration {audit.plain(data.config)}" if data.config else ""
+        at = f" at commit {data.revision[:12]}" if data.revision else ""
+        source = f"[{audit.plain(data.id)}](https://huggingface.co/datasets/{data.id}){config}{at}."
+    elif data.source == "files":
+        source = "Files of whoever trained it, which are no part of this folder."
+    else:
+        source = f"{audit.plain(' '.join((type(data).__doc__ or data.source).split()))}"
+    if folds is not None:
+        return f"{source} Each example was tested in one of {folds} folds; this is {part_words(run.part)}."
+    part = f" The study compared several training sizes; this is {part_words(run.part)}." if run.part else ""
+    return f"{source}{part}"
+
+
+def _data_notes(results: StudyResults) -> list[str]:
+    prepared, longest = results.prepared, results.spec.data.max_length
+    cut = [f"{prepared.cut_texts[split]:,} of {split}" for split in SPLITS if prepared.cut_texts.get(split)]
+    return [
+        f"Texts are cut at {longest:,} tokens; {f'longer were {listed(cut)}' if cut else 'none of these was longer'}.",
+        *map(audit.plain, audit.left_out(prepared.removed)),
+    ]
+
+
+def _method(
+    results: StudyResults, scored: ScoredArm, arm: ArmSpec, run: ScoredRun, saved: SavedModel, refit: Refit | None
+) -> list[str]:
+    spec, training = results.spec, results.spec.training
+    options = {
+        name: value
+        for name, value in arm.model_dump(mode="json").items()
+        if name not in ("method", "name", "learning_rate", "learning_rate_range") and value not in ([], None, "")
+    }
+    set_to = ", ".join(f"{name} = {value}" for name, value in options.items())
+    conditions = refit.conditions if refit is not None else run.conditions
+    lines = [
+        f"{audit.plain(saved.method)}: {audit.plain(type(arm).reference)}"
+        + (f"; {audit.plain(set_to)}" if set_to else ""),
+        f"Trainable parameters: {scored.trainable_parameters:,} of {scored.parameters.total:,}.",
+    ]
+    if not arm.fitted:
+        found = (
+            "found on validation"
+            if arm.name in tuned_arms(spec)
+            else "as the study names it"
+            if arm.learning_rate is not None
+            else "where the search for one would begin; it was not tuned"
+        )
+        lines += [
+            f"Learning rate {run.learning_rate:g}, {found}; {counted(training.epochs, 'epoch')}, batches of "
+            f"{training.batch_size}, warm-up over {100 * training.warmup_ratio:g}% of the steps, weight decay "
+            f"{training.weight_decay:g}, gradients clipped at {training.max_grad_norm:g}.",
+        ]
+    lines.append(
+        f"Seed {run.seed}, computed in {conditions.precision} on {audit.plain(conditions.device)}, with "
+        + audit.plain(", ".join(f"{name} {version}" for name, version in conditions.versions.items()))
+        + "."
+    )
+    return lines
+
+
+def _learned(results: StudyResults, scored: ScoredArm) -> str:
+    sentences = words.did_not_learn(results.summary)
+    if not sentences:
+        return "Of no arm is it known that it did not."
+    mine = "It did." if scored.learned else "**It did not learn.**"
+    return f"This one: {mine}\n\n" + "\n".join(f"- {audit.plain(sentence)}" for sentence in sentences)
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _limits(
+    results: StudyResults,
+    scored: ScoredArm,
+    saved: SavedModel,
+    refit: Refit | None,
+    form: Form,
+    further: Sequence[str],
+) -> list[str]:
+    lines = list(map(audit.plain, further))
+    if refit is not None and refit.test is None:
+        lines.append("This very model was not tested; see above.")
+    if saved.quantised and form == "model":
+        lines.append(
+            "It was trained upon its base model in 4 bits, as `quantization_config.json` says, and computes as it was "
+            "tested only there; upon the base model in full precision some answers differ."
+        )
+    lines += [
+        f"It reads {saved.texts.max_length:,} tokens of a text at most; what is longer is cut.",
+        "It was tested on examples like those that it was trained on. How it does on texts of another kind, time or "
+        "language is not known; nor was it looked at which languages the data is in.",
+        "It knows no class but those above, and gives one of them to every text.",
+        "Its probabilities were not calibrated: those of the study's runs of this arm were off by "
+        f"{100 * scored.expected_calibration_error:.1f} points (expected calibration error on test).",
+        "Whether it treats groups of people alike was not tested.",
+    ]
+    return lines + list(map(audit.plain, results.summary.notes))
