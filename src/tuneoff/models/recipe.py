@@ -1,4 +1,4 @@
-"""The lines of Python that load a saved model with plain transformers and peft."""
+"""The lines of Python that load a saved model with plain transformers and peft, or onnxruntime."""
 
 from __future__ import annotations
 
@@ -8,14 +8,26 @@ BASE = "BASE"
 """Stands for the base model's folder where lines cannot name it."""
 
 
+ONNX_LINES = [
+    'session = onnxruntime.InferenceSession(folder + "/model.onnx")',
+    "tokenizer = AutoTokenizer.from_pretrained(folder)",
+    "def classify(texts):",
+    '    inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="np")',
+    '    return session.run(["logits"], {one.name: inputs[one.name] for one in session.get_inputs()})[0]',
+]
+
+
 def loading_lines(saved: SavedModel, folder: str, base: str | None = None) -> str:
-    """Lines that give `model` and `tokenizer`; of mean features, `classify(texts)` in place of a model.
+    """Lines that give `model` and `tokenizer`; of mean features and ONNX, `classify(texts)` in place of a model.
 
     Args:
         saved: what it is.
         folder: of the saved model, as the lines are to call it.
         base: the base model's folder or id; as it is recorded when left out, or `BASE` where that cannot be loaded.
     """
+    if saved.kind == "onnx":
+        imports = ["import onnxruntime", "from transformers import AutoTokenizer", ""]
+        return "\n".join([*imports, f"folder = {folder!r}", *ONNX_LINES])
     own_base = saved.base.revision is not None and base is None
     at = repr(base) if base else (repr(saved.base.id) if own_base else BASE)
     revision = f", revision={saved.base.revision!r}" if own_base else ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneoff.measure.environment import environment
 from tuneoff.models.load import PACKAGE_PREFIX
+from tuneoff.models.saved import path_from
 from tuneoff.records.saved_model import BaseModel, TextRules
 from tuneoff.runs.files import MODEL
 from tuneoff.runs.task import RunTask
@@ -156,7 +156,7 @@ class _Conductor:
                 id=on_hub.id if on_hub else self._spec.model.id if in_package else model_folder.name,
                 revision=on_hub.commit if on_hub else None,
                 fingerprint=prepared.model_fingerprint,
-                path=None if on_hub or in_package else _path_from(run_folder / MODEL, model_folder),
+                path=None if on_hub or in_package else path_from(run_folder / MODEL, model_folder),
             ),
             texts=TextRules(
                 label_names=prepared.label_names,
@@ -166,9 +166,3 @@ class _Conductor:
             ),
             allocation=self._executor.allocation,
         )
-
-
-def _path_from(folder: Path, other: Path) -> str | None:
-    """A relative path to a folder; None where only the root is common to both, so that it would tell of the machine."""
-    common = Path(os.path.commonpath([folder, other]))
-    return None if common == Path(common.anchor) else Path(os.path.relpath(other, folder)).as_posix()
