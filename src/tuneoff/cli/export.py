@@ -11,7 +11,6 @@ import typer
 from tuneoff.cli import completion
 from tuneoff.cli.arguments import Folder, Json
 from tuneoff.core.errors import UserError
-from tuneoff.core.names import did_you_mean
 
 BEST = "best-validation"
 ALL = "all"
@@ -50,6 +49,7 @@ def export(
 ) -> None:
     """Write a trained model of a study into a folder, once it is shown to say there what it said in the study."""
     from tuneoff.api import load_results
+    from tuneoff.core.names import did_you_mean  # which is slow to import
     from tuneoff.export.choose import choose_run
     from tuneoff.export.export import WRITERS, export_model, free_folder
     from tuneoff.export.trained import Trained
