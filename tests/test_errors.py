@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import REAL_DATA, Answer, Command, reviews, study_toml
+from commands import Answer
+from conftest import REAL_DATA, Command, reviews, study_toml
 
 Edit = Callable[[str, Path], str]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import Answer
+from commands import Answer
 from hub_parts import Client, client, refused, standin
 from hub_server import HubServer
 from tuneoff.models.fingerprint import stamp_folder

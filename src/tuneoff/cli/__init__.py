@@ -14,7 +14,9 @@ from typing import Annotated
 import typer
 
 from tuneoff.cli import completion
+from tuneoff.cli.arguments import Folder, Json, path_given
 from tuneoff.cli.exits import exit_code
+from tuneoff.cli.export import export
 from tuneoff.core.errors import UserError
 from tuneoff.core.output import outlast_readers, output_was_lost
 from tuneoff.core.processes import HANGUP, SIGNALS
@@ -29,26 +31,10 @@ app = typer.Typer(
 )
 
 
-def _path(text: str) -> Path:
-    """A path as given; an empty one would otherwise mean the current folder."""
-    if not text:
-        raise typer.BadParameter("it is empty; name a path")
-    return Path(text)
-
-
 Study = Annotated[
     str,
     typer.Argument(
         help="A TOML file, or the name of a shipped study.", metavar="[STUDY]", autocompletion=completion.studies
-    ),
-]
-Folder = Annotated[
-    Path,
-    typer.Argument(
-        help="A study's folder, as `tuneoff run` wrote it.",
-        metavar="DIR",
-        parser=_path,
-        autocompletion=completion.study_folders,
     ),
 ]
 Set = Annotated[
@@ -60,7 +46,6 @@ Set = Annotated[
         autocompletion=completion.settings,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors; the exit code says it all.")]
 
 
@@ -69,7 +54,7 @@ def run(
     study: Study = "quickstart",
     out: Annotated[
         Path | None,
-        typer.Option(help="The study's folder.", show_default="studies-out/<name>", metavar="DIR", parser=_path),
+        typer.Option(help="The study's folder.", show_default="studies-out/<name>", metavar="DIR", parser=path_given),
     ] = None,
     overrides: Set = None,
     workers: Annotated[
@@ -153,7 +138,7 @@ def init(
     model: Annotated[str, typer.Option(help="A Hub id, a local folder, or package:NAME.", metavar="ID")],
     out: Annotated[
         Path | None,
-        typer.Option(help="The study file.", show_default="named after the data", metavar="FILE", parser=_path),
+        typer.Option(help="The study file.", show_default="named after the data", metavar="FILE", parser=path_given),
     ] = None,
     text: Annotated[
         str | None, typer.Option(help="The column of texts.", show_default="found out", metavar="COLUMN")
@@ -293,14 +278,16 @@ def recommend(
 def compare(
     a: Annotated[
         Path,
-        typer.Argument(help="A study's folder.", metavar="A", parser=_path, autocompletion=completion.study_folders),
+        typer.Argument(
+            help="A study's folder.", metavar="A", parser=path_given, autocompletion=completion.study_folders
+        ),
     ],
     others: Annotated[
         list[Path],
         typer.Argument(
             help="Others on the same data, each of which is compared with A.",
             metavar="B",
-            parser=_path,
+            parser=path_given,
             autocompletion=completion.study_folders,
         ),
     ],
@@ -342,6 +329,9 @@ def doctor(as_json: Json = False) -> None:
         print(json.dumps(machine.model_dump(mode="json")))
     else:
         print_doctor(machine)
+
+
+app.command(epilog="Example: tuneoff export studies-out/quickstart --to reviews --format merged")(export)
 
 
 @app.callback(invoke_without_command=True)

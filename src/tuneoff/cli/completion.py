@@ -12,6 +12,7 @@ STUDY_FILE = "study.toml"
 FORMATS = ("html", "md", "pdf", "notebook", "csv", "latex")
 COSTS = ("memory", "time", "parameters", "checkpoint", "latency")
 EXECUTORS = ("local", "ray")
+EXPORTS = ("model", "merged", "onnx")
 
 
 def studies(incomplete: str) -> list[str]:
@@ -31,6 +32,11 @@ def formats(incomplete: str) -> list[str]:
     before, comma, last = incomplete.rpartition(",")
     taken = before.split(",")
     return [f"{before}{comma}{name}" for name in FORMATS if name.startswith(last) and name not in taken]
+
+
+def exports(incomplete: str) -> list[str]:
+    """What a model is exported as."""
+    return [name for name in EXPORTS if name.startswith(incomplete)]
 
 
 def costs(incomplete: str) -> list[str]:

@@ -45,9 +45,14 @@ def load_saved(opened: SavedFolder, base: Path | None, device: torch.device, dty
         dtype: what it computes in; weights have it, but for those in 4 bits.
 
     Raises:
-        UserError: where weights are missing, or are those of another model or number of classes.
+        UserError: where weights are missing, are those of another model or number of classes, or of onnxruntime's.
     """
     saved, classes = opened.saved, len(opened.saved.texts.label_names)
+    if saved.kind == "onnx":
+        raise UserError(
+            f"'{opened.folder}' is an ONNX model, which onnxruntime loads as its README.md says; export it with "
+            "--format model or merged to use it here"
+        )
     tokenizer = load_tokenizer(opened.folder)
     if saved.kind == "whole":
         loaded = load_whole(opened.folder, load_config(opened.folder, classes, tokenizer.pad_token_id), device)

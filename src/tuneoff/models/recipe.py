@@ -1,4 +1,4 @@
-"""The lines of Python that load a saved model with plain transformers and peft."""
+"""The lines of Python that load a saved model with plain transformers and peft, or onnxruntime."""
 
 from __future__ import annotations
 
@@ -23,10 +23,17 @@ CLASSIFY_LINES = [
     "    features = (backbone(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)",
     '    return features @ head["weight"].T + head["bias"]',
 ]
+ONNX_LINES = [
+    'session = onnxruntime.InferenceSession(folder + "/model.onnx")',
+    "tokenizer = AutoTokenizer.from_pretrained(folder)",
+    "def classify(texts):",
+    '    inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="np")',
+    '    return session.run(["logits"], {one.name: inputs[one.name] for one in session.get_inputs()})[0]',
+]
 
 
 def loading_lines(saved: SavedModel, folder: str, base: str | None = None) -> str:
-    """Lines that give `model` and `tokenizer`; of mean features, `classify(texts)` in place of a model.
+    """Lines that give `model` and `tokenizer`; of mean features and ONNX, `classify(texts)` in place of a model.
 
     Args:
         saved: what it is.
@@ -35,6 +42,8 @@ def loading_lines(saved: SavedModel, folder: str, base: str | None = None) -> st
     """
     given = [f"folder = {folder!r}"]
     tokenizer = "tokenizer = AutoTokenizer.from_pretrained(folder)"
+    if saved.kind == "onnx":
+        return "\n".join(["import onnxruntime", "from transformers import AutoTokenizer", "", *given, *ONNX_LINES])
     if saved.kind == "whole":
         imports = [f"from transformers import {CLASSIFIER}, AutoTokenizer", ""]
         return "\n".join([*imports, *given, f"model = {CLASSIFIER}.from_pretrained(folder)", tokenizer])

@@ -12,7 +12,7 @@ from tuneoff.models.looking import architecture_of
 from tuneoff.models.quantised import stored_quantisation, unquantised
 from tuneoff.models.quiet import transformers_quiet
 from tuneoff.models.recipe import BASE, loading_lines
-from tuneoff.records.saved_model import REFIT_WORDS, SAVED_MODEL, SavedKind, SavedModel
+from tuneoff.records.saved_model import REFIT_WORDS, SAVED_MODEL, BaseModel, SavedKind, SavedModel
 
 if TYPE_CHECKING:
     import peft
@@ -23,7 +23,7 @@ HEAD = "head.safetensors"
 """The linear head of a model that reads mean features: `weight`, shape (classes, hidden), and `bias`."""
 QUANTISATION = "quantization_config.json"
 """What `transformers.BitsAndBytesConfig` takes, of an adapter whose base is in 4 bits."""
-LOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+LOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.onnx", "*.onnx.data")
 """What a model is loaded from."""
 
 
@@ -76,11 +76,25 @@ def save_trained(
         if saved.quantised and saved.kind != "whole":
             write_json(new / QUANTISATION, stored_quantisation(config))
         _save_tokenizer(source, new, saved, config, architecture_of(pretrained).type_vocab_size > 1)
-        (new / "README.md").write_text(_read_me(saved), encoding="utf-8")
-        files = sorted({path for pattern in LOADED for path in new.glob(pattern)})
-        described = saved.model_copy(update={"sha256": {path.name: file_hash(path) for path in files}})
-        write_json(new / SAVED_MODEL, described.model_dump(mode="json"))
+        describe_saved(new, saved)
         return sum(path.stat().st_size for path in new.glob("*.safetensors"))
+
+
+def describe_saved(folder: Path, saved: SavedModel) -> SavedModel:
+    """Writes what a folder of a saved model is, once its other files are there: README.md and tuneoff.json.
+
+    Args:
+        folder: of the model.
+        saved: what it is; hashes of files are filled in.
+
+    Returns:
+        What was written to tuneoff.json.
+    """
+    (folder / "README.md").write_text(_read_me(saved), encoding="utf-8")
+    files = sorted({path for pattern in LOADED for path in folder.glob(pattern) if path.name != SAVED_MODEL})
+    described = saved.model_copy(update={"sha256": {path.name: file_hash(path) for path in files}})
+    write_json(folder / SAVED_MODEL, described.model_dump(mode="json"))
+    return described
 
 
 def _labelled(model: Any, saved: SavedModel) -> Any:
@@ -98,12 +112,17 @@ def _labelled(model: Any, saved: SavedModel) -> Any:
 def _save_adapter(model: Any, folder: Path, saved: SavedModel, weights: dict[str, torch.Tensor] | None) -> None:
     adapted: peft.PeftModel = model
     base = adapted.get_base_model()
-    name = saved.base.path or f"./{saved.base.id}" if saved.base.is_local else saved.base.id
+    name = base_name(saved.base)
     base.name_or_path = base.config.name_or_path = name
     for config in adapted.peft_config.values():
         config.base_model_name_or_path = name
         config.revision = saved.base.revision
     adapted.save_pretrained(str(folder), save_embedding_layers=False, state_dict=weights)
+
+
+def base_name(base: BaseModel) -> str:
+    """What an adapter's configuration calls its base model."""
+    return base.path or f"./{base.id}" if base.is_local else base.id
 
 
 def _save_head(model: Any, folder: Path) -> None:
@@ -129,7 +148,7 @@ def _save_tokenizer(source: Path, folder: Path, saved: SavedModel, config: Any, 
 
 def _read_me(saved: SavedModel) -> str:
     base = saved.base.id + (f" at {saved.base.revision}" if saved.base.revision else "")
-    where = f"\n\n`{BASE}` is the folder of the base model, {base}." if saved.kind != "whole" else ""
+    where = f"\n\n`{BASE}` is the folder of the base model, {base}." if saved.needs_base else ""
     again = f", trained once more on {REFIT_WORDS[saved.refit]}" if saved.refit else ""
     return (
         f"# {saved.arm} of {saved.study}\n\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,9 @@ class SavedFolder:
                 raise UserError(f"'{path}' lacks {name}; export or train the model again")
             if file_hash(path / name) != expected:
                 raise UserError(f"'{path / name}' is not as it was saved; export or train the model again")
-        if not any(name.endswith(".safetensors") for name in saved.sha256):
-            raise UserError(f"'{path}' holds no weights as safetensors{_pickles(path)}")
+        ending = ".onnx" if saved.kind == "onnx" else ".safetensors"
+        if not any(name.endswith(ending) for name in saved.sha256):
+            raise UserError(f"'{path}' holds no weights as {ending[1:]}{_pickles(path)}")
         return cls(path, saved)
 
     def base_folder(self, given: str | None = None) -> Path | None:
@@ -60,7 +62,7 @@ class SavedFolder:
             UserError: where it is not found, or is another model than the one that was trained upon.
         """
         base = self.saved.base
-        if self.saved.kind == "whole":
+        if not self.saved.needs_base:
             if given is not None:
                 raise UserError(f"'{self.folder}' holds all of its weights; it takes no base model")
             return None
@@ -83,6 +85,15 @@ class SavedFolder:
                 "differ); name the right one with --base FOLDER"
             )
         return found
+
+
+def path_from(folder: Path, base: Path) -> str | None:
+    """The path of a base model as a saved one in `folder` records it, both absolute.
+
+    None where only the root is common to both, so that it would tell of the machine.
+    """
+    common = Path(os.path.commonpath([folder, base]))
+    return None if common == Path(common.anchor) else Path(os.path.relpath(base, folder)).as_posix()
 
 
 def _read(folder: Path) -> SavedModel:

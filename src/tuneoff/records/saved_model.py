@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from tuneoff.records.export_check import ExportCheck
 from tuneoff.records.record import Record
 
 SAVED_MODEL: Final = "tuneoff.json"
 """Name of the file."""
 
-SavedKind = Literal["whole", "adapter", "features"]
+SavedKind = Literal["whole", "adapter", "features", "onnx"]
 RefitRows = Literal["train+validation", "all"]
 """What a refit trains on: with `all` on the test split as well, so that nothing is left to test it on."""
 REFIT_WORDS: Final[dict[RefitRows, str]] = {"train+validation": "train and validation", "all": "all labelled rows"}
@@ -57,9 +58,10 @@ class SavedModel(Record):
     """of this file"""
     kind: SavedKind
     """`whole`: all weights, which transformers loads; `adapter`: what peft loads onto the base model; `features`: a
-    linear head on the mean of the base model's last hidden states (`head.safetensors`)"""
+    linear head on the mean of the base model's last hidden states (`head.safetensors`); `onnx`: a graph with all
+    weights, which onnxruntime loads (`model.onnx`)"""
     base: BaseModel
-    """what it was trained from; where `kind` is not `whole`, what it needs"""
+    """what it was trained from; of an `adapter` or `features` what it needs"""
     texts: TextRules
     """how texts become tokens, and classes labels"""
     study: str
@@ -83,3 +85,10 @@ class SavedModel(Record):
     """whether the base model is in 4 bits, as `quantization_config.json` says"""
     sha256: dict[str, str]
     """of the folder's other files that a model is loaded from, by name"""
+    check: ExportCheck | None = None
+    """how an export was compared with what the study stored; null in a run's folder"""
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether it is computed with the base model's weights."""
+        return self.kind in ("adapter", "features")

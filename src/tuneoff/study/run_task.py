@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneoff.models.load import PACKAGE_PREFIX
+from tuneoff.models.saved import path_from
 from tuneoff.records.saved_model import BaseModel, TextRules
 from tuneoff.runs.files import MODEL
 from tuneoff.runs.task import RunTask
@@ -58,7 +58,7 @@ def make_task(
             id=on_hub.id if on_hub else spec.model.id if in_package else model_folder.name,
             revision=on_hub.commit if on_hub else None,
             fingerprint=prepared.model_fingerprint,
-            path=None if on_hub or in_package else _path_from(run_folder / MODEL, model_folder),
+            path=None if on_hub or in_package else path_from(run_folder / MODEL, model_folder),
         ),
         texts=TextRules(
             label_names=prepared.label_names,
@@ -69,9 +69,3 @@ def make_task(
         allocation=allocation,
         refit=refit,
     )
-
-
-def _path_from(folder: Path, other: Path) -> str | None:
-    """A relative path to a folder; None where only the root is common to both, so that it would tell of the machine."""
-    common = Path(os.path.commonpath([folder, other]))
-    return None if common == Path(common.anchor) else Path(os.path.relpath(other, folder)).as_posix()

@@ -1,0 +1,318 @@
+"""Exports: what is written loads with plain libraries, says what the run said, and otherwise nothing is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from conftest import Command, bert_config, reviews, save_tokenizer, study_toml
+from tuneoff import load_study, run_study
+from tuneoff.analysis.results import StudyResults
+from tuneoff.cli import completion
+from tuneoff.core.errors import UserError
+from tuneoff.export.as_merged import write_merged
+from tuneoff.export.choose import choose_run
+from tuneoff.export.export import WRITERS, ExportFormat, export_model, free_folder
+from tuneoff.export.trained import Trained
+from tuneoff.models.saved import SavedFolder
+
+WORDS = ("good", "bad", "lovely", "awful", "superb", "dull")
+
+
+def data_of(folder: Path, classes: int) -> Path:
+    """Train and test files; some of the texts end in what is a token for padding."""
+    folder.mkdir()
+    for name, count, seed in (("train", 120, 1), ("test", 40, 2)):
+        frame = reviews(count, seed=seed, first_row=1000 * seed)
+        frame["label"] = [row % classes for row in range(count)]
+        ends = ["", " [SEP]", " [PAD] [PAD]"]
+        frame["text"] = [f"{text} {WORDS[row % classes]}{ends[row % 3]}" for row, text in enumerate(frame["text"])]
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+def model_of(kind: str, folder: Path) -> Path:
+    """A tiny pretrained model; the decoder's tokenizer ends each text in the token that it pads with."""
+    from transformers import AutoModel, ElectraConfig, LlamaConfig, RobertaConfig
+
+    folder.mkdir()
+    vocabulary = save_tokenizer(folder)
+    sizes: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 128,
+        "max_position_embeddings": 64,
+        "pad_token_id": 0,
+    }
+    configs: dict[str, Any] = {
+        "bert": bert_config(vocabulary),
+        "roberta": RobertaConfig(**{**sizes, "max_position_embeddings": 66}, type_vocab_size=1),
+        "electra": ElectraConfig(**sizes, embedding_size=32),
+        "llama": LlamaConfig(**{**sizes, "pad_token_id": 3}, num_key_value_heads=1, bos_token_id=2, eos_token_id=3),
+    }
+    torch.manual_seed(0)
+    AutoModel.from_config(configs[kind]).save_pretrained(folder)
+    if kind == "llama":
+        path = folder / "tokenizer_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "pad_token": "[SEP]"}))
+    return folder
+
+
+def carried_out(folder: Path, kind: str, classes: int, arms: list[str], seeds: int = 1) -> StudyResults:
+    model, data = model_of(kind, folder / "base"), data_of(folder / "texts", classes)
+    text = study_toml(model, data, arms, seeds=seeds, epochs=1, precision='"fp32"')
+    (folder / "tiny.toml").write_text(text)
+    results = run_study(load_study(str(folder / "tiny.toml")), folder / "study")
+    assert not results.failed
+    return results
+
+
+def trained_of(results: StudyResults, arm: str, to: Path, base: str | None = None) -> Trained:
+    return Trained.of_run(results, choose_run(results, arm).run, to, base)
+
+
+def stored_logits(trained: Trained) -> NDArray[np.float32]:
+    return np.stack(trained.predictions["logits"].to_list())
+
+
+def exported(results: StudyResults, arm: str, to: Path, form: ExportFormat = "model") -> Trained:
+    trained = trained_of(results, arm, to)
+    export_model(trained, free_folder(str(to)), form, lambda message: None)
+    return trained
+
+
+@torch.no_grad()
+def plain_logits(model: Any, folder: Path, texts: list[str]) -> NDArray[np.float32]:
+    """Of a model of transformers or peft, in batches of mixed lengths."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    batches = [
+        tokenizer(texts[start : start + 7], padding=True, truncation=True, return_tensors="pt")
+        for start in range(0, len(texts), 7)
+    ]
+    return torch.cat([model(**batch).logits for batch in batches]).numpy()
+
+
+def texts_of(trained: Trained) -> list[str]:
+    return pd.read_parquet(trained.test)["text"].to_list()
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+    """A study of RoBERTa, on which peft's own way to merge fails; two seeds."""
+    return carried_out(tmp_path_factory.mktemp("roberta"), "roberta", 6, ["lora", "head_only", "frozen_features"], 2)
+
+
+def test_the_command_writes_a_model_that_was_checked(study: StudyResults, tuneoff: Command, tmp_path: Path) -> None:
+    done = tuneoff("export", study.folder, "--arm", "lora", "--to", "deep/er/reviews", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    folder = Path(told["folder"])
+    assert folder == tmp_path / "deep" / "er" / "reviews"
+    opened = SavedFolder.open(folder)  # whose files have the hashes that it records
+    assert opened.saved.model_dump(mode="json") == told["model"]
+    check = opened.saved.check
+    assert check is not None
+    assert (check.texts, check.test_texts, check.changed_labels, check.batch_size) == (40, 40, 0, 16)
+    assert check.tolerance is not None
+    assert check.largest_difference <= check.tolerance < 1e-3
+    assert check.test_accuracy == check.stored_test_accuracy
+    assert {"python", "torch", "transformers", "peft"} <= set(check.versions)
+    assert opened.base_folder() == study.folder.parent / "base"
+    adapter = json.loads((folder / "adapter_config.json").read_text())
+    assert (folder / adapter["base_model_name_or_path"]).resolve() == study.folder.parent / "base"
+    assert str(tmp_path) not in "".join(path.read_text() for path in folder.glob("*.json"))
+
+    again = tuneoff("export", study.folder, "--arm", "lora", "--to", "deep/er/reviews")
+    assert again.returncode == 2
+    assert again.stderr.strip().count("\n") == 0
+    assert "not empty" in again.stderr
+
+
+def test_merged_weights_are_loaded_by_transformers_alone(study: StudyResults, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    trained = trained_of(study, "lora", tmp_path / "merged")
+    (tmp_path / "merged").mkdir()
+    write_merged(trained, tmp_path / "merged")
+    assert not (tmp_path / "merged" / "adapter_config.json").exists()
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged")
+    assert model.config.num_labels == len(model.config.id2label) == 6
+    logits = plain_logits(model, tmp_path / "merged", texts_of(trained))
+    np.testing.assert_allclose(logits, stored_logits(trained), atol=1e-4)
+    assert SavedFolder.open(tmp_path / "merged").base_folder() is None
+
+
+@pytest.mark.long
+def test_onnx_takes_any_number_and_length_of_texts(study: StudyResults, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from transformers import AutoTokenizer
+
+    trained = exported(study, "frozen_features", tmp_path / "onnx", "onnx")
+    assert not list((tmp_path / "onnx").glob("*.safetensors"))
+    session = onnxruntime.InferenceSession(tmp_path / "onnx" / "model.onnx")
+    assert [one.name for one in session.get_inputs()] == ["input_ids", "attention_mask"]
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "onnx")
+    texts = texts_of(trained)
+    for some in (texts[:1], texts[:3], texts):
+        encoded = tokenizer(some, padding=True, truncation=True, return_tensors="np")
+        logits = session.run(["logits"], {one.name: encoded[one.name] for one in session.get_inputs()})[0]
+        np.testing.assert_allclose(logits, stored_logits(trained)[: len(some)], atol=1e-4)
+
+
+def test_what_says_something_else_is_not_written(study: StudyResults, tmp_path: Path) -> None:
+    trained = trained_of(study, "head_only", tmp_path / "out")
+    wrong = trained.predictions.assign(logits=[logits + 0.01 for logits in trained.predictions["logits"]])
+    with pytest.raises(UserError, match=r"nothing was written: logits differ by up to 0\.01 .*0 labels of 40 changed"):
+        export_model(replace(trained, predictions=wrong), tmp_path / "out", "model", lambda message: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.long
+def test_what_does_not_load_elsewhere_is_not_written(study: StudyResults, tmp_path: Path) -> None:
+    trained = trained_of(study, "head_only", tmp_path / "out")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UserError, match="does not load in a fresh process, so that nothing was written: OSError"):
+        export_model(replace(trained, base_folder=empty), tmp_path / "out", "model", lambda message: None)
+    assert list(tmp_path.iterdir()) == [empty]
+
+
+def test_the_run_that_is_exported(study: StudyResults) -> None:
+    recommended = study.summary.recommendation
+    named = recommended.arm or (recommended.choose_now and recommended.choose_now.arm)
+    if named:
+        assert choose_run(study).run.arm == named
+    else:
+        with pytest.raises(UserError, match=r"recommends no arm: .* name one with --arm"):
+            choose_run(study)
+    best = max(study.of_arm("lora"), key=lambda run: run.validation_accuracy)
+    assert choose_run(study, "lora").run.validation_accuracy == best.validation_accuracy
+    assert choose_run(study, "lora", seed=1).run.seed == 1
+    learning = next(arm.learning for arm in study.summary.arms if arm.arm == "lora")
+    assert learning is not None
+    warned = any("did not learn" in sentence for sentence in choose_run(study, "lora").why)
+    assert warned == (learning.state != "learned")
+    with pytest.raises(UserError, match="--seed 7: the study's seeds are 0, 1"):
+        choose_run(study, "lora", seed=7)
+    with pytest.raises(UserError, match="no arm 'lroa'; did you mean 'lora'"):
+        choose_run(study, "lroa")
+
+
+def test_what_cannot_be_exported_is_said_in_a_line(study: StudyResults, tmp_path: Path) -> None:
+    copied = tmp_path / "study"
+    shutil.copytree(study.folder, copied)
+    results = StudyResults.read(copied)
+    run = choose_run(results, "lora").run
+    model = copied / "runs" / run.run_id / "model"
+    with pytest.raises(UserError, match="which is not where it was; name it with --base FOLDER"):
+        Trained.of_run(results, run, tmp_path / "out")
+    base = study.folder.parent / "base"
+    found = Trained.of_run(results, run, tmp_path / "out", str(base))
+    assert found.base.path == os.path.relpath(base, tmp_path / "out")
+    with pytest.raises(UserError, match="is not the one that"):
+        Trained.of_run(results, run, tmp_path / "out", str(model_of("bert", tmp_path / "other")))
+    with pytest.raises(UserError, match="use --format onnx or model"):
+        write_merged(trained_of(results, "frozen_features", tmp_path / "out", str(base)), tmp_path)
+    weights = model / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with pytest.raises(UserError, match=r"adapter_model.safetensors' is not as it was saved"):
+        Trained.of_run(results, run, tmp_path / "out", str(base))
+    shutil.rmtree(model)
+    with pytest.raises(UserError, match=r"is missing; move .* away"):
+        Trained.of_run(results, run, tmp_path / "out", str(base))
+    text = (copied / "study.toml").read_text()
+    (copied / "study.toml").write_text(text.replace("keep_models = true", "keep_models = false"))
+    with pytest.raises(UserError, match="kept no models"):
+        Trained.of_run(StudyResults.read(copied), run, tmp_path / "out", str(base))
+
+
+def test_tab_completes_the_formats() -> None:
+    assert completion.exports("") == list(WRITERS)
+    assert completion.exports("m") == ["model", "merged"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--to", "out", "--format", "onxn"], "did you mean 'onnx'"),
+        (["--to", "out", "--seed", "best"], "--seed is a number from 0 on, or best-validation"),
+        (["--to", "out", "--check", "0"], "--check is a number from 1 on, or all"),
+        (["--to", "out", "--arm", "lora", "--recommended"], "give one of them"),
+        (["--to", "file", "--arm", "lora"], "is a file"),
+    ],
+)
+def test_options_that_are_wrong(
+    study: StudyResults, tuneoff: Command, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    (tmp_path / "file").touch()
+    done = tuneoff("export", study.folder, *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.strip().count("\n") == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("form", ["model", "merged", "onnx"])
+def test_a_disk_that_is_full_leaves_nothing(study: StudyResults, tmp_path: Path, form: str) -> None:
+    script = (
+        f"ulimit -f 4; exec '{sys.executable}' -m tuneoff export '{study.folder}' --arm lora --to out --format {form}"
+    )
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "File too large" in done.stderr
+    assert done.stderr.strip().count("\n") == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@dataclass(frozen=True)
+class Case:
+    kind: str
+    classes: int
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "case", [Case(kind, classes) for kind in ("bert", "roberta", "electra", "llama") for classes in (2, 6)], ids=str
+)
+def test_every_method_merges(case: Case, tmp_path: Path) -> None:
+    """The merged model computes what the adapter does; that of QLoRA what it does on the base in full precision."""
+    from peft import PeftModel
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    arms = ["lora", "ia3", "qlora", "head_only", "full"]
+    results = carried_out(tmp_path, case.kind, case.classes, arms)
+    for arm in arms:
+        trained = trained_of(results, arm, tmp_path / arm)
+        folder, texts = trained.opened.folder, texts_of(trained)
+        (tmp_path / arm).mkdir()
+        saved = write_merged(trained, tmp_path / arm)
+        assert (saved.kind, saved.quantised) == ("whole", False)
+        expected = stored_logits(trained)
+        if arm == "qlora":
+            config = AutoConfig.from_pretrained(folder)
+            base = AutoModelForSequenceClassification.from_pretrained(trained.base_folder, config=config)
+            expected = plain_logits(PeftModel.from_pretrained(base, folder), folder, texts)
+            assert np.abs(expected - stored_logits(trained)).max() > 1e-4  # it is another model
+        merged = AutoModelForSequenceClassification.from_pretrained(tmp_path / arm)
+        np.testing.assert_allclose(plain_logits(merged, tmp_path / arm, texts), expected, atol=1e-4, err_msg=arm)
+    exported(results, "qlora", tmp_path / "exports" / "model")  # which raises where its check fails
+    exported(results, "ia3", tmp_path / "exports" / "merged", "merged")
+    exported(results, "lora", tmp_path / "exports" / "onnx", "onnx")
