@@ -16,6 +16,7 @@ from conftest import reviews, study_toml
 from tuneoff.data.sources.hub import HubData
 from tuneoff.export.card import model_card, write_card
 from tuneoff.models.saved import SavedFolder
+from tuneoff.records.export_check import ExportCheck
 from tuneoff.records.finding import Finding
 from tuneoff.records.refit import Refit, ScoresOnTest
 from tuneoff.records.run import ScoredRun
@@ -152,9 +153,9 @@ def test_a_refit_that_nothing_was_left_to_test_is_said_to_be_untested(results: a
     (arm,) = [arm for arm in results.summary.scored_arms if arm.arm == "lora"]
     assert f"{100 * arm.test_accuracy.mean:.1f}% of test examples right" in text
     assert f"{100 * arm.test_accuracy.ci_low:.1f} to {100 * arm.test_accuracy.ci_high:.1f} (95%)" in text
-    # A score from elsewhere does not make it a tested one.
-    known = ScoresOnTest(accuracy=1, macro_f1=1, examples=62)
-    assert _results(model_card(results, run, saved, refit=_refit(run, "all"), tested=known)) == []
+    # What it says of texts that it was trained on does not make it a tested one.
+    checked = saved.model_copy(update={"check": _check(changed_labels=3)})
+    assert _results(model_card(results, run, checked, refit=_refit(run, "all"))) == []
 
 
 def test_a_refit_that_was_tested_has_its_own_scores(results: api.StudyResults) -> None:
@@ -165,22 +166,31 @@ def test_a_refit_that_was_tested_has_its_own_scores(results: api.StudyResults) -
     assert "**12.5%** of 62 test examples" in card.text
 
 
+def _check(changed_labels: int) -> ExportCheck:
+    return ExportCheck(
+        texts=62,
+        test_texts=62,
+        batch_size=16,
+        device="cpu",
+        tolerance=0.05,
+        largest_difference=0.01,
+        changed_labels=changed_labels,
+        test_accuracy=0.5,
+        test_macro_f1=0.25,
+        stored_test_accuracy=0.5,
+        versions={},
+    )
+
+
 def test_what_another_form_scores_and_loses_is_told(results: api.StudyResults) -> None:
     run, saved = _handed_over(results)
-    changed = ScoresOnTest(accuracy=0.5, macro_f1=0.25, examples=62)
-    card = model_card(
-        results,
-        run,
-        saved.model_copy(update={"kind": "whole"}),
-        form="onnx",
-        tested=changed,
-        lines="import onnxruntime",
-        limits=["3 of 62 labels differ from those of the run."],
-    )
+    card = model_card(results, run, saved.model_copy(update={"kind": "onnx", "check": _check(3)}))
     assert _scores(card) == {"accuracy": 0.5, "f1": 0.25}
     assert (_data(card).library_name, _data(card).tags) == ("onnx", ["tuneoff", "lora", "onnx"])
-    assert "```python\nimport onnxruntime\n```" in card.text
-    assert "- 3 of 62 labels differ from those of the run." in card.text
+    assert "onnxruntime.InferenceSession" in card.text
+    assert "- Of 62 test texts that it was compared on, 3 have another label" in card.text
+    same = model_card(results, run, saved.model_copy(update={"kind": "onnx", "check": _check(0)}))
+    assert _scores(same) == {"accuracy": round(run.test_accuracy, 6), "f1": round(run.test_macro_f1, 6)}
 
 
 def test_a_model_and_data_of_the_hub_are_named(results: api.StudyResults) -> None:
@@ -203,7 +213,6 @@ def test_a_quantised_base_is_a_limit(results: api.StudyResults) -> None:
     quantised = saved.model_copy(update={"quantised": True})
     assert "base model in 4 bits" in model_card(results, run, quantised).text
     assert "base model in 4 bits" not in model_card(results, run, saved).text
-    assert "base model in 4 bits" not in model_card(results, run, quantised, form="merged").text
 
 
 def test_accuracies_that_mean_nothing_are_not_reported(results: api.StudyResults) -> None:

@@ -25,6 +25,7 @@ from tuneoff.core.errors import UserError
 from tuneoff.export.as_merged import write_merged
 from tuneoff.export.choose import choose_run
 from tuneoff.export.export import WRITERS, ExportFormat, export_model, free_folder
+from tuneoff.export.refit import TRAINED_ON
 from tuneoff.export.trained import Trained
 from tuneoff.models.saved import SavedFolder
 
@@ -245,6 +246,7 @@ def test_what_cannot_be_exported_is_said_in_a_line(study: StudyResults, tmp_path
 def test_tab_completes_the_formats() -> None:
     assert completion.exports("") == list(WRITERS)
     assert completion.exports("m") == ["model", "merged"]
+    assert completion.refits("") == list(TRAINED_ON)
 
 
 @pytest.mark.long

@@ -13,6 +13,7 @@ FORMATS = ("html", "md", "pdf", "notebook", "csv", "latex")
 COSTS = ("memory", "time", "parameters", "checkpoint", "latency")
 EXECUTORS = ("local", "ray")
 EXPORTS = ("model", "merged", "onnx")
+REFITS = ("train+validation", "all")
 
 
 def studies(incomplete: str) -> list[str]:
@@ -37,6 +38,11 @@ def formats(incomplete: str) -> list[str]:
 def exports(incomplete: str) -> list[str]:
     """What a model is exported as."""
     return [name for name in EXPORTS if name.startswith(incomplete)]
+
+
+def refits(incomplete: str) -> list[str]:
+    """What a refit is trained on."""
+    return [name for name in REFITS if name.startswith(incomplete)]
 
 
 def costs(incomplete: str) -> list[str]:

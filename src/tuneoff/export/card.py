@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from tuneoff.spec.arms import ArmSpec
 
 CARD = "README.md"
-Form = Literal["model", "merged", "onnx"]
-"""How a model is handed over."""
 LONGEST_NAME = 200
 """Characters of a class's name."""
 MEMORY = {"process_rss": "resident memory of the whole process", "cuda_allocated": "what was allocated on the GPU"}
@@ -44,11 +41,7 @@ def write_card(
     results: StudyResults,
     run: ScoredRun,
     saved: SavedModel,
-    form: Form = "model",
     refit: Refit | None = None,
-    tested: ScoresOnTest | None = None,
-    lines: str | None = None,
-    limits: Sequence[str] = (),
     repo_id: str | None = None,
 ) -> None:
     """Writes the model card, `README.md`, into an exported model's folder.
@@ -59,28 +52,18 @@ def write_card(
         folder: of the exported model.
         results: of the study.
         run: that it comes from, one of those that its arm's accuracy stands on.
-        saved: what the folder holds.
-        form: how it is handed over.
+        saved: what the folder holds, and how that was checked.
         refit: what it came to, where the run was trained once more.
-        tested: what exactly this model scores on the test split, where its form changes that; otherwise it is what the
-            run, or the refit, scored there.
-        lines: of Python that load it from the folder `.`; as for the saved model when left out.
-        limits: further sentences about what is not known of it, or was lost on the way.
         repo_id: of the repository on the Hub that it goes to.
     """
-    card = model_card(results, run, saved, form, refit, tested, lines, limits, repo_id)
-    write_text(folder / CARD, str(card))
+    write_text(folder / CARD, str(model_card(results, run, saved, refit, repo_id)))
 
 
 def model_card(
     results: StudyResults,
     run: ScoredRun,
     saved: SavedModel,
-    form: Form = "model",
     refit: Refit | None = None,
-    tested: ScoresOnTest | None = None,
-    lines: str | None = None,
-    limits: Sequence[str] = (),
     repo_id: str | None = None,
 ) -> ModelCard:
     """The model card; arguments as for `write_card`."""
@@ -90,10 +73,9 @@ def model_card(
     summary = results.summary
     (arm,) = [arm for arm in results.spec.arms if arm.name == run.arm]
     (scored,) = [scored for scored in summary.scored_arms if scored.arm == run.arm]
-    if refit is not None and refit.test is None:
-        tested = None
-    elif tested is None:
-        tested = refit.test if refit is not None else _of_the_run(results, run)
+    tested = _of_the_run(results, run) if refit is None else refit.test
+    if tested is not None:
+        tested = _as_exported(saved) or tested
     meaningless = bool(words.accepted_errors(summary))
     shown = [finding.model_copy(update={"examples": ()}) for finding in summary.audit]
     counts = _class_counts(results, run.part)
@@ -104,8 +86,8 @@ def model_card(
         what=_what(saved, arm),
         tested=_tested(results, scored, run, refit, tested),
         place=_place(repo_id),
-        lines=lines or loading_lines(saved, "."),
-        base_note=_base_note(saved) if lines is None else "",
+        lines=loading_lines(saved, "."),
+        base_note=_base_note(saved),
         source=_source(results, run),
         splits=SPLITS,
         classes=[
@@ -125,9 +107,9 @@ def model_card(
         counted=_capital(audit.counted(summary.audit)),
         audit=audit.markdown(shown),
         examples_left_out=any(finding.examples for finding in summary.audit),
-        limits=_limits(results, scored, saved, refit, form, limits),
+        limits=_limits(results, scored, saved, refit),
     )
-    data = _metadata(results, saved, form, None if meaningless else tested)
+    data = _metadata(results, saved, None if meaningless else tested)
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}")
 
 
@@ -137,6 +119,14 @@ def _of_the_run(results: StudyResults, run: ScoredRun) -> ScoresOnTest:
     return ScoresOnTest(accuracy=run.test_accuracy, macro_f1=run.test_macro_f1, examples=examples)
 
 
+def _as_exported(saved: SavedModel) -> ScoresOnTest | None:
+    """What an export scores by itself, where some of its labels are not those of the trained model."""
+    check = saved.check
+    if check is None or not check.changed_labels or check.test_accuracy is None or check.test_macro_f1 is None:
+        return None
+    return ScoresOnTest(accuracy=check.test_accuracy, macro_f1=check.test_macro_f1, examples=check.texts)
+
+
 def _class_counts(results: StudyResults, part: str) -> dict[str, Any]:
     """Examples of each class by split, shape (classes,)."""
     tokens = load_tokens(results.folder / "data", part)
@@ -144,7 +134,7 @@ def _class_counts(results: StudyResults, part: str) -> dict[str, Any]:
     return {split: np.bincount(tokens[split].labels, minlength=classes) for split in SPLITS}
 
 
-def _metadata(results: StudyResults, saved: SavedModel, form: Form, tested: ScoresOnTest | None) -> ModelCardData:
+def _metadata(results: StudyResults, saved: SavedModel, tested: ScoresOnTest | None) -> ModelCardData:
     """What the Hub reads of a card: no licence and no language, since nobody has said them."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -152,9 +142,9 @@ def _metadata(results: StudyResults, saved: SavedModel, form: Form, tested: Scor
     of_hub = data if isinstance(data, HubData) else None
     on_hub: dict[str, Any] = {}
     if saved.base.revision is not None:
-        relation = "adapter" if saved.kind == "adapter" and form == "model" else "finetune"
+        relation = "adapter" if saved.kind == "adapter" else "finetune"
         on_hub = {"base_model": saved.base.id, "base_model_relation": relation}
-    library = {"adapter": "peft", "whole": "transformers", "features": "tuneoff"}[saved.kind]
+    library = {"adapter": "peft", "whole": "transformers", "features": "tuneoff", "onnx": "onnx"}[saved.kind]
     about: dict[str, Any] = {
         "task_type": "text-classification",
         "task_name": "Text classification",
@@ -178,9 +168,9 @@ def _metadata(results: StudyResults, saved: SavedModel, form: Form, tested: Scor
         ]
     return ModelCardData(
         **on_hub,
-        library_name="onnx" if form == "onnx" else library,
+        library_name=library,
         pipeline_tag="text-classification",
-        tags=["tuneoff", saved.method, *(["onnx"] if form == "onnx" else [])],
+        tags=["tuneoff", saved.method, *(["onnx"] if saved.kind == "onnx" else [])],
         datasets=[of_hub.id] if of_hub else None,
         model_name=f"{saved.study}-{saved.arm}" if scores else None,
         eval_results=scores or None,
@@ -328,13 +318,16 @@ def _limits(
     scored: ScoredArm,
     saved: SavedModel,
     refit: Refit | None,
-    form: Form,
-    further: Sequence[str],
 ) -> list[str]:
-    lines = list(map(audit.plain, further))
+    lines = []
+    if saved.check is not None and saved.check.changed_labels:
+        lines.append(
+            f"Of {saved.check.texts:,} test texts that it was compared on, {saved.check.changed_labels:,} have another "
+            "label than the model had when it was trained."
+        )
     if refit is not None and refit.test is None:
         lines.append("This very model was not tested; see above.")
-    if saved.quantised and form == "model":
+    if saved.quantised:
         lines.append(
             "It was trained upon its base model in 4 bits, as `quantization_config.json` says, and computes as it was "
             "tested only there; upon the base model in full precision some answers differ."
@@ -348,4 +341,4 @@ def _limits(
         f"{100 * scored.expected_calibration_error:.1f} points (expected calibration error on test).",
         "Whether it treats groups of people alike was not tested.",
     ]
-    return lines + list(map(audit.plain, results.summary.notes))
+    return [*lines, *map(audit.plain, results.summary.notes)]

@@ -40,7 +40,12 @@ def free_folder(name: str) -> Path:
 
 
 def export_model(
-    trained: Trained, to: Path, form: ExportFormat, say: Callable[[str], None], most_texts: int | None = TEXTS
+    trained: Trained,
+    to: Path,
+    form: ExportFormat,
+    say: Callable[[str], None],
+    most_texts: int | None = TEXTS,
+    describe: Callable[[Path, SavedModel], None] | None = None,
 ) -> SavedModel:
     """Writes a folder, whole and checked or not at all.
 
@@ -50,6 +55,7 @@ def export_model(
         form: what is written.
         say: told what goes on.
         most_texts: test texts that it is checked on, evenly spread; all when None.
+        describe: writes a model card into the folder; a few lines stand there when None.
 
     Returns:
         What was written, with its check.
@@ -64,7 +70,10 @@ def export_model(
             checked = texts if most_texts is None else min(texts, most_texts)
             say(f"Checking it in a fresh process, on {checked:,} of {counted(texts, 'test text')}")
             check = check_export(trained, saved, new, most_texts)
-            return describe_saved(new, saved.model_copy(update={"check": check}))
+            saved = describe_saved(new, saved.model_copy(update={"check": check}))
+            if describe is not None:
+                describe(new, saved)
+            return saved
     except UserError:
         raise
     except Exception as error:

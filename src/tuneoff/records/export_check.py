@@ -25,9 +25,11 @@ class ExportCheck(Record):
     """of a logit"""
     changed_labels: int
     """texts whose label is another one"""
-    test_accuracy: float
-    """on these texts, from 0 to 1"""
-    stored_test_accuracy: float
+    test_accuracy: float | None
+    """on these texts, from 0 to 1; null of a refit that was trained on them"""
+    test_macro_f1: float | None
+    """mean of the classes' F1, likewise"""
+    stored_test_accuracy: float | None
     """of the run, on the same texts"""
     versions: dict[str, str]
     """of Python and of the packages that it was loaded with"""

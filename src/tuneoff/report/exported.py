@@ -50,8 +50,8 @@ def check_sentences(check: ExportCheck) -> list[str]:
     if check.tolerance is not None:
         difference = f"logits differ by at most {check.largest_difference:.1g} ({check.tolerance:.1g} may be)"
         return [f"{where}: {labels}, {difference}"]
-    return [
-        f"{where}: {labels}",
-        "it is another model than the run's: that was trained and scored on a base model in 4 bits; test accuracy on "
-        f"these texts {percent(check.test_accuracy)}, the run's {percent(check.stored_test_accuracy)}",
-    ]
+    another = "it is another model than the trained one, whose base model is in 4 bits"
+    if check.test_accuracy is not None and check.stored_test_accuracy is not None:
+        was = percent(check.stored_test_accuracy)
+        another += f"; test accuracy on these texts {percent(check.test_accuracy)}, where that has {was}"
+    return [f"{where}: {labels}", another]
