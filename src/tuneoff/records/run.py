@@ -14,7 +14,7 @@ from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import CurvePoint, LossTrace, MeasuredPeakBytes, ParameterCounts, PeakBytes
 from tuneoff.records.record import Record
 
-RESULT_SCHEMA_VERSION: Final = 4
+RESULT_SCHEMA_VERSION: Final = 5
 
 Status = Literal["ok", "failed", "diverged", "oom", "timeout", "interrupted"]
 UnfinishedStatus = Literal["failed", "oom", "timeout", "interrupted"]
@@ -24,7 +24,7 @@ MemoryKind = Literal["cuda_allocated", "process_rss"]
 class RunIdentity(Record):
     """Which run it is."""
 
-    schema_version: Literal[4] = RESULT_SCHEMA_VERSION
+    schema_version: Literal[5] = RESULT_SCHEMA_VERSION
     """of this file"""
     run_id: str
     """names the run, and ends in a hash of all that decides its result"""
