@@ -1,7 +1,7 @@
 """Loads saved models as people without tuneoff do, and prints what they say: a script, run in a process of its own.
 
-Standard input holds a list as JSON, each entry with the lines of Python that load a model (`code`) and `texts` (or pairs
-of them). For each, the JSON that is printed holds the logits of each text alone
+Standard input holds a list as JSON, each entry with the lines of Python that load a model (`code`) and `texts` (or
+pairs of them). For each, the JSON that is printed holds the logits of each text alone
 (`alone`), of all as one padded batch (`padded`), and the names of the classes (`labels`).
 """
 

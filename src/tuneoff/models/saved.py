@@ -13,8 +13,14 @@ from tuneoff.core.files import expanded, file_hash
 from tuneoff.models.fingerprint import stamp_folder
 from tuneoff.models.folder import checked_folder
 from tuneoff.models.load import resolve_model
-from tuneoff.records.saved_model import SAVED_MODEL, SavedModel
+from tuneoff.records.saved_model import SAVED_MODEL, SavedKind, SavedModel
 
+WEIGHTS: dict[SavedKind, tuple[str, ...]] = {
+    "whole": ("model.safetensors", "model.safetensors.index.json"),
+    "adapter": ("adapter_model.safetensors",),
+    "features": ("head.safetensors",),
+}
+"""Where the weights are; the second name is of an index of several files."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -46,8 +52,13 @@ class SavedFolder:
                 raise UserError(f"'{path}' lacks {name}; export or train the model again")
             if file_hash(path / name) != expected:
                 raise UserError(f"'{path / name}' is not as it was saved; export or train the model again")
-        if not any(name.endswith(".safetensors") for name in saved.sha256):
-            raise UserError(f"'{path}' holds no weights as safetensors{_pickles(path)}")
+        if not any(name in saved.sha256 for name in WEIGHTS[saved.kind]):
+            raise UserError(f"'{path}' holds no {WEIGHTS[saved.kind][0]}{_pickles(path)}")
+        for name in ("config.json", "tokenizer_config.json"):
+            if name not in saved.sha256:
+                raise UserError(f"'{path}' lacks {name}; export or train the model again")
+            if "auto_map" in json.loads((path / name).read_text(encoding="utf-8")):
+                raise UserError(f"'{path / name}' asks for code of its own (auto_map), which tuneoff never runs")
         return cls(path, saved)
 
     def base_folder(self, given: str | None = None) -> Path | None:
