@@ -46,7 +46,7 @@ class SavedFolder:
         path = expanded(str(folder))
         if not path.is_dir():
             raise UserError(f"'{path}' is not a folder")
-        saved = _read(path)
+        saved = read_saved(path)
         for name, expected in saved.sha256.items():
             if not (path / name).is_file():
                 raise UserError(f"'{path}' lacks {name}; export or train the model again")
@@ -96,7 +96,12 @@ class SavedFolder:
         return found
 
 
-def _read(folder: Path) -> SavedModel:
+def read_saved(folder: Path) -> SavedModel:
+    """What a folder of a saved model says of itself; its other files are not looked at.
+
+    Raises:
+        UserError: where it is no saved model.
+    """
     path = folder / SAVED_MODEL
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
