@@ -49,8 +49,17 @@ def plain_answers_of(asked: Iterable[tuple[Path, Sequence[Any]]]) -> list[Plain]
     for folder, texts in asked:
         opened = SavedFolder.open(folder)
         base = opened.base_folder()
-        code = loading_lines(opened.saved, str(folder), None if base is None else str(base))
-        jobs.append({"code": code, "texts": list(texts)})
+        jobs.append((loading_lines(opened.saved, str(folder), None if base is None else str(base)), texts))
+    return _answers(jobs)
+
+
+def run_lines(codes: Iterable[str], texts: Sequence[Any]) -> list[Plain]:
+    """What the models say that some lines of Python load, all in one fresh process."""
+    return _answers([(code, texts) for code in codes])
+
+
+def _answers(asked: Iterable[tuple[str, Sequence[Any]]]) -> list[Plain]:
+    jobs = [{"code": code, "texts": list(texts)} for code, texts in asked]
     done = subprocess.run(
         [sys.executable, SCRIPT],
         input=json.dumps(jobs),

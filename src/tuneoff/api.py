@@ -43,20 +43,25 @@ class StudyResults(stored.StudyResults):
 
         return Plots(self)
 
-    def load(self, arm: str) -> Predictor:
+    def load(self, arm: str, device: str = "auto", precision: str = "auto") -> Predictor:
         """The model of an arm's best run on validation, in memory: `results.load("lora").predict(["a text"])`.
+
+        Args:
+            arm: its name.
+            device: "auto", "cpu" or "cuda".
+            precision: "auto", "bf16" or "fp32".
 
         Raises:
             UserError: (a `ValueError`) where there is no such model, or it cannot be used.
         """
         from tuneoff.serving.predictor import ONLY, Predictor
 
-        return Predictor({ONLY: self.model_folder(arm)})
+        return Predictor({ONLY: self.model_folder(arm)}, device=device, precision=precision)
 
     def _repr_html_(self) -> str:
-        from tuneoff.report.display import results_html
+        from tuneoff.report.display import results_html, use_html
 
-        return results_html(self.summary)
+        return results_html(self.summary) + use_html(self)
 
 
 def load_results(folder: str | Path) -> StudyResults:

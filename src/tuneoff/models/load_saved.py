@@ -73,6 +73,7 @@ def load_saved(opened: SavedFolder, base: Path | None, device: torch.device, dty
 
 def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
     import peft
+    from safetensors import SafetensorError
 
     config = peft.PeftConfig.from_pretrained(str(opened.folder))
     if not set(loaded.head_modules) <= set(config.modules_to_save or ()):
@@ -81,6 +82,10 @@ def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
     model = peft.PeftModel(loaded.model, config)
     try:
         result = model.load_adapter(str(opened.folder), "default")
+    except SafetensorError as error:
+        raise UserError(f"the weights in '{opened.folder}' are damaged ({error}); train the model again") from error
+    except KeyError as error:
+        raise UserError(f"'{opened.folder}' does not hold the trained head ({error}); train the model again") from error
     except RuntimeError as error:  # of tensors of another shape
         raise UserError(
             f"the adapter in '{opened.folder}' does not fit its base model, or another number of classes "
@@ -94,12 +99,16 @@ def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
 
 
 def _with_head(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     from tuneoff.models.mean_pooled import MeanPooledClassifier
 
     model = MeanPooledClassifier(loaded)
-    head = load_file(opened.folder / HEAD)
+    try:
+        head = load_file(opened.folder / HEAD)
+    except SafetensorError as error:
+        raise UserError(f"the weights in '{opened.folder}' are damaged ({error}); train the model again") from error
     if {name: value.shape for name, value in head.items()} != {
         name: tuple(value.shape) for name, value in model.own_head.named_parameters()
     }:

@@ -10,13 +10,13 @@ from tuneoff.core.quiet import only_errors_logged
 
 @contextmanager
 def transformers_quiet() -> Iterator[None]:
-    """Inside, transformers shows no progress bar and logs errors alone; afterwards as before."""
+    """Inside, transformers shows no progress bar, and it and bitsandbytes log errors alone; afterwards as before."""
     from transformers.utils import logging  # its import sets the level that is to be changed here
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        with only_errors_logged("transformers"):
+        with only_errors_logged("transformers"), only_errors_logged("bitsandbytes"):
             yield
     finally:
         if shown:

@@ -104,6 +104,7 @@ def _labelled(model: Any, saved: SavedModel) -> Any:
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
     config.problem_type = "single_label_classification"
+    config.__dict__.pop("auto_map", None)  # of code that was not run, and need not be
     if saved.kind != "whole":
         config.dtype = "float32"  # that it is trained upon, whatever the base is stored in
     return config
@@ -140,6 +141,7 @@ def _save_tokenizer(source: Path, folder: Path, saved: SavedModel, config: Any, 
     tokenizer.model_input_names = ["input_ids", *(["token_type_ids"] if types else []), "attention_mask"]
     for name in ("padding_side", "model_input_names"):  # which are stored only where they were given
         tokenizer.init_kwargs[name] = getattr(tokenizer, name)
+    tokenizer.init_kwargs.pop("auto_map", None)
     padding = config.get_text_config().pad_token_id  # by which decoders find a text's end, whatever the tokenizer says
     if padding != tokenizer.pad_token_id and padding in tokenizer.get_vocab().values():
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding)

@@ -14,8 +14,15 @@ from tuneoff.core.files import expanded, file_hash
 from tuneoff.models.fingerprint import stamp_folder
 from tuneoff.models.folder import checked_folder
 from tuneoff.models.load import resolve_model
-from tuneoff.records.saved_model import SAVED_MODEL, SavedModel
+from tuneoff.records.saved_model import SAVED_MODEL, SavedKind, SavedModel
 
+WEIGHTS: dict[SavedKind, tuple[str, ...]] = {
+    "whole": ("model.safetensors", "model.safetensors.index.json"),
+    "adapter": ("adapter_model.safetensors",),
+    "features": ("head.safetensors",),
+    "onnx": ("model.onnx",),
+}
+"""Where the weights are; the second name is of an index of several files."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -41,15 +48,19 @@ class SavedFolder:
         path = expanded(str(folder))
         if not path.is_dir():
             raise UserError(f"'{path}' is not a folder")
-        saved = _read(path)
+        saved = read_saved(path)
         for name, expected in saved.sha256.items():
             if not (path / name).is_file():
                 raise UserError(f"'{path}' lacks {name}; export or train the model again")
             if file_hash(path / name) != expected:
                 raise UserError(f"'{path / name}' is not as it was saved; export or train the model again")
-        ending = ".onnx" if saved.kind == "onnx" else ".safetensors"
-        if not any(name.endswith(ending) for name in saved.sha256):
-            raise UserError(f"'{path}' holds no weights as {ending[1:]}{_pickles(path)}")
+        if not any(name in saved.sha256 for name in WEIGHTS[saved.kind]):
+            raise UserError(f"'{path}' holds no {WEIGHTS[saved.kind][0]}{_pickles(path)}")
+        for name in ("config.json", "tokenizer_config.json"):
+            if name not in saved.sha256:
+                raise UserError(f"'{path}' lacks {name}; export or train the model again")
+            if "auto_map" in json.loads((path / name).read_text(encoding="utf-8")):
+                raise UserError(f"'{path / name}' asks for code of its own (auto_map), which tuneoff never runs")
         return cls(path, saved)
 
     def base_folder(self, given: str | None = None) -> Path | None:
@@ -96,7 +107,12 @@ def path_from(folder: Path, base: Path) -> str | None:
     return None if common == Path(common.anchor) else Path(os.path.relpath(base, folder)).as_posix()
 
 
-def _read(folder: Path) -> SavedModel:
+def read_saved(folder: Path) -> SavedModel:
+    """What a folder of a saved model says of itself; its other files are not looked at.
+
+    Raises:
+        UserError: where it is no saved model.
+    """
     path = folder / SAVED_MODEL
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError
 from tuneoff.report import words
+from tuneoff.report.use import use
 
 if TYPE_CHECKING:
     import altair as alt
@@ -34,6 +35,14 @@ def results_html(summary: Summary) -> str:
         + "".join(f"<p>{escape(line)}</p>" for line in words.marks(summary))
         + f"<p>{escape(words.conditions(summary))}</p>"
     )
+
+
+def use_html(results: StudyResults) -> str:
+    """What predicts with the winner, as HTML; empty where there is no model to use."""
+    found = use(results)
+    if found.arm is None:
+        return ""
+    return f"<p>{escape(found.sentence)}</p><pre><code>{escape(found.python)}</code></pre>"
 
 
 def _line(tag: str, cells: Sequence[str]) -> str:

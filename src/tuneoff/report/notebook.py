@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.files import write_text
+from tuneoff.report.use import use
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -50,6 +51,7 @@ def write_notebook(results: StudyResults) -> Path:
         _code(PAIRS),
         _text("## Every run"),
         _code("results.to_pandas()"),
+        *_use(results),
     ]
     for number, cell in enumerate(cells, start=1):
         cell["id"] = f"cell-{number}"
@@ -59,6 +61,20 @@ def write_notebook(results: StudyResults) -> Path:
     path = results.folder / "report.ipynb"
     write_text(path, writes(notebook) + "\n")
     return path
+
+
+def _use(results: StudyResults) -> list[Any]:
+    found = use(results)
+    if found.arm is None:
+        return [_text(f"## Use it\n\n{found.sentence}")] if found.sentence else []
+    commands = "\n".join(found.commands)
+    return [
+        _text(
+            f"## Use it\n\n{found.sentence}\n\nWithout tuneoff:\n\n```python\n{found.loading}\n```\n\n"
+            f"In a shell:\n\n```sh\n{commands}\n```"
+        ),
+        _code(found.python),
+    ]
 
 
 def _text(source: str) -> Any:

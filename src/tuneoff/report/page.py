@@ -20,6 +20,7 @@ from tuneoff.core.files import cache_folder, write_text
 from tuneoff.data.parts import WHOLE, part_words
 from tuneoff.records.run import ScoredRun
 from tuneoff.report import audit, evidence, trials, words
+from tuneoff.report.use import use
 from tuneoff.study.listener import Silent
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def write_page(results: StudyResults) -> Path:
         environment=results.environment,
         study_file=(results.folder / "study.toml").read_text(encoding="utf-8"),
         command=words.repeating(results.folder),
+        use=use(results),
         words=words,
         evidence=evidence,
         trials=trials,

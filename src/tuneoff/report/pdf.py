@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 from tuneoff.core.files import replacing
 from tuneoff.report import audit, evidence, trials, words
 from tuneoff.report.tables import breakdown_headings, breakdown_rows
+from tuneoff.report.use import use
 from tuneoff.spec.arms import METHODS
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def report_content(results: StudyResults) -> Content:
         ("Failed runs", _list(words.failures(summary))),
         ("Data", _data(summary)),
         ("Methods", _methods(results, cited)),
+        ("Use it", _use(results)),
         ("How to repeat it", _environment(results)),
         ("References", [{"references": cited.references}]),
     ]
@@ -264,6 +266,18 @@ def _environment(results: StudyResults) -> list[Block]:
     versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
     machine = f"{environment.processor}, {environment.cores} cores, {environment.platform}"
     return [{"code": words.repeating(results.folder)}, _text(f"{versions}; {machine}.")]
+
+
+def _use(results: StudyResults) -> list[Block]:
+    found = use(results)
+    if found.arm is None:
+        return [_text(found.sentence)] if found.sentence else []
+    return [
+        _text(found.sentence),
+        {"code": found.loading},
+        _text("In a shell:"),
+        {"code": "\n".join(found.commands)},
+    ]
 
 
 def _text(*pieces: Inline) -> Block:

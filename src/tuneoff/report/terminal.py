@@ -20,6 +20,7 @@ from tuneoff.report import words
 from tuneoff.report.grid import fitting_table
 from tuneoff.report.live import LiveView, run_name, running_table, study_line, what_follows
 from tuneoff.report.tally import Tally
+from tuneoff.report.use import use
 from tuneoff.study.ahead import Ahead
 from tuneoff.study.rates import RULE
 
@@ -138,6 +139,8 @@ def print_results(results: StudyResults) -> None:
     if results.failed_trials:
         console.print(escape(_again(results.folder, results.failed_trials)))
     console.print()
+    for label, line in zip(("use it", "", "", ""), _use(results), strict=False):
+        console.print(escape(f"{label:9} {line}"), soft_wrap=True)  # commands are copied whole
     folder = results.folder
     for label, path in (
         ("report", folder / "report.html"),
@@ -148,6 +151,13 @@ def print_results(results: StudyResults) -> None:
     ):
         if path.exists():
             console.print(escape(f"{label:9} {path}"), soft_wrap=True)  # a path is copied whole
+
+
+def _use(results: StudyResults) -> list[str]:
+    found = use(results)
+    if found.arm is None:
+        return [found.sentence] if found.sentence else []
+    return [*found.commands, f"{found.read_me} has the lines that load it without tuneoff"]
 
 
 def _again(folder: Path, trials: Sequence[UnfinishedRun]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tuneoff.core.files import write_json, write_text
 from tuneoff.report import audit, evidence, trials, words
 from tuneoff.report.page import write_page
+from tuneoff.report.use import use
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -38,6 +39,7 @@ def write_markdown(results: StudyResults) -> Path:
         summary=results.summary,
         environment=results.environment,
         command=words.repeating(folder),
+        use=use(results),
         words=words,
         audit=audit,
         evidence=evidence,
