@@ -27,7 +27,18 @@ from command_forkserver import lead_session
 SCRIPT = Path(__file__).with_name("command_forkserver.py")
 HEAVY = ("audit", "init", "plan", "report", "retry", "run")
 """Commands that import much."""
-READ_LATE = ("COLUMNS", "LINES", "TERM", "TUNEOFF_CACHE", "PYTEST_", "PYTHONUNBUFFERED", "WANDB_", "MLFLOW_")
+READ_LATE = (
+    "COLUMNS",
+    "FORCE_COLOR",
+    "LINES",
+    "MLFLOW_",
+    "NO_COLOR",
+    "PYTEST_",
+    "PYTHONUNBUFFERED",
+    "TERM",
+    "TUNEOFF_CACHE",
+    "WANDB_",
+)
 """Beginnings of the names of what is read from the environment when it is needed, not at an import."""
 READ_BY_THE_HUB = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_", "HOME", "http", "all_proxy", "no_proxy")
 """The same of what is read when huggingface_hub and transformers are imported, or late."""

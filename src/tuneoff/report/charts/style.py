@@ -163,38 +163,41 @@ def layers(height: int, *charts: alt.Chart) -> alt.LayerChart:
 
 def styled(chart: alt.LayerChart, width: int | str) -> alt.LayerChart:
     """The chart with the common style; `width` in pixels, or `container`."""
-    return (
-        chart.properties(
-            width=width, background="transparent", autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
-        )
-        .configure(font=FONT, padding=4)
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=INK,
-            titleColor=INK,
-            tickColor=INK,
-            domainColor=INK,
-            gridColor=INK,
-            gridOpacity=0.13,
-            tickOpacity=0.4,
-            domainOpacity=0.4,
-            labelFontSize=12,
-            titleFontSize=11.5,
-            titleFontWeight="normal",
-            titlePadding=8,
-            labelFlush=False,
-        )
-        .configure_legend(
-            orient="bottom",
-            labelColor=INK,
-            titleColor=INK,
-            labelFontSize=12,
-            labelLimit=0,
-            symbolSize=70,
-            symbolStrokeWidth=2,
-            title=None,
-        )
-        .configure_title(color=INK, fontSize=14, anchor="start", subtitleColor=INK, offset=10)
+    return chart.properties(  # all at once: each call copies the whole chart
+        width=width,
+        background="transparent",
+        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
+        config=alt.Config(
+            font=FONT,
+            padding=4,
+            view=alt.ViewConfig(stroke=None),
+            axis=alt.AxisConfig(
+                labelColor=INK,
+                titleColor=INK,
+                tickColor=INK,
+                domainColor=INK,
+                gridColor=INK,
+                gridOpacity=0.13,
+                tickOpacity=0.4,
+                domainOpacity=0.4,
+                labelFontSize=12,
+                titleFontSize=11.5,
+                titleFontWeight="normal",
+                titlePadding=8,
+                labelFlush=False,
+            ),
+            legend=alt.LegendConfig(
+                orient="bottom",
+                labelColor=INK,
+                titleColor=INK,
+                labelFontSize=12,
+                labelLimit=0,
+                symbolSize=70,
+                symbolStrokeWidth=2,
+                title=None,
+            ),
+            title=alt.TitleConfig(color=INK, fontSize=14, anchor="start", subtitleColor=INK, offset=10),
+        ),
     )
 
 
