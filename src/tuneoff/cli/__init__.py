@@ -15,6 +15,7 @@ import typer
 
 from tuneoff.cli import completion
 from tuneoff.cli.exits import exit_code
+from tuneoff.cli.serve import serve
 from tuneoff.core.errors import UserError
 from tuneoff.core.output import outlast_readers, output_was_lost
 from tuneoff.core.processes import HANGUP, SIGNALS
@@ -342,6 +343,9 @@ def doctor(as_json: Json = False) -> None:
         print(json.dumps(machine.model_dump(mode="json")))
     else:
         print_doctor(machine)
+
+
+app.command(epilog="Example: tuneoff serve topic=export/topic sentiment=export/sentiment --port 8000")(serve)
 
 
 @app.callback(invoke_without_command=True)

@@ -40,7 +40,7 @@ class SavedFolder:
         path = expanded(str(folder))
         if not path.is_dir():
             raise UserError(f"'{path}' is not a folder")
-        saved = _read(path)
+        saved = read_saved_model(path)
         for name, expected in saved.sha256.items():
             if not (path / name).is_file():
                 raise UserError(f"'{path}' lacks {name}; export or train the model again")
@@ -85,7 +85,12 @@ class SavedFolder:
         return found
 
 
-def _read(folder: Path) -> SavedModel:
+def read_saved_model(folder: Path) -> SavedModel:
+    """What a folder says that it is; whether its files are those that were saved, `SavedFolder.open` checks.
+
+    Raises:
+        UserError: where it is no saved model.
+    """
     path = folder / SAVED_MODEL
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
