@@ -91,7 +91,7 @@ async def load(server: str, port: int, clients: int, duration: float, sent: Sequ
     took = time.perf_counter() - started
     if errors:
         print(f"{server}: {len(errors)} errors, such as {errors[0]}", file=sys.stderr)
-    percentiles = statistics.quantiles(seconds, n=100)
+    percentiles = statistics.quantiles(seconds or [float("nan")] * 2, n=100)
     return Measured(
         server,
         clients,
@@ -148,8 +148,8 @@ def serve_pipeline(folder: Path, port: int, bf16: bool) -> None:
         inputs: str
 
     def predict(asked: Asked) -> list[dict[str, object]]:
-        found: list[dict[str, object]] = classify(asked.inputs, truncation=True, max_length=longest)
-        return found
+        found: list[list[dict[str, object]]] = classify([asked.inputs], truncation=True, max_length=longest)
+        return found[0]
 
     predict.__annotations__["asked"] = Asked
     app.post("/predict")(predict)
@@ -191,6 +191,7 @@ def main() -> None:
             for clients in (1, given.clients):
                 asyncio.run(load(server, port, clients, 2, sent))  # until all is warm
                 measured.append(asyncio.run(load(server, port, clients, given.seconds, sent)))
+                print(f"{server}, {clients} clients: {measured[-1].per_second:.0f} requests/s", file=sys.stderr)
     print(table(measured))
     if given.json:
         given.json.write_text(json.dumps([asdict(one) for one in measured], indent=2) + "\n")

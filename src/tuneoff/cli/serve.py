@@ -43,11 +43,15 @@ def serve(
         raise UserError(f"serve needs the package {error.name}: pip install 'tuneoff[serve]'") from error
     from tuneoff.serving.limits import Limits
 
+    seconds = _quantity("--timeout", timeout, parse_seconds)
+    usual = Limits()
     limits = Limits(
         body_bytes=_quantity("--max-body", max_body, parse_bytes),
         inputs=max_inputs,
         waiting=max_waiting,
-        seconds=_quantity("--timeout", timeout, parse_seconds),
+        seconds=seconds,
+        header_seconds=min(seconds, usual.header_seconds),
+        body_seconds=min(seconds, usual.body_seconds),
     )
     start(_named(models), host, port, base, device, precision, limits)
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import TYPE_CHECKING
-
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tuneoff.core.errors import one_line
 from tuneoff.serving.limits import Limits
+from tuneoff.serving.metrics import PATHS, Metrics
 from tuneoff.serving.refusal import Refusal
-
-if TYPE_CHECKING:
-    from tuneoff.serving.metrics import Metrics
 
 CLOSING = {"connection": "close"}
 """Of refusals before a body is read, so that what is left of it is not taken for the next request."""
@@ -44,19 +40,23 @@ class Guard:
         """Answers a request, in one way or another."""
         started = time.perf_counter()
         answer = _Answer(send)
+        with self._metrics.requests_in_progress.track_inprogress():
+            await self._answered(scope, receive, answer)
+        path = scope["path"] if scope["path"] in PATHS else "other"
+        self._metrics.requests.labels(path, answer.status or "aborted").inc()
+        self._metrics.request_seconds.labels(path).observe(time.perf_counter() - started)
+
+    async def _answered(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
-            await self._answer(scope, receive, answer)
+            await self._within_limits(scope, receive, answer)
         except Refusal as refusal:
             self._metrics.errors.labels(refusal.error_type).inc()
             await refusal.response()(scope, receive, answer)
         except Exception as error:
             print(f"tuneoff: {scope['path']!a} failed: {type(error).__name__}: {one_line(error)}", file=sys.stderr)
             await Refusal(500, "backend", "the server failed").response()(scope, receive, answer)
-        path = getattr(scope.get("route"), "path", "other")
-        self._metrics.requests.labels(path, answer.status or "aborted").inc()
-        self._metrics.request_seconds.labels(path).observe(time.perf_counter() - started)
 
-    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+    async def _within_limits(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         if self._hosts is not None and _host(headers.get(b"host", "")) not in self._hosts:
             allowed = ", ".join(sorted(self._hosts))

@@ -8,6 +8,9 @@ SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 3
 TOKENS = tuple(float(2**power) for power in range(4, 18))
 TEXTS = tuple(float(2**power) for power in range(11))
 
+PATHS = frozenset({"/", "/predict", "/info", "/health", "/metrics", "/openapi.json"})
+"""Those that are counted by name; a label must not have as many values as requests can make up."""
+
 
 class Metrics:
     """The counters, gauges and histograms of one server."""
@@ -15,7 +18,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         own = {"namespace": "tuneoff", "registry": self.registry}
-        self.requests = Counter("requests", "Requests, by path and status.", ["path", "status"], **own)
+        self.requests = Counter(
+            "requests", "Requests, by path and status; those whose client left are aborted.", ["path", "status"], **own
+        )
+        self.requests_in_progress = Gauge("requests_in_progress", "Requests that are not answered yet.", **own)
         self.errors = Counter("errors", "Requests that got no answer, by why.", ["error_type"], **own)
         self.texts = Counter("texts", "Texts that were classified, by model.", ["model"], **own)
         self.request_seconds = Histogram(

@@ -71,8 +71,6 @@ def serve(
             )
             server = _Server(config, predictor, host, address[1], local)
             server.run(sockets=[listening])
-    if server.force_exit:
-        raise KeyboardInterrupt
     if server.unanswered:
         print(f"tuneoff: {server.unanswered} requests were not answered in time", file=sys.stderr)
 
@@ -113,7 +111,8 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit
+        if self.should_exit:
+            raise KeyboardInterrupt
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
