@@ -35,12 +35,7 @@ def serve(
     timeout: Annotated[str, typer.Option(help="Longest time until an answer.", metavar="TIME")] = "60s",
 ) -> None:
     """Answer requests with saved models, as text-embeddings-inference does, until Ctrl-C."""
-    try:
-        from tuneoff.serving.server import serve as start
-    except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "starlette", "uvicorn", "prometheus_client"):
-            raise
-        raise UserError(f"serve needs the package {error.name}: pip install 'tuneoff[serve]'") from error
+    from tuneoff.serving.address import bound
     from tuneoff.serving.limits import Limits
 
     seconds = _quantity("--timeout", timeout, parse_seconds)
@@ -53,7 +48,15 @@ def serve(
         header_seconds=min(seconds, usual.header_seconds),
         body_seconds=min(seconds, usual.body_seconds),
     )
-    start(_named(models), host, port, base, device, precision, limits)
+    folders = _named(models)
+    with bound(host, port) as listening:
+        try:
+            from tuneoff.serving.server import serve as start
+        except ModuleNotFoundError as error:
+            if error.name not in ("fastapi", "starlette", "uvicorn", "prometheus_client"):
+                raise
+            raise UserError(f"serve needs the package {error.name}: pip install 'tuneoff[serve]'") from error
+        start(folders, listening, host, base, device, precision, limits)
 
 
 def _quantity(option: str, text: str, parse: Callable[[str], Q]) -> Q:
@@ -76,9 +79,9 @@ def _named(models: list[str]) -> dict[str, Path]:
         elif not (name and folder):
             raise UserError(f"'{given}': write NAME=FOLDER")
         path = expanded(folder)
+        saved, own = read_saved_model(path), path.resolve().name
         if not name:
-            own = path.resolve().name
-            name = read_saved_model(path).arm if own == "model" else own
+            name = saved.arm if own == "model" else own
         if name in named:
             raise UserError(f"'{named[name]}' and '{path}' are both called '{name}'; write NAME=FOLDER")
         named[name] = path

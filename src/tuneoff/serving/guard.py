@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tuneoff.core.errors import one_line
@@ -75,9 +76,9 @@ class Guard:
                 503, "timeout", f"not answered within {self._limits.seconds:g} s", {"retry-after": "1"}
             ) from error
         except asyncio.CancelledError:
-            if not watch.done():  # the server's stop
-                raise
             task.uncancel()
+            if not watch.done():  # the client is there
+                raise Refusal(503, "unhealthy", "the server stops", CLOSING) from None
         finally:
             watch.cancel()
 

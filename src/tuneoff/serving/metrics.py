@@ -16,21 +16,36 @@ class Metrics:
     """The counters, gauges and histograms of one server."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        own = {"namespace": "tuneoff", "registry": self.registry}
+        self.registry = registry = CollectorRegistry()
         self.requests = Counter(
-            "requests", "Requests, by path and status; those whose client left are aborted.", ["path", "status"], **own
+            "tuneoff_requests",
+            "Requests, by path and status; those whose client left are aborted.",
+            ["path", "status"],
+            registry=registry,
         )
-        self.requests_in_progress = Gauge("requests_in_progress", "Requests that are not answered yet.", **own)
-        self.errors = Counter("errors", "Requests that got no answer, by why.", ["error_type"], **own)
-        self.texts = Counter("texts", "Texts that were classified, by model.", ["model"], **own)
+        self.errors = Counter(
+            "tuneoff_errors", "Requests that were refused, by why.", ["error_type"], registry=registry
+        )
+        self.texts = Counter("tuneoff_texts", "Texts that were classified, by model.", ["model"], registry=registry)
+        self.requests_in_progress = Gauge(
+            "tuneoff_requests_in_progress", "Requests that are not answered yet.", registry=registry
+        )
+        self.queue_requests = Gauge("tuneoff_queue_requests", "Requests that wait to be computed.", registry=registry)
         self.request_seconds = Histogram(
-            "request_seconds", "From a request's headers to its answer.", ["path"], buckets=SECONDS, **own
+            "tuneoff_request_seconds",
+            "From a request's headers to its answer.",
+            ["path"],
+            registry=registry,
+            buckets=SECONDS,
         )
         self.queue_seconds = Histogram(
-            "queue_seconds", "That a request's first text waited to be computed.", buckets=SECONDS, **own
+            "tuneoff_queue_seconds",
+            "That a request's first text waited to be computed.",
+            registry=registry,
+            buckets=SECONDS,
         )
-        self.batch_seconds = Histogram("batch_seconds", "That a batch was computed.", buckets=SECONDS, **own)
-        self.batch_tokens = Histogram("batch_tokens", "Tokens of a batch.", buckets=TOKENS, **own)
-        self.batch_texts = Histogram("batch_texts", "Texts of a batch.", buckets=TEXTS, **own)
-        self.queue_requests = Gauge("queue_requests", "Requests that wait to be computed.", **own)
+        self.batch_seconds = Histogram(
+            "tuneoff_batch_seconds", "That a batch was computed.", registry=registry, buckets=SECONDS
+        )
+        self.batch_tokens = Histogram("tuneoff_batch_tokens", "Tokens of a batch.", registry=registry, buckets=TOKENS)
+        self.batch_texts = Histogram("tuneoff_batch_texts", "Texts of a batch.", registry=registry, buckets=TEXTS)

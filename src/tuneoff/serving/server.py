@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import shlex
 import signal
 import socket
@@ -17,8 +16,8 @@ from typing import Any
 
 import uvicorn
 
-from tuneoff.core.errors import UserError
 from tuneoff.core.processes import SIGNALS
+from tuneoff.serving.address import bracketed
 from tuneoff.serving.app import make_app
 from tuneoff.serving.batching import Batcher
 from tuneoff.serving.connections import limited
@@ -31,46 +30,50 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 def serve(
-    folders: Mapping[str, Path], host: str, port: int, base: str | None, device: str, precision: str, limits: Limits
+    folders: Mapping[str, Path],
+    listening: socket.socket,
+    host: str,
+    base: str | None,
+    device: str,
+    precision: str,
+    limits: Limits,
 ) -> None:
     """Answers requests until a signal comes, and then those that it has accepted.
 
     Args:
         folders: of saved models, by name.
-        host: an address of this machine, or a name of it.
-        port: 0 for a free one.
+        listening: a socket with an address, from `bound`.
+        host: what its address was called.
         base: see `Predictor`.
         device: likewise.
         precision: likewise.
         limits: see there.
 
     Raises:
-        UserError: where a folder or the address cannot be used.
+        UserError: where a folder cannot be used.
         KeyboardInterrupt: at a second signal.
     """
-    with _bound(host, port) as listening:
-        address = listening.getsockname()
-        predictor = Predictor(folders, base, device, precision)
-        metrics = Metrics()
-        budget = EVALUATION_TOKENS[predictor.device.type]
-        with Batcher(predictor.logits_of_tokens, budget, limits.waiting, metrics) as batcher:
-            local = ipaddress.ip_address(address[0]).is_loopback
-            hosts = LOOPBACK | {host.lower(), _bracketed(host)} if local else None
-            app = make_app(predictor, batcher, metrics, limits, budget, hosts)
-            config = uvicorn.Config(
-                app,
-                http=limited(limits),
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                log_level="critical",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=int(limits.stop_seconds),
-            )
-            server = _Server(config, predictor, host, address[1], local)
-            server.run(sockets=[listening])
+    address, port = listening.getsockname()[:2]
+    local = ipaddress.ip_address(address).is_loopback
+    hosts = LOOPBACK | {bracketed(host)} if local else None
+    predictor = Predictor(folders, base, device, precision)
+    metrics = Metrics()
+    budget = EVALUATION_TOKENS[predictor.device.type]
+    with Batcher(predictor.logits_of_tokens, budget, limits.waiting, metrics) as batcher:
+        config = uvicorn.Config(
+            make_app(predictor, batcher, metrics, limits, budget, hosts),
+            http=limited(limits),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=int(limits.stop_seconds),
+        )
+        server = _Server(config, predictor, f"http://{bracketed(host)}:{port}", local)
+        server.run(sockets=[listening])
     if server.unanswered:
         print(f"tuneoff: {server.unanswered} requests were not answered in time", file=sys.stderr)
 
@@ -78,10 +81,10 @@ def serve(
 class _Server(uvicorn.Server):
     """uvicorn's server, which says where it is, and for which signals are a request and no accident."""
 
-    def __init__(self, config: uvicorn.Config, predictor: Predictor, host: str, port: int, local: bool) -> None:
+    def __init__(self, config: uvicorn.Config, predictor: Predictor, url: str, local: bool) -> None:
         super().__init__(config)
         self._predictor = predictor
-        self._url = f"http://{_bracketed(host)}:{port}"
+        self._url = url
         self._local = local
         self.unanswered = 0
 
@@ -123,26 +126,3 @@ class _Server(uvicorn.Server):
 def _say_what_failed(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     error = context.get("exception")
     print(f"tuneoff: {context['message']}{f' ({error})' if error else ''}", file=sys.stderr)
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket with an address; it listens once there is something to answer with."""
-    where = f"{_bracketed(host)}:{port}"
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError, OverflowError) as error:
-        raise UserError(f"--host: '{host}' is no address of this machine ({error})") from error
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind(address)
-    except OSError as error:
-        bound.close()
-        raise UserError(f"cannot listen at {where}: {os.strerror(error.errno or 0)}; choose another --port") from error
-    return bound
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host.lower()}]" if ":" in host else host.lower()

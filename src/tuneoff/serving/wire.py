@@ -47,7 +47,7 @@ class PredictRequest(BaseModel):
         """Of one text or two each."""
         if isinstance(self.inputs, str):
             return [[self.inputs]]
-        return [list(self.inputs)] if self.single else self.inputs  # type: ignore[list-item, return-value]
+        return [self.inputs] if self.single else self.inputs  # type: ignore[list-item, return-value]
 
     def texts(self, pairs: bool) -> Texts:
         """What a model is to encode.
