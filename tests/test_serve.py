@@ -307,12 +307,9 @@ def test_openapi_describes_what_is_answered(server: Served) -> None:
     described = server.ask("/openapi.json").json
     assert set(described["paths"]) == {"/predict", "/info", "/health", "/metrics"}
     predict = described["paths"]["/predict"]["post"]
-    assert set(predict["requestBody"]["content"]["application/json"]["schema"]["properties"]) == {
-        "inputs",
-        "raw_scores",
-        "truncate",
-        "model",
-    }
+    schema = predict["requestBody"]["content"]["application/json"]["schema"]
+    assert set(schema["properties"]) == {"inputs", "raw_scores", "truncate", "model"}
+    assert schema["properties"]["model"]["anyOf"] == [{"enum": ["lora", "whole", "pairs"]}]
     assert set(predict["responses"]) == {"200", "400", "403", "408", "413", "415", "422", "424", "429", "503"}
 
 
@@ -543,6 +540,8 @@ def test_schemathesis_finds_no_server_error(server: Served, tmp_path: Path) -> N
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"),
             *("--max-examples", "60", "--seed", "1", "--no-color", "--generation-database", "none"),
+            # No schema says which models take pairs, and which texts hold no tokens.
+            *("--exclude-checks", "positive_data_acceptance", "--continue-on-failure"),
         ],
         cwd=tmp_path,
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The address that a server listens at; taken before models are loaded, so that one that is not free is said at once."""
+"""The address that a server listens at, taken before models are loaded: one that is not free is said at once."""
 
 from __future__ import annotations
 

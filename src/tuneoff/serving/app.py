@@ -89,7 +89,11 @@ def make_app(
     tokenising = ThreadPoolExecutor(1, "tuneoff-tokens")
     info = _info(predictor, limits, budget)
 
-    @app.post("/predict", responses=_responses(400, 403, 408, 413, 415, 422, 424, 429, 503), openapi_extra=_BODY)
+    @app.post(
+        "/predict",
+        responses=_responses(400, 403, 408, 413, 415, 422, 424, 429, 503),
+        openapi_extra=_body(predictor.names),
+    )
     async def predict(request: Request) -> Response:
         """Classify texts, or pairs of them."""
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
@@ -181,9 +185,13 @@ def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {200: {"model": PredictAnswer, "description": "The scores of every class."}, **_errors(*statuses)}
 
 
-_BODY = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": PredictRequest.model_json_schema()}}}
-}
+def _body(names: tuple[str, ...]) -> dict[str, Any]:
+    """What a request holds, as OpenAPI describes it, with the names of this server's models."""
+    schema = PredictRequest.model_json_schema()
+    schema["properties"]["model"] |= {"anyOf": [{"enum": list(names)}]}
+    if len(names) > 1:
+        schema["required"].append("model")
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
