@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -273,6 +273,16 @@ def test_a_chunked_body_is_measured_while_it_is_read(server: Served) -> None:
         for _ in range(13):
             connection.sendall(chunks)
         assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 413 ")
+    assert server.predict("good", model="lora").status == 200
+
+
+def test_connections_are_counted(server: Served) -> None:
+    with ExitStack() as open_ones:
+        for _ in range(512):
+            open_ones.enter_context(server.connect())
+        head, body = all_of(server.connect()).split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert json.loads(body) == {"error": "too many connections", "error_type": "overloaded"}
     assert server.predict("good", model="lora").status == 200
 
 
