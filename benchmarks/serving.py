@@ -25,6 +25,8 @@ from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import psutil
+
 HOST = "127.0.0.1"
 START_SECONDS = 120
 SERVERS = ("tuneoff", "tuneoff-fp32", "pipeline", "pipeline-bf16")
@@ -43,6 +45,8 @@ class Measured:
     p50_ms: float
     p95_ms: float
     p99_ms: float
+    cpu_ms: float
+    """Of the server's process, a request."""
 
 
 def texts(count: int, longest: int) -> list[str]:
@@ -81,11 +85,14 @@ async def ask(requests: Iterator[bytes], port: int, until: float, seconds: list[
     writer.close()
 
 
-async def load(server: str, port: int, clients: int, duration: float, sent: Sequence[str]) -> Measured:
+async def load(
+    server: str, process: psutil.Process, port: int, clients: int, duration: float, sent: Sequence[str]
+) -> Measured:
     """Clients that ask for so many seconds."""
     requests = itertools.cycle([request(text, port) for text in sent])
     seconds: list[float] = []
     errors: list[str] = []
+    computed = cpu_seconds(process)
     started = time.perf_counter()
     await asyncio.gather(*(ask(requests, port, started + duration, seconds, errors) for _ in range(clients)))
     took = time.perf_counter() - started
@@ -93,14 +100,23 @@ async def load(server: str, port: int, clients: int, duration: float, sent: Sequ
         print(f"{server}: {len(errors)} errors, such as {errors[0]}", file=sys.stderr)
     percentiles = statistics.quantiles(seconds or [float("nan")] * 2, n=100)
     return Measured(
-        server,
-        clients,
-        took,
-        len(seconds),
-        len(errors),
-        len(seconds) / took,
-        *(1000 * percentiles[percent - 1] for percent in (50, 95, 99)),
+        server=server,
+        clients=clients,
+        seconds=took,
+        answers=len(seconds),
+        errors=len(errors),
+        per_second=len(seconds) / took,
+        p50_ms=1000 * percentiles[49],
+        p95_ms=1000 * percentiles[94],
+        p99_ms=1000 * percentiles[98],
+        cpu_ms=1000 * (cpu_seconds(process) - computed) / max(1, len(seconds)),
     )
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """That a process has computed, in all of its threads."""
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def command(server: str, folder: Path, port: int) -> list[str]:
@@ -114,7 +130,7 @@ def command(server: str, folder: Path, port: int) -> list[str]:
 
 
 @contextmanager
-def running(server: str, folder: Path, port: int) -> Iterator[None]:
+def running(server: str, folder: Path, port: int) -> Iterator[psutil.Process]:
     """A server, from when it listens until the end."""
     process = subprocess.Popen(command(server, folder, port), stdout=subprocess.DEVNULL)
     try:
@@ -126,7 +142,7 @@ def running(server: str, folder: Path, port: int) -> Iterator[None]:
                 time.sleep(0.1)
             if process.poll() is not None:
                 raise SystemExit(f"{server} did not start")
-        yield
+        yield psutil.Process(process.pid)
     finally:
         process.terminate()
         process.wait()
@@ -158,10 +174,10 @@ def serve_pipeline(folder: Path, port: int, bf16: bool) -> None:
 
 def table(measured: Sequence[Measured]) -> str:
     """In Markdown."""
-    head = "| server | clients | requests/s | p50 ms | p95 ms | p99 ms | errors |\n|" + " --- |" * 7
+    head = "| server | clients | requests/s | p50 ms | p95 ms | p99 ms | CPU ms/request | errors |\n|" + " --- |" * 8
     rows = [
         f"| {one.server} | {one.clients} | {one.per_second:.0f} | {one.p50_ms:.1f} | {one.p95_ms:.1f} | "
-        f"{one.p99_ms:.1f} | {one.errors} |"
+        f"{one.p99_ms:.1f} | {one.cpu_ms:.1f} | {one.errors} |"
         for one in measured
     ]
     return "\n".join([head, *rows])
@@ -187,10 +203,10 @@ def main() -> None:
     measured: list[Measured] = []
     for number, server in enumerate(given.servers):
         port = given.port + number
-        with running(server, given.folder, port):
+        with running(server, given.folder, port) as process:
             for clients in (1, given.clients):
-                asyncio.run(load(server, port, clients, 2, sent))  # until all is warm
-                measured.append(asyncio.run(load(server, port, clients, given.seconds, sent)))
+                asyncio.run(load(server, process, port, clients, 2, sent))  # until all is warm
+                measured.append(asyncio.run(load(server, process, port, clients, given.seconds, sent)))
                 print(f"{server}, {clients} clients: {measured[-1].per_second:.0f} requests/s", file=sys.stderr)
     print(table(measured))
     if given.json:
