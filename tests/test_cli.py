@@ -16,7 +16,7 @@ from tuneoff.cli import completion
 from tuneoff.report.formats import FORMATS
 from tuneoff.spec import load_study
 
-COMMANDS = ("run", "plan", "retry", "status", "report", "methods", "doctor")
+COMMANDS = ("run", "plan", "retry", "status", "report", "methods", "doctor", "serve")
 
 
 def test_help_imports_nothing_heavy() -> None:

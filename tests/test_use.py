@@ -7,6 +7,7 @@ import html
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ TEXTS = ["a good film", "a bad film"]
 def results(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> api.StudyResults:
     """A finished study of two arms and two seeds, in a folder whose name a shell takes apart."""
     folder = tmp_path_factory.mktemp("use") / FOLDER
-    settings = {"epochs": 1, "precision": '"fp32"'}
+    settings: dict[str, Any] = {"epochs": 1, "precision": '"fp32"'}
     folder.parent.joinpath("study.toml").write_text(study_toml(tiny_model, data_files, ["full", "lora"], **settings))
     found = api.run_study(api.load_study(folder.parent / "study.toml"), folder)
     assert found.failed == []

@@ -17,6 +17,7 @@ from tuneoff.cli import completion
 from tuneoff.cli.arguments import Folder, Json, path_given
 from tuneoff.cli.exits import exit_code
 from tuneoff.cli.export import export
+from tuneoff.cli.serve import serve
 from tuneoff.core.errors import UserError
 from tuneoff.core.output import outlast_readers, output_was_lost
 from tuneoff.core.processes import HANGUP, SIGNALS
@@ -332,6 +333,7 @@ def doctor(as_json: Json = False) -> None:
 
 
 app.command(epilog="Example: tuneoff export studies-out/quickstart --to reviews --format merged")(export)
+app.command(epilog="Example: tuneoff serve topic=export/topic sentiment=export/sentiment --port 8000")(serve)
 
 
 @app.callback(invoke_without_command=True)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
-from tuneoff.data.encode import Encoder, Texts
+from tuneoff.data.encode import Encoded, Encoder, Texts
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load_saved import SavedClassifier, load_saved
 from tuneoff.models.saved import SavedFolder
@@ -94,7 +94,7 @@ class Predictor:
         for name, logits in self._by_model(texts, chosen):
             names = self.saved[name].texts.label_names
             rows = [row for row, of_row in enumerate(chosen) if of_row == name]
-            for row, probabilities in zip(rows, _softmax(logits), strict=True):
+            for row, probabilities in zip(rows, softmax(logits), strict=True):
                 by_name = dict(zip(names, probabilities.tolist(), strict=True))
                 answers[row] = Prediction(names[int(probabilities.argmax())], by_name)
         return [answer for answer in answers if answer is not None]
@@ -102,6 +102,14 @@ class Predictor:
     def logits(self, texts: Texts, model: str | None = None) -> NDArray[np.float32]:
         """Logits of one model, shape (texts, classes)."""
         return self._models[self._chosen(texts, model)[0] if model is None else model].logits(texts)
+
+    def encode(self, texts: Texts, model: str) -> Encoded:
+        """A model's tokens of texts, or of pairs of them, cut as in its study."""
+        return self._models[model].encode(texts)
+
+    def logits_of_tokens(self, tokens: Tokens, model: str) -> NDArray[np.float32]:
+        """Logits of one model, shape (texts, classes), of what its `encode` gave."""
+        return self._models[model].logits_of_tokens(tokens)
 
     def _by_model(self, texts: Texts, chosen: Sequence[str]) -> list[tuple[str, NDArray[np.float32]]]:
         found = []
@@ -131,15 +139,18 @@ class _Model:
         backend.enable_truncation(
             saved.texts.max_length, strategy="longest_first", direction=classifier.tokenizer.truncation_side
         )
-        self._encode = Encoder(backend.to_str())
+        self.encode = Encoder(backend.to_str())
         self._engine = _engine(classifier, predictor.device, predictor.precision)
 
     def logits(self, texts: Texts) -> NDArray[np.float32]:
-        encoded = self._encode(texts)
+        encoded = self.encode(texts)
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(encoded.lengths, dtype=np.int64)])
-        return self._engine.logits(
+        return self.logits_of_tokens(
             Tokens(encoded.ids, offsets, np.zeros(len(texts), dtype=np.int64), encoded.second_starts)
         )
+
+    def logits_of_tokens(self, tokens: Tokens) -> NDArray[np.float32]:
+        return self._engine.logits(tokens)
 
 
 def _engine(classifier: SavedClassifier, device: torch.device, precision: torch.dtype) -> Engine:
@@ -154,6 +165,7 @@ def _engine(classifier: SavedClassifier, device: torch.device, precision: torch.
     return make_engine(classifier.model, classifier.loaded, TrainingSpec(), device, precision)
 
 
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probabilities, shape (texts, classes)."""
     exponents = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return exponents / exponents.sum(axis=1, keepdims=True)
