@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from tuneoff.cli import completion
+from tuneoff.cli import completion, predict
 from tuneoff.cli.exits import exit_code
 from tuneoff.core.errors import UserError
 from tuneoff.core.output import outlast_readers, output_was_lost
@@ -342,6 +342,9 @@ def doctor(as_json: Json = False) -> None:
         print(json.dumps(machine.model_dump(mode="json")))
     else:
         print_doctor(machine)
+
+
+app.command(epilog=predict.EXAMPLE)(predict.predict)
 
 
 @app.callback(invoke_without_command=True)
