@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = 'Example: tuneoff predict studies-out/tickets/runs/lora-seed0-1a2b3c4d5e/model "The app crashes"'
 STANDARD_INPUT = "-"
+BRIEF_SPINS = "GOMP_SPINCOUNT", "3000"
+"""Threads that wait leave the cores to other programs, as in a study's processes."""
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "bf16", "fp32")
 
@@ -69,6 +71,8 @@ def predict(
     ] = False,
 ) -> None:
     """Label texts with saved models; a long file goes on where the same command was interrupted."""
+    os.environ.setdefault(*BRIEF_SPINS)  # read when PyTorch is imported
+
     from tuneoff.report.labels import LabellingProgress, print_labelled
     from tuneoff.serving.label_file import check_out, label_into
     from tuneoff.serving.labelling import Labeller
@@ -154,7 +158,7 @@ def _load(folders: dict[str, str], base: str | None, device: str, precision: str
 
 
 def _print(rows: TextRows, labeller: Labeller, predictor: Predictor, as_json: bool) -> None:
-    """Labels as they come: lines for people in a terminal, else lines of cells, or JSON; ends when nobody reads them."""
+    """Labels as they come: for people in a terminal, else as lines of cells or JSON, until nobody reads them."""
     from tuneoff.core.output import nobody_reads
     from tuneoff.report.labels import LabelLines, say_without_text
     from tuneoff.serving.formats import cells, header, json_lines

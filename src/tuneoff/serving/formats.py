@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError
-from tuneoff.core.files import writing
+from tuneoff.core.files import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,7 +72,7 @@ def parquet_of(streams: Path, out: Path) -> None:
 
     schemas = list(dict.fromkeys(_plain(table.schema) for table in _tables(streams)))
     schema = _common(schemas)
-    with writing(out) as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+    with replacing(out) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for table in _tables(streams):
             arrays = [_cast(table.column(field.name), field.type) for field in schema]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
