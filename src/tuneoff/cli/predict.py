@@ -14,6 +14,8 @@ import typer
 from tuneoff.core.errors import UserError
 
 if TYPE_CHECKING:
+    from tuneoff.models.saved import SavedFolder
+    from tuneoff.records.saved_model import TextRules
     from tuneoff.serving.labelling import Labeller
     from tuneoff.serving.predictor import Predictor
     from tuneoff.serving.text_rows import TextRows
@@ -73,21 +75,23 @@ def predict(
     """Label texts with saved models; a long file goes on where the same command was interrupted."""
     os.environ.setdefault(*BRIEF_SPINS)  # read when PyTorch is imported
 
+    from tuneoff.models.saved import SavedFolder
     from tuneoff.report.labels import LabellingProgress, print_labelled
     from tuneoff.serving.label_file import check_out, label_into
     from tuneoff.serving.labelling import Labeller
 
-    folders, texts = _told_apart(arguments or [], model or [])
+    named, texts = _told_apart(arguments or [], model or [])
     if out is not None:
         check_out(out)
-    rows = _rows(folders, texts, file, text, text_pair)
+    folders = {name: SavedFolder.open(folder) for name, folder in named.items()}
+    rows = _rows([folder.saved.texts for folder in folders.values()], texts, file, text, text_pair)
+    if out is not None and rows.waits:
+        raise UserError("--out goes with --file or texts, since what is piped in cannot be read again; redirect with >")
     predictor = _load(folders, base, device, precision)
     labeller = Labeller(predictor, rows, probabilities)
     if out is None:
         _print(rows, labeller, predictor, as_json)
         return
-    if rows.waits:
-        raise UserError("--out goes with --file or texts, since what is piped in cannot be read again; redirect with >")
     with LabellingProgress(rows.about) as progress:
         done = label_into(out, predictor, rows, labeller, progress.told)
     if as_json:
@@ -113,12 +117,10 @@ def _told_apart(arguments: list[str], models: list[str]) -> tuple[dict[str, str]
 
 
 def _rows(
-    folders: dict[str, str], texts: list[str], file: str | None, text: str | None, text_pair: str | None
+    rules: list[TextRules], texts: list[str], file: str | None, text: str | None, text_pair: str | None
 ) -> TextRows:
-    from tuneoff.models.saved import SavedFolder
     from tuneoff.serving.text_rows import given_texts, piped_lines, rows_of_file
 
-    rules = [SavedFolder.open(folder).saved.texts for folder in folders.values()]
     if file is not None:
         if texts:
             raise UserError("give either texts or --file, not both")
@@ -129,7 +131,7 @@ def _rows(
         raise UserError("--text and --text-pair name columns of a --file")
     if any(rule.text_pair is not None for rule in rules):
         raise UserError("the model classifies pairs of texts; give them in a --file")
-    if texts == [STANDARD_INPUT] or (not texts and not sys.stdin.isatty()):
+    if sys.stdin is not None and (texts == [STANDARD_INPUT] or (not texts and not sys.stdin.isatty())):
         return piped_lines(sys.stdin)
     if not texts:
         raise UserError("there is nothing to label; give texts, --file, or pipe in a text a line")
@@ -141,7 +143,7 @@ def _rows(
     return given_texts(texts)
 
 
-def _load(folders: dict[str, str], base: str | None, device: str, precision: str) -> Predictor:
+def _load(folders: dict[str, SavedFolder], base: str | None, device: str, precision: str) -> Predictor:
     for option, value, known in (("--device", device, DEVICES), ("--precision", precision, PRECISIONS)):
         if value not in known:
             raise UserError(f"{option} {value}: choose one of {', '.join(known)}")

@@ -75,7 +75,7 @@ class Predictor:
     """One or several saved models; those on the same base model share its tensors, which are in memory once.
 
     Args:
-        folders: of saved models, by the names that they are asked for by.
+        folders: of saved models, opened or not, by the names that they are asked for by.
         base: a folder, `package:NAME` or Hub id in place of the base model that is recorded, for all of them.
         device: "auto", "cpu" or "cuda".
         precision: "auto", "bf16" or "fp32".
@@ -86,7 +86,7 @@ class Predictor:
 
     def __init__(
         self,
-        folders: Mapping[str, str | Path],
+        folders: Mapping[str, str | Path | SavedFolder],
         base: str | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -94,7 +94,10 @@ class Predictor:
         settings = TrainingSpec.model_validate({"device": device, "precision": precision})
         self.device = choose_device(settings)
         self.precision = choose_precision(settings, self.device)
-        opened = {name: SavedFolder.open(folder) for name, folder in folders.items()}
+        opened = {
+            name: folder if isinstance(folder, SavedFolder) else SavedFolder.open(folder)
+            for name, folder in folders.items()
+        }
         bases = {name: folder.base_folder(base) for name, folder in opened.items()}
         self.saved: dict[str, SavedModel] = {name: folder.saved for name, folder in opened.items()}
         base_models = BaseModels()

@@ -95,6 +95,9 @@ def rows_of_file(pattern: str, rules: Sequence[TextRules], text: str | None, tex
         UserError: where there is no such file, it cannot be read, or its columns hold no texts.
     """
     paths = existing(pattern)
+    for path in paths:
+        if not path.is_file() and not path.is_dir():
+            raise UserError(f"{path}: is not a file; what another program prints is read from a pipe, a text a line")
     spec = detect_format(paths)
     data = FilesData.model_validate({"source": "files", "train": pattern, "format": spec.model_dump()})
     lines = SourceTable(None, pattern, (TEXT,), lambda: _plain_lines(paths, spec.encoding))
