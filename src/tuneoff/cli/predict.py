@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 EXAMPLE = 'Example: tuneoff predict studies-out/tickets/runs/lora-seed0-1a2b3c4d5e/model "The app crashes"'
 STANDARD_INPUT = "-"
-BRIEF_SPINS = "GOMP_SPINCOUNT", "3000"
-"""Threads that wait leave the cores to other programs, as in a study's processes."""
+PROCESS = {"GOMP_SPINCOUNT": "3000", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
+"""Threads that wait leave the cores to other programs, as in a study's processes. oneDNN keeps code for every number of
+tokens that it has met, of which a long file has thousands: by default for a thousand shapes, half a gigabyte."""
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "bf16", "fp32")
 
@@ -73,7 +74,8 @@ def predict(
     ] = False,
 ) -> None:
     """Label texts with saved models; a long file goes on where the same command was interrupted."""
-    os.environ.setdefault(*BRIEF_SPINS)  # read when PyTorch is imported
+    for variable, value in PROCESS.items():
+        os.environ.setdefault(variable, value)  # read when PyTorch is imported, or first computes
 
     from tuneoff.models.saved import SavedFolder
     from tuneoff.report.labels import LabellingProgress, print_labelled
