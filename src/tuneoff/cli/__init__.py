@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from tuneoff.cli import completion
+from tuneoff.cli import completion, predict
 from tuneoff.cli.arguments import Folder, Json, path_given
 from tuneoff.cli.exits import exit_code
 from tuneoff.cli.export import export
@@ -334,6 +334,7 @@ def doctor(as_json: Json = False) -> None:
 
 app.command(epilog="Example: tuneoff export studies-out/quickstart --to reviews --format merged")(export)
 app.command(epilog="Example: tuneoff serve topic=export/topic sentiment=export/sentiment --port 8000")(serve)
+app.command(epilog=predict.EXAMPLE)(predict.predict)
 
 
 @app.callback(invoke_without_command=True)

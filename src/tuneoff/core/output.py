@@ -24,6 +24,11 @@ def output_was_lost() -> bool:
     return getattr(sys.stdout, "lost", False)
 
 
+def nobody_reads() -> bool:
+    """Whether what is printed goes nowhere by now, so that a command that only prints may end."""
+    return getattr(sys.stdout, "gone", False)
+
+
 class _Outlasting:
     """A text stream whose reader may leave."""
 
@@ -31,6 +36,7 @@ class _Outlasting:
         self._stream = stream
         self._descriptor = descriptor
         self.lost = False
+        self.gone = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -53,6 +59,7 @@ class _Outlasting:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._descriptor)
         os.close(nowhere)
+        self.gone = True
         if not isinstance(error, BrokenPipeError) and self._descriptor == 1:
             self.lost = True
             print(f"tuneoff: standard output: {error.strerror}; what follows is not shown", file=sys.stderr)

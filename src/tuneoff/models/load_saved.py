@@ -1,14 +1,17 @@
-"""Loading a saved model, to compute with it as it was scored."""
+"""Loading saved models, to compute with them as they were scored; those on one base model share its tensors."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError
+from tuneoff.models.head import give_shapes
 from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.models.load import LoadedModel, load_classifier, load_config, load_tokenizer, load_whole
+from tuneoff.models.quantised import unquantised
 from tuneoff.models.quiet import transformers_quiet
 from tuneoff.models.save import HEAD
 from tuneoff.models.saved import SavedFolder
@@ -34,8 +37,40 @@ class SavedClassifier:
     tokenizer: PreTrainedTokenizerBase
 
 
+class BaseModels:
+    """Base models in memory, each once, whatever is loaded upon it."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[tuple[str, str | None], LoadedModel] = {}
+
+    def classifier(
+        self, opened: SavedFolder, base: Path, pad_token_id: int | None, device: torch.device, dtype: torch.dtype
+    ) -> LoadedModel:
+        """A classifier whose head is to be filled, with modules of its own and the tensors of its base model.
+
+        Args:
+            opened: what is to be loaded upon it.
+            base: the base model's folder.
+            pad_token_id: the token that pads.
+            device: where to.
+            dtype: what weights in 4 bits compute in.
+        """
+        saved = opened.saved
+        config = load_config(base, len(saved.texts.label_names), pad_token_id)
+        key = saved.base.fingerprint, str(dtype) if saved.quantised else None
+        if key not in self._loaded:
+            self._loaded[key] = load_classifier(base, config, 0, device, dtype if saved.quantised else None)
+        return _with_own_modules(self._loaded[key], config)
+
+
 @transformers_quiet()
-def load_saved(opened: SavedFolder, base: Path | None, device: torch.device, dtype: torch.dtype) -> SavedClassifier:
+def load_saved(
+    opened: SavedFolder,
+    base: Path | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    base_models: BaseModels | None = None,
+) -> SavedClassifier:
     """Loads a saved model.
 
     Args:
@@ -43,6 +78,7 @@ def load_saved(opened: SavedFolder, base: Path | None, device: torch.device, dty
         base: the base model's folder, from `SavedFolder.base_folder`; None of a model that was saved whole.
         device: where to.
         dtype: what it computes in; weights have it, but for those in 4 bits.
+        base_models: those in memory already, whose tensors it shares.
 
     Raises:
         UserError: where weights are missing, are those of another model or number of classes, or of onnxruntime's.
@@ -59,8 +95,8 @@ def load_saved(opened: SavedFolder, base: Path | None, device: torch.device, dty
         model: Any = loaded.model
     else:
         assert base is not None
-        config = load_config(base, classes, tokenizer.pad_token_id)
-        loaded = load_classifier(base, config, 0, device, dtype if saved.quantised else None)
+        base_models = base_models or BaseModels()
+        loaded = base_models.classifier(opened, base, tokenizer.pad_token_id, device, dtype)
         put = _with_adapter if saved.kind == "adapter" else _with_head
         if saved.quantised:
             model = put(opened, loaded)
@@ -69,6 +105,19 @@ def load_saved(opened: SavedFolder, base: Path | None, device: torch.device, dty
                 model = put(opened, loaded)
     model.requires_grad_(False)
     return SavedClassifier(model.eval(), loaded, tokenizer)
+
+
+def _with_own_modules(loaded: LoadedModel, config: Any) -> LoadedModel:
+    """A copy of a classifier that holds the same tensors, but for its head, which has the shapes of a configuration."""
+    model = loaded.model
+    own = {id(tensor) for path in loaded.head_modules for tensor in model.get_submodule(path).parameters()}
+    shared = [tensor for tensor in (*model.parameters(), *model.buffers()) if id(tensor) not in own]
+    # What weights in 4 bits are unpacked with hangs on them, and on their modules once more.
+    states = [state for state in (getattr(tensor, "quant_state", None) for tensor in shared) if state is not None]
+    copied = copy.deepcopy(model, {id(kept): kept for kept in (*shared, *states)})
+    give_shapes(copied, loaded.head_modules, unquantised(config))
+    copied.config.num_labels = copied.num_labels = config.num_labels
+    return LoadedModel.of(copied, loaded.head_modules)
 
 
 def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:

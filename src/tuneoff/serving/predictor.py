@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
+from tuneoff.core.texts import in_line
 from tuneoff.data.encode import Encoded, Encoder, Texts
 from tuneoff.data.tokens import Tokens
-from tuneoff.models.load_saved import SavedClassifier, load_saved
+from tuneoff.models.load_saved import BaseModels, SavedClassifier, load_saved
 from tuneoff.models.saved import SavedFolder
 from tuneoff.spec import TrainingSpec
-from tuneoff.training.device import choose_device, choose_precision
+from tuneoff.training.device import choose_device, choose_precision, precision_name
 from tuneoff.training.engines.choose import make_engine
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 
 ONLY = ""
 """Name of a model that is alone."""
+MOST_CLASSES_SHOWN = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What a model says of a text.
 
@@ -45,12 +47,35 @@ class Prediction:
         """Of the label."""
         return self.probabilities[self.label]
 
+    def __repr__(self) -> str:
+        return f"Prediction(label={self.label!r}, probability={self.probability:.4f})"
 
-class Predictor:
-    """One or several saved models, each backbone in memory once.
+
+def load(
+    folder: str | Path | Mapping[str, str | Path],
+    base: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Predictor:
+    """Loads a saved model, or several by name, to predict with.
 
     Args:
-        folders: of saved models, by the names that they are asked for by.
+        folder: of a saved model, such as a run's `model`; or folders by the names that they are asked for by.
+        base: a folder, `package:NAME` or Hub id in place of the base model that is recorded.
+        device: "auto", "cpu" or "cuda".
+        precision: "auto", "bf16" or "fp32".
+
+    Raises:
+        UserError: (a `ValueError`) where a folder cannot be used.
+    """
+    return Predictor(folder if isinstance(folder, Mapping) else {ONLY: folder}, base, device, precision)
+
+
+class Predictor:
+    """One or several saved models; those on the same base model share its tensors, which are in memory once.
+
+    Args:
+        folders: of saved models, opened or not, by the names that they are asked for by.
         base: a folder, `package:NAME` or Hub id in place of the base model that is recorded, for all of them.
         device: "auto", "cpu" or "cuda".
         precision: "auto", "bf16" or "fp32".
@@ -61,7 +86,7 @@ class Predictor:
 
     def __init__(
         self,
-        folders: Mapping[str, str | Path],
+        folders: Mapping[str, str | Path | SavedFolder],
         base: str | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -69,13 +94,24 @@ class Predictor:
         settings = TrainingSpec.model_validate({"device": device, "precision": precision})
         self.device = choose_device(settings)
         self.precision = choose_precision(settings, self.device)
-        opened = {name: SavedFolder.open(folder) for name, folder in folders.items()}
+        opened = {
+            name: folder if isinstance(folder, SavedFolder) else SavedFolder.open(folder)
+            for name, folder in folders.items()
+        }
         bases = {name: folder.base_folder(base) for name, folder in opened.items()}
         self.saved: dict[str, SavedModel] = {name: folder.saved for name, folder in opened.items()}
-        self._models = {
-            name: _Model(load_saved(folder, bases[name], self.device, self.precision), folder.saved, self)
+        base_models = BaseModels()
+        loaded = {
+            name: load_saved(folder, bases[name], self.device, self.precision, base_models)
             for name, folder in opened.items()
         }
+        encoders: dict[str, Encoder] = {}  # by their definition, since models on one base model mostly share it
+        self._models = {name: _Model(each, self.saved[name], self, encoders) for name, each in loaded.items()}
+
+    def __repr__(self) -> str:
+        lines = [_described(name, saved) for name, saved in self.saved.items()]
+        how = f"{self.device.type}, {precision_name(self.precision)}"
+        return f"Predictor({'; '.join(lines)}; {how})"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,69 +124,103 @@ class Predictor:
         Args:
             texts: or pairs of them.
             model: a name for all texts, or one for each; left out where there is one model.
+
+        Raises:
+            UserError: where a model is not named or not there, or what is to be classified is no text.
         """
+        texts = _checked(texts)
         chosen = self._chosen(texts, model)
         answers: list[Prediction | None] = [None] * len(texts)
-        for name, logits in self._by_model(texts, chosen):
-            names = self.saved[name].texts.label_names
+        for name in dict.fromkeys(chosen):
             rows = [row for row, of_row in enumerate(chosen) if of_row == name]
-            for row, probabilities in zip(rows, softmax(logits), strict=True):
+            own: Any = [texts[row] for row in rows]
+            names = self.saved[name].texts.label_names
+            for row, probabilities in zip(rows, softmax(self._logits(name, own)), strict=True):
                 by_name = dict(zip(names, probabilities.tolist(), strict=True))
                 answers[row] = Prediction(names[int(probabilities.argmax())], by_name)
         return [answer for answer in answers if answer is not None]
 
     def logits(self, texts: Texts, model: str | None = None) -> NDArray[np.float32]:
-        """Logits of one model, shape (texts, classes)."""
-        return self._models[self._chosen(texts, model)[0] if model is None else model].logits(texts)
+        """Logits of one model, shape (texts, classes); see `predict`."""
+        texts = _checked(texts)
+        return self._logits(self._only() if model is None else self._known(model), texts)
 
-    def encode(self, texts: Texts, model: str) -> Encoded:
-        """A model's tokens of texts, or of pairs of them, cut as in its study."""
-        return self._models[model].encode(texts)
+    def tokenise(self, texts: Texts) -> dict[str, Tokens]:
+        """The tokens of some texts, one or more, for each model; those that cut alike have the same.
 
-    def logits_of_tokens(self, tokens: Tokens, model: str) -> NDArray[np.float32]:
-        """Logits of one model, shape (texts, classes), of what its `encode` gave."""
-        return self._models[model].logits_of_tokens(tokens)
+        Labels are all 0. A text may have no tokens, and is not to be computed then.
+        """
+        found: dict[Encoder, Tokens] = {}
+        for model in self._models.values():
+            if model.encoder not in found:
+                found[model.encoder] = model.tokens(texts)
+        return {name: found[model.encoder] for name, model in self._models.items()}
 
-    def _by_model(self, texts: Texts, chosen: Sequence[str]) -> list[tuple[str, NDArray[np.float32]]]:
-        found = []
-        for name in dict.fromkeys(chosen):
-            own: Any = [text for text, of_text in zip(texts, chosen, strict=True) if of_text == name]
-            found.append((name, self._models[name].logits(own)))
-        return found
+    def encode(self, name: str, texts: Texts) -> Encoded:
+        """A model's tokens of texts, or of pairs of them, cut as in its study, and how many each has lost."""
+        return self._models[name].encoder(texts)
+
+    def compute(self, name: str, tokens: Tokens) -> NDArray[np.float32]:
+        """Logits of one model for texts that each have tokens, shape (texts, classes)."""
+        return self._models[name].compute(tokens)
+
+    def _logits(self, name: str, texts: Texts) -> NDArray[np.float32]:
+        if not texts:
+            return np.zeros((0, len(self.saved[name].texts.label_names)), dtype=np.float32)
+        tokens = self._models[name].tokens(texts)
+        without = np.flatnonzero(tokens.lengths == 0)
+        if len(without):
+            raise UserError(f"{texts[without[0]]!r} has no tokens, so that there is nothing to classify")
+        return self.compute(name, tokens)
 
     def _chosen(self, texts: Texts, model: str | Sequence[str] | None) -> list[str]:
-        if model is None and len(self._models) > 1:
-            raise UserError(f"several models are loaded; name one of {', '.join(self.names)}")
-        chosen = (
-            [self.names[0] if model is None else model] * len(texts) if not isinstance(model, list | tuple) else model
-        )
-        for name in dict.fromkeys(chosen):
-            if name not in self._models:
-                raise UserError(f"no model is called '{name}'; there are {', '.join(self.names)}")
-        return list(chosen)
+        """The model's name for each text."""
+        if model is None or isinstance(model, str):
+            return [self._only() if model is None else self._known(model)] * len(texts)
+        if len(model) != len(texts):
+            raise UserError(f"there are {len(texts):,} texts, but {len(model):,} names of models; give one for each")
+        return [self._known(name) for name in model]
+
+    def _only(self) -> str:
+        if len(self._models) > 1:
+            raise UserError(f"several models are loaded; name one of {in_line(self.names)}")
+        return self.names[0]
+
+    def _known(self, name: str) -> str:
+        if name not in self._models:
+            raise UserError(f"no model is called '{name}'; there are {in_line(self.names)}")
+        return name
 
 
 class _Model:
     """A saved model with its engine and its tokenizer."""
 
-    def __init__(self, classifier: SavedClassifier, saved: SavedModel, predictor: Predictor) -> None:
+    def __init__(
+        self, classifier: SavedClassifier, saved: SavedModel, predictor: Predictor, encoders: dict[str, Encoder]
+    ) -> None:
         backend = classifier.tokenizer.backend_tokenizer
         backend.no_padding()
         backend.enable_truncation(
             saved.texts.max_length, strategy="longest_first", direction=classifier.tokenizer.truncation_side
         )
-        self.encode = Encoder(backend.to_str())
+        definition = backend.to_str()
+        self.encoder = encoders.setdefault(definition, Encoder(definition))
         self._engine = _engine(classifier, predictor.device, predictor.precision)
 
-    def logits(self, texts: Texts) -> NDArray[np.float32]:
-        encoded = self.encode(texts)
+    def tokens(self, texts: Texts) -> Tokens:
+        encoded = self.encoder(texts)
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(encoded.lengths, dtype=np.int64)])
-        return self.logits_of_tokens(
-            Tokens(encoded.ids, offsets, np.zeros(len(texts), dtype=np.int64), encoded.second_starts)
-        )
+        return Tokens(encoded.ids, offsets, np.zeros(len(texts), dtype=np.int64), encoded.second_starts)
 
-    def logits_of_tokens(self, tokens: Tokens) -> NDArray[np.float32]:
+    def compute(self, tokens: Tokens) -> NDArray[np.float32]:
         return self._engine.logits(tokens)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probabilities of classes, shape (texts, classes)."""
+    wide = logits.astype(np.float64)
+    exponents = np.exp(wide - wide.max(axis=1, keepdims=True))
+    return exponents / exponents.sum(axis=1, keepdims=True)
 
 
 def _engine(classifier: SavedClassifier, device: torch.device, precision: torch.dtype) -> Engine:
@@ -165,7 +235,25 @@ def _engine(classifier: SavedClassifier, device: torch.device, precision: torch.
     return make_engine(classifier.model, classifier.loaded, TrainingSpec(), device, precision)
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Probabilities, shape (texts, classes)."""
-    exponents = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
+def _checked(texts: Iterable[Any]) -> Texts:
+    """Texts or pairs of them, as the tokenizer takes them."""
+    if isinstance(texts, str | Mapping):
+        raise UserError("predict takes a list of texts, or of pairs of texts")
+    found = [tuple(text) if isinstance(text, list) else text for text in texts]
+    pairs = bool(found) and isinstance(found[0], tuple)
+    for row, text in enumerate(found, start=1):
+        parts = text if pairs and isinstance(text, tuple) else (text,)
+        if len(parts) != 1 + pairs or not all(isinstance(part, str) for part in parts):
+            kind = "a pair of texts" if pairs else "a text"
+            raise UserError(f"item {row:,} is not {kind} but {str(text)[:60]!r}")
+        try:
+            "".join(parts).encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"item {row:,} holds half of a character (a lone surrogate); write it whole") from error
+    return found
+
+
+def _described(name: str, saved: SavedModel) -> str:
+    names = saved.texts.label_names
+    shown = ", ".join(names[:MOST_CLASSES_SHOWN]) + (" ..." if len(names) > MOST_CLASSES_SHOWN else "")
+    return f"{f'{name}: ' if name else ''}{saved.arm} of {saved.study} on {saved.base.id}, classes {shown}"

@@ -1,0 +1,350 @@
+"""`tuneoff predict`, and saved models in Python: labels, files, going on, models that share their base."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tuneoff
+from conftest import Command, reviews, study_toml
+from tuneoff.cli import app
+from tuneoff.cli.exits import exit_code
+from tuneoff.records.saved_model import TextRules
+from tuneoff.serving import labelling
+from tuneoff.serving.label_file import label_into
+from tuneoff.serving.labelling import Labeller
+from tuneoff.serving.predictor import softmax
+from tuneoff.serving.text_rows import given_texts, rows_of_file
+
+Models = dict[str, Path]
+Say = Callable[..., tuple[int, str]]
+ARMS = ("lora", "full", "frozen_features")
+
+
+@pytest.fixture(scope="module")
+def models(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """Folders of saved models by arm, and `three`: a LoRA of the same base model with three classes."""
+    folder = tmp_path_factory.mktemp("studies")
+    found: Models = {}
+    (folder / "two.toml").write_text(study_toml(tiny_model, data_files, ARMS, seeds=1))
+    third = folder / "data"
+    third.mkdir()
+    for name in ("train", "test"):
+        rows = pd.read_csv(data_files / f"{name}.csv")
+        rows["label"] = [("bad", "fine", "good")[row % 3] for row in range(len(rows))]
+        rows.to_csv(third / f"{name}.csv", index=False)
+    (folder / "three.toml").write_text(study_toml(tiny_model, third, ["lora"], seeds=1, epochs=1))
+    for study in ("two", "three"):
+        results = tuneoff.run_study(tuneoff.load_study(folder / f"{study}.toml"), folder / study)
+        for run in results.runs:
+            found[run.arm if study == "two" else study] = folder / study / "runs" / run.run_id / "model"
+    return found
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
+    """Carries out the command line in this process; gives its exit code, and what it printed as an error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tuneoff.training.cpu.settle_on_cpu", lambda threads: None)  # which lasts
+
+    def call(*arguments: str | Path) -> tuple[int, str]:
+        code = exit_code(lambda **options: app(["predict", *map(str, arguments)], **options))
+        printed = capsys.readouterr()
+        return code, printed.err if code else printed.out
+
+    return call
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_file_gets_the_labels_that_the_study_stored(models: Models, arm: str, data_files: Path, said: Say) -> None:
+    code, told = said(models[arm], "--file", data_files / "test.csv", "--out", "labels.parquet", "--probabilities")
+    assert code == 0, told
+    assert told.startswith("labels.parquet: 60 rows; ")
+    found = pd.read_parquet("labels.parquet")
+    stored = pd.read_parquet(models[arm].parent / "predictions.parquet")
+    assert list(found) == [
+        *("text", "label"),
+        *("predicted_label", "predicted_probability", "predicted_probability_0", "predicted_probability_1"),
+    ]
+    assert found["text"].tolist() == pd.read_csv(data_files / "test.csv")["text"].tolist()
+    assert found["predicted_label"].astype(int).tolist() == stored["prediction"].tolist()
+    expected = softmax(np.stack(stored["logits"].to_list()))
+    np.testing.assert_allclose(found["predicted_probability_1"], expected[:, 1], atol=2e-4)
+
+
+def test_texts_pipes_and_json(models: Models, tuneoff: Command) -> None:
+    texts = ["the film was superb", "a dull, long plot"]
+    printed = tuneoff("predict", models["lora"], *texts)
+    assert printed.returncode == 0, printed.stderr
+    heading, *lines = printed.stdout.splitlines()
+    assert heading == "text,label,probability"
+    assert lines[1].startswith('"a dull, long plot",')
+    piped = subprocess.run(
+        [sys.executable, "-m", "tuneoff", "predict", models["lora"], "--json"],
+        input="\n".join([texts[0], "", texts[1]]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = [json.loads(line) for line in piped.stdout.splitlines()]
+    assert [row["text"] for row in rows] == [texts[0], "", texts[1]]
+    assert rows[1] == {"text": "", "label": None, "probability": None}
+    assert [f"{row['label']},{row['probability']}" for row in (rows[0], rows[2])] == [
+        ",".join(line.rsplit(",", 2)[1:]) for line in lines
+    ]
+    assert piped.stderr == "tuneoff: 1 row has no text and got no label: row 2 of standard input\n"
+
+
+def test_in_python(models: Models) -> None:
+    model = tuneoff.load(models["lora"])
+    answers = model.predict(["the film was superb", "dull"])
+    assert [answer.label in ("0", "1") for answer in answers] == [True, True]
+    assert answers[0].probability == max(answers[0].probabilities.values())
+    assert sum(answers[0].probabilities.values()) == pytest.approx(1)
+    assert repr(answers[0]) == f"Prediction(label={answers[0].label!r}, probability={answers[0].probability:.4f})"
+    assert repr(model).startswith("Predictor(lora of tiny on ")
+    assert model.predict([]) == []
+    assert model.logits([]).shape == (0, 2)
+    texts: Any
+    for texts, wrong in (
+        ("one text", "takes a list of texts"),
+        (["good", None], "item 2 is not a text"),
+        ([("a", "b"), "c"], "item 2 is not a pair"),
+        (["\ud800"], "lone surrogate"),
+    ):
+        with pytest.raises(tuneoff.UserError, match=wrong):
+            model.predict(texts)
+    with pytest.raises(tuneoff.UserError, match="no model is called 'x'"):
+        model.predict(["good"], model="x")
+
+
+def test_models_on_one_base_share_its_tensors_and_answer_as_if_alone(models: Models) -> None:
+    texts = reviews(40, seed=5)["text"].tolist()
+    names = ("lora", "three", "frozen_features")
+    together = tuneoff.load({name: models[name] for name in names}, precision="fp32")
+    kept = [_tensors(together, name) for name in names]
+    alone = [tuneoff.load(models[name], precision="fp32") for name in names]
+    for name, single in zip(names, alone, strict=True):
+        np.testing.assert_array_equal(together.logits(texts, name), single.logits(texts))
+    backbone = set.intersection(*(set(tensors) for tensors in kept))
+    everything = {pointer: size for tensors in kept for pointer, size in tensors.items()}
+    shared = sum(everything[pointer] for pointer in backbone)
+    separate = sum(sum(_tensors(single, "").values()) for single in alone)
+    assert shared > 0.8 * sum(kept[0].values())
+    assert sum(everything.values()) < shared + (separate - 3 * shared) + 1
+    mixed = [names[row % 3] for row in range(len(texts))]
+    answers = together.predict(texts, model=mixed)
+    for name, single in zip(names, alone, strict=True):
+        own = [row for row, of_row in enumerate(mixed) if of_row == name]
+        expected = single.predict([texts[row] for row in own])
+        assert [answers[row] for row in own] == expected
+    with pytest.raises(tuneoff.UserError, match="name one of lora, three, frozen_features"):
+        together.predict(texts)
+    with pytest.raises(tuneoff.UserError, match="give one for each"):
+        together.predict(texts, model=["lora"])
+
+
+def _tensors(predictor: tuneoff.Predictor, name: str) -> dict[int, int]:
+    """Bytes of a model's parameters, by where they are."""
+    parameters = predictor._models[name]._engine.model.parameters()
+    return {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in parameters}
+
+
+def test_several_models_on_a_file(models: Models, said: Say) -> None:
+    pd.DataFrame({"id": [7, 8], "sentence": ["a superb film", "dull music"]}).to_json(
+        "in.jsonl", orient="records", lines=True
+    )
+    several = ["--model", f"mood={models['lora']}", "--model", f"topic={models['three']}"]
+    code, told = said(*several, "--file", "in.jsonl", "--out", "out.jsonl")
+    assert code == 0, told
+    rows = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert list(rows[0]) == ["id", "sentence", "mood_label", "mood_probability", "topic_label", "topic_probability"]
+    assert [row["id"] for row in rows] == [7, 8]
+    assert rows[0]["topic_label"] in ("bad", "fine", "good")
+    code, told = said(*several, "a superb film")
+    assert told.splitlines()[0] == "text,mood_label,mood_probability,topic_label,topic_probability"
+
+
+def test_files_as_people_have_them(models: Models, said: Say) -> None:
+    texts = ["a superb film", "", "dull; music", "good"]
+    with gzip.open("semi.csv.gz", "wt", encoding="cp1252") as file:
+        file.write("nummer;text;größe\n" + "".join(f'{row};"{text}";ä\n' for row, text in enumerate(texts)))
+    Path("lines.txt").write_text("a superb film\n\ndull, music\ngood\n")
+    pd.DataFrame({"words": texts, "n": [1, 2, 3, 4]}).to_parquet("table.parquet")
+    expected = None
+    for name, options in (("semi.csv.gz", []), ("lines.txt", []), ("table.parquet", ["--text", "words"])):
+        code, told = said(models["full"], "--file", name, *options, "--out", f"{name}.tsv")
+        assert code == 0, told
+        found = pd.read_csv(f"{name}.tsv", sep="\t")
+        assert found["label"].isna().tolist() == [False, True, False, False]
+        expected = found["probability"].tolist() if expected is None else expected
+        if name != "lines.txt":  # whose third text is another
+            np.testing.assert_array_equal(found["probability"], expected)
+    assert pd.read_csv("semi.csv.gz.tsv", sep="\t")["größe"].tolist() == ["ä"] * 4
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_what_is_interrupted_goes_on_to_the_same_bytes(
+    models: Models, tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(labelling.PIECE_CHARACTERS, "cpu", 2000)
+    source = tmp_path / "in.csv"
+    reviews(400, seed=3).drop(columns="label").to_csv(source, index=False)
+    predictor = tuneoff.load(models["full"], device="cpu")
+    seen: list[int] = []
+
+    def label(out: str, stop_after: int | None) -> Any:
+        rows = rows_of_file(str(source), [predictor.saved[""].texts], None, None)
+
+        def told(done: int, before: int) -> None:
+            seen.append(before)
+            if stop_after is not None and done > stop_after:
+                raise KeyboardInterrupt
+
+        return label_into(tmp_path / out, predictor, rows, Labeller(predictor, rows, True), told)
+
+    whole = label(f"whole.{ending}", None)
+    for stop_after in (100, 250):
+        with pytest.raises(KeyboardInterrupt):
+            label(f"cut.{ending}", stop_after)
+        assert not (tmp_path / f"cut.{ending}").exists()
+    with (tmp_path / f"cut.{ending}.part").open("ab") as part:
+        part.write(b"half a row that a crash has left")
+    went_on = label(f"cut.{ending}", None)
+    assert 250 < went_on.before < 400
+    assert (whole.rows, whole.before, went_on.rows) == (400, 0, 400)
+    assert (tmp_path / f"cut.{ending}").read_bytes() == (tmp_path / f"whole.{ending}").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut." + ending, "in.csv", "whole." + ending]
+    with pytest.raises(KeyboardInterrupt):
+        label(f"changed.{ending}", 100)
+    reviews(401, seed=3).drop(columns="label").to_csv(source, index=False)
+    with pytest.raises(tuneoff.UserError, match="was begun with another input; remove it to begin anew"):
+        label(f"changed.{ending}", None)
+
+
+def test_requests_that_cannot_be_carried_out_are_refused_in_one_line(models: Models, said: Say) -> None:
+    model = models["full"]
+    Path("table.csv").write_text("a,b\n1,2\n3,4\n")
+    Path("there.csv").write_text("kept")
+    Path("foreign.csv.part").write_text("kept")
+    Path("empty.csv").write_text("text,n\n")
+    Path("texts.csv").write_text("text,n\ngood,1\nbad,2\n")
+    Path("broken.csv").write_text("text,n\ngood,1\nbad,2\n" + "x" * 10 + "\n")
+    for arguments, message in (
+        ([], "name the folder of a saved model"),
+        (["nowhere", "good"], "'nowhere' is not a folder"),
+        ([model, ""], "text 1 is empty"),
+        ([model, "good", "  "], "text 2 is empty"),
+        ([model, "good", "--file", "texts.csv"], "either texts or --file"),
+        ([model, "--file", "none.csv"], "there is no file 'none.csv'"),
+        ([model, "--file", "table.csv"], "known to hold the texts; name it with --text"),
+        ([model, "--file", "texts.csv", "--text", "txet"], "did you mean 'text'?"),
+        ([model, "--file", "texts.csv", "--out", "there.csv"], "there.csv exists already"),
+        ([model, "--file", "texts.csv", "--out", "there.xlsx"], "must end in one of .csv, .tsv, .jsonl, .parquet"),
+        ([model, "--file", "texts.csv", "--out", "no/where.csv"], "there is no folder no"),
+        ([model, "--file", "texts.csv", "--out", "foreign.csv"], "foreign.csv.part: is there, and not from tuneoff"),
+        ([model, "--file", "empty.csv", "--out", "out.csv"], "empty.csv: there are no rows"),
+        ([model, "--file", "broken.csv", "--out", "out.csv"], "has 1 cells"),
+        ([model, "good", "--device", "tpu"], "--device tpu: choose one of"),
+        ([model, "good", "--base", "nowhere"], "takes no base model"),
+        (["--model", "x", "good"], "write NAME=FOLDER"),
+        (["--model", f"x={model}", "--model", "x=y", "good"], "two models called 'x'"),
+    ):
+        code, told = said(*arguments)
+        assert (code, told.count("\n")) == (2, 1), told
+        assert message in told
+    assert Path("there.csv").read_text() == Path("foreign.csv.part").read_text() == "kept"
+    assert not Path("out.csv").exists()
+
+
+def test_a_reader_that_leaves_and_a_full_disk(models: Models, tmp_path: Path) -> None:
+    reviews(3000, seed=4).to_csv(tmp_path / "in.csv", index=False)
+    command = f"{sys.executable} -m tuneoff predict {models['full']} --file in.csv"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{command} | head -1; {command} > /dev/full"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "text,label,predicted_label,predicted_probability\n"
+    assert done.returncode == 2
+    assert done.stderr == "tuneoff: standard output: No space left on device; what follows is not shown\n"
+
+
+@pytest.mark.long
+def test_a_killed_and_an_interrupted_command_go_on(models: Models, tmp_path: Path) -> None:
+    reviews(60_000, seed=6).to_csv(tmp_path / "in.csv", index=False)
+    command = [sys.executable, "-m", "tuneoff", "predict", str(models["full"]), "--file", "in.csv", "--out"]
+    kept = tmp_path / "cut.csv.part.json"
+    for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+        before = json.loads(kept.read_text())["done"]["rows"] if kept.exists() else 0
+        process = subprocess.Popen([*command, "cut.csv"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        while process.poll() is None and (
+            not kept.exists() or json.loads(kept.read_text())["done"]["rows"] <= before + 4096
+        ):
+            time.sleep(0.05)
+        os.kill(process.pid, number)
+        said = process.communicate()[1]
+        assert process.returncode == code
+        assert said == (
+            "" if number == signal.SIGKILL else "tuneoff: interrupted; the same command goes on from here\n"
+        )
+        assert not (tmp_path / "cut.csv").exists()
+    for name in ("cut.csv", "whole.csv"):
+        subprocess.run([*command, name], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "cut.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_pairs_take_the_columns_of_the_study_or_usual_ones(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"premise": ["a"], "hypothesis": ["b"], "left": ["c"], "right": ["d"]})
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    path = str(tmp_path / "in.csv")
+    named = TextRules(label_names=("0", "1"), max_length=8, text="left", text_pair="right")
+    usual = TextRules(label_names=("0", "1"), max_length=8)
+    rows = rows_of_file(path, [named], None, None)
+    assert (rows.text, rows.text_pair) == ("left", "right")
+    rows = rows_of_file(path, [usual], None, None)
+    assert (rows.text, rows.text_pair) == ("premise", "hypothesis")
+    rows = rows_of_file(path, [usual], "left", "right")
+    assert (rows.text, rows.text_pair) == ("left", "right")
+    with pytest.raises(tuneoff.UserError, match="pairs of texts; ask them one after the other"):
+        rows_of_file(path, [named, TextRules(label_names=("0", "1"), max_length=8, text="left")], None, None)
+
+
+def test_a_text_of_no_tokens_gets_no_label(models: Models) -> None:
+    predictor = tuneoff.load(models["full"], device="cpu")
+    predictor._models[""].encoder = _Nothing(predictor._models[""].encoder)  # type: ignore[assignment]
+    rows = given_texts(["good", "nothing", "bad"])
+    (piece,) = Labeller(predictor, rows).labelled()
+    assert piece.table.column("label").is_null().to_pylist() == [False, True, False]
+    assert (piece.without_text, piece.first_without) == (1, "row 2 of the command line")
+    with pytest.raises(tuneoff.UserError, match="'nothing' has no tokens"):
+        predictor.predict(["good", "nothing"])
+
+
+class _Nothing:
+    """Encodes as another, but makes nothing of one text, as tokenizers without marks do of blanks."""
+
+    def __init__(self, encoder: Any) -> None:
+        self._encoder = encoder
+
+    def __call__(self, texts: list[str]) -> Any:
+        from tuneoff.data.encode import Encoded
+
+        encoded = self._encoder(texts)
+        kept = np.repeat([text != "nothing" for text in texts], encoded.lengths)
+        lengths = np.where([text == "nothing" for text in texts], 0, encoded.lengths).astype(np.int32)
+        return Encoded(encoded.ids[kept], lengths, lengths, encoded.lost)
