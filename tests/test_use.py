@@ -107,3 +107,19 @@ def test_every_report_says_it(results: api.StudyResults, tuneoff: Command) -> No
         assert line in page
         assert line in text
     assert len(shown.split("use it")[1].split("report ")[0].strip().splitlines()) <= 4
+
+
+def test_the_examples_of_the_documentation_run(results: api.StudyResults, tiny_model: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "using-the-winner.md").read_text(encoding="utf-8")
+    whole, adapter, predicting = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    folders = {arm: str(results.model_folder(arm)) for arm in ("full", "lora")}
+    given = {
+        r"runs/full-[^\"]*": folders["full"],
+        r"runs/lora-[^\"]*": folders["lora"],
+        "roberta-base": str(tiny_model),
+    }
+    for pattern, path in given.items():
+        whole, adapter = (re.sub(pattern, path, code) for code in (whole, adapter))
+    for arm, plain in zip(folders, run_lines([whole, adapter], TEXTS), strict=True):
+        np.testing.assert_allclose(plain.padded, results.load(arm, precision="fp32").logits(TEXTS), atol=1e-5)
+    exec(predicting.replace("studies-out/quickstart", str(results.folder)), {})
