@@ -350,7 +350,7 @@ def without(name: str, seal: bool = False) -> Callable[[Path], None]:
     return damage
 
 
-DAMAGE: dict[str, tuple[str, Callable[[Path], None], str]] = {
+DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "tampered": ("lora", lambda folder: (folder / "config.json").write_text("{}"), "config.json' is not as it was"),
     "truncated": ("lora", cut("adapter_model.safetensors"), "adapter_model.safetensors' is not as it was saved"),
     "truncated adapter": ("lora", cut("adapter_model.safetensors", seal=True), "are damaged"),

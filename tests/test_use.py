@@ -28,8 +28,9 @@ TEXTS = ["a good film", "a bad film"]
 def results(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> api.StudyResults:
     """A finished study of two arms and two seeds, in a folder whose name a shell takes apart."""
     folder = tmp_path_factory.mktemp("use") / FOLDER
-    settings = {"epochs": 1, "precision": '"fp32"'}
-    folder.parent.joinpath("study.toml").write_text(study_toml(tiny_model, data_files, ["full", "lora"], **settings))
+    folder.parent.joinpath("study.toml").write_text(
+        study_toml(tiny_model, data_files, ["full", "lora"], epochs=1, precision='"fp32"')
+    )
     found = api.run_study(api.load_study(folder.parent / "study.toml"), folder)
     assert found.failed == []
     return found
