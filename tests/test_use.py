@@ -7,7 +7,6 @@ import html
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,8 +28,9 @@ TEXTS = ["a good film", "a bad film"]
 def results(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> api.StudyResults:
     """A finished study of two arms and two seeds, in a folder whose name a shell takes apart."""
     folder = tmp_path_factory.mktemp("use") / FOLDER
-    settings: dict[str, Any] = {"epochs": 1, "precision": '"fp32"'}
-    folder.parent.joinpath("study.toml").write_text(study_toml(tiny_model, data_files, ["full", "lora"], **settings))
+    folder.parent.joinpath("study.toml").write_text(
+        study_toml(tiny_model, data_files, ["full", "lora"], epochs=1, precision='"fp32"')
+    )
     found = api.run_study(api.load_study(folder.parent / "study.toml"), folder)
     assert found.failed == []
     return found
@@ -108,3 +108,19 @@ def test_every_report_says_it(results: api.StudyResults, tuneoff: Command) -> No
         assert line in page
         assert line in text
     assert len(shown.split("use it")[1].split("report ")[0].strip().splitlines()) <= 4
+
+
+def test_the_examples_of_the_documentation_run(results: api.StudyResults, tiny_model: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "using-the-winner.md").read_text(encoding="utf-8")
+    whole, adapter, predicting = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    folders = {arm: str(results.model_folder(arm)) for arm in ("full", "lora")}
+    given = {
+        r"runs/full-[^\"]*": folders["full"],
+        r"runs/lora-[^\"]*": folders["lora"],
+        "roberta-base": str(tiny_model),
+    }
+    for pattern, path in given.items():
+        whole, adapter = (re.sub(pattern, path, code) for code in (whole, adapter))
+    for arm, plain in zip(folders, run_lines([whole, adapter], TEXTS), strict=True):
+        np.testing.assert_allclose(plain.padded, results.load(arm, precision="fp32").logits(TEXTS), atol=1e-5)
+    exec(predicting.replace("studies-out/quickstart", str(results.folder)), {})
