@@ -77,17 +77,19 @@ def _write_graph(classifier: SavedClassifier, path: Path) -> None:
     try:
         with torch.no_grad(), warnings.catch_warnings(), only_errors_logged("torch.onnx", "torch.export", "onnxscript"):
             warnings.simplefilter("ignore")
-            torch.onnx.export(
+            program: Any = torch.onnx.export(
                 _ToLogits(model),
                 kwargs=inputs,
-                f=path,
                 dynamo=True,
                 input_names=list(inputs),
                 output_names=["logits"],
                 dynamic_shapes={name: {0: dimension, 1: dimension} for name in inputs},
-                external_data=size > MOST_BYTES,
                 verbose=False,
             )
+            for graph in (program.model.graph, *program.model.functions.values()):
+                for node in graph.all_nodes():
+                    node.metadata_props.clear()  # which name the files of this machine's libraries
+            program.save(path, external_data=size > MOST_BYTES)
     except torch.onnx.OnnxExporterError as error:
         kind = model.config.model_type
         cause = one_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
