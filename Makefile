@@ -15,7 +15,7 @@ SOURCES := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
 LOWEST := .venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt
-EXTRAS := quickstart,hub,cluster,pdf,notebook,optuna,wandb,tensorboard,mlflow,dev
+EXTRAS := quickstart,hub,cluster,pdf,notebook,onnx,optuna,serve,wandb,tensorboard,mlflow,dev
 # One test compares with what scikit-learn has only since 1.7: the Brier score of several classes.
 LOWEST_CHOICE := not calibration_and_classes
 LOWEST_TESTS := cli data engines kernels methods packaging sources spec statistics study training
