@@ -106,7 +106,7 @@ def make_app(
         if len(texts) > limits.inputs:
             raise Refusal(413, "validation", f"inputs: {len(texts)} of them; at most {limits.inputs} are taken at once")
         loop = asyncio.get_running_loop()
-        encoded = await loop.run_in_executor(tokenising, predictor.encode, texts, name)
+        encoded = await loop.run_in_executor(tokenising, predictor.encode, name, texts)
         _check_lengths(encoded, rules.max_length, asked.truncate)
         logits = await batcher.logits(encoded, name)
         return Response(answer_json(logits, rules.label_names, asked), media_type="application/json")

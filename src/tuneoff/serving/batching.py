@@ -21,8 +21,8 @@ from tuneoff.serving.metrics import Metrics
 from tuneoff.serving.refusal import Refusal, overloaded
 
 Logits = NDArray[np.float32]
-Compute = Callable[[Tokens, str], Logits]
-"""Tokens and a model's name to logits, shape (texts, classes)."""
+Compute = Callable[[str, Tokens], Logits]
+"""A model's name and tokens to logits, shape (texts, classes)."""
 
 
 @dataclass(eq=False)
@@ -162,7 +162,7 @@ class Batcher:
     def _carry_out(self, pieces: list[_Piece]) -> None:
         request = pieces[0].request
         try:
-            logits = self._compute(_joined(pieces), request.model)
+            logits = self._compute(request.model, _joined(pieces))
             if not np.isfinite(logits).all():
                 raise FloatingPointError("the model's scores are not numbers")
         except Exception as error:

@@ -103,13 +103,13 @@ class Predictor:
         """Logits of one model, shape (texts, classes)."""
         return self._models[self._chosen(texts, model)[0] if model is None else model].logits(texts)
 
-    def encode(self, texts: Texts, model: str) -> Encoded:
+    def encode(self, name: str, texts: Texts) -> Encoded:
         """A model's tokens of texts, or of pairs of them, cut as in its study."""
-        return self._models[model].encode(texts)
+        return self._models[name].encode(texts)
 
-    def logits_of_tokens(self, tokens: Tokens, model: str) -> NDArray[np.float32]:
-        """Logits of one model, shape (texts, classes), of what its `encode` gave."""
-        return self._models[model].logits_of_tokens(tokens)
+    def compute(self, name: str, tokens: Tokens) -> NDArray[np.float32]:
+        """Logits of one model for texts that each have tokens, shape (texts, classes)."""
+        return self._models[name].compute(tokens)
 
     def _by_model(self, texts: Texts, chosen: Sequence[str]) -> list[tuple[str, NDArray[np.float32]]]:
         found = []
@@ -145,11 +145,9 @@ class _Model:
     def logits(self, texts: Texts) -> NDArray[np.float32]:
         encoded = self.encode(texts)
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(encoded.lengths, dtype=np.int64)])
-        return self.logits_of_tokens(
-            Tokens(encoded.ids, offsets, np.zeros(len(texts), dtype=np.int64), encoded.second_starts)
-        )
+        return self.compute(Tokens(encoded.ids, offsets, np.zeros(len(texts), dtype=np.int64), encoded.second_starts))
 
-    def logits_of_tokens(self, tokens: Tokens) -> NDArray[np.float32]:
+    def compute(self, tokens: Tokens) -> NDArray[np.float32]:
         return self._engine.logits(tokens)
 
 

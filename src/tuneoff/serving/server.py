@@ -59,7 +59,7 @@ def serve(
     predictor = Predictor(folders, base, device, precision)
     metrics = Metrics()
     budget = EVALUATION_TOKENS[predictor.device.type]
-    with Batcher(predictor.logits_of_tokens, budget, limits.waiting, metrics) as batcher:
+    with Batcher(predictor.compute, budget, limits.waiting, metrics) as batcher:
         config = uvicorn.Config(
             make_app(predictor, batcher, metrics, limits, budget, hosts),
             http=limited(limits),
