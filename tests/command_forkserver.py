@@ -15,6 +15,7 @@ import multiprocessing.util
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -85,6 +86,7 @@ def serve(listener: socket.socket) -> Work:
     while True:
         for key, _ in selector.select():
             if key.fd == sys.stdin.fileno():
+                shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
                 os._exit(0)
             if key.fd in commands:
                 pid, connection = commands.pop(key.fd)
