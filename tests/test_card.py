@@ -115,7 +115,7 @@ def test_a_card_says_what_the_study_found(results: api.StudyResults, tmp_path: P
         assert expected in text, expected
     for finding in results.summary.audit:
         assert f"`{finding.name}` ({finding.split})" in text
-    assert "PeftModel.from_pretrained(base, '.')" in text
+    assert "model = PeftModel.from_pretrained(backbone, folder)" in text
 
 
 def test_names_of_classes_act_as_nothing(results: api.StudyResults) -> None:
