@@ -156,8 +156,8 @@ def test_every_section_comes_in_order_with_the_verdict_first(desktop: Page) -> N
     headings = desktop.locator("h1, h2").all_text_contents()
     assert headings[0].endswith(".")
     assert headings[1:] == [
-        "Results", "Use it", "Accuracy against its cost", "Arm by arm", "Learning curves", "Memory and disk", "Pairs of arms",
-        "The data's audit", "Test examples on which arms disagree", "How to repeat it",
+        "Results", "Use it", "Accuracy against its cost", "Arm by arm", "Learning curves", "Memory and disk",
+        "Pairs of arms", "The data's audit", "Test examples on which arms disagree", "How to repeat it",
     ]  # fmt: skip
 
 
