@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -328,16 +327,12 @@ def _one_by_one(
 ) -> torch.Tensor:
     assert batch.lengths is not None
     pieces = []
-    # Neighbours of one length are computed at once: in evaluation, where texts are sorted, that is most of them.
-    alike = [(length, len(list(group))) for length, group in groupby(batch.lengths)]
-    runs = [length * count for length, count in alike]  # tokens of each
     # In float32 also where the model is in bfloat16: on CPUs SDPA's bfloat16 backward takes twice as long.
-    wide = (tensor.float().split(runs, dim=2) for tensor in (query, key, value))
-    for (length, count), *run in zip(alike, *wide, strict=True):
-        q, k, v = (tensor[0].unflatten(1, (count, length)).transpose(0, 1) for tensor in run)
+    wide = (tensor.float().split(batch.lengths, dim=2) for tensor in (query, key, value))
+    for q, k, v in zip(*wide, strict=True):
         mask = None
-        if window is not None and length > window:
-            distance = torch.arange(length)[:, None] - torch.arange(length)
+        if window is not None and q.shape[2] > window:
+            distance = torch.arange(q.shape[2])[:, None] - torch.arange(q.shape[2])
             mask = (distance.abs() < window) & (distance >= 0 if causal else True)
         seen = q[:, :, :needed]
         piece = scaled_dot_product_attention(
@@ -346,8 +341,7 @@ def _one_by_one(
             v,
             attn_mask=None if mask is None else mask[:needed],
             scale=scaling,
-            is_causal=causal and mask is None and length > 1,
+            is_causal=causal and mask is None and q.shape[2] > 1,
         )
-        whole = pad(piece, (0, 0, 0, length - seen.shape[2]))
-        pieces.append(whole.transpose(0, 1).flatten(1, 2)[None])
+        pieces.append(pad(piece, (0, 0, 0, q.shape[2] - seen.shape[2])))
     return torch.cat(pieces, dim=2).transpose(1, 2).to(query.dtype)
