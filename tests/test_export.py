@@ -92,7 +92,7 @@ def stored_logits(trained: Trained) -> NDArray[np.float32]:
 
 def exported(results: StudyResults, arm: str, to: Path, form: ExportFormat = "model") -> Trained:
     trained = trained_of(results, arm, to)
-    export_model(trained, free_folder(str(to)), form, lambda message: None)
+    export_model(trained, free_folder(str(to), results.folder), form, lambda message: None)
     return trained
 
 
@@ -258,7 +258,11 @@ def test_tab_completes_the_formats() -> None:
         (["--to", "out", "--seed", "best"], "--seed is a number from 0 on, or best-validation"),
         (["--to", "out", "--check", "0"], "--check is a number from 1 on, or all"),
         (["--to", "out", "--arm", "lora", "--recommended"], "give one of them"),
+        (["--to", "out", "--seed", "9" * 5000], "--seed is a number from 0 on, or best-validation"),
         (["--to", "file", "--arm", "lora"], "is a file"),
+        (["--to", "file/out", "--arm", "lora"], "is a file, in which there can be no folder"),
+        (["--to", "", "--arm", "lora"], "--to is empty"),
+        (["--to", "out", "--arm", "lora", "--base", ""], "--base is empty"),
     ],
 )
 def test_options_that_are_wrong(
@@ -270,6 +274,12 @@ def test_options_that_are_wrong(
     assert said in done.stderr
     assert done.stderr.strip().count("\n") == 0
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_studys_own_folder_takes_no_export(study: StudyResults) -> None:
+    for inside in (".", "refits", "runs/exported"):
+        with pytest.raises(UserError, match="lies in the study's own folder"):
+            free_folder(str(study.folder / inside), study.folder)
 
 
 @pytest.mark.long

@@ -20,7 +20,7 @@ import pytest
 import tuneoff
 from conftest import Command, reviews, study_toml
 from tuneoff.cli import app
-from tuneoff.cli.exits import exit_code
+from tuneoff.cli.exits import exit_code, going_on
 from tuneoff.records.saved_model import TextRules
 from tuneoff.serving import labelling
 from tuneoff.serving.label_file import label_into
@@ -117,6 +117,10 @@ def test_in_python(models: Models) -> None:
     assert repr(model).startswith("Predictor(lora of tiny on ")
     assert model.predict([]) == []
     assert model.logits([]).shape == (0, 2)
+    with pytest.raises(tuneoff.UserError, match="classifies single texts, not pairs"):
+        model.predict([("the film", "superb")])
+    with pytest.raises(tuneoff.UserError, match="device = 'tpu': choose one of auto, cpu, cuda"):
+        tuneoff.load(models["lora"], device="tpu")
     texts: Any
     for texts, wrong in (
         ("one text", "takes a list of texts"),
@@ -241,6 +245,8 @@ def test_requests_that_cannot_be_carried_out_are_refused_in_one_line(models: Mod
     Path("foreign.csv.part").write_text("kept")
     Path("empty.csv").write_text("text,n\n")
     Path("texts.csv").write_text("text,n\ngood,1\nbad,2\n")
+    Path("quotes.csv").write_text('text,n\ngood,1\n"bad,2\n')
+    Path("table.parquet").write_text("text,n\ngood,1\n")
     Path("broken.csv").write_text("text,n\ngood,1\nbad,2\n" + "x" * 10 + "\n")
     for arguments, message in (
         ([], "name the folder of a saved model"),
@@ -257,10 +263,22 @@ def test_requests_that_cannot_be_carried_out_are_refused_in_one_line(models: Mod
         ([model, "--file", "texts.csv", "--out", "foreign.csv"], "foreign.csv.part: is there, and not from tuneoff"),
         ([model, "--file", "empty.csv", "--out", "out.csv"], "empty.csv: there are no rows"),
         ([model, "--file", "broken.csv", "--out", "out.csv"], "has 1 cells"),
-        ([model, "good", "--device", "tpu"], "--device tpu: choose one of"),
+        ([model, "good", "--device", "tpu"], "device = 'tpu': choose one of"),
         ([model, "good", "--base", "nowhere"], "takes no base model"),
-        (["--model", "x", "good"], "write NAME=FOLDER"),
-        (["--model", f"x={model}", "--model", "x=y", "good"], "two models called 'x'"),
+        (["--model", "x=", "good"], "write NAME=FOLDER"),
+        (["--model", "x", "good"], "'x' is no model that tuneoff saved"),
+        (["--model", f"x={model}", "--model", f"x={models['lora']}", "good"], "are both called 'x'; write NAME=FOLDER"),
+        (["--model", str(model), "--model", f"full={model}", "good"], "are both called 'full'; write NAME=FOLDER"),
+        ([model, "--file", "texts.csv", "--text-pair", "n"], "the model classifies single texts"),
+        ([model, "--file", "texts.csv", "--out", ""], "it is empty"),
+        ([model, "--file", "quotes.csv"], "or give --read quoting='none' where quotes mean nothing"),
+        ([model, "--file", "table.parquet"], "give --read kind=csv or kind=json"),
+        ([model, "--file", "texts.csv", "--read", "header=maybe"], "--read header: "),
+        ([model, "--file", "texts.csv", "--read", "haeder=false"], "write KEY=VALUE, with one of kind, encoding"),
+        ([model, "good", "--read", "header=false"], "are about a --file"),
+        ([model, "--file", "texts.csv", "--out", f"{'x' * 245}.csv"], "File name too long"),
+        ([models["lora"], "good", "--base", ""], "--base is empty"),
+        ([models["lora"], "good", "--base", "."], "--base: '.' is no transformers model folder"),
     ):
         code, told = said(*arguments)
         assert (code, told.count("\n")) == (2, 1), told
@@ -322,6 +340,29 @@ def test_pairs_take_the_columns_of_the_study_or_usual_ones(tmp_path: Path) -> No
     assert (rows.text, rows.text_pair) == ("left", "right")
     with pytest.raises(tuneoff.UserError, match="pairs of texts; ask them one after the other"):
         rows_of_file(path, [named, TextRules(label_names=("0", "1"), max_length=8, text="left")], None, None)
+
+
+def test_how_a_file_is_written_can_be_said(models: Models, said: Say) -> None:
+    Path("mails").write_bytes("name\nsch\xf6n\n".encode("cp1252"))
+    code, told = said(models["full"], "--file", "mails", "--read", "kind=csv", "--read", "encoding=cp1252")
+    assert (code, [line.split(",")[0] for line in told.splitlines()]) == (0, ["name", "sch\xf6n"])
+    code, told = said(models["full"], "--file", "mails", "--read", "kind=csv", "--read", "header=false")
+    assert (code, told.count("\n")) == (2, 1)
+    assert "give --read encoding=" in told
+
+
+def test_only_what_goes_on_is_said_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(**_: bool) -> None:
+        raise KeyboardInterrupt
+
+    def with_a_part(**_: bool) -> None:
+        with going_on():
+            raise KeyboardInterrupt
+
+    assert [exit_code(interrupted), exit_code(with_a_part)] == [130, 130]
+    assert capsys.readouterr().err == (
+        "tuneoff: interrupted\ntuneoff: interrupted; the same command goes on from here\n"
+    )
 
 
 def test_a_text_of_no_tokens_gets_no_label(models: Models) -> None:

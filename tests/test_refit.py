@@ -23,6 +23,7 @@ from tuneoff.records.run import ScoredRun
 from tuneoff.records.saved_model import RefitRows, SavedModel
 from tuneoff.serving.predictor import Predictor
 from tuneoff.study.listener import Silent
+from tuneoff.study.lock import locked
 
 ARMS = ["lora", "frozen_features"]
 ROWS: dict[RefitRows, list[str]] = {"train+validation": ["train", "validation"], "all": ["train", "validation", "test"]}
@@ -197,6 +198,8 @@ def test_a_refit_that_cannot_be_leaves_nothing(results: api.StudyResults, tiny_m
         refit(results, _run(results, "lora"), "all", base=str(other))
     with pytest.raises(UserError, match="name it with --base FOLDER"):
         refit(results, _run(results, "lora"), "all", base=str(tmp_path / "nowhere"))
+    with locked(results.folder), pytest.raises(UserError, match=r"\) is at work in .*; wait until it has ended"):
+        refit(results, _run(results, "lora"), "all")
     labels = results.folder / "data" / "test" / "labels.npy"
     content = labels.read_bytes()
     labels.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

@@ -366,6 +366,20 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "other labels, adapter": ("lora", of_labels("a", "b", "c"), "another number of classes"),
     "other labels, whole": ("full", of_labels("a", "b", "c"), "another number of classes"),
     "other labels, features": ("frozen_features", of_labels("a", "b", "c"), "number of classes"),
+    "settings that are no JSON": ("lora", cut("config.json", seal=True), "config.json' cannot be read"),
+    "settings that are none": (
+        "lora",
+        lambda folder: ((folder / "tokenizer_config.json").write_text("[]"), resealed(folder)),
+        "holds no settings",
+    ),
+    "an adapter of another kind": (
+        "lora",
+        lambda folder: edited(folder, "adapter_config.json", peft_type="NEW"),
+        "adapter_config.json' describes no adapter",
+    ),
+    "an adapter of no rank": ("lora", lambda folder: edited(folder, "adapter_config.json", r="x"), "does not fit"),
+    "classes of one name": ("lora", of_labels("a", "a"), "is damaged"),
+    "no classes": ("lora", of_labels(), "is damaged"),
     "code": ("full", lambda folder: edited(folder, "config.json", auto_map={"AutoModel": "x.Y"}), "never runs"),
     "code of a tokenizer": (
         "lora", lambda folder: edited(folder, "tokenizer_config.json", auto_map={"AutoTokenizer": ["x.Y", None]}),

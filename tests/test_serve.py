@@ -119,13 +119,13 @@ def study(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("serve")
     for name, rows in (("train", reviews(80, seed=1)), ("test", reviews(20, seed=2, first_row=1000))):
         rows["label"] = rows["label"].map(CLASSES)
-        rows["text_pair"] = rows["text"].str.split().str[:3].str.join(" ")
+        rows["text_a"], rows["text_b"] = rows["text"], rows["text"].str.split().str[:3].str.join(" ")
         rows.to_csv(folder / f"{name}.csv", index=False)
     lora, full = 'method = "lora"\nlearning_rate = 5e-3', 'method = "full"\nlearning_rate = 2e-3'
     columns = 'text = "text"\nlabel = "label"\n'
     for out, arms, more in (
         ("single", [lora, full], columns),
-        ("pairs", [lora], columns + 'text_pair = "text_pair"\n'),
+        ("pairs", [lora], ""),  # found by their names
     ):
         text = study_toml(tiny_model, folder, arms, seeds=1, epochs=1)
         (folder / f"{out}.toml").write_text(text.replace("[training]", f"{more}[training]"))

@@ -15,7 +15,7 @@ import typer
 
 from tuneoff.cli import completion, predict
 from tuneoff.cli.arguments import Folder, Json, path_given
-from tuneoff.cli.exits import exit_code
+from tuneoff.cli.exits import exit_code, going_on
 from tuneoff.cli.export import export
 from tuneoff.cli.serve import serve
 from tuneoff.core.errors import UserError
@@ -92,11 +92,12 @@ def _run(
     from tuneoff.spec import load_study
 
     spec = load_study(study, overrides)
-    if quiet or as_json:
-        results = run_study(spec, out, retry_failed=retry_failed)
-    else:
-        with Progress() as progress:
-            results = run_study(spec, out, progress, retry_failed)
+    with going_on():
+        if quiet or as_json:
+            results = run_study(spec, out, retry_failed=retry_failed)
+        else:
+            with Progress() as progress:
+                results = run_study(spec, out, progress, retry_failed)
     if as_json:
         summary = results.summary.model_dump(mode="json")
         print(json.dumps({"folder": str(results.folder), "summary": summary}))

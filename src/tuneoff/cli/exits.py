@@ -7,7 +7,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,19 @@ import typer
 from tuneoff.core.errors import UserError
 
 INTERRUPTED = 130
+
+
+class _GoesOnError(Exception):
+    """What was interrupted goes on where it was when the command is given again."""
+
+
+@contextmanager
+def going_on() -> Iterator[None]:
+    """Around what the same command goes on with after an interruption, so that the user is told so."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise _GoesOnError from error
 
 
 def exit_code(command: Callable[..., Any]) -> int:
@@ -33,8 +47,10 @@ def exit_code(command: Callable[..., Any]) -> int:
         return _say(str(error), 2)
     except OSError as error:
         return _say(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
-    except (KeyboardInterrupt, typer.Abort):
+    except _GoesOnError:
         return _say("interrupted; the same command goes on from here", INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted", INTERRUPTED)
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # a usage error of typer's
             return _say(f"{error.format_message()} (see tuneoff --help)", 2)

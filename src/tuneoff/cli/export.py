@@ -10,6 +10,7 @@ import typer
 
 from tuneoff.cli import completion
 from tuneoff.cli.arguments import Folder, Json
+from tuneoff.cli.exits import going_on
 from tuneoff.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def export(
     if rows is not None and rows not in refits:
         raise UserError(f"--refit: it is {' or '.join(refits)}; '{rows}' is neither{did_you_mean(rows, refits)}")
     most = None if check == ALL else _number("--check", check, ALL, 1)
-    target = free_folder(to)
     results = load_results(folder)
+    target = free_folder(to, results.folder)
     chosen = choose_run(results, arm, None if seed == BEST else _number("--seed", seed, BEST, 0))
     if repository is not None:
         check_push(repository)
@@ -123,16 +124,21 @@ def _refitted(results: StudyResults, run: ScoredRun, rows: RefitRows, base: str 
     from tuneoff.export.refit import refit
     from tuneoff.report.terminal import Progress
 
-    if quiet:
-        return refit(results, run, rows, base)
-    with Progress() as progress:
-        return refit(results, run, rows, base, progress)
+    with going_on():
+        if quiet:
+            return refit(results, run, rows, base)
+        with Progress() as progress:
+            return refit(results, run, rows, base, progress)
 
 
 def _number(option: str, text: str, word: str, least: int) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) < least:
+    try:
+        number = int(text) if text.isascii() and text.isdigit() else None
+    except ValueError:  # of more digits than Python takes
+        number = None
+    if number is None or number < least:
         raise UserError(f"{option} is a number from {least} on, or {word}; '{text}' is neither")
-    return int(text)
+    return number
 
 
 def _say(message: str) -> None:

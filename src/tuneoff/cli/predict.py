@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuneoff.core.errors import UserError
+from tuneoff.cli.arguments import path_given
+from tuneoff.cli.exits import going_on
+from tuneoff.cli.models import named_models
+from tuneoff.core.errors import UserError, saying
 
 if TYPE_CHECKING:
     from tuneoff.models.saved import SavedFolder
@@ -25,8 +29,16 @@ STANDARD_INPUT = "-"
 PROCESS = {"GOMP_SPINCOUNT": "3000", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
 """Threads that wait leave the cores to other programs, as in a study's processes. oneDNN keeps code for every number of
 tokens that it has met, of which a long file has thousands: by default for a thousand shapes, half a gigabyte."""
-DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("auto", "bf16", "fp32")
+STUDY_SETTINGS = (
+    (r"data\.format = \{ (\w+) = (\S+?),? .*\}", r"--read \1=\2"),
+    (r"data\.format\.(\w+) = (\S+)", r"--read \1=\2"),
+    (r"set data\.format\.(\w+), probably to '([^']+)'", r"give --read \1=\2, probably"),
+    (r"set data\.format\.kind to 'csv' or 'json'", "give --read kind=csv or kind=json"),
+    (r"set data\.format\.(\w+) to", r"set --read \1=... to"),
+    (r"data\.format\.(\w+)", r"--read \1"),
+    (r"set --read", "give --read"),
+)
+"""What readers say of a study file, in the words of this command."""
 
 
 def predict(
@@ -46,11 +58,11 @@ def predict(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file of labels: .csv, .tsv, .jsonl or .parquet.", metavar="FILE"),
+        typer.Option(help="The file of labels: .csv, .tsv, .jsonl or .parquet.", metavar="FILE", parser=path_given),
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="A model by a name of its own; give several to ask them all.", metavar="NAME=FOLDER"),
+        typer.Option(help="A model, by a name of its own; give several to ask them all.", metavar="NAME=FOLDER"),
     ] = None,
     text: Annotated[
         str | None,
@@ -69,6 +81,14 @@ def predict(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    read: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How the file is written, where that is not found out: kind, encoding, separator, quoting, header or "
+            "columns, as in [data.format].",
+            metavar="KEY=VALUE",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each text, or of what --out holds.")
     ] = False,
@@ -86,15 +106,17 @@ def predict(
     if out is not None:
         check_out(out)
     folders = {name: SavedFolder.open(folder) for name, folder in named.items()}
-    rows = _rows([folder.saved.texts for folder in folders.values()], texts, file, text, text_pair)
+    with saying(*STUDY_SETTINGS):
+        rows = _rows([folder.saved.texts for folder in folders.values()], texts, file, text, text_pair, read or [])
     if out is not None and rows.waits:
         raise UserError("--out goes with --file or texts, since what is piped in cannot be read again; redirect with >")
     predictor = _load(folders, base, device, precision)
     labeller = Labeller(predictor, rows, probabilities)
     if out is None:
-        _print(rows, labeller, predictor, as_json)
+        with saying(*STUDY_SETTINGS):
+            _print(rows, labeller, predictor, as_json)
         return
-    with LabellingProgress(rows.about) as progress:
+    with going_on(), saying(*STUDY_SETTINGS), LabellingProgress(rows.about) as progress:
         done = label_into(out, predictor, rows, labeller, progress.told)
     if as_json:
         print(json.dumps({"out": str(out), **asdict(done), "rows_per_second": done.rows_per_second}))
@@ -102,24 +124,22 @@ def predict(
         print_labelled(out, done)
 
 
-def _told_apart(arguments: list[str], models: list[str]) -> tuple[dict[str, str], list[str]]:
+def _told_apart(arguments: list[str], models: list[str]) -> tuple[Mapping[str, str | Path], list[str]]:
     """Folders by name, and texts."""
     if not models:
         if not arguments or not arguments[0]:
             raise UserError("name the folder of a saved model, such as studies-out/NAME/runs/RUN/model")
         return {"": arguments[0]}, arguments[1:]
-    folders: dict[str, str] = {}
-    for given in models:
-        name, equals, folder = given.partition("=")
-        if not (name and equals and folder):
-            raise UserError(f"--model {given}: write NAME=FOLDER, such as sentiment=studies-out/reviews/runs/RUN/model")
-        if folders.setdefault(name, folder) != folder:
-            raise UserError(f"--model {given}: there are two models called '{name}'")
-    return folders, arguments
+    return named_models(models), arguments
 
 
 def _rows(
-    rules: list[TextRules], texts: list[str], file: str | None, text: str | None, text_pair: str | None
+    rules: list[TextRules],
+    texts: list[str],
+    file: str | None,
+    text: str | None,
+    text_pair: str | None,
+    read: list[str],
 ) -> TextRows:
     from tuneoff.serving.text_rows import given_texts, piped_lines, rows_of_file
 
@@ -128,9 +148,9 @@ def _rows(
             raise UserError("give either texts or --file, not both")
         if not file:
             raise UserError("--file is empty; name a file")
-        return rows_of_file(file, rules, text, text_pair)
-    if text is not None or text_pair is not None:
-        raise UserError("--text and --text-pair name columns of a --file")
+        return rows_of_file(file, rules, text, text_pair, read)
+    if text is not None or text_pair is not None or read:
+        raise UserError("--text, --text-pair and --read are about a --file")
     if any(rule.text_pair is not None for rule in rules):
         raise UserError("the model classifies pairs of texts; give them in a --file")
     if sys.stdin is not None and (texts == [STANDARD_INPUT] or (not texts and not sys.stdin.isatty())):
@@ -146,9 +166,6 @@ def _rows(
 
 
 def _load(folders: dict[str, SavedFolder], base: str | None, device: str, precision: str) -> Predictor:
-    for option, value, known in (("--device", device, DEVICES), ("--precision", precision, PRECISIONS)):
-        if value not in known:
-            raise UserError(f"{option} {value}: choose one of {', '.join(known)}")
     from tuneoff.measure.environment import usable_cores
     from tuneoff.serving.predictor import Predictor
     from tuneoff.training.cpu import settle_on_cpu

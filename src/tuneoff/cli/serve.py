@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
+from tuneoff.cli.models import named_models
 from tuneoff.core.errors import UserError
 from tuneoff.core.quantities import parse_bytes, parse_seconds
 
@@ -48,7 +48,7 @@ def serve(
         header_seconds=min(seconds, usual.header_seconds),
         body_seconds=min(seconds, usual.body_seconds),
     )
-    folders = _named(models)
+    folders = named_models(models)
     with bound(host, port) as listening:
         try:
             from tuneoff.serving.server import serve as start
@@ -64,25 +64,3 @@ def _quantity(option: str, text: str, parse: Callable[[str], Q]) -> Q:
         return parse(text)
     except ValueError as error:
         raise UserError(f"{option}: {error}") from error
-
-
-def _named(models: list[str]) -> dict[str, Path]:
-    """Folders by the names that are given, or that they have; a run's folder `model` goes by its arm."""
-    from tuneoff.core.files import expanded
-    from tuneoff.models.saved import read_saved
-
-    named: dict[str, Path] = {}
-    for given in models:
-        name, equals, folder = given.partition("=")
-        if not equals or Path(given).is_dir():
-            name, folder = "", given
-        elif not (name and folder):
-            raise UserError(f"'{given}': write NAME=FOLDER")
-        path = expanded(folder)
-        saved, own = read_saved(path), path.resolve().name
-        if not name:
-            name = saved.arm if own == "model" else own
-        if name in named:
-            raise UserError(f"'{named[name]}' and '{path}' are both called '{name}'; write NAME=FOLDER")
-        named[name] = path
-    return named

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
 
@@ -13,6 +16,22 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+@contextmanager
+def saying(*words: tuple[str, str]) -> Iterator[None]:
+    """Inside, errors for users who have no study file say something else where they name its settings.
+
+    Args:
+        words: regular expressions, each with what is said in place of what it matches.
+    """
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+        for pattern, instead in words:
+            message = re.sub(pattern, instead, message)
+        raise UserError(message) from error
 
 
 def damaged(path: Path, error: Exception) -> UserError:

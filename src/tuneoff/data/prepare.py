@@ -132,6 +132,8 @@ def prepare_data(
         key=key,
         fingerprint=fingerprints[WHOLE] if WHOLE in parts else canonical_hash(fingerprints),
         model_fingerprint=model_fingerprint,
+        text=first.rows.columns.text,
+        text_pair=first.rows.columns.text_pair,
         label_names=first.label_names,
         sizes=numbers(lambda split: len(split.lost)),
         tokens=numbers(lambda split: split.tokens),

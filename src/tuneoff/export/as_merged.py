@@ -8,7 +8,8 @@ from tuneoff.core.errors import UserError
 from tuneoff.export.as_model import write_model
 from tuneoff.export.trained import Trained
 from tuneoff.export.whole import whole_classifier
-from tuneoff.models.save import describe_saved, save_trained
+from tuneoff.models.save import save_trained
+from tuneoff.models.saved import read_saved
 from tuneoff.records.saved_model import SavedModel
 
 
@@ -28,4 +29,4 @@ def write_merged(trained: Trained, folder: Path) -> SavedModel:
         return write_model(trained, folder)
     whole = saved.model_copy(update={"kind": "whole", "base": trained.base, "quantised": False})
     save_trained(whole_classifier(trained).model, folder, trained.opened.folder, whole)
-    return describe_saved(folder, whole)
+    return read_saved(folder)

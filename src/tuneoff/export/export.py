@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -14,7 +16,7 @@ from tuneoff.export.as_model import write_model
 from tuneoff.export.as_onnx import write_onnx
 from tuneoff.export.check import TEXTS, check_export
 from tuneoff.export.trained import Trained
-from tuneoff.models.save import describe_saved
+from tuneoff.models.save import write_saved
 from tuneoff.records.saved_model import SavedModel
 
 ExportFormat = Literal["model", "merged", "onnx"]
@@ -25,17 +27,30 @@ WRITERS: dict[ExportFormat, Callable[[Trained, Path], SavedModel]] = {
 }
 
 
-def free_folder(name: str) -> Path:
+def free_folder(name: str, study: Path) -> Path:
     """The absolute path of a folder that is to be written.
 
+    Args:
+        name: as the user wrote it.
+        study: the folder of the study, which takes no other files.
+
     Raises:
-        UserError: where something is there already.
+        UserError: where something is there already, it cannot be written, or it lies in the study.
     """
+    if not name:
+        raise UserError("--to is empty; name a folder")
     path = expanded(name).resolve()
+    if path.is_relative_to(study.resolve()):
+        raise UserError(f"--to: '{name}' lies in the study's own folder; name one outside it")
     if path.exists() and not path.is_dir():
         raise UserError(f"--to: '{name}' is a file")
     if path.is_dir() and any(path.iterdir()):
         raise UserError(f"--to: '{name}' is there already and not empty; name another folder")
+    nearest = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not nearest.is_dir():
+        raise UserError(f"--to: '{nearest}' is a file, in which there can be no folder")
+    if not (os.access(path.parent if path.exists() else nearest, os.W_OK | os.X_OK)):
+        raise UserError(f"--to: '{name}' cannot be written: {os.strerror(errno.EACCES)}")
     return path
 
 
@@ -70,7 +85,8 @@ def export_model(
             checked = texts if most_texts is None else min(texts, most_texts)
             say(f"Checking it in a fresh process, on {checked:,} of {counted(texts, 'test text')}")
             check = check_export(trained, saved, new, most_texts)
-            saved = describe_saved(new, saved.model_copy(update={"check": check}))
+            saved = saved.model_copy(update={"check": check})
+            write_saved(new, saved)
             if describe is not None:
                 describe(new, saved)
             return saved

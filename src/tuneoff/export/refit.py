@@ -21,7 +21,7 @@ from tuneoff.data.parts import WHOLE, split_path
 from tuneoff.data.prepared import load_tokens
 from tuneoff.models.fingerprint import Stamp, stamp_folder
 from tuneoff.models.load import resolve_model
-from tuneoff.models.saved import SavedFolder
+from tuneoff.models.saved import SavedFolder, named_base
 from tuneoff.records.refit import Refit, ScoresOnTest
 from tuneoff.records.run import ScoredRun, UnsuccessfulRun
 from tuneoff.records.saved_model import REFIT_WORDS, RefitRows
@@ -201,7 +201,7 @@ def _model_folder(results: StudyResults, base: str | None) -> tuple[Path, Stamp]
     """The pretrained model that the study was made with."""
     spec = results.spec.model
     try:
-        folder = resolve_model(spec.id, spec.revision) if base is None else resolve_model(base)
+        folder = resolve_model(spec.id, spec.revision) if base is None else named_base(base)
     except UserError as error:
         raise UserError(f"{error}; a refit needs the pretrained model: name it with --base FOLDER") from error
     stamp = stamp_folder(folder)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.core.errors import UserError
+from tuneoff.core.errors import UserError, one_line, saying
+from tuneoff.models.folder import ADAPTER
 from tuneoff.models.head import give_shapes
 from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.models.load import LoadedModel, load_classifier, load_config, load_tokenizer, load_whole
@@ -64,6 +65,7 @@ class BaseModels:
 
 
 @transformers_quiet()
+@saying((r"^model\.id: ", ""))
 def load_saved(
     opened: SavedFolder,
     base: Path | None,
@@ -124,11 +126,17 @@ def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
     import peft
     from safetensors import SafetensorError
 
-    config = peft.PeftConfig.from_pretrained(str(opened.folder))
+    try:
+        config = peft.PeftConfig.from_pretrained(str(opened.folder))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"'{opened.folder / ADAPTER}' describes no adapter ({one_line(error)})") from error
     if not set(loaded.head_modules) <= set(config.modules_to_save or ()):
         lacking = next(name for name in loaded.head_modules if name not in (config.modules_to_save or ()))
         raise UserError(f"'{opened.folder}' does not hold the trained head ({lacking}); train the model again")
-    model = peft.PeftModel(loaded.model, config)
+    try:
+        model = peft.PeftModel(loaded.model, config)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"the adapter in '{opened.folder}' does not fit its base model ({one_line(error)})") from error
     try:
         result = model.load_adapter(str(opened.folder), "default")
     except SafetensorError as error:

@@ -93,8 +93,13 @@ def describe_saved(folder: Path, saved: SavedModel) -> SavedModel:
     (folder / "README.md").write_text(_read_me(saved), encoding="utf-8")
     files = sorted({path for pattern in LOADED for path in folder.glob(pattern) if path.name != SAVED_MODEL})
     described = saved.model_copy(update={"sha256": {path.name: file_hash(path) for path in files}})
-    write_json(folder / SAVED_MODEL, described.model_dump(mode="json"))
+    write_saved(folder, described)
     return described
+
+
+def write_saved(folder: Path, described: SavedModel) -> None:
+    """Writes tuneoff.json of a folder whose files are those that were described."""
+    write_json(folder / SAVED_MODEL, described.model_dump(mode="json"))
 
 
 def _labelled(model: Any, saved: SavedModel) -> Any:

@@ -6,13 +6,14 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from tuneoff.core.errors import UserError
+from tuneoff.core.errors import UserError, saying
 from tuneoff.core.files import expanded, file_hash
 from tuneoff.models.fingerprint import stamp_folder
-from tuneoff.models.folder import checked_folder
+from tuneoff.models.folder import ADAPTER, checked_folder
 from tuneoff.models.load import resolve_model
 from tuneoff.records.saved_model import SAVED_MODEL, SavedKind, SavedModel
 
@@ -23,6 +24,8 @@ WEIGHTS: dict[SavedKind, tuple[str, ...]] = {
     "onnx": ("model.onnx",),
 }
 """Where the weights are; the second name is of an index of several files."""
+NO_STUDY_FILE = (r"use local files instead \(.*", "name a local folder with --base")
+"""What errors of the Hub advise who has a study file, and what is said where there is none."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -56,10 +59,10 @@ class SavedFolder:
                 raise UserError(f"'{path / name}' is not as it was saved; export or train the model again")
         if not any(name in saved.sha256 for name in WEIGHTS[saved.kind]):
             raise UserError(f"'{path}' holds no {WEIGHTS[saved.kind][0]}{_pickles(path)}")
-        for name in ("config.json", "tokenizer_config.json"):
+        for name in ("config.json", "tokenizer_config.json", *((ADAPTER,) if saved.kind == "adapter" else ())):
             if name not in saved.sha256:
                 raise UserError(f"'{path}' lacks {name}; export or train the model again")
-            if "auto_map" in json.loads((path / name).read_text(encoding="utf-8")):
+            if "auto_map" in _json_object(path / name):
                 raise UserError(f"'{path / name}' asks for code of its own (auto_map), which tuneoff never runs")
         return cls(path, saved)
 
@@ -78,11 +81,13 @@ class SavedFolder:
                 raise UserError(f"'{self.folder}' holds all of its weights; it takes no base model")
             return None
         if given is not None:
-            found = resolve_model(given)
+            found = named_base(given)
         elif not base.is_local:
-            found = resolve_model(base.id, base.revision)
+            with saying((r"\bmodel\.id: ", "the base model: "), NO_STUDY_FILE):
+                found = resolve_model(base.id, base.revision)
         elif base.path is not None and (self.folder / base.path).is_dir():
-            found = checked_folder((self.folder / base.path).resolve(), base.id)
+            with saying((r"\bmodel\.id: ", "the base model: "), NO_STUDY_FILE):
+                found = checked_folder((self.folder / base.path).resolve(), base.id)
         else:
             raise UserError(
                 f"'{self.folder}' was trained upon the model in the folder '{base.id}', which is not where it was; "
@@ -96,6 +101,18 @@ class SavedFolder:
                 "differ); name the right one with --base FOLDER"
             )
         return found
+
+
+def named_base(given: str) -> Path:
+    """The folder of a base model that is named by --base.
+
+    Raises:
+        UserError: where nothing usable is there.
+    """
+    if not given:
+        raise UserError("--base is empty; name a folder, package:NAME or Hub id")
+    with saying((r"\bmodel\.id: ", "--base: "), NO_STUDY_FILE):
+        return resolve_model(given)
 
 
 def path_from(folder: Path, base: Path) -> str | None:
@@ -114,19 +131,26 @@ def read_saved(folder: Path) -> SavedModel:
         UserError: where it is no saved model.
     """
     path = folder / SAVED_MODEL
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not path.exists():
         raise UserError(
             f"'{folder}' is no model that tuneoff saved (it has no {SAVED_MODEL}){_pickles(folder)}; "
             "name the folder `model` of a run, or one that `tuneoff export` wrote"
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"'{path}' cannot be read ({type(error).__name__})") from error
+        )
     try:
-        return SavedModel.model_validate(stored)
+        return SavedModel.model_validate(_json_object(path))
     except ValidationError as error:
         raise UserError(f"'{path}' is damaged, or of another version of tuneoff") from error
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    """What a file of settings holds."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"'{path}' cannot be read ({type(error).__name__})") from error
+    if not isinstance(stored, dict):
+        raise UserError(f"'{path}' holds no settings; export or train the model again")
+    return stored
 
 
 def _pickles(folder: Path) -> str:

@@ -33,6 +33,10 @@ class Prepared(Record):
     """hash of the tokens and labels of all splits, of all parts"""
     model_fingerprint: str
     """hash of the model's files"""
+    text: str | None = None
+    """the column of texts, named in the study or found; null in what an earlier version prepared"""
+    text_pair: str | None = None
+    """likewise of second texts; null where an example is one text"""
     label_names: tuple[str, ...]
     """in the order of the class indices"""
     sizes: dict[str, int]

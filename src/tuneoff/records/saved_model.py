@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, Self
+
+from pydantic import model_validator
 
 from tuneoff.records.export_check import ExportCheck
 from tuneoff.records.record import Record
@@ -46,9 +48,16 @@ class TextRules(Record):
     max_length: int
     """tokens that a text is cut at, special tokens included; of a pair, the longer text is cut first"""
     text: str | None = None
-    """the study's column of texts; null where it was found by its name"""
+    """the study's column of texts; null where an earlier version has found it by its name"""
     text_pair: str | None = None
     """the study's column of second texts; null where an example is one text"""
+
+    @model_validator(mode="after")
+    def _can_be(self) -> Self:
+        classes = len(self.label_names)
+        if not 1 <= self.max_length < 1 << 31 or classes == 0 or len(set(self.label_names)) < classes:
+            raise ValueError("texts of no length, or no classes, or two of one name")
+        return self
 
 
 class SavedModel(Record):

@@ -69,7 +69,11 @@ class Labeller:
         self._rows = rows
         self._probabilities = probabilities
         own = {name: _new_columns(predictor, name, probabilities) for name in predictor.names}
-        taken = set(rows.table.columns)
+        columns = rows.table.columns
+        repeated = next((name for name in columns if columns.count(name) > 1), None)
+        if repeated is not None:
+            raise UserError(f"{rows.table.where}: several columns are called '{repeated}'; rename all but one")
+        taken = set(columns)
         if any(taken & set(columns) for columns in own.values()):
             own = {name: [f"{PREDICTED}_{column}" for column in columns] for name, columns in own.items()}
         self._new = own

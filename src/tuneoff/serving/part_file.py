@@ -100,10 +100,10 @@ def writing_on(out: Path, request: Mapping[str, str]) -> Iterator[PartFile]:
                 raise
             part.keep()
     except OSError as error:
-        raise UserError(
-            f"{out}: {os.strerror(error.errno) if error.errno else error}; what is done is kept in {path}, and the "
-            "same command goes on from there"
-        ) from error
+        reason = f"{out}: {os.strerror(error.errno) if error.errno else error}"
+        if not path.is_file():
+            raise UserError(reason) from error
+        raise UserError(f"{reason}; what is done is kept in {path}, and the same command goes on from there") from error
 
 
 def finish(path: Path, out: Path) -> None:

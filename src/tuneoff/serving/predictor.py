@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneoff.core.errors import UserError
+from tuneoff.core.errors import UserError, saying
 from tuneoff.core.texts import in_line
 from tuneoff.data.encode import Encoded, Encoder, Texts
 from tuneoff.data.tokens import Tokens
@@ -91,9 +91,10 @@ class Predictor:
         device: str = "auto",
         precision: str = "auto",
     ) -> None:
-        settings = TrainingSpec.model_validate({"device": device, "precision": precision})
-        self.device = choose_device(settings)
-        self.precision = choose_precision(settings, self.device)
+        settings = TrainingSpec.model_validate(_one_of({"device": device, "precision": precision}))
+        with saying((r"^training\.", "")):
+            self.device = choose_device(settings)
+            self.precision = choose_precision(settings, self.device)
         opened = {
             name: folder if isinstance(folder, SavedFolder) else SavedFolder.open(folder)
             for name, folder in folders.items()
@@ -167,6 +168,11 @@ class Predictor:
     def _logits(self, name: str, texts: Texts) -> NDArray[np.float32]:
         if not texts:
             return np.zeros((0, len(self.saved[name].texts.label_names)), dtype=np.float32)
+        rules = self.saved[name].texts
+        pairs = rules.text_pair is not None
+        if rules.text is not None and isinstance(texts[0], tuple) != pairs:
+            model = f"the model '{name}'" if name else "the model"
+            raise UserError(f"{model} classifies {'pairs of texts' if pairs else 'single texts, not pairs of them'}")
         tokens = self._models[name].tokens(texts)
         without = np.flatnonzero(tokens.lengths == 0)
         if len(without):
@@ -233,6 +239,15 @@ def _engine(classifier: SavedClassifier, device: torch.device, precision: torch.
             classifier.model, classifier.loaded, TrainingSpec(), device, SingleDevice(precision=precision)
         )
     return make_engine(classifier.model, classifier.loaded, TrainingSpec(), device, precision)
+
+
+def _one_of(given: dict[str, str]) -> dict[str, str]:
+    """What a user has asked for, where there is such a thing."""
+    for name, value in given.items():
+        known = get_args(TrainingSpec.model_fields[name].annotation)
+        if value not in known:
+            raise UserError(f"{name} = {value!r}: choose one of {', '.join(known)}")
+    return given
 
 
 def _checked(texts: Iterable[Any]) -> Texts:

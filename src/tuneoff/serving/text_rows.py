@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pydantic import ValidationError
+
 from tuneoff.core.errors import UserError
 from tuneoff.core.texts import in_line
 from tuneoff.data.columns import check_column, find_named
@@ -17,9 +19,12 @@ from tuneoff.data.formats.detect import detect_format
 from tuneoff.data.formats.kinds import kind_of
 from tuneoff.data.formats.lines import batched, explaining, read_lines
 from tuneoff.data.formats.raw import opened_bytes
+from tuneoff.data.formats.spec import FormatSpec
 from tuneoff.data.headers import no_header
 from tuneoff.data.source_table import SourceTable
 from tuneoff.data.sources.files import FilesData, existing
+from tuneoff.spec.explain import in_words
+from tuneoff.spec.load import toml_or_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,7 +85,13 @@ def piped_lines(stream: TextIO) -> TextRows:
     return TextRows(SourceTable(None, "standard input", (TEXT,), tables), TEXT, None, waits=True)
 
 
-def rows_of_file(pattern: str, rules: Sequence[TextRules], text: str | None, text_pair: str | None) -> TextRows:
+def rows_of_file(
+    pattern: str,
+    rules: Sequence[TextRules],
+    text: str | None,
+    text_pair: str | None,
+    written: Sequence[str] = (),
+) -> TextRows:
     """The rows of a file, of several of a pattern, or of a folder that `datasets` saved.
 
     How files are written is found out, as `tuneoff init` does; a file of plain lines is a text a line.
@@ -90,6 +101,7 @@ def rows_of_file(pattern: str, rules: Sequence[TextRules], text: str | None, tex
         rules: of the models, whose study names the columns that are used where they are there.
         text: the column of texts; that of the study when None, or else the one that is usually called so.
         text_pair: likewise of second texts.
+        written: `key=value` settings of `[data.format]`, in place of what is found out.
 
     Raises:
         UserError: where there is no such file, it cannot be read, or its columns hold no texts.
@@ -98,7 +110,7 @@ def rows_of_file(pattern: str, rules: Sequence[TextRules], text: str | None, tex
     for path in paths:
         if not path.is_file() and not path.is_dir():
             raise UserError(f"{path}: is not a file; what another program prints is read from a pipe, a text a line")
-    spec = detect_format(paths)
+    spec = _format(paths, written)
     data = FilesData.model_validate({"source": "files", "train": pattern, "format": spec.model_dump()})
     lines = SourceTable(None, pattern, (TEXT,), lambda: _plain_lines(paths, spec.encoding))
     if all(path.is_dir() or kind_of(path, spec) is not None for path in paths):
@@ -110,7 +122,29 @@ def rows_of_file(pattern: str, rules: Sequence[TextRules], text: str | None, tex
             found = TextRows(lines, TEXT, None)  # sentences that happen to have as many commas each
     else:
         found = _in_columns(lines, rules, text, text_pair)
-    return replace(found, fingerprint=data.fingerprint(), about=_about_rows(paths))
+    return replace(found, fingerprint=[data.fingerprint(), *sorted(written)], about=_about_rows(paths, spec))
+
+
+def _format(paths: Sequence[Path], written: Sequence[str]) -> FormatSpec:
+    """How files are written: what is given, and what else is found out."""
+    given: dict[str, Any] = {}
+    for setting in written:
+        key, equals, text = setting.partition("=")
+        if not (equals and key in FormatSpec.model_fields):
+            raise UserError(
+                f"--read {setting}: write KEY=VALUE, with one of {', '.join(FormatSpec.model_fields)} as KEY"
+            )
+        given[key] = toml_or_text(text)
+    try:
+        asked = FormatSpec.model_validate(given)
+        if "kind" in given:
+            return asked
+        found = detect_format(paths, asked.encoding if "encoding" in given else None)
+        return FormatSpec.model_validate({**found.model_dump(), **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"--read {first['loc'][0]}" if first["loc"] else "--read"
+        raise UserError(f"{where}: {in_words(first)}") from error
 
 
 def _is_called_text(path: Path) -> bool:
@@ -147,6 +181,8 @@ def _in_columns(table: SourceTable, rules: Sequence[TextRules], text: str | None
             f"{table.where}: none of its columns ({in_line(table.columns)}) is known to hold the texts; name it with "
             f"--text{no_header(table.columns) if table.header else ''}"
         )
+    if first.text is not None and first.text_pair is None and text_pair is not None:
+        raise UserError(f"--text-pair {text_pair}: the model classifies single texts, not pairs of them")
     if first.text_pair is not None and text_pair is None:
         raise UserError(f"{table.where}: the model classifies pairs of texts; name the second one with --text-pair")
     for name in (text, text_pair):
@@ -180,7 +216,7 @@ def _plain_lines(paths: Sequence[Path], encoding: str) -> Iterator[pa.Table]:
             yield pa.table({TEXT: pa.array(batch, pa.string())})
 
 
-def _about_rows(paths: Sequence[Path]) -> int | None:
+def _about_rows(paths: Sequence[Path], spec: FormatSpec) -> int | None:
     """Rows of Parquet, and lines of other files; None of folders."""
     import pyarrow.parquet as pq
 
@@ -189,7 +225,7 @@ def _about_rows(paths: Sequence[Path]) -> int | None:
         if not path.is_file():
             return None
         with explaining(path):
-            if path.suffix.lower() == ".parquet":
+            if kind_of(path, spec) == "parquet":
                 total += pq.read_metadata(path).num_rows
                 continue
             with opened_bytes(path) as binary:

@@ -92,10 +92,15 @@ def _override(table: dict[str, Any], override: str) -> None:
         found = _step_into(found, part, override)
     if isinstance(found, list):
         raise UserError(f"--set {override}: name a field of one arm, for example arms.lora.r=4")
+    found[parts[-1]] = toml_or_text(text)
+
+
+def toml_or_text(text: str) -> Any:
+    """A value of the command line: TOML, or plain text where it is no TOML."""
     try:
-        found[parts[-1]] = tomllib.loads(f"value = {text}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
-        found[parts[-1]] = text
+        return text
 
 
 def _step_into(found: Any, part: str, override: str) -> Any:

@@ -22,7 +22,7 @@ DRIVER = "driver.json"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps a second `tuneoff run` out of a study's folder; the lock ends with the process, however it ends.
+    """Keeps a second process that trains out of a study's folder; the lock ends with the process, however it ends.
 
     Raises:
         UserError: where another process holds the lock, or the folder cannot be written.
@@ -35,10 +35,7 @@ def locked(folder: Path) -> Iterator[None]:
     except filelock.Timeout as error:
         driver = running_driver(folder)
         who = f" (process {driver.pid} on {driver.host})" if driver else ""
-        message = (
-            f"another tuneoff{who} is running a study in {folder}; wait for it, or choose another folder with --out"
-        )
-        raise UserError(message) from error
+        raise UserError(f"another tuneoff{who} is at work in {folder}; wait until it has ended") from error
     except OSError as error:
         raise _cannot_be_written(folder, error) from error
     try:

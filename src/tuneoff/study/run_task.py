@@ -63,8 +63,8 @@ def make_task(
         texts=TextRules(
             label_names=prepared.label_names,
             max_length=spec.data.max_length,
-            text=spec.data.text,
-            text_pair=spec.data.text_pair,
+            text=spec.data.text or prepared.text,
+            text_pair=spec.data.text_pair or prepared.text_pair,
         ),
         allocation=allocation,
         refit=refit,

@@ -27,14 +27,18 @@ ROWS = 2000
 """By which it is judged whether there is a header."""
 
 
-def detect_format(paths: Sequence[Path]) -> FormatSpec:
+def detect_format(paths: Sequence[Path], encoding: str | None = None) -> FormatSpec:
     """Settings that read some files, as far as they can be found out; usual ones where nothing else does.
+
+    Args:
+        paths: of the files.
+        encoding: where it is known.
 
     Raises:
         UserError: where a file cannot be opened, or files have different encodings.
     """
     files = [path for path in paths if path.is_file()]
-    spec = FormatSpec(encoding=_encoding(files))
+    spec = FormatSpec(encoding=encoding or _encoding(files))
     doubtful = next((path for path in files if KINDS.get(ending(path)) in (None, "csv")), None)
     if doubtful is None:
         return spec
