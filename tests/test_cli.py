@@ -114,3 +114,20 @@ def test_completion_is_set_up_by_the_command_itself() -> None:
         check=True,
     )
     assert "_tuneoff_completion tuneoff" in answer.stdout
+
+
+def test_what_libraries_warn_of_does_not_reach_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "chatty.py").write_text(
+        "import logging, warnings\nlogging.getLogger(__name__).warning('a kernel is missing')\n"
+        "warnings.warn('it will change')\n"
+    )
+    script = (
+        "import sys\nfrom tuneoff.cli import main\nsys.argv = ['tuneoff', '--version']\n"
+        "try: main()\nexcept SystemExit: import chatty"
+    )
+    for options, said in (([], False), (["-W", "default"], True)):
+        answer = subprocess.run(
+            [sys.executable, *options, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        assert "kernel" not in answer.stderr
+        assert ("it will change" in answer.stderr) == said

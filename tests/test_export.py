@@ -282,6 +282,20 @@ def test_a_studys_own_folder_takes_no_export(study: StudyResults) -> None:
             free_folder(str(study.folder / inside), study.folder)
 
 
+@pytest.mark.parametrize("left", [b"", b"PAR1 and no more"])
+def test_test_texts_that_are_damaged_are_said_in_a_line(study: StudyResults, tmp_path: Path, left: bytes) -> None:
+    path = study.folder / "data" / "test.parquet"
+    content = path.read_bytes()
+    path.write_bytes(left)
+    try:
+        with pytest.raises(UserError, match=r"test.parquet: cannot be read: .*") as refused:
+            exported(study, "lora", tmp_path / "out")
+    finally:
+        path.write_bytes(content)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("form", ["model", "merged", "onnx"])
 def test_a_disk_that_is_full_leaves_nothing(study: StudyResults, tmp_path: Path, form: str) -> None:

@@ -245,7 +245,7 @@ def test_requests_that_cannot_be_carried_out_are_refused_in_one_line(models: Mod
     Path("foreign.csv.part").write_text("kept")
     Path("empty.csv").write_text("text,n\n")
     Path("texts.csv").write_text("text,n\ngood,1\nbad,2\n")
-    Path("quotes.csv").write_text('text,n\ngood,1\n"bad,2\n')
+    Path("ragged.csv").write_text("text,n\ngood,1\nbad\n")
     Path("table.parquet").write_text("text,n\ngood,1\n")
     Path("broken.csv").write_text("text,n\ngood,1\nbad,2\n" + "x" * 10 + "\n")
     for arguments, message in (
@@ -271,7 +271,7 @@ def test_requests_that_cannot_be_carried_out_are_refused_in_one_line(models: Mod
         (["--model", str(model), "--model", f"full={model}", "good"], "are both called 'full'; write NAME=FOLDER"),
         ([model, "--file", "texts.csv", "--text-pair", "n"], "the model classifies single texts"),
         ([model, "--file", "texts.csv", "--out", ""], "it is empty"),
-        ([model, "--file", "quotes.csv"], "or give --read quoting='none' where quotes mean nothing"),
+        ([model, "--file", "ragged.csv"], "or say with --read separator=... what does part them"),
         ([model, "--file", "table.parquet"], "give --read kind=csv or kind=json"),
         ([model, "--file", "texts.csv", "--read", "header=maybe"], "--read header: "),
         ([model, "--file", "texts.csv", "--read", "haeder=false"], "write KEY=VALUE, with one of kind, encoding"),

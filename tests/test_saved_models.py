@@ -341,6 +341,14 @@ def pickled(folder: Path) -> None:
     resealed(folder)
 
 
+def emptied(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).write_text("[]")
+        resealed(folder)
+
+    return damage
+
+
 def without(name: str, seal: bool = False) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         (folder / name).unlink()
@@ -367,11 +375,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "other labels, whole": ("full", of_labels("a", "b", "c"), "another number of classes"),
     "other labels, features": ("frozen_features", of_labels("a", "b", "c"), "number of classes"),
     "settings that are no JSON": ("lora", cut("config.json", seal=True), "config.json' cannot be read"),
-    "settings that are none": (
-        "lora",
-        lambda folder: ((folder / "tokenizer_config.json").write_text("[]"), resealed(folder)),
-        "holds no settings",
-    ),
+    "settings that are none": ("lora", emptied("tokenizer_config.json"), "holds no settings"),
     "an adapter of another kind": (
         "lora",
         lambda folder: edited(folder, "adapter_config.json", peft_type="NEW"),

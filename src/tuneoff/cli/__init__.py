@@ -21,6 +21,7 @@ from tuneoff.cli.serve import serve
 from tuneoff.core.errors import UserError
 from tuneoff.core.output import outlast_readers, output_was_lost
 from tuneoff.core.processes import HANGUP, SIGNALS
+from tuneoff.core.quiet import silence_libraries
 
 app = typer.Typer(
     name="tuneoff",
@@ -363,6 +364,7 @@ def main() -> None:
     for number in SIGNALS:  # all mean the same as Ctrl-C, but for a hangup that `nohup` has ignored
         if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
+    silence_libraries()
     outlast_readers()
     code = exit_code(app)
     sys.stdout.flush()

@@ -34,7 +34,7 @@ STUDY_SETTINGS = (
     (r"data\.format\.(\w+) = (\S+)", r"--read \1=\2"),
     (r"set data\.format\.(\w+), probably to '([^']+)'", r"give --read \1=\2, probably"),
     (r"set data\.format\.kind to 'csv' or 'json'", "give --read kind=csv or kind=json"),
-    (r"set data\.format\.(\w+) to", r"set --read \1=... to"),
+    (r"set data\.format\.(\w+) to what", r"say with --read \1=... what"),
     (r"data\.format\.(\w+)", r"--read \1"),
     (r"set --read", "give --read"),
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,3 +21,14 @@ def only_errors_logged(*libraries: str) -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
+
+
+def silence_libraries() -> None:
+    """In a process that is tuneoff's own, as the command line's is: what libraries warn of, and nobody hears, is lost.
+
+    Some warn when they are imported, which may be anywhere. `python -W` has warnings shown.
+    """
+    if logging.lastResort is not None:  # which prints what no handler takes
+        logging.lastResort.setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import read_json
 from tuneoff.core.texts import counted, shortened
+from tuneoff.data.formats.lines import explaining
 from tuneoff.export.trained import Trained
 from tuneoff.models.architecture import Padding
 from tuneoff.models.load import load_config
@@ -83,8 +84,9 @@ def check_export(trained: Trained, saved: SavedModel, folder: Path, most: int | 
 def _texts(test: Path, rows: NDArray[np.int64]) -> list[Any]:
     import pyarrow.parquet as pq
 
-    names = [name for name in ("text", "text_pair") if name in pq.read_schema(test).names]
-    table = pq.read_table(test, columns=names).take(rows)
+    with explaining(test):
+        names = [name for name in ("text", "text_pair") if name in pq.read_schema(test).names]
+        table = pq.read_table(test, columns=names).take(rows)
     texts = table.column("text").to_pylist()
     return list(zip(texts, table.column("text_pair").to_pylist(), strict=True)) if len(names) > 1 else texts
 

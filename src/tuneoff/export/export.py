@@ -94,5 +94,7 @@ def export_model(
         raise
     except Exception as error:
         if is_disk_trouble(error):
-            raise UserError(f"{to} cannot be written ({one_line(error)}); nothing is left of it") from error
+            number = error.errno if isinstance(error, OSError) else None  # whose text names temporary files
+            reason = one_line(error) if number is None else os.strerror(number)
+            raise UserError(f"{to} cannot be written ({reason}); nothing is left of it") from error
         raise
