@@ -342,6 +342,15 @@ def test_pairs_take_the_columns_of_the_study_or_usual_ones(tmp_path: Path) -> No
         rows_of_file(path, [named, TextRules(label_names=("0", "1"), max_length=8, text="left")], None, None)
 
 
+def test_a_mended_file_is_labelled_where_nothing_was_before(models: Models, said: Say) -> None:
+    for content, expected in (("text,n\ngood,1\nbad\n", 2), ("text,n\ngood,1\nbad,2\n", 0)):
+        Path("mended.csv").write_text(content)
+        code, told = said(models["full"], "--file", "mended.csv", "--out", "mended-labels.csv")
+        assert code == expected, told
+    assert len(pd.read_csv("mended-labels.csv")) == 2
+    assert not list(Path().glob("*.part*"))
+
+
 def test_how_a_file_is_written_can_be_said(models: Models, said: Say) -> None:
     Path("mails").write_bytes("name\nsch\xf6n\n".encode("cp1252"))
     code, told = said(models["full"], "--file", "mails", "--read", "kind=csv", "--read", "encoding=cp1252")

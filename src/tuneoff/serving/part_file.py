@@ -96,7 +96,10 @@ def writing_on(out: Path, request: Mapping[str, str]) -> Iterator[PartFile]:
                 yield part
             except BaseException:
                 with suppress(OSError):
-                    part.keep()
+                    if part.done.rows:
+                        part.keep()
+                    else:  # there is nothing to go on from, and it would be in the way of a mended input
+                        remove(path)
                 raise
             part.keep()
     except OSError as error:
