@@ -41,7 +41,7 @@ READ_LATE = (
 )
 """Beginnings of the names of what is read from the environment when it is needed, not at an import."""
 SET_BY_IMPORTS = ("KMP_", "TORCHINDUCTOR_CACHE_DIR")
-"""The same of what scikit-learn and torch set when they are imported: in a server, and perhaps in the tests' process."""
+"""The same of what scikit-learn and torch set when a server, or the tests' process, imports them."""
 READ_BY_THE_HUB = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_", "HOME", "http", "all_proxy", "no_proxy")
 """The same of what is read when huggingface_hub and transformers are imported, or late."""
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
