@@ -25,7 +25,7 @@ from pathlib import Path
 from command_forkserver import lead_session
 
 SCRIPT = Path(__file__).with_name("command_forkserver.py")
-HEAVY = ("audit", "init", "plan", "report", "retry", "run")
+HEAVY = ("audit", "compare", "export", "init", "plan", "predict", "recommend", "report", "retry", "run")
 """Commands that import much."""
 READ_LATE = (
     "COLUMNS",
@@ -40,6 +40,8 @@ READ_LATE = (
     "WANDB_",
 )
 """Beginnings of the names of what is read from the environment when it is needed, not at an import."""
+SET_BY_IMPORTS = ("KMP_", "TORCHINDUCTOR_CACHE_DIR")
+"""The same of what scikit-learn and torch set when a server, or the tests' process, imports them."""
 READ_BY_THE_HUB = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_", "HOME", "http", "all_proxy", "no_proxy")
 """The same of what is read when huggingface_hub and transformers are imported, or late."""
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -72,7 +74,7 @@ class CommandServer:
     """
 
     def __init__(self, hub: bool) -> None:
-        self._late = READ_LATE if hub else READ_LATE + READ_BY_THE_HUB
+        self._late = (*READ_LATE, *SET_BY_IMPORTS, *(() if hub else READ_BY_THE_HUB))
         self._address = str(Path(tempfile.mkdtemp(prefix="tuneoff-commands-")) / "socket")
         # Its standard input is closed when this process ends, and then it ends as well.
         self._process = subprocess.Popen(

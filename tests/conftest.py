@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -41,6 +42,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sorts files; `make` has pytest-xdist keep the order."""
     order = {f"test_{name}": place for place, name in enumerate(LONGEST.split())}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+def pytest_runtest_setup() -> None:
+    """Has tests compute with one thread in their own process, where models are so small that more only wait."""
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 def pytest_unconfigure() -> None:

@@ -2,7 +2,7 @@
 
 Standard input holds a list as JSON, each entry with the lines of Python that load a model (`code`) and `texts` (or
 pairs of them). For each, the JSON that is printed holds the logits of each text alone (`alone`), of all as one padded
-batch (`padded`), and the names of the classes (`labels`).
+batch (`padded`), and the names of the classes (`labels`; none of an ONNX graph).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def answer(code: str, texts: list[Any]) -> dict[str, Any]:
     exec(code, names)
     texts = [tuple(text) if isinstance(text, list) else text for text in texts]
     if "classify" in names:
-        classify, config = names["classify"], names["backbone"].config
+        classify, config = names["classify"], names["backbone"].config if "backbone" in names else None
     else:
         model, tokenizer = names["model"], names["tokenizer"]
         config = model.config
@@ -29,9 +29,9 @@ def answer(code: str, texts: list[Any]) -> dict[str, Any]:
             return logits
 
     with torch.no_grad():
-        alone = torch.cat([classify([text]).float() for text in texts])
-        padded = classify(texts).float()
-    labels = [config.id2label[index] for index in range(len(config.id2label))]
+        alone = torch.cat([torch.as_tensor(classify([text])).float() for text in texts])
+        padded = torch.as_tensor(classify(texts)).float()
+    labels = [] if config is None else [config.id2label[index] for index in range(len(config.id2label))]
     return {"alone": alone.tolist(), "padded": padded.tolist(), "labels": labels}
 
 

@@ -26,7 +26,7 @@ class Plain:
     Attributes:
         alone: logits of each text by itself, float32, shape (texts, classes).
         padded: of all of them as one batch, likewise.
-        labels: the classes' names, in the order of the logits.
+        labels: the classes' names, in the order of the logits; none of an ONNX graph, which has no names.
     """
 
     alone: NDArray[np.float32]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from conftest import Command, bert_config, reviews, save_tokenizer, study_toml
+from plainly import run_lines
+from saving import Case, names_of, train_and_save
 from tuneoff import load_study, run_study
 from tuneoff.analysis.results import StudyResults
 from tuneoff.cli import completion
@@ -27,7 +30,9 @@ from tuneoff.export.choose import choose_run
 from tuneoff.export.export import WRITERS, ExportFormat, export_model, free_folder
 from tuneoff.export.refit import TRAINED_ON
 from tuneoff.export.trained import Trained
+from tuneoff.models.recipe import loading_lines
 from tuneoff.models.saved import SavedFolder
+from tuneoff.records.saved_model import SavedModel
 
 WORDS = ("good", "bad", "lovely", "awful", "superb", "dull")
 
@@ -296,50 +301,103 @@ def test_test_texts_that_are_damaged_are_said_in_a_line(study: StudyResults, tmp
     assert not (tmp_path / "out").exists()
 
 
+FULL_DISK = """
+import os, sys
+from tuneoff.cli import app
+from tuneoff.cli.exits import exit_code
+
+for form in ("model", "merged", "onnx"):
+    asked = ["export", sys.argv[1], "--arm", "lora", "--to", form, "--format", form]
+    print(exit_code(lambda **options: app(asked, **options)), os.listdir())
+"""
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("form", ["model", "merged", "onnx"])
-def test_a_disk_that_is_full_leaves_nothing(study: StudyResults, tmp_path: Path, form: str) -> None:
-    script = (
-        f"ulimit -f 4; exec '{sys.executable}' -m tuneoff export '{study.folder}' --arm lora --to out --format {form}"
+def test_a_disk_that_is_full_leaves_nothing(study: StudyResults, tmp_path: Path) -> None:
+    command = shlex.join([sys.executable, "-c", FULL_DISK, str(study.folder)])
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 4; exec {command}"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "File too large" in done.stderr
-    assert done.stderr.strip().count("\n") == 0
-    assert list(tmp_path.iterdir()) == []
+    assert [line for line in done.stdout.splitlines() if line[0].isdigit()] == ["2 []"] * 3
+    errors = done.stderr.splitlines()
+    assert len(errors) == 3
+    for form, error in zip(("model", "merged", "onnx"), errors, strict=True):
+        assert f"{form} cannot be written" in error
+        assert "File too large" in error
 
 
-@dataclass(frozen=True)
-class Case:
-    kind: str
-    classes: int
+KINDS = ("bert", "roberta", "electra", "llama")
+MERGED = ("lora", "ia3", "qlora", "head_only", "full")
+GRAPHS = [Case(kind, "lora", (2, 6)[number % 2]) for number, kind in enumerate(KINDS)]
+
+
+@pytest.fixture(scope="module")
+def trained_by_case(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Trained]:
+    """Every method on every architecture, with two and with six classes."""
+    folder = tmp_path_factory.mktemp("cases")
+    frame = pd.read_csv(data_of(folder / "texts", 6) / "test.csv")
+    texts = frame["text"].to_list()
+    frame.to_parquet(folder / "test.parquet")
+    found = {}
+    for kind in KINDS:
+        base = model_of(kind, folder / kind)
+        for case in (Case(kind, method, classes) for method in MERGED for classes in (2, 6)):
+            saved = train_and_save(base, case.method, names_of(case.classes), folder / "-".join(map(str, case)), texts)
+            opened = SavedFolder.open(saved.folder)
+            labels = [row % case.classes for row in range(len(texts))]
+            stored = pd.DataFrame({"logits": list(saved.logits), "label": labels})
+            found[case] = Trained(opened, opened.base_folder(), opened.saved.base, folder / "test.parquet", stored)
+    return found
+
+
+@pytest.mark.long
+def test_every_method_on_every_architecture_is_exported(
+    trained_by_case: dict[Case, Trained], tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    """Loaded by plain libraries, all in one fresh process, exports compute what was trained.
+
+    Where that was on a base model in 4 bits, the merged model computes what the adapter does on one in full precision.
+    """
+    asked: dict[tuple[str, Case], str] = {}
+
+    def written(form: ExportFormat, case: Case) -> SavedModel:
+        folder = tmp_path / form / "-".join(map(str, case))
+        folder.mkdir(parents=True)
+        trained = trained_by_case[case]
+        saved = WRITERS[form](trained, folder)
+        asked[form, case] = loading_lines(saved, str(folder), str(trained.base_folder) if saved.needs_base else None)
+        return saved
+
+    for case, trained in trained_by_case.items():
+        merged = written("merged", case)
+        assert (merged.kind, merged.quantised) == ("whole", False)
+        if case.method == "qlora":
+            written("model", case)
+            unrounded = trained.opened.saved.model_copy(update={"quantised": False})
+            lines = loading_lines(unrounded, str(trained.opened.folder), str(trained.base_folder))
+            asked["in full precision", case] = lines
+    for case in GRAPHS:
+        written("onnx", case)
+    texts = texts_of(next(iter(trained_by_case.values())))
+    plain = dict(zip(asked, run_lines(asked.values(), texts), strict=True))
+    for (form, case), answers in plain.items():
+        with subtests.test(f"{form} {case}"):
+            expected = stored_logits(trained_by_case[case])
+            if form == "merged" and case.method == "qlora":
+                stored, expected = expected, plain["in full precision", case].padded
+                assert np.abs(expected - stored).max() > 1e-4  # it is another model
+            if form != "in full precision":
+                np.testing.assert_allclose(answers.alone, expected, rtol=0, atol=1e-4)
+                np.testing.assert_allclose(answers.padded, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "case", [Case(kind, classes) for kind in ("bert", "roberta", "electra", "llama") for classes in (2, 6)], ids=str
+    ("case", "form"), [(Case("llama", "qlora", 6), "model"), (Case("electra", "ia3", 2), "merged")], ids=str
 )
-def test_every_method_merges(case: Case, tmp_path: Path) -> None:
-    """The merged model computes what the adapter does; that of QLoRA what it does on the base in full precision."""
-    from peft import PeftModel
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-
-    arms = ["lora", "ia3", "qlora", "head_only", "full"]
-    results = carried_out(tmp_path, case.kind, case.classes, arms)
-    for arm in arms:
-        trained = trained_of(results, arm, tmp_path / arm)
-        folder, texts = trained.opened.folder, texts_of(trained)
-        (tmp_path / arm).mkdir()
-        saved = write_merged(trained, tmp_path / arm)
-        assert (saved.kind, saved.quantised) == ("whole", False)
-        expected = stored_logits(trained)
-        if arm == "qlora":
-            config = AutoConfig.from_pretrained(folder)
-            base = AutoModelForSequenceClassification.from_pretrained(trained.base_folder, config=config)
-            expected = plain_logits(PeftModel.from_pretrained(base, folder), folder, texts)
-            assert np.abs(expected - stored_logits(trained)).max() > 1e-4  # it is another model
-        merged = AutoModelForSequenceClassification.from_pretrained(tmp_path / arm)
-        np.testing.assert_allclose(plain_logits(merged, tmp_path / arm, texts), expected, atol=1e-4, err_msg=arm)
-    exported(results, "qlora", tmp_path / "exports" / "model")  # which raises where its check fails
-    exported(results, "ia3", tmp_path / "exports" / "merged", "merged")
-    exported(results, "lora", tmp_path / "exports" / "onnx", "onnx")
+def test_an_export_passes_its_own_check(
+    case: Case, form: ExportFormat, trained_by_case: dict[Case, Trained], tmp_path: Path
+) -> None:
+    saved = export_model(trained_by_case[case], tmp_path / "out", form, lambda message: None)
+    assert saved.check is not None
+    assert (saved.check.texts, saved.check.batch_size) == (40, 16)

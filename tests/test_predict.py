@@ -7,9 +7,8 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,9 @@ import pandas as pd
 import pytest
 
 import tuneoff
+from commands import Running, server_for, start_command
 from conftest import Command, reviews, study_toml
+from processes import wait_until
 from tuneoff.cli import app
 from tuneoff.cli.exits import exit_code, going_on
 from tuneoff.records.saved_model import TextRules
@@ -67,6 +68,19 @@ def said(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest
     return call
 
 
+def predicting(folder: Path, streams: Sequence[int], *arguments: str | Path) -> Running | subprocess.Popen[bytes]:
+    """Starts `tuneoff predict` in a process, with these descriptors as its standard input and output."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    with (folder / "errors.txt").open("wb") as errors:
+        descriptors = [*streams, errors.fileno()]
+        return start_command(["predict", *map(str, arguments)], folder, environment, descriptors, server_for("predict"))
+
+
+def ended(command: Running | subprocess.Popen[bytes], folder: Path) -> tuple[int, str]:
+    """The exit code of what was started in a folder, and what it printed as an error."""
+    return command.wait(), (folder / "errors.txt").read_text()
+
+
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_file_gets_the_labels_that_the_study_stored(models: Models, arm: str, data_files: Path, said: Say) -> None:
     code, told = said(models[arm], "--file", data_files / "test.csv", "--out", "labels.parquet", "--probabilities")
@@ -84,27 +98,27 @@ def test_a_file_gets_the_labels_that_the_study_stored(models: Models, arm: str, 
     np.testing.assert_allclose(found["predicted_probability_1"], expected[:, 1], atol=2e-4)
 
 
-def test_texts_pipes_and_json(models: Models, tuneoff: Command) -> None:
+def test_texts_pipes_and_json(models: Models, tuneoff: Command, tmp_path: Path) -> None:
     texts = ["the film was superb", "a dull, long plot"]
     printed = tuneoff("predict", models["lora"], *texts)
     assert printed.returncode == 0, printed.stderr
     heading, *lines = printed.stdout.splitlines()
     assert heading == "text,label,probability"
     assert lines[1].startswith('"a dull, long plot",')
-    piped = subprocess.run(
-        [sys.executable, "-m", "tuneoff", "predict", models["lora"], "--json"],
-        input="\n".join([texts[0], "", texts[1]]),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    rows = [json.loads(line) for line in piped.stdout.splitlines()]
+    read, write = os.pipe()
+    os.write(write, "\n".join([texts[0], "", texts[1]]).encode())
+    os.close(write)
+    with (tmp_path / "piped").open("wb") as file, open(read, "rb") as pipe:  # noqa: PTH123
+        streams = [pipe.fileno(), file.fileno()]
+        code, warned = ended(predicting(tmp_path, streams, models["lora"], "--json"), tmp_path)
+    assert code == 0
+    rows = [json.loads(line) for line in (tmp_path / "piped").read_text().splitlines()]
     assert [row["text"] for row in rows] == [texts[0], "", texts[1]]
     assert rows[1] == {"text": "", "label": None, "probability": None}
     assert [f"{row['label']},{row['probability']}" for row in (rows[0], rows[2])] == [
         ",".join(line.rsplit(",", 2)[1:]) for line in lines
     ]
-    assert piped.stderr == "tuneoff: 1 row has no text and got no label: row 2 of standard input\n"
+    assert warned == "tuneoff: 1 row has no text and got no label: row 2 of standard input\n"
 
 
 def test_in_python(models: Models) -> None:
@@ -289,40 +303,46 @@ def test_requests_that_cannot_be_carried_out_are_refused_in_one_line(models: Mod
 
 def test_a_reader_that_leaves_and_a_full_disk(models: Models, tmp_path: Path) -> None:
     reviews(3000, seed=4).to_csv(tmp_path / "in.csv", index=False)
-    command = f"{sys.executable} -m tuneoff predict {models['full']} --file in.csv"
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", f"{command} | head -1; {command} > /dev/full"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == "text,label,predicted_label,predicted_probability\n"
-    assert done.returncode == 2
-    assert done.stderr == "tuneoff: standard output: No space left on device; what follows is not shown\n"
+    asked = (models["full"], "--file", "in.csv")
+    with open(os.devnull, "rb") as nothing, open("/dev/full", "wb") as full:  # noqa: PTH123
+        read, write = os.pipe()
+        command = predicting(tmp_path, [nothing.fileno(), write], *asked)
+        os.close(write)
+        with open(read, "rb", buffering=0) as reader:  # noqa: PTH123
+            assert reader.readline() == b"text,label,predicted_label,predicted_probability\n"
+        assert ended(command, tmp_path)[1] == ""
+        code, told = ended(predicting(tmp_path, [nothing.fileno(), full.fileno()], *asked), tmp_path)
+    assert code == 2
+    assert told == "tuneoff: standard output: No space left on device; what follows is not shown\n"
 
 
 @pytest.mark.long
 def test_a_killed_and_an_interrupted_command_go_on(models: Models, tmp_path: Path) -> None:
     reviews(60_000, seed=6).to_csv(tmp_path / "in.csv", index=False)
-    command = [sys.executable, "-m", "tuneoff", "predict", str(models["full"]), "--file", "in.csv", "--out"]
     kept = tmp_path / "cut.csv.part.json"
-    for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
-        before = json.loads(kept.read_text())["done"]["rows"] if kept.exists() else 0
-        process = subprocess.Popen([*command, "cut.csv"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-        while process.poll() is None and (
-            not kept.exists() or json.loads(kept.read_text())["done"]["rows"] <= before + 4096
-        ):
-            time.sleep(0.05)
-        os.kill(process.pid, number)
-        said = process.communicate()[1]
-        assert process.returncode == code
-        end = "tuneoff: interrupted; the same command goes on from here\n" if number == signal.SIGINT else ""
-        assert said.endswith(end)
-        assert said.count("\n") == 2 * len(end.splitlines())  # how far it was before, and the end
-        assert not (tmp_path / "cut.csv").exists()
-    for name in ("cut.csv", "whole.csv"):
-        subprocess.run([*command, name], cwd=tmp_path, check=True, capture_output=True)
+
+    def rows() -> int:
+        return json.loads(kept.read_text())["done"]["rows"] if kept.exists() else 0
+
+    def far(before: int) -> bool:
+        return rows() > before + 4096 or (tmp_path / "cut.csv").exists()  # which would be too far
+
+    with open(os.devnull, "r+b") as nothing:  # noqa: PTH123
+        streams = [nothing.fileno()] * 2
+        asked = (models["full"], "--file", "in.csv", "--out")
+        for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+            before = rows()
+            command = predicting(tmp_path, streams, *asked, "cut.csv")
+            wait_until(partial(far, before), 300)
+            os.kill(command.pid, number)
+            ended_with, said = ended(command, tmp_path)
+            assert ended_with == code
+            end = "tuneoff: interrupted; the same command goes on from here\n" if number == signal.SIGINT else ""
+            assert said.endswith(end)
+            assert said.count("\n") == 2 * len(end.splitlines())  # how far it was before, and the end
+            assert not (tmp_path / "cut.csv").exists()
+        for name in ("cut.csv", "whole.csv"):
+            assert ended(predicting(tmp_path, streams, *asked, name), tmp_path)[0] == 0
     assert (tmp_path / "cut.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 

@@ -93,7 +93,12 @@ def _texts(test: Path, rows: NDArray[np.int64]) -> list[Any]:
 
 def _in_a_fresh_process(task: dict[str, Any]) -> tuple[Floats, dict[str, Any]]:
     """Logits, shape (texts, classes), and what else the process tells."""
-    quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONDONTWRITEBYTECODE": "1"}
+    quiet = {
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "GOMP_SPINCOUNT": "3000",  # threads that wait leave the cores to other programs, as in a study's processes
+    }
     with tempfile.TemporaryDirectory(prefix="tuneoff-check-") as name:
         scratch = Path(name)
         (scratch / "task.json").write_text(json.dumps(task), encoding="utf-8")
