@@ -113,7 +113,10 @@ def _pipeline(folder: str, precision: str, device: Any, predictor: Predictor) ->
     def label(texts: list[str], batch_size: int) -> Label:
         def run() -> Labels:
             options = {"batch_size": batch_size, "truncation": True, "max_length": saved.texts.max_length}
-            return [answer["label"] for answer in made(texts, **options)]
+            labels = [answer["label"] for answer in made(texts, **options)]
+            # It sets this for its own loader, for good, and would have Tuneoff tokenise with one core as well.
+            os.environ.pop("TOKENIZERS_PARALLELISM", None)
+            return labels
 
         return run
 

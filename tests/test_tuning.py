@@ -29,7 +29,7 @@ from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.run import Run
 from tuneoff.study.ahead import Ahead
 from tuneoff.study.listener import Silent
-from tuneoff.study.search import Trial, best, grid, proposals, scores, trial_steps
+from tuneoff.study.search import Trial, best, grid, proposals, scores, too_high, trial_steps
 from tuneoff.study.search_optuna import OptunaSearch
 from tuneoff.training.signs import Signs
 
@@ -191,6 +191,31 @@ def test_the_search_goes_beyond_an_edge_until_the_best_is_inside() -> None:
     done.append(tried(3.2e-2, 0.5, 0.99, largest=1.6))
     assert proposals(settings(), 1e-3, done) == [5.6e-3, 1.8e-2], "then it looks beside the best"
     assert proposals(settings(), 1e-3, [*done, tried(5.6e-3, 0.94, 0.06), tried(1.8e-2, 0.6, 0.9)]) == []
+
+
+def test_a_rate_a_whole_step_below_a_collapse_is_not_taken_for_its_luck() -> None:
+    """Neighbours were looked at beside 1.2e-3 only: its own were worse than those that 1.2e-2 was not compared with."""
+    done = [
+        tried(3.8e-4, 0.667, 0.993, final=0.99),
+        tried(6.7e-4, 0.708, 0.984, final=0.99),
+        tried(1.2e-3, 0.771, 0.764),
+        tried(2.1e-3, 0.771, 0.852),
+        tried(3.7e-3, 0.729, 0.834),
+        tried(1.2e-2, 0.771, 0.748),
+        tried(3.8e-2, 0.5, 1.0, final=1.0),
+    ]
+    assert best(done) == 2.1e-3
+
+
+def test_a_rate_that_learned_nothing_is_best_only_where_none_learned() -> None:
+    constant = [tried(4e-4, 0.613, 1.02, final=0.97), tried(7e-4, 0.58, 0.99, final=1.0, largest=1.4)]
+    learning = tried(2e-4, 0.55, 1.04, final=0.9)
+    assert best([learning, *constant]) == 2e-4
+    assert too_high([learning, *constant]) == {4e-4, 7e-4}
+    assert best(constant) == 4e-4
+    assert too_high(constant) == {7e-4}
+    sure_at_last = tried(1e-4, 0.62, 0.92, final=0.97)
+    assert sure_at_last.learned
 
 
 def test_of_two_rates_that_do_equally_well_the_one_far_from_a_collapse_is_taken() -> None:

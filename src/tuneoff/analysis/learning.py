@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from tuneoff.analysis.comparable import main_parts
+from tuneoff.core.texts import in_line
 from tuneoff.records.learning import Learning, LearningState
 from tuneoff.records.run import DivergedRun, ScoredRun
-from tuneoff.study.rates import starting_rate
+from tuneoff.study.rates import starting_rate, two_digits
 from tuneoff.study.search import Trial
 from tuneoff.study.tuning import tuned_arms
 from tuneoff.training.signs import NEAR_GUESSING, Signs
@@ -122,7 +123,9 @@ def _sentence(results: StudyResults, arm: ArmSpec, runs: Sequence[Ended], state:
     if state == DIVERGED:
         return f"{arm.name} diverged{many}: {_why_diverged(results, arm, first, start)}"
     seen = f"its training loss stayed at {_final_loss(first):.2f}, and guessing gives {guess:.2f}"
-    return f"{arm.name} did not learn{many}: {seen}. {_why_not(results, arm, first, start)}"
+    if len(runs) < of:
+        return f"{arm.name} did not learn{many}: {seen}. {_why_some(results, arm, first)}"
+    return f"{arm.name} did not learn: {seen}. {_why_not(results, arm, first, start)}"
 
 
 def _why_diverged(results: StudyResults, arm: ArmSpec, run: Ended, start: float | None) -> str:
@@ -175,8 +178,11 @@ def _why_not(results: StudyResults, arm: ArmSpec, run: Ended, start: float | Non
     trials = [trial for trial in results.trials if trial.arm == arm.name and trial.part == run.part]
     rates = [trial.learning_rate for trial in trials]
     tried = f"None of the learning rates tried ({min(rates):g} to {max(rates):g}) trained it." if rates else ""
-    if any(Trial.of(trial.learning_rate, [trial]).learned for trial in trials):
-        tried = f"A trial of {rate:g} or of another learning rate trained it, this run did not."
+    learned = [found.rate for found in (Trial.of(run.learning_rate, [run]) for run in trials) if found.learned]
+    if learned:
+        tried = (
+            f"Trials of {in_line([f'{each:g}' for each in sorted(set(learned))])} learned, with another seed or length."
+        )
     found = part.baselines.get("tfidf")
     if found is None or found.test_accuracy <= _within_noise_of_guessing(results, part):
         return (
@@ -187,6 +193,15 @@ def _why_not(results: StudyResults, arm: ArmSpec, run: Ended, start: float | Non
         f"{tried} TF-IDF reaches {100 * found.test_accuracy:.1f}%, so there is something to learn: set more "
         "training.epochs."
     ).strip()
+
+
+def _why_some(results: StudyResults, arm: ArmSpec, run: Ended) -> str:
+    """Of an arm that learned with other seeds, at the same learning rate."""
+    rate = run.learning_rate
+    return (
+        f"It did with other seeds, so that a learning rate of {rate:g} is near the edge of what trains it: set "
+        f"arms.{arm.name}.learning_rate to about {two_digits(rate / 2):g}, or more training.epochs."
+    )
 
 
 def _leave_out(results: StudyResults, arm: ArmSpec) -> str:

@@ -10,7 +10,7 @@ from tuneoff.core.texts import counted
 from tuneoff.data.parts import part_names, part_words
 from tuneoff.records.run import RunResult, TrainedRun
 from tuneoff.records.tuning import ArmTuning, PassedOver, TrialSummary, TuningSummary
-from tuneoff.study.search import Trial, best, is_at_edge, scores
+from tuneoff.study.search import Trial, best, candidates, is_at_edge, scores, too_high
 from tuneoff.study.tuning import tuned_arms
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _arm(results: StudyResults, name: str, part: str) -> ArmTuning:
     runs = [run for run in results.trials if run.arm == name and run.part == part]
     by_rate = {rate: [run for run in runs if run.learning_rate == rate] for rate in _rates(runs)}
     trials = [Trial.of(rate, found) for rate, found in by_rate.items()]
-    score = scores(trials)
+    score, above = scores(trials), too_high(trials)
     return ArmTuning(
         arm=name,
         part=part_words(part),
@@ -91,7 +91,7 @@ def _arm(results: StudyResults, name: str, part: str) -> ArmTuning:
                 score=score.get(trial.rate),
                 steps=by_rate[trial.rate][0].steps,
                 learned=trial.learned,
-                too_high=trial.too_high,
+                too_high=trial.rate in above,
             )
             for trial in trials
         ),
@@ -99,7 +99,7 @@ def _arm(results: StudyResults, name: str, part: str) -> ArmTuning:
 
 
 def _passed_over(trials: Sequence[Trial]) -> PassedOver | None:
-    scored = {trial.rate: trial for trial in trials if trial.accuracy is not None}
+    scored = {trial.rate: trial for trial in candidates(trials)}
     if not scored:
         return None
     chosen = scored[best(trials) or 0.0]

@@ -30,7 +30,8 @@ SHORTEST = 100
 SHARE = 4
 """A trial has a quarter of a run's steps, but at least a hundred where the run has as many."""
 NEAR, FAR = (math.log(HALF_STEP) * 1.1, 0.25), (math.log(SPACING) * 1.1, 0.1)
-"""How far apart the logarithms of two rates may be, and the share of each such neighbour in the score of a rate."""
+"""How far apart the logarithms of two rates may be, and the share of each such neighbour in the score of a rate.
+One that learned nothing counts as a near one: where between the two the edge is, nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,11 @@ class Trial:
 
     @property
     def learned(self) -> bool:
-        """Whether its training loss has left that of guessing."""
-        return self.accuracy is not None and self.signs is not None and self.signs.final_loss <= NEAR_GUESSING
+        """Whether its training loss has left that of guessing, or that of validation has in the end."""
+        if self.accuracy is None or self.loss is None or self.signs is None:
+            return False
+        at_last = self.loss / self.guess_loss if self.guess_loss else math.inf
+        return min(self.signs.final_loss, at_last) <= NEAR_GUESSING
 
     @property
     def too_high(self) -> bool:
@@ -159,7 +163,23 @@ def best(done: Sequence[Trial]) -> float | None:
     on one side counts for it. Of equal rates the lower one is taken.
     """
     found = scores(done)
-    return min(found, key=lambda rate: (found[rate], rate)) if found else None
+    return min((trial.rate for trial in candidates(done)), key=lambda rate: (found[rate], rate), default=None)
+
+
+def candidates(done: Sequence[Trial]) -> list[Trial]:
+    """Those of which one can be the best: that learned, or else that were not too high, or else all that ended.
+
+    One that learned nothing may still have the highest accuracy where validation is small and answers are constant.
+    """
+    ended = [trial for trial in done if trial.accuracy is not None]
+    learned = [trial for trial in ended if trial.learned]
+    return learned or [trial for trial in ended if not trial.too_high] or ended
+
+
+def too_high(done: Sequence[Trial]) -> set[float]:
+    """Learning rates at which nothing was learned, and that are above one that did, or at which the loss rose."""
+    lowest = min((trial.rate for trial in done if trial.learned), default=math.inf)
+    return {trial.rate for trial in done if trial.too_high or (not trial.learned and trial.rate > lowest)}
 
 
 def scores(done: Sequence[Trial]) -> dict[float, float]:
@@ -181,5 +201,7 @@ def _smoothed(by_rate: Sequence[Trial], place: int) -> float:
     for neighbour in (by_rate[max(0, place - 1)], by_rate[min(len(by_rate) - 1, place + 1)]):
         distance = abs(math.log(neighbour.rate / own.rate))
         share = next((share for within, share in (NEAR, FAR) if distance < within), 0.0)
+        if share and not neighbour.learned:
+            share = NEAR[1]
         score += share * (neighbour.penalty - own.penalty)
     return score
