@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from command_forkserver import lead_session
@@ -42,6 +43,8 @@ READ_LATE = (
 """Beginnings of the names of what is read from the environment when it is needed, not at an import."""
 READ_BY_THE_HUB = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_", "HOME", "http", "all_proxy", "no_proxy")
 """The same of what is read when huggingface_hub and transformers are imported, or late."""
+# Models of tests are so small that threads mostly wait for each other, all the more beside another worker of pytest.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
 """Of the servers."""
 DEVICES = Path("/dev/nvidiactl")
@@ -51,17 +54,42 @@ Answer = subprocess.CompletedProcess[str]
 
 
 class Running:
-    """A command that a server has forked."""
+    """A command that a server has forked; of `subprocess.Popen` it has what tests use."""
 
     def __init__(self, connection: socket.socket) -> None:
-        self._answers = connection.makefile("r")
-        self.pid = int(self._answers.readline())
         self._connection = connection
+        self._said = b""
+        self.returncode: int | None = None
+        self.pid = self._answer()
 
-    def wait(self) -> int:
-        """Its exit code, once it has ended; negative where a signal ended it."""
-        with self._connection, self._answers:
-            return int(self._answers.readline())
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, once it has ended; negative where a signal ended it.
+
+        Raises:
+            subprocess.TimeoutExpired: where it has not after so many seconds.
+        """
+        if self.returncode is None:
+            self._connection.settimeout(timeout)
+            try:
+                self.returncode = self._answer()
+            except (TimeoutError, BlockingIOError) as error:
+                raise subprocess.TimeoutExpired("tuneoff", timeout or 0.0) from error
+            self._connection.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it goes on."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def _answer(self) -> int:
+        while b"\n" not in self._said:
+            more = self._connection.recv(64)
+            assert more, "the server of commands has died"
+            self._said += more
+        line, _, self._said = self._said.partition(b"\n")
+        return int(line)
 
 
 class CommandServer:
