@@ -36,6 +36,8 @@ READ_LATE = (
     "NO_COLOR",
     "PYTEST_",
     "PYTHONUNBUFFERED",
+    "RAY_",
+    "TUNEOFF_TEST_MARK",
     "TERM",
     "TUNEOFF_CACHE",
     "WANDB_",
