@@ -43,6 +43,8 @@ READ_LATE = (
     "WANDB_",
 )
 """Beginnings of the names of what is read from the environment when it is needed, not at an import."""
+SET_AT_IMPORTS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR")
+"""What scikit-learn and torch set when they are imported, here as in the servers."""
 READ_BY_THE_HUB = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_", "HOME", "http", "all_proxy", "no_proxy")
 """The same of what is read when huggingface_hub and transformers are imported, or late."""
 # Models of tests are so small that threads mostly wait for each other, all the more beside another worker of pytest.
@@ -102,7 +104,7 @@ class CommandServer:
     """
 
     def __init__(self, hub: bool) -> None:
-        self._late = READ_LATE if hub else READ_LATE + READ_BY_THE_HUB
+        self._no_matter = READ_LATE + SET_AT_IMPORTS + (() if hub else READ_BY_THE_HUB)
         self._address = str(Path(tempfile.mkdtemp(prefix="tuneoff-commands-")) / "socket")
         # Its standard input is closed when this process ends, and then it ends as well.
         self._process = subprocess.Popen(
@@ -117,7 +119,7 @@ class CommandServer:
         before = ENVIRONMENT
         other = [name for name in {*before, *environment} if before.get(name) != environment.get(name)]
         added = set(_folders(environment)) - set(_folders(before))
-        here = all(name.startswith(self._late) for name in other if name != "PYTHONPATH")
+        here = all(name.startswith(self._no_matter) for name in other if name != "PYTHONPATH")
         return here and _folders(environment)[len(added) :] == _folders(before) and _hide_nothing(added)
 
     def start(
