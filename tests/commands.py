@@ -35,6 +35,7 @@ READ_LATE = (
     "MLFLOW_",
     "NO_COLOR",
     "PYTEST_",
+    "PYTHONBREAKPOINT",
     "PYTHONUNBUFFERED",
     "RAY_",
     "TUNEOFF_TEST_MARK",

@@ -147,7 +147,7 @@ def _arm(method: str, untuned: bool) -> str:
 def study_toml(
     model: Path | str, data: Path, arms: Sequence[str], seeds: int = 2, tuning: str = UNTUNED, **training: Any
 ) -> str:
-    """A study file over the made-up reviews, untuned, on one core; each arm is a method, or TOML lines with one first."""
+    """A study file over the made-up reviews, untuned, on one core; an arm is a method, or TOML lines with one first."""
     settings = {"epochs": 2, "batch_size": 8, "device": '"cpu"', **training}
     return "\n".join(
         [
