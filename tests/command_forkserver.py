@@ -155,7 +155,8 @@ def _as_command(request: Any, descriptors: list[int]) -> Work:
 def lead_session() -> None:
     """Makes this process lead a session of its own, with standard input as its terminal where that is one."""
     os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background
+    for number in (signal.SIGINT, signal.SIGHUP):  # ignored where the tests run in the background, or under nohup
+        signal.signal(number, signal.SIG_DFL)
     if os.isatty(0):
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 

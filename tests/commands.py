@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from command_forkserver import lead_session
@@ -34,16 +35,21 @@ READ_LATE = (
     "MLFLOW_",
     "NO_COLOR",
     "PYTEST_",
+    "PYTHONBREAKPOINT",
     "PYTHONUNBUFFERED",
+    "RAY_",
+    "TUNEOFF_TEST_MARK",
     "TERM",
     "TUNEOFF_CACHE",
     "WANDB_",
 )
 """Beginnings of the names of what is read from the environment when it is needed, not at an import."""
-SET_BY_IMPORTS = ("KMP_", "TORCHINDUCTOR_CACHE_DIR")
-"""The same of what scikit-learn and torch set when a server, or the tests' process, imports them."""
+SET_AT_IMPORTS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR")
+"""What scikit-learn and torch set when they are imported, here as in the servers."""
 READ_BY_THE_HUB = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_", "HOME", "http", "all_proxy", "no_proxy")
 """The same of what is read when huggingface_hub and transformers are imported, or late."""
+# Models of tests are so small that threads mostly wait for each other, all the more beside another worker of pytest.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
 """Of the servers."""
 DEVICES = Path("/dev/nvidiactl")
@@ -53,17 +59,42 @@ Answer = subprocess.CompletedProcess[str]
 
 
 class Running:
-    """A command that a server has forked."""
+    """A command that a server has forked; of `subprocess.Popen` it has what tests use."""
 
     def __init__(self, connection: socket.socket) -> None:
-        self._answers = connection.makefile("r")
-        self.pid = int(self._answers.readline())
         self._connection = connection
+        self._said = b""
+        self.returncode: int | None = None
+        self.pid = self._answer()
 
-    def wait(self) -> int:
-        """Its exit code, once it has ended; negative where a signal ended it."""
-        with self._connection, self._answers:
-            return int(self._answers.readline())
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, once it has ended; negative where a signal ended it.
+
+        Raises:
+            subprocess.TimeoutExpired: where it has not after so many seconds.
+        """
+        if self.returncode is None:
+            self._connection.settimeout(timeout)
+            try:
+                self.returncode = self._answer()
+            except (TimeoutError, BlockingIOError) as error:
+                raise subprocess.TimeoutExpired("tuneoff", timeout or 0.0) from error
+            self._connection.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it goes on."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def _answer(self) -> int:
+        while b"\n" not in self._said:
+            more = self._connection.recv(64)
+            assert more, "the server of commands has died"
+            self._said += more
+        line, _, self._said = self._said.partition(b"\n")
+        return int(line)
 
 
 class CommandServer:
@@ -74,7 +105,7 @@ class CommandServer:
     """
 
     def __init__(self, hub: bool) -> None:
-        self._late = (*READ_LATE, *SET_BY_IMPORTS, *(() if hub else READ_BY_THE_HUB))
+        self._no_matter = READ_LATE + SET_AT_IMPORTS + (() if hub else READ_BY_THE_HUB)
         self._address = str(Path(tempfile.mkdtemp(prefix="tuneoff-commands-")) / "socket")
         # Its standard input is closed when this process ends, and then it ends as well.
         self._process = subprocess.Popen(
@@ -89,7 +120,7 @@ class CommandServer:
         before = ENVIRONMENT
         other = [name for name in {*before, *environment} if before.get(name) != environment.get(name)]
         added = set(_folders(environment)) - set(_folders(before))
-        here = all(name.startswith(self._late) for name in other if name != "PYTHONPATH")
+        here = all(name.startswith(self._no_matter) for name in other if name != "PYTHONPATH")
         return here and _folders(environment)[len(added) :] == _folders(before) and _hide_nothing(added)
 
     def start(

@@ -142,6 +142,8 @@ def data_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 UNTUNED = "trials = 1"
+ONE_CORE = "cores = 1"
+"""Of runs whose tensors are so small that a second thread is mostly waited for."""
 RATES = {"full": 3e-5, "lora": 5e-4, "qlora": 5e-4, "ia3": 3e-3, "head_only": 3e-3}
 """Of arms that a test names by their method alone and does not tune; low, since the tiny model is no matter here."""
 
@@ -154,7 +156,7 @@ def _arm(method: str, untuned: bool) -> str:
 def study_toml(
     model: Path | str, data: Path, arms: Sequence[str], seeds: int = 2, tuning: str = UNTUNED, **training: Any
 ) -> str:
-    """A study file over the made-up reviews, untuned; each arm is a method, or TOML lines that start with one."""
+    """A study file over the made-up reviews, untuned, on one core; an arm is a method, or TOML lines with one first."""
     settings = {"epochs": 2, "batch_size": 8, "device": '"cpu"', **training}
     return "\n".join(
         [
@@ -164,6 +166,8 @@ def study_toml(
             f'[data]\nsource = "files"\ntrain = "{data / "train.csv"}"\ntest = "{data / "test.csv"}"\nmax_length = 32',
             "[training]",
             *(f"{key} = {value}" for key, value in settings.items()),
+            "[execution]",
+            ONE_CORE,
             f"[tuning]\n{tuning}",
             *(f"[[arms]]\n{arm}" if "=" in arm else _arm(arm, tuning == UNTUNED) for arm in arms),
         ]

@@ -6,6 +6,7 @@ import multiprocessing.forkserver
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,8 @@ import pandas as pd
 import psutil
 import pytest
 from numpy.typing import NDArray
+
+from commands import server_for, start_command
 
 SABOTAGE = """
 import os, signal, time
@@ -45,6 +48,46 @@ def stop_fork_server() -> None:
     if server._forkserver_pid is not None:
         os.kill(server._forkserver_pid, signal.SIGKILL)
         server._stop()
+
+
+class Driver:
+    """`tuneoff run STUDY --out OUT`, which leads a session of its own.
+
+    Args:
+        study: the study file.
+        out: the study's folder.
+        options: of the command.
+        fresh: whether in an interpreter of its own, which imports first.
+        environment: what differs from this process's.
+    """
+
+    def __init__(self, study: Path, out: Path, *options: str, fresh: bool = False, **environment: str) -> None:
+        self._outputs = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115  (open to the end)
+        server = None if fresh else server_for("run")
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+            streams = [nothing.fileno(), *(output.fileno() for output in self._outputs)]
+            arguments = ["run", str(study), "--out", str(out), *options]
+            whole = {**os.environ, "HF_HUB_OFFLINE": "1", **environment}
+            self._command = start_command(arguments, study.parent, whole, streams, server, session=True)
+        self.pid = self._command.pid
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it goes on."""
+        return self._command.poll()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, once it has ended."""
+        return self._command.wait(timeout)
+
+    def kill(self) -> None:
+        """Kills it alone, where it still goes on."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def printed(self) -> tuple[str, str]:
+        """Its output and its error output so far."""
+        out, err = (os.pread(output.fileno(), 1 << 24, 0).decode() for output in self._outputs)
+        return out, err
 
 
 def wait_until(what: Callable[[], Any], seconds: float = 60) -> Any:

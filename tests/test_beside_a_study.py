@@ -6,13 +6,14 @@ import json
 import logging
 import os
 import subprocess
-import sys
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pytest
 
 import tuneoff as api
+from commands import Running, server_for, start_command
 from conftest import study_toml
 from tuneoff.records.run import RunResult
 from tuneoff.runs.run import Run
@@ -27,10 +28,17 @@ def study(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathF
     return path
 
 
-def run_into(study: Path, out: Path, stdout: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-u", "-m", "tuneoff", "run", str(study), "--out", str(out)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment)
+def run_into(study: Path, out: Path, stdout: int) -> tuple[Running | subprocess.Popen[bytes], TextIO]:
+    """`tuneoff run` that writes to `stdout`, which is closed here, and what it says on its error output."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    said, stderr = os.pipe()
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+        arguments = ["run", str(study), "--out", str(out)]
+        streams = [nothing.fileno(), stdout, stderr]
+        command = start_command(arguments, study.parent, environment, streams, server_for("run"))
+    os.close(stdout)
+    os.close(stderr)
+    return command, os.fdopen(said)
 
 
 def is_complete(out: Path) -> bool:
@@ -39,24 +47,23 @@ def is_complete(out: Path) -> bool:
 
 @pytest.mark.long
 def test_a_reader_that_leaves_ends_no_study(study: Path, tmp_path: Path) -> None:
-    process = run_into(study, tmp_path / "out", subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline()
-    process.stdout.close()
-    assert process.stderr is not None
-    said = process.stderr.read()
-    assert process.wait(timeout=300) == 0
-    assert said == ""
+    reading, writing = os.pipe()
+    command, errors = run_into(study, tmp_path / "out", writing)
+    with os.fdopen(reading) as reader:
+        assert reader.readline()
+    with errors:
+        assert errors.read() == ""
+    assert command.wait(300) == 0
     assert is_complete(tmp_path / "out")
 
 
 @pytest.mark.long
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_output_on_a_full_disk_ends_no_study_but_is_said(study: Path, tmp_path: Path) -> None:
-    with Path("/dev/full").open("w") as full:
-        process = run_into(study, tmp_path / "out", full.fileno())
-        _, said = process.communicate(timeout=300)
-    assert process.returncode == 2
+    command, errors = run_into(study, tmp_path / "out", os.open("/dev/full", os.O_WRONLY))
+    with errors:
+        said = errors.read()
+    assert command.wait(300) == 2
     assert said == "tuneoff: standard output: No space left on device; what follows is not shown\n"
     assert is_complete(tmp_path / "out")
 

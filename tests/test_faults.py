@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ import psutil
 import pytest
 
 import tuneoff as api
-from conftest import Command, study_toml
+from commands import ENVIRONMENT, run_command, server_for
+from conftest import ONE_CORE, Command, study_toml
 from processes import (
     SABOTAGE,
+    Driver,
     alive_in_session,
     assert_same_predictions,
     fill,
@@ -39,6 +42,7 @@ from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.run import Run
 from tuneoff.study.ahead import Ahead
 
+UNDISTURBED = ENVIRONMENT.get("PYTHONPATH", "")
 SHORT, LONG = 1, 12
 """Epochs of 18 steps each."""
 
@@ -54,6 +58,12 @@ def _runs_can_be_sabotaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator
         stop_fork_server()
 
 
+@pytest.fixture
+def tuneoff(tuneoff: Command) -> Command:
+    """As in other tests; the command line itself needs no sabotage."""
+    return partial(tuneoff, PYTHONPATH=UNDISTURBED)
+
+
 StudyFile = Callable[..., Path]
 
 
@@ -65,7 +75,7 @@ def study_file(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.Temp
         arms = [f'method = "{method}"\nname = "{name}"\nlearning_rate = 3e-3' for name in names]
         text = study_toml(tiny_model, data_files, arms, seeds=seeds, epochs=epochs, precision='"fp32"')
         path = tmp_path_factory.mktemp("study") / "study.toml"
-        path.write_text(f"{text}\n[execution]\ncores = 1\ncheckpoint_every = 5\n")
+        path.write_text(text.replace(ONE_CORE, f"{ONE_CORE}\ncheckpoint_every = 5"))
         return path
 
     return write
@@ -234,9 +244,9 @@ def test_fail_fast_stops_the_others_at_a_checkpoint(study_file: StudyFile, tmp_p
 
 
 def _status(folder: Path) -> Any:
-    shown = subprocess.run(
-        [sys.executable, "-m", "tuneoff", "status", str(folder), "--json"], capture_output=True, text=True, check=True
-    )
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": UNDISTURBED}
+    shown = run_command(["status", str(folder), "--json"], folder, environment, 60, server_for("status"))
+    assert shown.returncode == 0, shown.stderr
     return json.loads(shown.stdout)
 
 
@@ -269,19 +279,11 @@ def _main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
     return ended.value.code
 
 
-def _start(study: Path, out: Path) -> subprocess.Popen[str]:
-    """`tuneoff run` in a process group of its own, once its first run has a checkpoint."""
-    command = [sys.executable, "-m", "tuneoff", "run", str(study), "--out", str(out)]
-    driver = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # where the tests themselves run under nohup
-    )
+def _start(study: Path, out: Path) -> Driver:
+    """`tuneoff run`, once its first run has a checkpoint."""
+    driver = Driver(study, out, PYTHONPATH=UNDISTURBED)
     wait_until(lambda: driver.poll() is not None or list(out.glob("runs/*/checkpoint.pt")), 120)
-    assert driver.poll() is None, driver.communicate()
+    assert driver.poll() is None, driver.printed()
     return driver
 
 
@@ -295,8 +297,9 @@ def test_one_signal_stops_at_a_checkpoint_and_the_same_command_goes_on(
     study, reference = long_study
     driver = _start(study, tmp_path / "out")
     os.killpg(driver.pid, number)  # as a terminal does: all processes of the group get it
-    out, err = driver.communicate(timeout=60)
-    assert driver.returncode == 130, (out, err)
+    code = driver.wait(60)
+    out, err = driver.printed()
+    assert code == 130, (out, err)
     assert err == "tuneoff: interrupted; the same command goes on from here\n"
     assert "stopping after the step under way" in out
     wait_until(lambda: alive_in_session(driver.pid) == [], 5)
@@ -362,7 +365,7 @@ def test_a_driver_is_seen_refuses_others_and_leaves_nothing_when_killed(
     time.sleep(counted)  # time that is lost, and is not to count
     driver.kill()
     wait_until(lambda: alive_in_session(driver.pid) == [], 10)
-    driver.communicate()
+    driver.wait()
     assert (out / "driver.json").exists()
     status = _status(out)
     assert status["driver"] is None

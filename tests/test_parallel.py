@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import tuneoff as api
+from commands import run_command, server_for
 from conftest import study_toml
 from plainly import plain_answers
 from stored import dictionaries, scored_run, unfinished_run
@@ -252,7 +253,6 @@ def test_shares_are_even_in_rows_and_in_tokens(count: int, size: int) -> None:
 ARMS = ["full", 'method = "lora"\ndropout = 0.0', "head_only"]
 QLORA = 'method = "qlora"\ndropout = 0.0'
 DEVICES = f"execution.devices_per_run={RANKS}"
-ONE_CORE = "execution.cores=1"
 
 
 @pytest.fixture(scope="module")
@@ -271,12 +271,12 @@ def studies(
         )
         (folder / f"{parallel}.toml").write_text(study)
         if parallel == "fsdp":
-            command = [sys.executable, "-m", "tuneoff", "run", "fsdp.toml", "--out", "fsdp", "--set", DEVICES]
-            command += ["--set", ONE_CORE]
-            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+            command = ["run", "fsdp.toml", "--out", "fsdp", "--set", DEVICES]
+            answer = run_command(command, folder, {**os.environ}, 300, server_for("run"))
+            assert answer.returncode == 0, answer.stderr
             found[parallel] = api.load_results(folder / parallel)
         else:
-            spec = api.load_study(folder / f"{parallel}.toml", [ONE_CORE, DEVICES][: 1 if parallel == "none" else 2])
+            spec = api.load_study(folder / f"{parallel}.toml", [] if parallel == "none" else [DEVICES])
             found[parallel] = api.run_study(spec, folder / parallel)
         assert found[parallel].failed == []
     return found

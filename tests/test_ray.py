@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, study_toml
+from processes import Driver
 from tuneoff.records.run import RunResult
 from tuneoff.runs.progress import RunProgress
 from tuneoff.spec import ExecutionSpec, TrainingSpec
@@ -112,7 +111,7 @@ def test_a_local_ray_gives_what_the_local_executor_gives(
     (tmp_path / "study.toml").write_text(one_arm)
     mark = uuid.uuid4().hex
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    environment = {"RAY_ADDRESS": "", "HOME": str(tmp_path), MARK: mark}
+    environment = {"RAY_ADDRESS": "", MARK: mark}
     answer = tuneoff("run", "study.toml", "--executor", "ray", "--out", "out", *settings, **environment)
     assert answer.returncode == 0, answer.stderr
     assert answer.stderr == ""
@@ -191,34 +190,26 @@ def test_a_study_outlives_a_node(
 
 
 def test_ctrl_c_brings_checkpoints_back_and_the_study_goes_on(
-    reference: dict[str, Any], study: Path, tmp_path: Path
+    reference: dict[str, Any], study: Path, tuneoff: Command, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     mark = uuid.uuid4().hex
-    command = [sys.executable, "-m", "tuneoff", "run", str(study), "--out", str(out), "--set", "execution.cores=1"]
     three_at_a_time = ["--executor", "ray", "--workers", "3"]  # on two cores one of them waits in Ray
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "RAY_ADDRESS": "", "HOME": str(tmp_path), MARK: mark}
 
     def under_way() -> bool:
         assert process.poll() is None
         steps = [json.loads(path.read_text())["step"] for path in out.glob("runs/*/progress.json")]
         return sum(step > 5 for step in steps) >= 1
 
-    with subprocess.Popen(
-        command + three_at_a_time,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            until(under_way, "a run is under way")
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to Ray's processes too
-            printed, complaints = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode == 130, complaints
+    process = Driver(study, out, *three_at_a_time, RAY_ADDRESS="", **{MARK: mark})
+    try:
+        until(under_way, "a run is under way")
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to Ray's processes too
+        code = process.wait(60)
+    finally:
+        process.kill()
+    printed, complaints = process.printed()
+    assert code == 130, complaints
     assert complaints in ("", "tuneoff: interrupted; the same command goes on from here\n")
     assert "Traceback" not in printed
     until(lambda: not marked_processes(mark), "all processes have ended", 20)
@@ -227,8 +218,8 @@ def test_ctrl_c_brings_checkpoints_back_and_the_study_goes_on(
     assert saved
     assert set(saved) <= set(interrupted)
 
-    here = ["--executor", "local", "--workers", "2"]  # what came back is all that it takes to go on
-    done = subprocess.run(command + here, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    # What came back is all that it takes to go on.
+    done = tuneoff("run", study, "--out", out, "--executor", "local", "--workers", "2")
     assert done.returncode == 0, done.stderr
     assert_same(logits_by_run(out), reference)
     results = results_by_run(out)

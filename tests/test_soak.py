@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import tuneoff as api
-from conftest import study_toml
-from processes import alive_in_session, assert_same_predictions, wait_until
+from conftest import ONE_CORE, study_toml
+from processes import Driver, alive_in_session, assert_same_predictions, wait_until
 from stored import dictionaries
 from tuneoff.study.store import Store
 
@@ -25,32 +24,36 @@ FEW_ARMS = ("full", "lora", "ia3", "head_only")
 ALL_ARMS = (*FEW_ARMS, "qlora")
 STARTING_SHARE = 0.6
 """Of the kills; the others come once a run trains."""
-STARTING_SECONDS, TRAINING_SECONDS = 5.0, 1.5
-"""The longest that a study is let go on, from its start and from its first checkpoint."""
+STARTING_SECONDS, STARTED_SECONDS, TRAINING_SECONDS = 5.0, 2.0, 1.5
+"""The longest that a study is let go on: from its start, where it imports first or has imported; from a checkpoint."""
 
 Stamps = dict[Path, tuple[int, int]]
 
 
 @pytest.mark.parametrize(
-    ("kills", "methods", "seeds"),
-    [pytest.param(6, FEW_ARMS, 1, marks=pytest.mark.long), pytest.param(100, ALL_ARMS, 6, marks=pytest.mark.soak)],
+    ("kills", "methods", "seeds", "fresh"),
+    [
+        pytest.param(6, FEW_ARMS, 1, False, marks=pytest.mark.long),
+        pytest.param(100, ALL_ARMS, 6, True, marks=pytest.mark.soak),
+    ],
     ids=["6 kills", "100 kills"],
 )
 def test_a_study_that_is_killed_again_and_again(
-    kills: int, methods: tuple[str, ...], seeds: int, tiny_model: Path, data_files: Path, tmp_path: Path
+    kills: int, methods: tuple[str, ...], seeds: int, fresh: bool, tiny_model: Path, data_files: Path, tmp_path: Path
 ) -> None:
     arms = [f'method = "{method}"\nlearning_rate = 3e-3' for method in methods]
     study = tmp_path / "study.toml"
     study.write_text(
-        study_toml(tiny_model, data_files, arms, seeds=seeds, epochs=4, precision='"fp32"')
-        + "\n[execution]\ncores = 1\ncheckpoint_every = 5\n"
+        study_toml(tiny_model, data_files, arms, seeds=seeds, epochs=4, precision='"fp32"').replace(
+            ONE_CORE, f"{ONE_CORE}\ncheckpoint_every = 5"
+        )
     )
     draw = random.Random(kills)
     left, resumed, studies = kills, 0, 0
     while left:  # a fast machine may finish a study before all kills are spent
         studies += 1
         out = tmp_path / f"out{studies}"
-        left -= _kill_until_done(study, out, left, draw)
+        left -= _kill_until_done(study, out, left, fresh, draw)
         resumed += sum("goes on after step" in path.read_text() for path in out.glob("runs/*/log.txt"))
     print(f"{kills} kills, {studies} studies, {resumed} runs went on from a checkpoint")
     assert resumed
@@ -71,7 +74,7 @@ def test_a_study_that_is_killed_again_and_again(
         assert (out / "report.html").stat().st_size > 0
 
 
-def _kill_until_done(study: Path, out: Path, most: int, draw: random.Random) -> int:
+def _kill_until_done(study: Path, out: Path, most: int, fresh: bool, draw: random.Random) -> int:
     """Starts the study, kills it and starts it again, at most so many times, and lets it end.
 
     Returns:
@@ -79,42 +82,40 @@ def _kill_until_done(study: Path, out: Path, most: int, draw: random.Random) -> 
     """
     kept: Stamps = {}
     for kill in range(most):
-        with _driver(study, out) as driver:
-            _let_it_go_on(driver, out, draw)
+        with _driver(study, out, fresh) as driver:
+            _let_it_go_on(driver, out, STARTING_SECONDS if fresh else STARTED_SECONDS, draw)
             if driver.poll() is not None:
-                assert driver.returncode == 0
+                assert driver.poll() == 0
                 return kill
             if draw.random() < 0.5:
                 os.killpg(driver.pid, signal.SIGKILL)
             else:
                 driver.kill()
         kept = _check_results(out, kept)
-    with _driver(study, out) as driver:
+    with _driver(study, out, fresh) as driver:
         assert driver.wait(600) == 0
     _check_results(out, kept)
     return most
 
 
 @contextmanager
-def _driver(study: Path, out: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`tuneoff run` with a session of its own. After it nothing is left of it, and nothing is written any more."""
-    with (out.parent / "output.txt").open("ab") as output:
-        command = [sys.executable, "-m", "tuneoff", "run", str(study), "--out", str(out)]
-        driver = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+def _driver(study: Path, out: Path, fresh: bool) -> Iterator[Driver]:
+    """`tuneoff run`. After it nothing is left of it, and nothing is written any more."""
+    driver = Driver(study, out, fresh=fresh)
     yield driver
     driver.wait()
     wait_until(lambda: alive_in_session(driver.pid) == [], 60)  # a server that is importing notices late
     before = _stamps(out)
     time.sleep(0.1)
     assert _stamps(out) == before
-    assert "Traceback" not in (out.parent / "output.txt").read_text()
+    assert "Traceback" not in "".join(driver.printed())
 
 
-def _let_it_go_on(driver: subprocess.Popen[bytes], out: Path, draw: random.Random) -> None:
+def _let_it_go_on(driver: Driver, out: Path, starting_seconds: float, draw: random.Random) -> None:
     """Waits for a random moment: while the study starts, or once a run has written a checkpoint."""
     began = time.time_ns()
     if draw.random() < STARTING_SHARE:
-        seconds = draw.uniform(0, STARTING_SECONDS)
+        seconds = draw.uniform(0, starting_seconds)
     else:
         wait_until(lambda: driver.poll() is not None or _newest_checkpoint(out) > began, 120)
         seconds = draw.uniform(0, TRAINING_SECONDS)

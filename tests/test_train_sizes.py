@@ -12,6 +12,7 @@ import pytest
 
 import tuneoff as api
 from conftest import Command, reviews, study_toml
+from processes import assert_same_predictions
 from stored import dictionaries
 from tuneoff.analysis.learning_curves import learning_curves
 from tuneoff.core.errors import UserError
@@ -201,18 +202,9 @@ def test_the_plan_and_the_lines_of_a_study_name_sizes(
 @pytest.mark.long
 def test_ray_ships_each_size(finished: Path, tuneoff: Command, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (the extra 'cluster')")
-    options = ["--set", "seeds=1", "--set", "execution.cores=1"]
-    environment = {"RAY_ADDRESS": "", "RAY_USAGE_STATS_ENABLED": "0", "HOME": str(tmp_path)}
-    study = finished / "study.toml"
-    answer = tuneoff("run", study, "--executor", "ray", "--out", "out", *options, **environment)
+    one = ["--workers", "1", "--set", "seeds=1"]  # each further one imports all anew
+    answer = tuneoff("run", finished / "study.toml", "--executor", "ray", "--out", "out", *one, RAY_ADDRESS="")
     assert answer.returncode == 0, answer.stderr
-    # One thread instead of two: other bits, so that the runs have other ids.
-    alone = {(run.arm, run.seed, run.part): run.run_id for run in api.load_results(finished).runs}
-    shipped = {(run.arm, run.seed, run.part): run.run_id for run in api.load_results(tmp_path / "out").runs}
+    shipped = [run.run_id for run in api.load_results(tmp_path / "out").runs]
     assert len(shipped) == len(ARMS) * len(SIZES)
-    for key, run_id in shipped.items():
-        found, expected = (
-            np.stack(pd.read_parquet(folder / "predictions.parquet")["logits"].tolist())
-            for folder in (tmp_path / "out" / "runs" / run_id, finished / "runs" / alone[key])
-        )
-        np.testing.assert_allclose(found, expected, atol=1e-2)
+    assert_same_predictions(tmp_path / "out", finished, shipped)

@@ -188,7 +188,7 @@ def test_the_search_goes_beyond_an_edge_until_the_best_is_inside() -> None:
     assert proposals(settings(), 1e-3, done) == [1e-2]
     done.append(tried(1e-2, 0.99, 0.01))
     assert proposals(settings(), 1e-3, done) == [3.2e-2]
-    done.append(tried(3.2e-2, 0.5, 0.99, largest=1.6))
+    done.append(tried(3.2e-2, 0.9, 0.3))
     assert proposals(settings(), 1e-3, done) == [5.6e-3, 1.8e-2], "then it looks beside the best"
     assert proposals(settings(), 1e-3, [*done, tried(5.6e-3, 0.94, 0.06), tried(1.8e-2, 0.6, 0.9)]) == []
 
@@ -250,7 +250,7 @@ def test_the_score_is_what_the_choice_goes_by() -> None:
     found = scores(done)
     assert list(found) == [trial.rate for trial in done]
     assert min(found, key=lambda rate: found[rate]) == best(done)
-    assert found[1e-2] == pytest.approx((0.1 - 0.9) + 0.1 * ((1 - 0.5) - (0.1 - 0.9)))
+    assert found[1e-2] == pytest.approx((0.1 - 0.9) + 0.25 * ((1 - 0.5) - (0.1 - 0.9)))
     assert 5.0 not in scores([*done, Trial(5.0, None, None, None, None)])
 
 
