@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,8 @@ from tuneoff.records.arm_summary import ArmSummary, ScoredArm
 from tuneoff.records.run import ScoredRun
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tuneoff.analysis.results import StudyResults
 
 FEWEST_PIECES = 20
@@ -28,6 +31,19 @@ FEWEST_EXAMPLES = 5
 MOST_NAMED = 3
 RARE = 0.5
 """Of an even share: a class with a smaller one is rare."""
+
+
+@dataclass(frozen=True)
+class NeverAnswered:
+    """Classes that are never answered.
+
+    Attributes:
+        classes: their names and numbers of test examples, in words.
+        rare: whether one of them is.
+    """
+
+    classes: str
+    rare: bool
 
 
 def underfitting_notes(results: StudyResults, arms: Sequence[ArmSummary]) -> list[str]:
@@ -76,21 +92,33 @@ def _fall(run: ScoredRun) -> tuple[float, float] | None:
     return float(before.mean()), float(after.mean())
 
 
-def _never_answered(results: StudyResults, names: Sequence[str]) -> list[str]:
+def never_answered(results: StudyResults, frames: Sequence[pd.DataFrame]) -> NeverAnswered | None:
+    """Classes with test examples that some predictions never give; None where there is none.
+
+    Args:
+        results: the study.
+        frames: predictions of runs with the same test examples: columns `label` and `prediction`.
+    """
     classes = results.prepared.label_names
+    labels = np.bincount(frames[0]["label"], minlength=len(classes))
+    answers = sum(np.bincount(frame["prediction"], minlength=len(classes)) for frame in frames)
+    never = np.flatnonzero((labels >= FEWEST_EXAMPLES) & (answers == 0))
+    if not len(never):
+        return None
+    shown = [f"{named(classes[label])} ({labels[label]:,} test examples)" for label in never[:MOST_NAMED]]
+    more = [f"{len(never) - MOST_NAMED} more"] if len(never) > MOST_NAMED else []
+    rare = bool((labels[never] < RARE * labels.sum() / len(classes)).any())
+    return NeverAnswered(listed([*shown, *more]), rare)
+
+
+def _never_answered(results: StudyResults, names: Sequence[str]) -> list[str]:
     arms_of: dict[str, list[str]] = {}
     rare = False
     for name in names:
-        frames = results.predictions(name)
-        labels = np.bincount(frames[0]["label"], minlength=len(classes))
-        answers = sum(np.bincount(frame["prediction"], minlength=len(classes)) for frame in frames)
-        never = np.flatnonzero((labels >= FEWEST_EXAMPLES) & (answers == 0))
-        if not len(never):
-            continue
-        shown = [f"{named(classes[label])} ({labels[label]:,} test examples)" for label in never[:MOST_NAMED]]
-        more = [f"{len(never) - MOST_NAMED} more"] if len(never) > MOST_NAMED else []
-        arms_of.setdefault(listed([*shown, *more]), []).append(name)
-        rare = rare or bool((labels[never] < RARE * labels.sum() / len(classes)).any())
+        found = never_answered(results, results.predictions(name))
+        if found is not None:
+            arms_of.setdefault(found.classes, []).append(name)
+            rare = rare or found.rare
     if not arms_of:
         return []
     told = [f"{listed(arms)} never {plural(len(arms), 'answers', 'answer')} {never}" for never, arms in arms_of.items()]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tuneoff.analysis.underfitting import never_answered
 from tuneoff.core.files import write_text
 from tuneoff.core.texts import counted, printable
 from tuneoff.data.audit.noticed import listed
@@ -18,6 +19,7 @@ from tuneoff.models.recipe import BASE, loading_lines
 from tuneoff.records.refit import ScoresOnTest
 from tuneoff.records.saved_model import REFIT_WORDS
 from tuneoff.report import audit, evidence, words
+from tuneoff.study.store import Store
 from tuneoff.study.tuning import tuned_arms
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ def model_card(
         counted=_capital(audit.counted(summary.audit)),
         audit=audit.markdown(shown),
         examples_left_out=any(finding.examples for finding in summary.audit),
-        limits=_limits(results, scored, saved, refit),
+        limits=_limits(results, run, scored, saved, refit),
     )
     data = _metadata(results, saved, None if meaningless else tested)
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}")
@@ -315,6 +317,7 @@ def _capital(sentence: str) -> str:
 
 def _limits(
     results: StudyResults,
+    run: ScoredRun,
     scored: ScoredArm,
     saved: SavedModel,
     refit: Refit | None,
@@ -341,4 +344,7 @@ def _limits(
         f"{100 * scored.expected_calibration_error:.1f} points (expected calibration error on test).",
         "Whether it treats groups of people alike was not tested.",
     ]
-    return [*lines, *map(audit.plain, results.summary.notes)]
+    never = never_answered(results, [Store(results.folder).predictions(run.run_id)]) if refit is None else None
+    if never is not None:
+        lines.insert(0, f"**It never answers {audit.plain(never.classes)}.**")
+    return [*lines, *(f"Of the study's arms: {audit.plain(note)}" for note in results.summary.notes)]

@@ -6,11 +6,13 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tuneoff.analysis.underfitting import never_answered
 from tuneoff.core.errors import UserError
 from tuneoff.models.load import resolve_model
 from tuneoff.models.recipe import loading_lines
 from tuneoff.models.saved import read_saved
 from tuneoff.report import words
+from tuneoff.study.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +73,8 @@ def use(results: StudyResults) -> Use:
     chosen = [] if recommendation.arm else ["--arm", name]
     named = "recommended" if recommendation.arm else "the arm to take if you must choose now"
     return Use(
-        sentence=f"The model of {name} ({named}), of its best run on validation (seed {saved.seed}), is in {model}.",
+        sentence=f"The model of {name} ({named}), of its best run on validation (seed {saved.seed}), is in {model}."
+        f"{_of_this_run(results, name)}",
         arm=name,
         loading=loading_lines(saved, str(model), _base(saved, model)),
         commands=(
@@ -80,6 +83,17 @@ def use(results: StudyResults) -> Use:
             shlex.join(["tuneoff", "export", folder, *chosen, "--to", EXPORTED]),
         ),
         read_me=str(model / "README.md"),
+    )
+
+
+def _of_this_run(results: StudyResults, name: str) -> str:
+    """What the run that is handed over is like, which the arm's mean need not say."""
+    run = results.best_run(name)
+    if run is None:
+        return ""
+    never = never_answered(results, [Store(results.folder).predictions(run.run_id)])
+    return f" On test this one had {words.percent(run.test_accuracy)}" + (
+        f", and it never answers {never.classes}." if never is not None else "."
     )
 
 

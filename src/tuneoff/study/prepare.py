@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tuneoff.core import hub
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import canonical_hash
+from tuneoff.core.texts import counted, in_line
 from tuneoff.data.audit import AuditError
 from tuneoff.data.cache import cached, copy_prepared, damage, entry, preparing
 from tuneoff.data.prepare import prepare_data
@@ -87,6 +88,12 @@ def prepare_study(spec: StudySpec, out: Path, say: Say, accepted: Callable[[], N
         say("Preparing data: prepared before, for this or another study")
     found = stored(folder)
     assert found is not None
+    warnings = [finding for finding in found.findings if finding.severity == "warning"]
+    if warnings:
+        say(
+            f"The data's audit has {counted(len(warnings), 'warning')} ({in_line(sorted({one.name for one in warnings}))}); "
+            "`tuneoff audit` says more, and so does the report"
+        )
     return PreparedStudy(found, model_folder, data_folder, stamp, unsaved=folder)
 
 
