@@ -70,7 +70,7 @@ def load_results(folder: str | Path) -> StudyResults:
     Raises:
         UserError: (a `ValueError`) where the folder holds no study, or a damaged one.
     """
-    return StudyResults.read(Path(folder))
+    return StudyResults.read(folder)
 
 
 def run_study(

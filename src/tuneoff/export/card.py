@@ -233,7 +233,7 @@ def _place(repo_id: str | None) -> str:
 
 
 def _base_note(saved: SavedModel) -> str:
-    if saved.kind == "whole" or saved.base.revision is not None:
+    if not saved.needs_base or saved.base.revision is not None:
         return ""
     where = "which was a local folder" if saved.base.is_local else "which that Python package holds"
     return f"`{BASE}` is the folder of the base model, {_base(saved)}, {where}."
@@ -304,7 +304,8 @@ def _method(
 def _learned(results: StudyResults, scored: ScoredArm) -> str:
     sentences = words.did_not_learn(results.summary)
     if not sentences:
-        return "Of no arm is it known that it did not."
+        known = all(arm.learning is not None for arm in results.summary.arms)
+        return "Every arm learned." if known else "Every arm that was trained learned."
     mine = "It did." if scored.learned else "**It did not learn.**"
     return f"This one: {mine}\n\n" + "\n".join(f"- {audit.plain(sentence)}" for sentence in sentences)
 
