@@ -78,7 +78,9 @@ def test_every_format_is_understood_alike(name: str) -> None:
     }[name]()
     _, data, said = init(name)
     assert (data.text, data.label, data.split) == ("text", "label", "part")
-    assert "by the column part: train 60, test 20; held out: a tenth of train for validation; that makes train 54" in said
+    assert (
+        "by the column part: train 60, test 20; held out: a tenth of train for validation; that makes train 54" in said
+    )
 
 
 def test_pairs_of_texts() -> None:

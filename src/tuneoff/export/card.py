@@ -15,6 +15,7 @@ from tuneoff.data.parts import part_words
 from tuneoff.data.prepared import load_tokens
 from tuneoff.data.sources.hub import HubData
 from tuneoff.models.recipe import BASE, loading_lines
+from tuneoff.models.save import title_of
 from tuneoff.records.refit import ScoresOnTest
 from tuneoff.records.saved_model import REFIT_WORDS
 from tuneoff.report import audit, evidence, words
@@ -82,7 +83,7 @@ def model_card(
     loader = jinja2.PackageLoader("tuneoff.export")
     template = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     body = template.get_template("card.md").render(
-        title=audit.plain(f"{saved.arm} of {saved.study}"),
+        title=audit.plain(title_of(saved)),
         what=_what(saved, arm),
         tested=_tested(results, scored, run, refit, tested),
         place=_place(repo_id),
