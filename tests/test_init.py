@@ -60,7 +60,7 @@ def test_columns_without_usual_names() -> None:
     for expected in (
         "rows        60; columns ticket, subject, team, customer",
         "3 classes: billing 20, hardware 20, login 20",
-        "a fifth of all rows is held out for test",
+        "60 rows; held out: a fifth of all rows for test, a tenth of train for validation; that makes train ",
         '# group = "customer"',
     ):
         assert expected in said
@@ -78,7 +78,9 @@ def test_every_format_is_understood_alike(name: str) -> None:
     }[name]()
     _, data, said = init(name)
     assert (data.text, data.label, data.split) == ("text", "label", "part")
-    assert "by the column part: train 60, test 20; a tenth of train for validation" in said
+    assert (
+        "by the column part: train 60, test 20; held out: a tenth of train for validation; that makes train 54" in said
+    )
 
 
 def test_pairs_of_texts() -> None:
@@ -205,7 +207,7 @@ def test_rows_of_the_data_and_rows_that_a_study_uses() -> None:
     _, _, said = init("tickets.csv")
     assert "rows        65 in the data, of which a study uses 60; columns ticket" in said
     assert "2 rows have the text of an earlier row, 1 of them with another label; the first row of each text" in said
-    assert "splits      train 60;" in said
+    assert "splits      60 rows; held out: a fifth of all rows for test" in said
     assert "1 row is left out whose label, N/A, means none" in said
 
 

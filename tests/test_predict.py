@@ -401,8 +401,11 @@ def test_a_text_of_no_tokens_gets_no_label(models: Models) -> None:
     (piece,) = Labeller(predictor, rows).labelled()
     assert piece.table.column("label").is_null().to_pylist() == [False, True, False]
     assert (piece.without_text, piece.first_without) == (1, "row 2 of the command line")
-    with pytest.raises(tuneoff.UserError, match="'nothing' has no tokens"):
+    with pytest.raises(tuneoff.UserError, match="'nothing' holds no tokens"):
         predictor.predict(["good", "nothing"])
+    for blank in ("", " \n\t"):
+        with pytest.raises(tuneoff.UserError, match="holds no tokens, so that there is nothing to classify"):
+            predictor.predict(["good", blank])
 
 
 class _Nothing:
@@ -410,6 +413,7 @@ class _Nothing:
 
     def __init__(self, encoder: Any) -> None:
         self._encoder = encoder
+        self.marks = encoder.marks
 
     def __call__(self, texts: list[str]) -> Any:
         from tuneoff.data.encode import Encoded

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,12 @@ def test_no_trial_reads_a_test_example(tuned: tuple[api.StudyResults, Hider]) ->
         assert not [name for name in trial if name.startswith("test_")]
         folder = results.folder / "runs" / trial["run_id"]
         assert not (folder / "predictions.parquet").exists()
+
+
+def test_before_a_trial_has_ended_nothing_is_said_of_any(tuned: tuple[api.StudyResults, Hider]) -> None:
+    results, _ = tuned
+    assert results.summary.tuning is not None
+    assert replace(results, runs=[], trials=[]).summary.tuning is None
 
 
 def test_a_run_that_is_no_trial_fails_without_the_test_split(

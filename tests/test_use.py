@@ -82,6 +82,17 @@ def test_the_lines_and_the_commands_are_right(arm: str, results: api.StudyResult
     np.testing.assert_allclose(plain.padded, results.load(arm, precision="fp32").logits(TEXTS), atol=1e-5)
 
 
+def test_a_study_is_read_by_the_name_of_its_folder(results: api.StudyResults) -> None:
+    assert api.StudyResults.read(str(results.folder)).folder == results.folder
+
+
+def test_all_files_of_a_model_may_be_read_by_those_who_may_read_the_study(results: api.StudyResults) -> None:
+    expected = (results.folder / "plan.json").stat().st_mode
+    files = [path for path in results.folder.glob("runs/*/model/*") if path.is_file()]
+    assert any(path.suffix == ".safetensors" for path in files)
+    assert {path.name for path in files if path.stat().st_mode != expected} == set()
+
+
 def test_where_there_is_nothing_to_use_it_says_what_to_do(results: api.StudyResults) -> None:
     said = with_winner(results, None)
     assert said.arm is None

@@ -21,6 +21,7 @@ from tuneoff.study.listener import Audience, Silent
 from tuneoff.study.lock import locked
 from tuneoff.study.pins import pin_to_commits
 from tuneoff.study.search_optuna import check_installed
+from tuneoff.study.store import STUDIES
 from tuneoff.tracking import Trackers
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from tuneoff.serving.predictor import Predictor
     from tuneoff.spec import StudySpec
     from tuneoff.study.listener import Listener
-
-DEFAULT_OUT = Path("studies-out")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -70,7 +69,7 @@ def load_results(folder: str | Path) -> StudyResults:
     Raises:
         UserError: (a `ValueError`) where the folder holds no study, or a damaged one.
     """
-    return StudyResults.read(Path(folder))
+    return StudyResults.read(folder)
 
 
 def run_study(
@@ -94,7 +93,7 @@ def run_study(
             was asked for twice.
     """
     listener = listener or Silent()
-    folder = Path(out) if out is not None else DEFAULT_OUT / spec.name
+    folder = Path(out) if out is not None else STUDIES / spec.name
     interruption = Interruption()
     check_installed(spec)
     with interruption.caught(), locked(folder), _disk_trouble_explained(), hub.telling(listener.say):

@@ -52,12 +52,13 @@ class StudyResults:
     trials: list[RunResult]
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: str | Path) -> Self:
         """Reads a study's folder, finished or not.
 
         Raises:
             UserError: (a `ValueError`) where the folder holds no study, or a damaged one.
         """
+        folder = Path(folder)
         store = Store(folder)
         planned = store.planned()
         prepared = read_prepared(folder)

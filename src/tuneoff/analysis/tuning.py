@@ -51,9 +51,9 @@ def few_validation_examples(parts: Iterable[Mapping[str, int]]) -> str | None:
 
 
 def summarise_tuning(results: StudyResults) -> TuningSummary | None:
-    """Every trial of every arm on every part, the rates chosen, and what it cost; None if nothing was tuned."""
+    """Every trial of every arm on every part, the rates chosen, and what it cost; None if nothing was tuned yet."""
     names = tuned_arms(results.spec)
-    if not names:
+    if not names or not results.trials:
         return None
     arms = [_arm(results, name, part) for part in part_names(results.spec.data) for name in names]
     ended = [run for run in results.trials if isinstance(run, TrainedRun)]

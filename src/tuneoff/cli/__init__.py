@@ -9,7 +9,7 @@ import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.output import outlast_readers, output_was_lost
 from tuneoff.core.processes import HANGUP, SIGNALS
 from tuneoff.core.quiet import silence_libraries
+
+if TYPE_CHECKING:
+    from tuneoff.spec import StudySpec
 
 app = typer.Typer(
     name="tuneoff",
@@ -79,9 +82,11 @@ def run(
 @app.command(epilog="Example: tuneoff retry studies-out/quickstart --set execution.max_run_time=2h")
 def retry(folder: Folder, overrides: Set = None, quiet: Quiet = False, as_json: Json = False) -> None:
     """Try the runs of a study again that failed, ran out of memory or took too long."""
+    from tuneoff.study.store import no_study
+
     study = folder / "study.toml"
     if not study.is_file():
-        raise UserError(f"{folder} holds no study (it has no study.toml)")
+        raise no_study(folder, "study.toml")
     _run(str(study), folder, overrides or [], quiet, as_json, retry_failed=True)
 
 
@@ -118,6 +123,8 @@ def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = Fal
     from tuneoff.study.preview import outline_study
 
     spec = load_study(study, overrides or [])
+    if not as_json:
+        _say_which(study, spec)
     outlined = outline_study(spec, _say_nothing if as_json else _say_line)
     margin = margin_in_reach(spec.analysis.margin, len(spec.arms), len(spec.seeds), outlined.sizes["test"])
     few = few_validation_examples(part.sizes for part in outlined.parts) if outlined.trials.runs else None
@@ -138,7 +145,10 @@ def init(
             metavar="DATA",
         ),
     ],
-    model: Annotated[str, typer.Option(help="A Hub id, a local folder, or package:NAME.", metavar="ID")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="A Hub id, a local folder, or package:NAME; it has to be named.", metavar="ID"),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="The study file.", show_default="named after the data", metavar="FILE", parser=path_given),
@@ -155,8 +165,16 @@ def init(
     ] = None,
 ) -> None:
     """Look at data, say what it seems to be, and write a commented study file to start from."""
+    from tuneoff.core.offline import offline_model
     from tuneoff.study.init import init_study
 
+    if model is None:
+        offline = offline_model()
+        installed = f" ('{offline}' is installed, and needs no network)" if offline else ""
+        raise UserError(
+            f"name a pretrained model with --model: a Hub id, a local folder, or package:NAME{installed}; see "
+            "tuneoff init --help"
+        )
     path = init_study(data, model, out, print, text=text, text_pair=text_pair, label=label)
     print(f"wrote       {path}; next: {shlex.join(['tuneoff', 'plan', str(path)])}")
 
@@ -168,7 +186,10 @@ def audit(study: Study = "quickstart", overrides: Set = None, as_json: Json = Fa
     from tuneoff.spec import load_study
     from tuneoff.study.prepare import audit_study
 
-    found = audit_study(load_study(study, overrides or []), _say_nothing if as_json else _say_line)
+    spec = load_study(study, overrides or [])
+    if not as_json:
+        _say_which(study, spec)
+    found = audit_study(spec, _say_nothing if as_json else _say_line)
     if as_json:
         print(json.dumps([finding.model_dump(mode="json") for finding in found]))
     else:
@@ -349,6 +370,13 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
         print(f"tuneoff {__version__}")
         raise typer.Exit
+
+
+def _say_which(study: str, spec: StudySpec) -> None:
+    """Says which study it is, since none need be named."""
+    from tuneoff.spec import shipped_studies
+
+    print(f"Study {spec.name}, {'which comes with tuneoff' if study in shipped_studies() else f'from {study}'}")
 
 
 def _say_line(message: str) -> None:

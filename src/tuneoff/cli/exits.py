@@ -53,7 +53,7 @@ def exit_code(command: Callable[..., Any]) -> int:
         return _say("interrupted", INTERRUPTED)
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # a usage error of typer's
-            return _say(f"{error.format_message()} (see tuneoff --help)", 2)
+            return _say(f"{error.format_message()} (see {_command_of(error)} --help)", 2)
         raise
     return code if isinstance(code, int) else 0
 
@@ -64,6 +64,12 @@ def _say(message: str, code: int) -> int:
     shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
     print(f"tuneoff: {shown}", file=sys.stderr)
     return code
+
+
+def _command_of(error: Any) -> str:
+    """The command that a usage error of typer's is about."""
+    context = getattr(error, "ctx", None)
+    return f"tuneoff {context.info_name}" if context is not None and context.parent is not None else "tuneoff"
 
 
 def _have_a_home() -> None:

@@ -53,7 +53,8 @@ def predict(
     file: Annotated[
         str | None,
         typer.Option(
-            help="A file of texts, a quoted pattern, or a folder that `datasets` saved, as in [data].", metavar="FILE"
+            help="A file of texts, a quoted pattern, or a folder that `datasets` saved, as data.train of a study file.",
+            metavar="FILE",
         ),
     ] = None,
     out: Annotated[
@@ -85,7 +86,7 @@ def predict(
         list[str] | None,
         typer.Option(
             help="How the file is written, where that is not found out: kind, encoding, separator, quoting, header or "
-            "columns, as in [data.format].",
+            "columns, as data.format of a study file.",
             metavar="KEY=VALUE",
         ),
     ] = None,

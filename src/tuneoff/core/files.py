@@ -152,6 +152,7 @@ def replacing_directory(path: Path) -> Iterator[Path]:
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
+                file.chmod(temporary.stat().st_mode & 0o666)  # libraries make files that only their owner may read
                 flush(file)
         if path.exists():
             shutil.rmtree(path)

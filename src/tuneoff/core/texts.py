@@ -22,6 +22,11 @@ def counted(count: int, one: str) -> str:
     return f"{count:,} {one}{'' if count == 1 else 's'}"
 
 
+def is_blank(text: str) -> bool:
+    """Whether a text is empty or of white space alone."""
+    return not text or text.isspace()
+
+
 def shortened(text: str, most: int) -> str:
     """The beginning of a text in whole words, at most so many characters with the mark that it goes on.
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
-from tuneoff.core.texts import in_line
+from tuneoff.core.texts import counted, in_line
 from tuneoff.data.collect import collect_rows
 from tuneoff.data.conventions import SPLITS
 from tuneoff.data.formats.detect import detect_format
@@ -46,6 +46,7 @@ class Understanding:
         columns: of the training data.
         total: rows in the data.
         sizes: rows that a study uses by split, as the data has them.
+        study_sizes: rows of each split of a study.
         classes: names and rows that a study uses, most first.
         characters: the shortest, the middle and the longest text.
         repeated: rows whose text an earlier row has; and of them, those whose label is not that of the first one.
@@ -58,6 +59,7 @@ class Understanding:
     columns: tuple[str, ...]
     total: int
     sizes: dict[str, int]
+    study_sizes: dict[str, int]
     classes: list[tuple[str, int]]
     characters: tuple[int, int, int]
     repeated: tuple[int, int]
@@ -101,11 +103,14 @@ class Understanding:
 
     @property
     def splits(self) -> str:
-        held_out = {"test": "a fifth of all rows is held out for test", "validation": "a tenth of train for validation"}
         column = f"by the column {in_line([self.spec.split])}: " if self.spec.split is not None else ""
-        return "; ".join(
-            [column + _each(self.sizes.items()), *(held_out[name] for name in held_out if name not in self.sizes)]
-        )
+        several = column or len(self.sizes) > 1
+        given = column + _each(self.sizes.items()) if several else counted(self.sizes["train"], "row")
+        shares = {"test": "a fifth of all rows for test", "validation": "a tenth of train for validation"}
+        held_out = [shares[name] for name in shares if name not in self.sizes]
+        if not held_out:
+            return given
+        return f"{given}; held out: {', '.join(held_out)}; that makes {_each(self.study_sizes.items())}"
 
 
 def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
@@ -139,7 +144,8 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
             update={"deduplicate": repeated[0] > 0, "max_length": _max_length(rows, kept), "drop_empty": empty > 0}
         )
         notes = tuple(notes_on(used, guess, rows, empty, unlabelled))
-    study = np.concatenate(list(make_splits(rows, used).members.values()))
+    members = make_splits(rows, used).members
+    study = np.concatenate(list(members.values()))
     counts = np.bincount(rows.labels[study], minlength=len(rows.label_names)).tolist()
     sizes = np.bincount(rows.splits[study], minlength=len(SPLITS)).tolist()
     lengths = np.quantile(rows.characters[study], (0, 0.5, 1))
@@ -149,6 +155,7 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
         columns=sources[0].columns,
         total=len(rows),
         sizes={name: count for name, count in zip(SPLITS, sizes, strict=True) if count},
+        study_sizes={name: len(members[name]) for name in SPLITS},
         classes=sorted(zip(rows.label_names, counts, strict=True), key=lambda item: -item[1]),
         characters=(int(lengths[0]), int(lengths[1]), int(lengths[2])),
         repeated=repeated,

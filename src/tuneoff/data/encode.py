@@ -68,12 +68,16 @@ class Encoder:
             *(np.concatenate(arrays) for arrays in zip(*(vars(piece).values() for piece in pieces), strict=True))
         )
 
+    def marks(self, pairs: bool) -> int:
+        """Tokens that it puts around a text or a pair of them, whatever they say."""
+        return self._tokenizer.num_special_tokens_to_add(pairs)
+
     def _encode(self, texts: Texts) -> Encoded:
         pairs = isinstance(texts[0], tuple)
         rows = self._tokenizer.encode_batch_fast(texts)
         lengths = np.array([len(row.ids) for row in rows], dtype=np.int32)
         second_starts = np.array([_second(row.type_ids) for row in rows], dtype=np.int32) if pairs else lengths
-        added = self._tokenizer.num_special_tokens_to_add(pairs)
+        added = self.marks(pairs)
         return Encoded(
             ids=np.fromiter(chain.from_iterable(row.ids for row in rows), dtype=np.int32, count=int(lengths.sum())),
             lengths=lengths,

@@ -16,6 +16,7 @@ from tuneoff.data.parts import part_words
 from tuneoff.data.prepared import load_tokens
 from tuneoff.data.sources.hub import HubData
 from tuneoff.models.recipe import BASE, loading_lines
+from tuneoff.models.save import title_of
 from tuneoff.records.refit import ScoresOnTest
 from tuneoff.records.saved_model import REFIT_WORDS
 from tuneoff.report import audit, evidence, words
@@ -84,7 +85,7 @@ def model_card(
     loader = jinja2.PackageLoader("tuneoff.export")
     template = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     body = template.get_template("card.md").render(
-        title=audit.plain(f"{saved.arm} of {saved.study}"),
+        title=audit.plain(title_of(saved)),
         what=_what(saved, arm),
         tested=_tested(results, scored, run, refit, tested),
         place=_place(repo_id),
@@ -235,7 +236,7 @@ def _place(repo_id: str | None) -> str:
 
 
 def _base_note(saved: SavedModel) -> str:
-    if saved.kind == "whole" or saved.base.revision is not None:
+    if not saved.needs_base or saved.base.revision is not None:
         return ""
     where = "which was a local folder" if saved.base.is_local else "which that Python package holds"
     return f"`{BASE}` is the folder of the base model, {_base(saved)}, {where}."
@@ -306,7 +307,8 @@ def _method(
 def _learned(results: StudyResults, scored: ScoredArm) -> str:
     sentences = words.did_not_learn(results.summary)
     if not sentences:
-        return "Of no arm is it known that it did not."
+        known = all(arm.learning is not None for arm in results.summary.arms)
+        return "Every arm learned." if known else "Every arm that was trained learned."
     mine = "It did." if scored.learned else "**It did not learn.**"
     return f"This one: {mine}\n\n" + "\n".join(f"- {audit.plain(sentence)}" for sentence in sentences)
 

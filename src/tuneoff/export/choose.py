@@ -74,8 +74,10 @@ def _recommended(results: StudyResults) -> tuple[str, tuple[str, ...]]:
     now = recommendation.choose_now
     if now is None:
         names = in_line([arm.arm for arm in results.summary.scored_arms])
-        named = f"name one with --arm ({names})" if names else "no run of it has succeeded"
-        raise UserError(f"the study recommends no arm: {recommendation.reason.rstrip('.')}; {named}")
+        if not names:
+            raise UserError(f"there is nothing to export yet: no run of {results.folder} has succeeded")
+        reason = recommendation.reason.rstrip(".")
+        raise UserError(f"the study recommends no arm: {reason}; name one with --arm ({names})")
     likely = "likely to be good enough" if now.likely else "not likely to be good enough either, but nearest to it"
     return now.arm, (f"No arm is shown to be good enough yet; {now.arm} is the one to take now, {likely}",)
 

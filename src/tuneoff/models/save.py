@@ -23,6 +23,14 @@ HEAD = "head.safetensors"
 """The linear head of a model that reads mean features: `weight`, shape (classes, hidden), and `bias`."""
 QUANTISATION = "quantization_config.json"
 """What `transformers.BitsAndBytesConfig` takes, of an adapter whose base is in 4 bits."""
+METHODS_IN_WORDS = {
+    "full": "full fine-tuning",
+    "lora": "LoRA",
+    "qlora": "QLoRA",
+    "ia3": "IA3",
+    "head_only": "a new head",
+    "frozen_features": "frozen features",
+}
 LOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.onnx", "*.onnx.data")
 """What a model is loaded from."""
 
@@ -97,6 +105,14 @@ def describe_saved(folder: Path, saved: SavedModel) -> SavedModel:
     return described
 
 
+def title_of(saved: SavedModel) -> str:
+    """What a model is called over its description."""
+    method = METHODS_IN_WORDS.get(saved.method, saved.method)
+    own_name = f"{saved.arm}, " if saved.arm != saved.method else ""
+    link = "of" if saved.method == "full" else "on"
+    return f"{saved.study}: text classification ({own_name}{method} {link} {saved.base.id.removeprefix('package:')})"
+
+
 def write_saved(folder: Path, described: SavedModel) -> None:
     """Writes tuneoff.json of a folder whose files are those that were described."""
     write_json(folder / SAVED_MODEL, described.model_dump(mode="json"))
@@ -158,7 +174,7 @@ def _read_me(saved: SavedModel) -> str:
     where = f"\n\n`{BASE}` is the folder of the base model, {base}." if saved.needs_base else ""
     again = f", trained once more on {REFIT_WORDS[saved.refit]}" if saved.refit else ""
     return (
-        f"# {saved.arm} of {saved.study}\n\n"
+        f"# {title_of(saved)}\n\n"
         f"{saved.method} on {base}, seed {saved.seed}{again}; classes: {', '.join(saved.texts.label_names)}.\n\n"
         f"```python\n{loading_lines(saved, '.')}\n```{where}\n"
     )

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 HEADINGS = ("severity", "finding", "split", "rows", "what it means", "what to do")
 STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
-SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~-])")
+SPECIAL = re.compile(
+    r"[\\`*\[\]|~]"  # anywhere
+    r"|(?<![^\W_])_|_(?![^\W_])"  # but within a word
+    r"|^(?:#|=|[+-](?=[\s+-]|$))|(?<=\s)#+$"  # of headings, lists and rules
+)
+"""What Markdown takes for more than a character."""
+NUMBER = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
+"""The beginning of a numbered list."""
 WIDTH = 160
 """Where standard output is no terminal."""
 
@@ -117,7 +124,7 @@ def left_out(removed: Mapping[str, int]) -> list[str]:
 def plain(text: str) -> str:
     """A text on one line, in which nothing acts as Markdown or HTML."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return NUMBER.sub(r"\1\\\2", SPECIAL.sub(r"\\\g<0>", " ".join(text.split())))
 
 
 def _number_of(findings: Sequence[Finding], severity: Severity) -> str:

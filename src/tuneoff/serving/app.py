@@ -6,7 +6,9 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
+import numpy as np
 from fastapi import FastAPI, Request, Response
+from numpy.typing import NDArray
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -107,6 +109,7 @@ def make_app(
             raise Refusal(413, "validation", f"inputs: {len(texts)} of them; at most {limits.inputs} are taken at once")
         loop = asyncio.get_running_loop()
         encoded = await loop.run_in_executor(tokenising, predictor.encode, name, texts)
+        _check_texts(predictor.says_something(name, texts, encoded.lengths))
         _check_lengths(encoded, rules.max_length, asked.truncate)
         logits = await batcher.logits(encoded, name)
         return Response(answer_json(logits, rules.label_names, asked), media_type="application/json")
@@ -142,9 +145,12 @@ def _model(asked: str | None, names: tuple[str, ...]) -> str:
     return asked
 
 
+def _check_texts(says_something: NDArray[np.bool_]) -> None:
+    if not says_something.all():
+        raise Refusal(422, "tokenizer", f"inputs: number {int(says_something.argmin()) + 1} holds no tokens")
+
+
 def _check_lengths(encoded: Encoded, most: int, truncate: bool) -> None:
-    if not encoded.lengths.all():
-        raise Refusal(422, "tokenizer", f"inputs: number {int(encoded.lengths.argmin()) + 1} holds no tokens")
     if not truncate and encoded.lost.any():
         row = int(encoded.lost.argmax())
         tokens = int(encoded.lengths[row] + encoded.lost[row])

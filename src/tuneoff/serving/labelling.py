@@ -135,13 +135,14 @@ class Labeller:
             before += len(table)
 
     def _piece(self, table: pa.Table, start: int, end: int, texts: list[Any], before: int) -> _Piece:
-        kept = np.array([_has_text(text) for text in texts])
+        kept = np.array([_is_given(text) for text in texts])
         tokens: dict[str, Tokens] = {}
         if kept.any():
             own: Texts = [text for text, has in zip(texts, kept, strict=True) if has]
             tokens = self._predictor.tokenise(own)
-            some = np.all([each.lengths > 0 for each in tokens.values()], axis=0)
-            if not some.all():  # a tokenizer may make nothing of a text
+            says = self._predictor.says_something
+            some = np.all([says(name, own, each.lengths) for name, each in tokens.items()], axis=0)
+            if not some.all():
                 kept[kept] = some
                 chosen = np.flatnonzero(some)
                 tokens = {name: each.take(chosen) for name, each in tokens.items()}
@@ -168,9 +169,8 @@ def _new_columns(predictor: Predictor, name: str, probabilities: bool) -> list[s
     return [f"{before}{LABEL}", f"{before}{PROBABILITY}", *(f"{before}{PROBABILITY}_{label}" for label in classes)]
 
 
-def _has_text(text: str | tuple[str | None, str | None] | None) -> bool:
-    parts = text if isinstance(text, tuple) else (text,)
-    return all(part is not None and not part.isspace() and part != "" for part in parts)
+def _is_given(text: str | tuple[str | None, str | None] | None) -> bool:
+    return None not in text if isinstance(text, tuple) else text is not None
 
 
 def _spans(texts: list[Any], most: int) -> Iterator[tuple[int, int]]:

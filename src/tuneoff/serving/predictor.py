@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError, saying
-from tuneoff.core.texts import in_line
+from tuneoff.core.texts import in_line, is_blank
 from tuneoff.data.encode import Encoded, Encoder, Texts
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load_saved import BaseModels, SavedClassifier, load_saved
@@ -127,7 +127,7 @@ class Predictor:
             model: a name for all texts, or one for each; left out where there is one model.
 
         Raises:
-            UserError: where a model is not named or not there, or what is to be classified is no text.
+            UserError: where a model is not named or not there, or what is to be classified is no text, or a blank one.
         """
         texts = _checked(texts)
         chosen = self._chosen(texts, model)
@@ -149,7 +149,7 @@ class Predictor:
     def tokenise(self, texts: Texts) -> dict[str, Tokens]:
         """The tokens of some texts, one or more, for each model; those that cut alike have the same.
 
-        Labels are all 0. A text may have no tokens, and is not to be computed then.
+        Labels are all 0. A text may say nothing (see `says_something`), and is not to be computed then.
         """
         found: dict[Encoder, Tokens] = {}
         for model in self._models.values():
@@ -161,8 +161,20 @@ class Predictor:
         """A model's tokens of texts, or of pairs of them, cut as in its study, and how many each has lost."""
         return self._models[name].encoder(texts)
 
+    def says_something(self, name: str, texts: Texts, lengths: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which texts a model can make something of: none is blank, and the tokenizer makes tokens of them.
+
+        Args:
+            name: of the model.
+            texts: one or more.
+            lengths: tokens of each, with those that the tokenizer puts around any text.
+        """
+        found = lengths > self._models[name].encoder.marks(isinstance(texts[0], tuple))
+        blank = [any(map(is_blank, text)) if isinstance(text, tuple) else is_blank(text) for text in texts]
+        return found & ~np.array(blank)
+
     def compute(self, name: str, tokens: Tokens) -> NDArray[np.float32]:
-        """Logits of one model for texts that each have tokens, shape (texts, classes)."""
+        """Logits of one model for texts that each say something, shape (texts, classes)."""
         return self._models[name].compute(tokens)
 
     def _logits(self, name: str, texts: Texts) -> NDArray[np.float32]:
@@ -174,9 +186,9 @@ class Predictor:
             model = f"the model '{name}'" if name else "the model"
             raise UserError(f"{model} classifies {'pairs of texts' if pairs else 'single texts, not pairs of them'}")
         tokens = self._models[name].tokens(texts)
-        without = np.flatnonzero(tokens.lengths == 0)
+        without = np.flatnonzero(~self.says_something(name, texts, tokens.lengths))
         if len(without):
-            raise UserError(f"{texts[without[0]]!r} has no tokens, so that there is nothing to classify")
+            raise UserError(f"{str(texts[without[0]])[:60]!r} holds no tokens, so that there is nothing to classify")
         return self.compute(name, tokens)
 
     def _chosen(self, texts: Texts, model: str | Sequence[str] | None) -> list[str]:

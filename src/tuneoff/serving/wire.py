@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tuneoff.core.texts import in_line
 from tuneoff.data.encode import Texts
 from tuneoff.serving.predictor import softmax
 from tuneoff.serving.refusal import Refusal
@@ -85,11 +86,16 @@ def read_request(body: bytes) -> PredictRequest:
     try:
         return PredictRequest.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        errors = error.errors(include_url=False, include_input=False)
+    first = next((one for one in errors if one["type"] == "missing"), errors[0])
     if first["type"] == "json_invalid":
         raise Refusal(400, "validation", f"the body is no JSON ({first['ctx']['error']})")
     where = str(first["loc"][0]) if first["loc"] else "the body"
-    if where == "inputs" and first["type"] != "missing":
+    if first["type"] == "missing":
+        others = [str(one["loc"][0]) for one in errors if one["type"] == "extra_forbidden"]
+        instead = f" (it has {in_line(others)})" if others else ""
+        raise Refusal(422, "validation", f"{where}: it is missing from the body{instead}")
+    if where == "inputs":
         raise Refusal(
             422, "validation", 'inputs: it is a text, a pair ["a", "b"], or a batch, [["a"], ["b"]] or [["a", "b"]]'
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -42,7 +43,7 @@ def load_study(study: str | Path = DEFAULT_STUDY, overrides: Sequence[str] = ())
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and others
-        raise UserError(f"{path}: not valid TOML: {error}") from error
+        raise UserError(f"{path}: {_why_no_study(path, error)}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     for override in overrides:
@@ -80,6 +81,13 @@ def _study_path(study: str | Path) -> Path:
     raise UserError(
         f"there is no study file '{study}', and no shipped study of that name{did_you_mean(str(study), shipped)}"
     )
+
+
+def _why_no_study(path: Path, error: Exception) -> str:
+    reason = "not valid TOML: " + ("it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error))
+    if path.suffix.lower() == ".toml":
+        return reason
+    return f"no study file ({reason}); if it is data, {shlex.join(['tuneoff', 'init', str(path)])} makes one of it"
 
 
 def _override(table: dict[str, Any], override: str) -> None:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 
 PROGRESS_SECONDS = 1.0
+STUDIES = Path("studies-out")
+"""Where studies are written unless their folders are named."""
 
 
 class Store:
@@ -78,7 +80,7 @@ class Store:
         try:
             entries = read_json(path)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise UserError(f"{self.folder} holds no study (it has no plan.json)") from error
+            raise no_study(self.folder, path.name) from error
         except ValueError as error:
             raise UserError(f"{path} is damaged: {error}; run the study again") from error
         try:
@@ -214,6 +216,13 @@ class Store:
         import pandas as pd
 
         return pd.read_parquet(self.run_folder(run_id) / PREDICTIONS)
+
+
+def no_study(folder: Path, lacking: str) -> UserError:
+    """The error to raise where a folder lacks a file of a study."""
+    usual = STUDIES / folder
+    meant = f"; did you mean {usual}?" if (usual / lacking).is_file() and not folder.is_absolute() else ""
+    return UserError(f"{folder} holds no study (it has no {lacking}){meant}")
 
 
 def set_aside(folder: Path, path: Path) -> Path:

@@ -9,6 +9,7 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.files import is_disk_trouble
 from tuneoff.core.hub.near import near_id, near_revision
 from tuneoff.core.hub.reach import UnansweredError, connection_fault, unreachable
+from tuneoff.core.offline import same_offline
 
 LOCAL = (
     'use local files instead (a model folder as model.id, source = "files" under [data]), or try '
@@ -29,7 +30,8 @@ def explained(error: BaseException, kind: str, repo_id: str, revision: str | Non
         repo_id: of the repository.
         revision: that was asked for.
     """
-    return UserError(next(_words(error, kind, repo_id, revision)))
+    message, installed = next(_words(error, kind, repo_id, revision)), _in_its_place(kind, repo_id)
+    return UserError(message if message.endswith(installed) else message + installed)
 
 
 def explained_absence(error: Exception, kind: str, repo_id: str, revision: str | None) -> UserError:
@@ -41,8 +43,12 @@ def explained_absence(error: Exception, kind: str, repo_id: str, revision: str |
     at = f" at the revision '{revision}'" if revision else ""
     return UserError(
         f"the {kind} '{repo_id}' is not in the local cache{at} and the Hugging Face Hub cannot be reached "
-        f"({unreachable() or 'no answer'}); {LOCAL}"
+        f"({unreachable() or 'no answer'}); {LOCAL}{_in_its_place(kind, repo_id)}"
     )
+
+
+def _in_its_place(kind: str, repo_id: str) -> str:
+    return same_offline(repo_id) if kind == "model" else ""
 
 
 def _words(error: BaseException, kind: str, repo_id: str, revision: str | None) -> Iterator[str]:
