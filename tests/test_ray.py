@@ -201,7 +201,7 @@ def test_ctrl_c_brings_checkpoints_back_and_the_study_goes_on(
         steps = [json.loads(path.read_text())["step"] for path in out.glob("runs/*/progress.json")]
         return sum(step > 5 for step in steps) >= 1
 
-    process = Driver(study, out, *three_at_a_time, RAY_ADDRESS="", **{MARK: mark})
+    process = Driver(study, out, *three_at_a_time, fresh=False, RAY_ADDRESS="", **{MARK: mark})
     try:
         until(under_way, "a run is under way")
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to Ray's processes too

@@ -88,11 +88,12 @@ def prepare_study(spec: StudySpec, out: Path, say: Say, accepted: Callable[[], N
         say("Preparing data: prepared before, for this or another study")
     found = stored(folder)
     assert found is not None
-    warnings = [finding for finding in found.findings if finding.severity == "warning"]
+    warnings = [finding.name for finding in found.findings if finding.severity == "warning"]
     if warnings:
+        named = in_line(sorted(set(warnings)))
         say(
-            f"The data's audit has {counted(len(warnings), 'warning')} ({in_line(sorted({one.name for one in warnings}))}); "
-            "`tuneoff audit` says more, and so does the report"
+            f"The data's audit has {counted(len(warnings), 'warning')} ({named}); `tuneoff audit` says more, and so does "
+            "the report"
         )
     return PreparedStudy(found, model_folder, data_folder, stamp, unsaved=folder)
 
