@@ -91,10 +91,7 @@ def prepare_study(spec: StudySpec, out: Path, say: Say, accepted: Callable[[], N
     warnings = [finding.name for finding in found.findings if finding.severity == "warning"]
     if warnings:
         named = in_line(sorted(set(warnings)))
-        say(
-            f"The data's audit has {counted(len(warnings), 'warning')} ({named}); `tuneoff audit` says more, and so does "
-            "the report"
-        )
+        say(f"The data's audit has {counted(len(warnings), 'warning')} ({named}); `tuneoff audit` tells more")
     return PreparedStudy(found, model_folder, data_folder, stamp, unsaved=folder)
 
 
