@@ -176,7 +176,9 @@ def test_prepared_data_is_reused_by_other_studies(
         prepared = prepare_study(spec, tmp_path / name, said.append)
         prepared.save()
         fingerprints.append(prepared.prepared.fingerprint)
-    assert [message for message in said if "before" in message] == [said[-1]]
+    reused, audited = said[-2:]
+    assert [message for message in said if "before" in message] == [reused]
+    assert audited == "The data's audit has 1 warning (unknown-tokens); `tuneoff audit` tells more"
     assert len(set(fingerprints)) == 1
     (entry,) = (tmp_path / "cache" / "data").iterdir()
     (entry / "train.parquet").write_bytes(b"damaged")
