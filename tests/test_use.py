@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import html
+import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ import tuneoff as api
 from conftest import Command, study_toml
 from plainly import run_lines
 from tuneoff.core.errors import UserError
+from tuneoff.export.trained import Trained
 from tuneoff.records.recommendation import Recommendation
 from tuneoff.report.use import Use, use
 from tuneoff.report.write import write_markdown
@@ -135,3 +138,26 @@ def test_the_examples_of_the_documentation_run(results: api.StudyResults, tiny_m
     for arm, plain in zip(folders, run_lines([whole, adapter], TEXTS), strict=True):
         np.testing.assert_allclose(plain.padded, results.load(arm, precision="fp32").logits(TEXTS), atol=1e-5)
     exec(predicting.replace("studies-out/quickstart", str(results.folder)), {})
+
+
+def test_a_model_that_does_not_say_where_its_base_is_is_used_with_the_studys(
+    results: api.StudyResults, tmp_path: Path, tiny_model: Path
+) -> None:
+    """As where the two lie on different drives, so that no path leads from one to the other."""
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(results.folder, folder)
+    for path in folder.glob("runs/lora-*/model/tuneoff.json"):
+        stored = json.loads(path.read_text())
+        stored["base"]["path"] = None
+        path.write_text(json.dumps(stored))
+    moved = api.StudyResults.read(folder)
+    found = with_winner(moved, "lora")
+    predict, serve, _ = found.commands
+    assert shlex.split(predict)[:4] == ["tuneoff", "predict", "--base", str(tiny_model)]
+    assert shlex.split(serve)[:4] == ["tuneoff", "serve", "--base", str(tiny_model)]
+    assert str(tiny_model) in found.loading
+    with pytest.raises(UserError, match="does not say where on this machine that is; name it with --base FOLDER"):
+        api.load(moved.model_folder("lora"))
+    run = moved.best_run("lora")
+    assert run is not None
+    assert Trained.of_run(moved, run, tmp_path / "to").base_folder == tiny_model

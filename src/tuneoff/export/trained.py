@@ -10,7 +10,7 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.files import expanded
 from tuneoff.data.parts import split_path
 from tuneoff.models.load import PACKAGE_PREFIX
-from tuneoff.models.saved import SavedFolder, path_from
+from tuneoff.models.saved import SavedFolder, base_of_study, path_from
 from tuneoff.records.saved_model import BaseModel
 from tuneoff.runs.files import MODEL
 from tuneoff.study.store import Store
@@ -70,6 +70,7 @@ class Trained:
     ) -> Trained:
         """What lies in a folder, trained on a part of a study's data; see `of_run`."""
         opened = SavedFolder.open(model)
+        base = base or base_of_study(opened.saved, results.spec)
         found = opened.base_folder(base)
         recorded = opened.saved.base
         if recorded.is_local:

@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -16,6 +16,9 @@ from tuneoff.models.fingerprint import stamp_folder
 from tuneoff.models.folder import ADAPTER, checked_folder
 from tuneoff.models.load import resolve_model
 from tuneoff.records.saved_model import SAVED_MODEL, SavedKind, SavedModel
+
+if TYPE_CHECKING:
+    from tuneoff.spec import StudySpec
 
 WEIGHTS: dict[SavedKind, tuple[str, ...]] = {
     "whole": ("model.safetensors", "model.safetensors.index.json"),
@@ -89,8 +92,9 @@ class SavedFolder:
             with saying((r"\bmodel\.id: ", "the base model: "), NO_STUDY_FILE):
                 found = checked_folder((self.folder / base.path).resolve(), base.id)
         else:
+            where = "which is not where it was" if base.path else "and does not say where on this machine that is"
             raise UserError(
-                f"'{self.folder}' was trained upon the model in the folder '{base.id}', which is not where it was; "
+                f"'{self.folder}' was trained upon the model in the folder '{base.id}', {where}; "
                 "name it with --base FOLDER"
             )
         if base.revision is not None and given is None:
@@ -122,6 +126,17 @@ def path_from(folder: Path, base: Path) -> str | None:
     """
     common = Path(os.path.commonpath([folder, base]))
     return None if common == Path(common.anchor) else Path(os.path.relpath(base, folder)).as_posix()
+
+
+def base_of_study(saved: SavedModel, spec: StudySpec) -> str | None:
+    """The folder of the base model that a study names, for a model of it that does not say where that is.
+
+    None where the model says it, needs none, or the folder is not there.
+    """
+    if not saved.needs_base or not saved.base.is_local or saved.base.path is not None:
+        return None
+    folder = expanded(spec.model.id)
+    return str(folder) if folder.is_dir() else None
 
 
 def read_saved(folder: Path) -> SavedModel:

@@ -10,7 +10,7 @@ from tuneoff.analysis.underfitting import never_answered
 from tuneoff.core.errors import UserError
 from tuneoff.models.load import resolve_model
 from tuneoff.models.recipe import loading_lines
-from tuneoff.models.saved import read_saved
+from tuneoff.models.saved import base_of_study, read_saved
 from tuneoff.report import words
 from tuneoff.study.store import Store
 
@@ -71,15 +71,17 @@ def use(results: StudyResults) -> Use:
     except UserError as error:
         return Use(f"There is no model of {name} to use: {error}.")
     chosen = [] if recommendation.arm else ["--arm", name]
+    unsaid = base_of_study(saved, results.spec)
+    base = [] if unsaid is None else ["--base", unsaid]
     named = "recommended" if recommendation.arm else "the arm to take if you must choose now"
     return Use(
         sentence=f"The model of {name} ({named}), of its best run on validation (seed {saved.seed}), is in {model}."
         f"{_of_this_run(results, name)}",
         arm=name,
-        loading=loading_lines(saved, str(model), _base(saved, model)),
+        loading=loading_lines(saved, str(model), unsaid or _base(saved, model)),
         commands=(
-            shlex.join(["tuneoff", "predict", str(model), "some text"]),
-            shlex.join(["tuneoff", "serve", str(model)]),
+            shlex.join(["tuneoff", "predict", *base, str(model), "some text"]),
+            shlex.join(["tuneoff", "serve", *base, str(model)]),
             shlex.join(["tuneoff", "export", folder, *chosen, "--to", EXPORTED]),
         ),
         read_me=str(model / "README.md"),
