@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.files import write_text
+from tuneoff.report import audit
 from tuneoff.report.use import use
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _use(results: StudyResults) -> list[Any]:
     commands = "\n".join(found.commands)
     return [
         _text(
-            f"## Use it\n\n{found.sentence}\n\nWithout tuneoff:\n\n```python\n{found.loading}\n```\n\n"
+            f"## Use it\n\n{audit.plain(found.sentence)}\n\nWithout tuneoff:\n\n```python\n{found.loading}\n```\n\n"
             f"In a shell:\n\n```sh\n{commands}\n```"
         ),
         _code(found.python),
