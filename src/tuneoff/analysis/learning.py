@@ -63,7 +63,7 @@ def learning_of(results: StudyResults, name: str) -> Learning | None:
         state=state,
         runs=len(runs),
         not_learned=len(runs) - counts[LEARNED],
-        sentence="" if state == LEARNED else _sentence(results, arm, alike, state, len(runs)),
+        sentence="" if state == LEARNED else _sentence(results, arm, alike, state, len(runs), counts[LEARNED] > 0),
     )
 
 
@@ -108,7 +108,9 @@ def _accuracy_of_guessing(results: StudyResults, part: PreparedPart) -> float:
     return float(max(part.baselines["majority"].test_accuracy, 1 / len(results.prepared.label_names)))
 
 
-def _sentence(results: StudyResults, arm: ArmSpec, runs: Sequence[Ended], state: LearningState, of: int) -> str:
+def _sentence(
+    results: StudyResults, arm: ArmSpec, runs: Sequence[Ended], state: LearningState, of: int, others_learned: bool
+) -> str:
     many = "" if len(runs) == of else f" in {len(runs)} of {of} runs"
     first = runs[0]
     guess = _guess(first)
@@ -123,9 +125,9 @@ def _sentence(results: StudyResults, arm: ArmSpec, runs: Sequence[Ended], state:
     if state == DIVERGED:
         return f"{arm.name} diverged{many}: {_why_diverged(results, arm, first, start)}"
     seen = f"its training loss stayed at {_final_loss(first):.2f}, and guessing gives {guess:.2f}"
-    if len(runs) < of:
-        return f"{arm.name} did not learn{many}: {seen}. {_why_some(results, arm, first)}"
-    return f"{arm.name} did not learn: {seen}. {_why_not(results, arm, first, start)}"
+    near_the_edge = others_learned and first.steps >= FEW_STEPS and (start is None or first.learning_rate >= start)
+    why = _why_some(arm, first) if near_the_edge else _why_not(results, arm, first, start)
+    return f"{arm.name} did not learn{many}: {seen}. {why}"
 
 
 def _why_diverged(results: StudyResults, arm: ArmSpec, run: Ended, start: float | None) -> str:
@@ -195,7 +197,7 @@ def _why_not(results: StudyResults, arm: ArmSpec, run: Ended, start: float | Non
     ).strip()
 
 
-def _why_some(results: StudyResults, arm: ArmSpec, run: Ended) -> str:
+def _why_some(arm: ArmSpec, run: Ended) -> str:
     """Of an arm that learned with other seeds, at the same learning rate."""
     rate = run.learning_rate
     return (
