@@ -70,7 +70,7 @@ class Trained:
     ) -> Trained:
         """What lies in a folder, trained on a part of a study's data; see `of_run`."""
         opened = SavedFolder.open(model)
-        base = base or base_of_study(opened.saved, results.spec)
+        base = base if base is not None else base_of_study(opened.saved, results.spec)
         found = opened.base_folder(base)
         recorded = opened.saved.base
         if recorded.is_local:
