@@ -2,6 +2,7 @@
 # make test         installs the same with the test tools and runs the tests
 # make lint         style and types
 # make test-long    further tests that take long: Ray clusters, several processes, whole studies
+# make test-matrix every method on every architecture, about 40 minutes; docs/compatibility.md says what works
 # make soak         kills a study 100 times at random moments and compares what comes of it (about 20 minutes)
 # make notebook     notebooks/tuneoff.ipynb anew from its source, notebooks/tuneoff.py
 # make docs         docs/results-format.md and docs/schemas anew from tuneoff.records
@@ -20,16 +21,19 @@ EXTRAS := quickstart,hub,cluster,pdf,notebook,onnx,optuna,serve,wandb,tensorboar
 LOWEST_CHOICE := not calibration_and_classes
 LOWEST_TESTS := cli data engines kernels methods packaging sources spec statistics study training
 
-.PHONY: quickstart test test-long test-lowest soak test-gpu lint notebook docs screenshots clean
+.PHONY: quickstart test test-long test-matrix test-lowest soak test-gpu lint notebook docs screenshots clean
 
 quickstart: .venv/installed
 	$(BIN)/tuneoff run quickstart
 
 test: .venv/installed-dev
-	$(PYTEST) -m "not gpu and not soak and not long" -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not gpu and not soak and not long and not matrix" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: .venv/installed-dev
-	$(PYTEST) -m "long and not gpu" -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "long and not gpu and not matrix" -n 2 --dist loadfile --no-loadscope-reorder
+
+test-matrix: .venv/installed-dev
+	$(PYTEST) -m matrix -n 2
 
 soak: .venv/installed-dev
 	$(PYTEST) -m soak -s
@@ -41,7 +45,7 @@ test-lowest:
 	$(PYTHON) -m venv .venv-lowest
 	$(LOWEST) "$$(grep '^torch==' constraints-lowest.txt)"
 	$(LOWEST) --editable ".[$(EXTRAS)]"
-	.venv-lowest/bin/python -m pytest -m "not gpu and not soak and not long" -k "$(LOWEST_CHOICE)" $(LOWEST_TESTS:%=tests/test_%.py)
+	.venv-lowest/bin/python -m pytest -m "not gpu and not soak and not long and not matrix" -k "$(LOWEST_CHOICE)" $(LOWEST_TESTS:%=tests/test_%.py)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -105,6 +105,7 @@ def _run(work: Work) -> dict[str, Any]:
     from tuneoff.data.prepared import load_tokens
     from tuneoff.models.hide import bitsandbytes_hidden
     from tuneoff.models.load import load_classifier, load_config
+    from tuneoff.models.quantised import quantisation_of
     from tuneoff.tasks.single_label import accuracy
     from tuneoff.training.device import choose_device, choose_precision
     from tuneoff.training.engines.choose import make_engine
@@ -117,7 +118,7 @@ def _run(work: Work) -> dict[str, Any]:
     precision = choose_precision(training, device)
     tokens = load_tokens(work.prepared.data_folder, "")
     config = load_config(work.prepared.model_folder, len(prepared.label_names), prepared.pad_token_id)
-    quantised = precision if arm.quantised else None
+    quantised = quantisation_of(arm.quantization, precision)
     loaded = load_classifier(work.prepared.model_folder, config, work.seed, device, quantised)
     torch.manual_seed(work.seed)
     if arm.quantised:

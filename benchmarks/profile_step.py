@@ -68,6 +68,7 @@ def _profile(spec: Any, prepared: Any, arm: Any, steps: int) -> dict[str, Any]:
 
     from tuneoff.data.prepared import load_tokens
     from tuneoff.models.load import load_classifier, load_config
+    from tuneoff.models.quantised import quantisation_of
     from tuneoff.training.device import choose_device, choose_precision
     from tuneoff.training.engines.choose import make_engine
     from tuneoff.training.order import epoch_batches
@@ -75,7 +76,7 @@ def _profile(spec: Any, prepared: Any, arm: Any, steps: int) -> dict[str, Any]:
     device = choose_device(spec.training)
     precision = choose_precision(spec.training, device)
     config = load_config(prepared.model_folder, len(prepared.prepared.label_names), prepared.prepared.pad_token_id)
-    loaded = load_classifier(prepared.model_folder, config, 0, device, precision if arm.quantised else None)
+    loaded = load_classifier(prepared.model_folder, config, 0, device, quantisation_of(arm.quantization, precision))
     torch.manual_seed(0)
     engine = make_engine(arm.adapt(loaded), loaded, spec.training, device, precision, arm=arm)
     tokens = load_tokens(prepared.data_folder)["train"]

@@ -227,6 +227,7 @@ def _measure(work: Work) -> Measured:
     from tuneoff.data.prepared import load_tokens
     from tuneoff.measure.memory import peak_memory
     from tuneoff.models.load import load_classifier, load_config
+    from tuneoff.models.quantised import quantisation_of
     from tuneoff.training.device import choose_device, choose_precision
     from tuneoff.training.order import epoch_batches
 
@@ -235,7 +236,7 @@ def _measure(work: Work) -> Measured:
     device = choose_device(training)
     precision = choose_precision(training, device)
     config = load_config(work.prepared.model_folder, len(prepared.label_names), prepared.pad_token_id)
-    quantised = precision if work.arm.quantised else None
+    quantised = quantisation_of(work.arm.quantization, precision)
     loaded = load_classifier(work.prepared.model_folder, config, work.seed, device, quantised)
     matrix_parameters = sum(p.numel() for name, p in loaded.model.named_parameters() if "embeddings" not in name)
     torch.manual_seed(work.seed)

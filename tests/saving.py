@@ -18,6 +18,7 @@ from tuneoff.data.encode import Encoder
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.fingerprint import stamp_folder
 from tuneoff.models.load import load_classifier, load_config, load_tokenizer
+from tuneoff.models.quantised import quantisation_of
 from tuneoff.models.save import kind_of, save_trained
 from tuneoff.records.saved_model import BaseModel, TextRules
 from tuneoff.spec import TrainingSpec
@@ -60,7 +61,7 @@ def train_and_save(
     tokens = tokenised(tokenizer, texts, len(labels))
     arm = METHODS.classes()[method].model_validate({"method": method, **options})
     config = load_config(source, len(labels), tokenizer.pad_token_id)
-    loaded = load_classifier(source, config, 0, CPU, torch.float32 if arm.quantised else None)
+    loaded = load_classifier(source, config, 0, CPU, quantisation_of(arm.quantization, torch.float32))
     torch.manual_seed(0)
     model: Any = arm.adapt(loaded)
     if arm.fitted:
@@ -74,7 +75,7 @@ def train_and_save(
         kind_of(model),
         tuple(labels),
         method=method,
-        quantised=arm.quantised,
+        quantization=arm.quantization,
         texts=TextRules(label_names=tuple(labels), max_length=MAX_LENGTH),
         base=BaseModel(
             id=source.name,

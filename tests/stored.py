@@ -75,7 +75,6 @@ def saved_model(kind: str, label_names: tuple[str, ...], **changes: Any) -> Save
         "texts": TextRules(label_names=label_names, max_length=32),
         "study": "small",
         "precision": "fp32",
-        "quantised": False,
         "sha256": {},
     }
     fields |= {name: OF_A_RUN[name] for name in ("run_id", "arm", "method", "seed", "learning_rate")}

@@ -236,9 +236,9 @@ def test_a_model_and_data_of_the_hub_are_named(results: api.StudyResults) -> Non
 
 def test_a_quantised_base_is_a_limit(results: api.StudyResults) -> None:
     run, saved = _handed_over(results)
-    quantised = saved.model_copy(update={"quantised": True})
-    assert "base model in 4 bits" in model_card(results, run, quantised).text
-    assert "base model in 4 bits" not in model_card(results, run, saved).text
+    quantised = saved.model_copy(update={"quantization": "nf4"})
+    assert "base model in nf4" in model_card(results, run, quantised).text
+    assert "base model in nf4" not in model_card(results, run, saved).text
 
 
 def test_accuracies_that_mean_nothing_are_not_reported(results: api.StudyResults) -> None:

@@ -39,11 +39,12 @@ def test_every_command_shows_an_example(command: str, tuneoff: Command) -> None:
 
 def test_methods_are_listed_with_their_sources(tuneoff: Command) -> None:
     described = json.loads(tuneoff("methods", "--json").stdout)
-    assert list(described) == ["frozen_features", "full", "head_only", "ia3", "lora", "qlora"]
+    assert {"full", "lora", "qlora", "ia3", "head_only", "frozen_features"} < set(described)
     answer = tuneoff("methods").stdout
     for name, method in described.items():
         assert name in answer
-        assert method["reference"] in answer
+        assert method["summary"] in answer
+        assert method["reference"]
 
 
 def test_doctor_reports_this_machine(tuneoff: Command) -> None:

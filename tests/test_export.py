@@ -375,7 +375,7 @@ def test_every_method_on_every_architecture_is_exported(
         assert (merged.kind, merged.quantised) == ("whole", False)
         if case.method == "qlora":
             written("model", case)
-            unrounded = trained.opened.saved.model_copy(update={"quantised": False})
+            unrounded = trained.opened.saved.model_copy(update={"quantization": None})
             lines = loading_lines(unrounded, str(trained.opened.folder), str(trained.base_folder))
             asked["in full precision", case] = lines
     for case in GRAPHS:

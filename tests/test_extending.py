@@ -199,7 +199,7 @@ def test_parts_of_a_method_have_rates_and_a_precision_of_their_own(hooked: Modul
 
     moved = {}
     for factor in (0.0, 1.0, 4.0):
-        engine = _engine(Still(factor=factor, dropout=0.0), tiny_model, torch.bfloat16)
+        engine = _engine(Still(factor=factor, lora_dropout=0.0), tiny_model, torch.bfloat16)
         assert {weight.dtype for weight in _named(engine, "lora_").values()} == {torch.float32}
         assert {weight.dtype for weight in _named(engine, "base_layer").values()} == {torch.bfloat16}
         before = _named(engine, "lora_B")

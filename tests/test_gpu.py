@@ -360,14 +360,15 @@ def test_an_evaluation_without_enough_memory_takes_smaller_batches() -> None:
 
 def test_every_method_is_graphed_on_a_gpu(tiny_model: Any) -> None:
     from tuneoff.models.load import load_classifier, load_config
+    from tuneoff.models.quantised import quantisation_of
 
     tokens = Tokens(MANY.ids % 20, MANY.offsets, MANY.labels % 2)
     for method, kind in METHODS.classes().items():
         if kind.fitted:
             continue
         arm = kind.model_validate({"method": method, "learning_rate": 1e-3})
-        compute = torch.bfloat16 if arm.quantised else None
-        loaded = load_classifier(tiny_model, load_config(tiny_model, 2), 0, CUDA, compute)
+        quantisation = quantisation_of(arm.quantization, torch.bfloat16)
+        loaded = load_classifier(tiny_model, load_config(tiny_model, 2), 0, CUDA, quantisation)
         engine = make_engine(arm.adapt(loaded), loaded, TrainingSpec(batch_size=8), CUDA, torch.bfloat16)
         _, loss = train(engine, graphed=True, tokens=tokens)
         assert np.isfinite(loss), method
@@ -491,10 +492,10 @@ def test_a_study_on_two_gpus_finds_what_one_gpu_finds(
 
     import tuneoff
 
-    arms = ['method = "full"\nlearning_rate = 3e-4', 'method = "lora"\ndropout = 0.0', "ia3", "head_only"]
+    arms = ['method = "full"\nlearning_rate = 3e-4', 'method = "lora"\nlora_dropout = 0.0', "ia3", "head_only"]
     found = {}
     for parallel, devices in (("none", 1), ("ddp", 2), ("fsdp", 2)):
-        chosen = arms if parallel == "fsdp" else [*arms, 'method = "qlora"\ndropout = 0.0']
+        chosen = arms if parallel == "fsdp" else [*arms, 'method = "qlora"\nlora_dropout = 0.0']
         settings: dict[str, Any] = {
             "batch_size": 13,
             "device": '"cuda"',

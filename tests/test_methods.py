@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from conftest import bert_config
+from tiny_models import FITTING
 from tuneoff.core.errors import UserError
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.count import parameter_counts
 from tuneoff.models.load import LoadedModel, load_classifier, load_config, outline
+from tuneoff.models.quantised import quantisation_of
 from tuneoff.spec import TrainingSpec, load_study
 from tuneoff.spec.arms import METHODS, ArmSpec
 from tuneoff.training.engines.choose import make_engine
@@ -22,17 +24,19 @@ from tuneoff.training.engines.choose import make_engine
 CPU = torch.device("cpu")
 TRAINED = [name for name, method in METHODS.classes().items() if not method.fitted]
 """Methods whose head is that of the loader, and that train it in gradient steps."""
+KINDS_OF_METHODS = ("full", "head_only", "lora", "qlora", "ia3", "bitfit", "vera", "ln_tuning")
+"""One of each way to change a model; `test_matrix.py` has all."""
 ORIGINAL_COUNTS = {"full": 124_647_170, "lora": 1_034_498, "qlora": 739_586, "ia3": 675_074}
 
 
 def _load(folder: Path, arm: ArmSpec, seed: int = 0) -> tuple[nn.Module, LoadedModel]:
     config = load_config(folder, num_labels=2)
-    loaded = load_classifier(folder, config, seed, CPU, torch.float32 if arm.quantised else None)
+    loaded = load_classifier(folder, config, seed, CPU, quantisation_of(arm.quantization, torch.float32))
     return arm.adapt(loaded), loaded
 
 
 def _arm(method: str, **options: Any) -> ArmSpec:
-    return METHODS.classes()[method].model_validate({"method": method, **options})
+    return METHODS.classes()[method].model_validate({"method": method, **FITTING.get(method, {}), **options})
 
 
 def _tokens() -> Tokens:
@@ -83,7 +87,7 @@ def test_the_head_is_the_same_for_every_method_and_changes_with_the_seed(tiny_mo
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("method", TRAINED)
+@pytest.mark.parametrize("method", KINDS_OF_METHODS)
 def test_everything_trainable_gets_a_gradient_through_the_engine_also_after_an_evaluation(
     method: str, checkpointing: bool, tiny_model: Path
 ) -> None:
@@ -100,8 +104,9 @@ def test_everything_trainable_gets_a_gradient_through_the_engine_also_after_an_e
         for name, parameter in model.named_parameters()
         if parameter.requires_grad and (parameter.grad is None or not parameter.grad.abs().sum() > 0)
     ]
-    # LoRA's A has no gradient at first because B starts at zero; keys' biases cancel inside the softmax.
-    assert [name for name in without if "lora_A" not in name and "key.bias" not in name] == []
+    # Where one factor starts at zero the other has no gradient; keys' biases cancel inside the softmax.
+    at_first = ("lora_A", "vera_lambda_d", "key.bias")
+    assert [name for name in without if not any(known in name for known in at_first)] == []
 
 
 def test_quantisation_spares_the_head_and_counts_whole_weights(tiny_model: Path) -> None:
@@ -126,7 +131,7 @@ def test_a_pooler_that_the_checkpoint_lacks_belongs_to_the_head(tmp_path: Path) 
         assert parameter_counts(model, loaded)["head"] == 64 * 64 + 64 + 64 * 2 + 2
 
 
-@pytest.mark.parametrize("method", TRAINED)
+@pytest.mark.parametrize("method", KINDS_OF_METHODS)
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_whole_head_is_drawn_anew_whatever_the_checkpoint_holds_of_it(
     method: str, classes: int, tmp_path: Path
@@ -153,12 +158,13 @@ def test_the_whole_head_is_drawn_anew_whatever_the_checkpoint_holds_of_it(
 
 @pytest.mark.parametrize("method", ["lora", "ia3"])
 def test_named_layers_of_an_architecture_that_is_not_known(method: str) -> None:
-    from transformers import FNetConfig
+    from transformers import XLMConfig
 
-    loaded = outline(FNetConfig(hidden_size=32, num_hidden_layers=2, intermediate_size=48, vocab_size=40, num_labels=2))
-    with pytest.raises(UserError, match=r"'fnet' are not known here; give the arm's target_modules"):
+    config = XLMConfig(emb_dim=32, n_layers=2, n_heads=2, n_words=40, num_labels=2, pad_token_id=0)
+    loaded = outline(config)
+    with pytest.raises(UserError, match=r"'xlm' are not known here; give the arm's target_modules"):
         _arm(method).adapt(loaded)
-    model = _arm(method, target_modules=["intermediate.dense"]).adapt(loaded)
+    model = _arm(method, target_modules=["lin1"]).adapt(outline(config))
     assert parameter_counts(model, loaded)["adapter"] > 0
 
 

@@ -250,8 +250,8 @@ def test_shares_are_even_in_rows_and_in_tokens(count: int, size: int) -> None:
 
 # Whole studies.
 
-ARMS = ["full", 'method = "lora"\ndropout = 0.0', "head_only"]
-QLORA = 'method = "qlora"\ndropout = 0.0'
+ARMS = ["full", 'method = "lora"\nlora_dropout = 0.0', "head_only"]
+QLORA = 'method = "qlora"\nlora_dropout = 0.0'
 DEVICES = f"execution.devices_per_run={RANKS}"
 
 

@@ -46,6 +46,7 @@ from pathlib import Path
 from tuneoff.spec.arms import METHODS
 from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.models.load import load_classifier, load_config
+from tuneoff.models.quantised import Quantisation
 from tuneoff.models.save import kind_of, save_trained
 from tuneoff.records.saved_model import SavedModel
 folder, out = map(Path, sys.argv[1:3])
@@ -61,7 +62,7 @@ for name in ("full", "lora", "ia3"):
         model = METHODS.classes()[name]().adapt(loaded())
     save_trained(model, out / name, folder, saved.model_copy(update={"kind": kind_of(model)}))
     imported.append("bitsandbytes" in sys.modules)
-model = METHODS.classes()["qlora"]().adapt(loaded(torch.float32))
+model = METHODS.classes()["qlora"]().adapt(loaded(Quantisation("nf4", torch.float32)))
 layers = {type(module).__module__ + "." + type(module).__name__ for module in model.modules()}
 imported.append("peft.tuners.lora.bnb.Linear4bit" in layers)
 print(json.dumps(imported))

@@ -63,7 +63,6 @@ def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
             seed=0,
             learning_rate=1e-3,
             precision="fp32",
-            quantised=False,
             sha256={},
         )
         save_trained(model, folder, tiny_model, saved)

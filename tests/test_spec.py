@@ -66,7 +66,7 @@ def test_errors_are_value_errors() -> None:
         ("training.warmup_ratio=6", "write 0.06 for 6%"),
         ("tuning.trails=3", "unknown field 'tuning.trails'; did you mean 'trials'?"),
         ("tunning.trials=3", "unknown field 'tunning'; did you mean 'tuning'?"),
-        ("arms.lora.dropuot=0", "unknown field 'arms.lora.dropuot'; did you mean 'dropout'?"),
+        ("arms.lora.dropuot=0", "unknown field 'arms.lora.dropuot'; did you mean 'lora_dropout'?"),
         ("arms.loar.r=4", "there is no arm 'loar'; did you mean 'lora'?"),
         ("arms.lora.r=four", "arms.lora.r: input should be a valid integer"),
         ("data.reviews.columns=1", "unknown field 'data.reviews'"),

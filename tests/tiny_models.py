@@ -46,6 +46,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "modernbert mean": {**COMMON, "local_attention": 8, "global_attn_every_n_layers": 2, "classifier_pooling": "mean"},
     "eurobert": {**GROUPED, "classifier_pooling": "late"},
     "xlnet": {**WITHOUT_LIMIT, "d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 48},
+    "fnet": COMMON,
     "llama": GROUPED,
     "mistral": {**GROUPED, "sliding_window": 6},
     "qwen2": GROUPED,
@@ -80,10 +81,19 @@ UNKNOWN: dict[str, dict[str, Any]] = {
     "nomic_bert": COMMON,
     "esm": {**COMMON, "position_embedding_type": "absolute", "mask_token_id": 4},
     "starcoder2": GROUPED,
-    "fnet": COMMON,
     "modernbert-decoder": {**COMMON, "local_attention": 8},
     "plbart": TWO_SIDES,
 }
+
+FITTING: dict[str, dict[str, Any]] = {
+    "last_layers": {"layers": 1},
+    "miss": {"r": 8},
+    "psoft": {"r": 8},
+    "fourierft": {"n_frequency": 200},
+    "waveft": {"n_frequency": 200},
+    "adalora": {"init_r": 6, "target_r": 3},
+}
+"""Options of methods that fit these models, where a default is more than their layers have."""
 
 
 def config_of(kind: str, **changes: Any) -> Any:

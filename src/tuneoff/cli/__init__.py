@@ -17,6 +17,7 @@ from tuneoff.cli import completion, predict
 from tuneoff.cli.arguments import Folder, Json, path_given
 from tuneoff.cli.exits import exit_code, going_on
 from tuneoff.cli.export import export
+from tuneoff.cli.methods import methods
 from tuneoff.cli.serve import serve
 from tuneoff.core.errors import UserError
 from tuneoff.core.output import outlast_readers, output_was_lost
@@ -329,19 +330,6 @@ def compare(
         print_comparison(compared)
 
 
-@app.command(epilog="Example: tuneoff methods")
-def methods(as_json: Json = False) -> None:
-    """List the fine-tuning methods, their options and their defaults."""
-    from tuneoff.report.terminal import print_methods
-    from tuneoff.spec.arms import METHODS
-
-    described = {name: method.describe() for name, method in METHODS.classes().items()}
-    if as_json:
-        print(json.dumps({name: method.model_dump(mode="json") for name, method in described.items()}))
-    else:
-        print_methods(described.values())
-
-
 @app.command(epilog="Example: tuneoff doctor")
 def doctor(as_json: Json = False) -> None:
     """Say what this machine can do: device, precision, versions, disk, whether the Hub answers."""
@@ -356,6 +344,7 @@ def doctor(as_json: Json = False) -> None:
 
 
 app.command(epilog="Example: tuneoff export studies-out/quickstart --to reviews --format merged")(export)
+app.command(epilog="Example: tuneoff methods lora")(methods)
 app.command(epilog="Example: tuneoff serve topic=export/topic sentiment=export/sentiment --port 8000")(serve)
 app.command(epilog=predict.EXAMPLE)(predict.predict)
 

@@ -55,6 +55,13 @@ def executors(incomplete: str) -> list[str]:
     return [name for name in EXECUTORS if name.startswith(incomplete)]
 
 
+def methods(incomplete: str) -> list[str]:
+    """The names of the methods."""
+    from tuneoff.spec.arms import METHODS
+
+    return [name for name in METHODS.classes() if name.startswith(incomplete)]
+
+
 def settings(incomplete: str) -> list[str]:
     """The fields of a study file, those of each method's arm included, each with an equals sign."""
     from tuneoff.spec import StudySpec

@@ -19,7 +19,9 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 def nearest(given: str, known: Iterable[str]) -> str | None:
     """The known name that is near one, in any case; None where none is."""
     by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(given.lower(), by_lower, n=1)
+    close = difflib.get_close_matches(given.lower(), by_lower, n=5)
+    # Letters that changed places tell more than letters that differ: "lroa" is "lora" rather than "road".
+    close.sort(key=lambda name: sorted(name) != sorted(given.lower()))
     return by_lower[close[0]] if close else None
 
 

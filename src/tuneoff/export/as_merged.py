@@ -27,6 +27,6 @@ def write_merged(trained: Trained, folder: Path) -> SavedModel:
         )
     if saved.kind == "whole":
         return write_model(trained, folder)
-    whole = saved.model_copy(update={"kind": "whole", "base": trained.base, "quantised": False})
+    whole = saved.model_copy(update={"kind": "whole", "base": trained.base, "quantization": None})
     save_trained(whole_classifier(trained).model, folder, trained.opened.folder, whole)
     return read_saved(folder)

@@ -47,7 +47,7 @@ def write_onnx(trained: Trained, folder: Path) -> SavedModel:
             shutil.copyfile(opened.folder / name, folder / name)
     write_json(folder / "config.json", {**read_json(folder / "config.json"), "dtype": "float32"})
     _write_graph(whole_classifier(trained), folder / GRAPH)
-    saved = opened.saved.model_copy(update={"kind": "onnx", "base": trained.base, "quantised": False})
+    saved = opened.saved.model_copy(update={"kind": "onnx", "base": trained.base, "quantization": None})
     return describe_saved(folder, saved)
 
 

@@ -334,8 +334,8 @@ def _limits(
         lines.append("This very model was not tested; see above.")
     if saved.quantised:
         lines.append(
-            "It was trained upon its base model in 4 bits, as `quantization_config.json` says, and computes as it was "
-            "tested only there; upon the base model in full precision some answers differ."
+            f"It was trained upon its base model in {saved.quantization}, as `quantization_config.json` says, and "
+            "computes as it was tested only there; upon the base model in full precision some answers differ."
         )
     lines += [
         f"It reads {saved.texts.max_length:,} tokens of a text at most; what is longer is cut.",

@@ -34,7 +34,7 @@ def whole_classifier(trained: Trained) -> SavedClassifier:
             raise UserError(
                 f"{saved.arm} cannot be merged: the weights of its base model are stored in 4 bits; use --format model"
             )
-    opened = SavedFolder(trained.opened.folder, saved.model_copy(update={"quantised": False}))
+    opened = SavedFolder(trained.opened.folder, saved.model_copy(update={"quantization": None}))
     classifier = load_saved(opened, trained.base_folder, torch.device("cpu"), torch.float32)
     if saved.kind == "adapter":
         try:

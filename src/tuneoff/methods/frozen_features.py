@@ -20,6 +20,7 @@ UNSEEN = -30.0
 
 
 class FrozenFeatures(ArmSpec):
+    title: ClassVar[str] = "frozen features"
     summary: ClassVar[str] = "trains nothing of the model: frozen features + logistic regression, a baseline"
     reference: ClassVar[str] = (
         "Reimers and Gurevych 2019 (mean pooling), Conneau and Kiela 2018 (logistic regression on frozen sentence "

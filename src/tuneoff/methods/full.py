@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 class Full(ArmSpec):
+    title: ClassVar[str] = "full fine-tuning"
     summary: ClassVar[str] = "trains every weight of the backbone and the head"
     reference: ClassVar[str] = "Devlin et al. 2019 (BERT), appendix A.3: learning rates 2e-5 to 5e-5"
     starting_rate: ClassVar[float] = 3e-5

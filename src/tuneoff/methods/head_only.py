@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 from tuneoff.spec.arms import ArmSpec
 
 if TYPE_CHECKING:
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
 
 
 class HeadOnly(ArmSpec):
+    title: ClassVar[str] = "a new head"
     summary: ClassVar[str] = "freezes the backbone and trains the new head alone"
     reference: ClassVar[str] = "Kumar et al. 2022 (linear probing against fine-tuning): rates 1e-3 and above"
     starting_rate: ClassVar[float] = 1e-2
+    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
 
     method: Literal["head_only"] = "head_only"
 

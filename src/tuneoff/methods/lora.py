@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.spec.arms import ArmSpec
+from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,38 +15,44 @@ if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
 
 
-class LowRank(ArmSpec):
-    """The options that LoRA and its relatives share, and how peft applies them."""
+class LowRank(LayerMethod):
+    """The options that LoRA and its relatives share."""
 
+    config: ClassVar[str] = "LoraConfig"
+    per_layer: ClassVar[str] = "r * (inputs + outputs)"
     mergeable: ClassVar[bool] = True
+    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
     starting_rate: ClassVar[float] = 1e-3
 
     r: int = Field(default=8, gt=0, description="rank of the updates")
-    alpha: int = Field(default=16, gt=0, description="the update is scaled by alpha / r")
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the update")
-    target_modules: tuple[str, ...] = Field(
-        default=(), description="linear layers by name; the attention's query and value when empty"
-    )
+    lora_alpha: int = Field(default=16, gt=0, description="the update is scaled by lora_alpha / r")
+    lora_dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the update")
+
+
+class StartedLowRank(LowRank):
+    """LoRA whose updates start as a part of the weights, which is taken from these at the same time.
+
+    That part is kept beside the layers: it makes what is saved plain LoRA on the weights as they were.
+    """
+
+    reads_weights: ClassVar[bool] = True
+    quantizations: ClassVar[tuple[Quantization, ...]] = ()
+    in_run_precision: ClassVar[bool] = True
 
     def adapt(self, loaded: LoadedModel) -> nn.Module:
-        from peft import LoraConfig, TaskType, get_peft_model
-
-        from tuneoff.models.architecture import layers_of
-        from tuneoff.models.layers import linear_modules
-
-        config = LoraConfig(
-            task_type=TaskType.SEQ_CLS,
-            r=self.r,
-            lora_alpha=self.alpha,
-            lora_dropout=self.dropout,
-            target_modules=linear_modules(loaded, self.target_modules or layers_of(loaded.architecture).query_value),
-            modules_to_save=list(loaded.head_modules),
-        )
-        return get_peft_model(loaded.model, config)
+        model: Any = super().adapt(loaded)
+        for module in model.modules():
+            for factor in ("lora_A", "lora_B"):
+                if hasattr(module, "lora_A") and model.active_adapter in getattr(module, factor):
+                    weight = getattr(module, factor)[model.active_adapter].weight
+                    module.register_buffer(factor.replace("lora", "start"), weight.detach().clone(), persistent=False)
+        return model
 
 
 class Lora(LowRank):
+    title: ClassVar[str] = "LoRA"
     summary: ClassVar[str] = "trains low-rank updates of chosen linear layers, and the head"
     reference: ClassVar[str] = "Hu et al. 2021 (LoRA), appendix D: 4e-4 to 5e-4 for RoBERTa-base, query and value"
+    in_run_precision: ClassVar[bool] = True
 
     method: Literal["lora"] = "lora"

@@ -37,12 +37,15 @@ class Padding(Enum):
 
 @dataclass(frozen=True)
 class Layers:
-    """Names of the linear layers of a transformer block, as endings of dotted module names; `*` is any one name."""
+    """Names of the linear layers of a transformer block, as endings of dotted module names; `*` is any one name.
 
-    query: str
-    key: str
-    value: str
-    output: str
+    Those of the attention are None where it has none: it may hold bare tensors, or mix tokens without weights.
+    """
+
+    query: str | None
+    key: str | None
+    value: str | None
+    output: str | None
     """Of the attention, back to the residual stream."""
     feedforward: tuple[str, ...]
     """In the order of computation; the last one leads back to the residual stream."""
@@ -50,17 +53,26 @@ class Layers:
     @property
     def query_value(self) -> tuple[str, ...]:
         """What LoRA's paper adapts (one name where query, key and value are one layer)."""
-        return tuple(dict.fromkeys((self.query, self.value)))
+        return _each_once(self.query, self.value)
 
     @property
     def key_value(self) -> tuple[str, ...]:
         """What IA3's paper rescales in the attention."""
-        return tuple(dict.fromkeys((self.key, self.value)))
+        return _each_once(self.key, self.value)
+
+    @property
+    def attention(self) -> tuple[str, ...]:
+        """All of the attention's."""
+        return _each_once(self.query, self.key, self.value, self.output)
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, each once."""
-        return tuple(dict.fromkeys((self.query, self.key, self.value, self.output, *self.feedforward)))
+        return _each_once(*self.attention, *self.feedforward)
+
+
+def _each_once(*names: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
 class Architecture:

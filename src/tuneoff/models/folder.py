@@ -24,15 +24,7 @@ def checked_folder(folder: Path, model_id: str) -> Path:
     Raises:
         UserError: where configuration or weights are missing, or the model needs code of its own.
     """
-    config = folder / "config.json"
-    if not config.is_file():
-        raise UserError(f"model.id: '{model_id}' is no transformers model folder (it has no config.json)")
-    try:
-        described = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"model.id: '{config}' is not valid JSON ({error})") from error
-    if isinstance(described, dict) and "auto_map" in described:
-        _check_that_transformers_has_it(described.get("model_type"), model_id)
+    checked_config(folder, model_id)
     if (folder / ADAPTER).is_file():
         raise UserError(
             f"model.id: '{model_id}' holds a model and an adapter ({ADAPTER}), which transformers would put upon it; "
@@ -43,6 +35,24 @@ def checked_folder(folder: Path, model_id: str) -> Path:
         raise UserError(f"model.id: '{model_id}' holds no weights (model.safetensors)")
     for path in weights:
         _check_that_it_was_fetched(path)
+    return folder
+
+
+def checked_config(folder: Path, model_id: str) -> Path:
+    """A folder, once it is clear that it has a model's configuration; weights need not be there.
+
+    Raises:
+        UserError: where it has none, or the model needs code of its own.
+    """
+    config = folder / "config.json"
+    if not config.is_file():
+        raise UserError(f"model.id: '{model_id}' is no transformers model folder (it has no config.json)")
+    try:
+        described = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.id: '{config}' is not valid JSON ({error})") from error
+    if isinstance(described, dict) and "auto_map" in described:
+        _check_that_transformers_has_it(described.get("model_type"), model_id)
     return folder
 
 

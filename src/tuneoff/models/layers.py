@@ -6,14 +6,49 @@ peft's own defaults lack several architectures and its `all-linear` fails on Dis
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tuneoff.core.errors import UserError
+from tuneoff.models.architecture import layers_of
 
 if TYPE_CHECKING:
     from torch import nn
 
     from tuneoff.models.load import LoadedModel
+
+
+Targets = Literal["query-value", "value", "attention", "mlp", "all-linear"]
+"""Linear layers by their role in a transformer block; `all-linear` is every one of the backbone."""
+
+
+def targeted_modules(loaded: LoadedModel, targets: Targets, names: tuple[str, ...] = ()) -> list[str]:
+    """Full dotted names of the backbone's linear layers that a method adapts, in the model's order.
+
+    Where attention has no linear layers, `query-value` and `value` stand for those of the feed-forward part.
+
+    Args:
+        loaded: the model.
+        targets: the layers by role.
+        names: the layers by the endings of their names, in place of `targets`.
+
+    Raises:
+        UserError: where a name fits no layer, or the architecture has none of the role.
+    """
+    if names:
+        return linear_modules(loaded, names)
+    if targets == "all-linear":
+        return _backbone_layers(loaded)
+    layers = layers_of(loaded.architecture)
+    if targets == "mlp":
+        return linear_modules(loaded, layers.feedforward)
+    if targets == "query-value":
+        return linear_modules(loaded, layers.query_value or layers.feedforward)
+    if targets == "value":
+        return linear_modules(loaded, (layers.value,) if layers.value else layers.feedforward)
+    if not layers.attention:
+        model_type = loaded.architecture.config.model_type
+        raise UserError(f'targets: the attention of \'{model_type}\' has no linear layers; take "mlp" or "all-linear"')
+    return linear_modules(loaded, layers.attention)
 
 
 def linear_modules(loaded: LoadedModel, names: tuple[str, ...]) -> list[str]:
@@ -24,11 +59,7 @@ def linear_modules(loaded: LoadedModel, names: tuple[str, ...]) -> list[str]:
     Raises:
         UserError: where a name fits no layer.
     """
-    layers = [
-        name
-        for name in linear_names(loaded.model)
-        if not any(name == head or name.startswith(head + ".") for head in loaded.head_modules)
-    ]
+    layers = _backbone_layers(loaded)
     chosen: set[str] = set()
     for wanted in names:
         found = find_linear(layers, wanted)
@@ -39,6 +70,40 @@ def linear_modules(loaded: LoadedModel, names: tuple[str, ...]) -> list[str]:
             )
         chosen |= found
     return [name for name in layers if name in chosen]
+
+
+def _backbone_layers(loaded: LoadedModel) -> list[str]:
+    return [name for name in linear_names(loaded.model) if not _in_head(loaded, name)]
+
+
+def _in_head(loaded: LoadedModel, name: str) -> bool:
+    return any(name == head or name.startswith(head + ".") for head in loaded.head_modules)
+
+
+def normalisation_modules(loaded: LoadedModel, names: tuple[str, ...] = ()) -> list[str]:
+    """Full dotted names of the backbone's normalisation layers that have weights, in the model's order.
+
+    Args:
+        loaded: the model.
+        names: endings of those that are meant; all when empty.
+
+    Raises:
+        UserError: where there are none.
+    """
+    found = [
+        name
+        for name, module in loaded.model.named_modules()
+        if "Norm" in type(module).__name__
+        and not list(module.children())
+        and any(parameter.dim() == 1 for parameter in module.parameters())
+        and not _in_head(loaded, name)
+    ]
+    if names:
+        wanted = set[str]().union(*(find_linear(found, name) for name in names))
+        found = [name for name in found if name in wanted]
+    if not found:
+        raise UserError(f"this model has no normalisation layers{' of these names' if names else ''}")
+    return found
 
 
 def linear_names(model: nn.Module) -> list[str]:

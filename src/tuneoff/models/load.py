@@ -1,4 +1,4 @@
-"""Loading a pretrained transformer with a fresh classification head, in full or in 4-bit precision."""
+"""Loading a pretrained transformer with a fresh classification head, in full precision or quantised."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from tuneoff.core import hub
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import expanded
 from tuneoff.models.count import logical_size
-from tuneoff.models.folder import checked_folder
+from tuneoff.models.folder import checked_config, checked_folder
 from tuneoff.models.head import draw_head, give_shapes, head_modules, in_backbone
 from tuneoff.models.looking import architecture_of, bare_classifier
 from tuneoff.models.quantised import (
+    Quantisation,
+    bitsandbytes_options,
     check_stored_precision,
     stored_quantisation,
     unquantised,
@@ -75,6 +77,22 @@ def resolve_model(model_id: str, revision: str | None = None) -> Path:
     if is_hub_id(model_id):
         return checked_folder(hub.fetch_model(model_id, revision), model_id)
     return checked_folder(expanded(model_id), model_id)
+
+
+def resolve_config(model_id: str) -> Path:
+    """The local folder that holds a model's configuration; its weights are not fetched.
+
+    Args:
+        model_id: as for `resolve_model`.
+
+    Raises:
+        UserError: where there is none.
+    """
+    if model_id.startswith(PACKAGE_PREFIX):
+        return _package_folder(model_id.removeprefix(PACKAGE_PREFIX))
+    if is_hub_id(model_id):
+        return checked_config(hub.fetch_config(model_id), model_id)
+    return checked_config(expanded(model_id), model_id)
 
 
 def is_hub_id(model_id: str) -> bool:
@@ -144,7 +162,7 @@ def longest_input(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def load_classifier(
-    folder: Path, config: Any, seed: int, device: torch.device, quantised_compute_dtype: torch.dtype | None = None
+    folder: Path, config: Any, seed: int, device: torch.device, quantisation: Quantisation | None = None
 ) -> LoadedModel:
     """Loads the pretrained weights and draws a new head (`tuneoff.models.head`) that depends on `seed` alone.
 
@@ -153,22 +171,21 @@ def load_classifier(
         config: from `load_config`.
         seed: seeds the head, on the CPU, so that it is the same for every method and device.
         device: where the model is put.
-        quantised_compute_dtype: where given, the backbone's linear layers are stored as NF4 with double
-            quantisation and compute in this type; the head keeps float32.
+        quantisation: how the backbone's linear layers are stored; the head keeps float32.
 
     Raises:
         UserError: where the weights cannot be read as this architecture's.
     """
     import torch
 
-    check_stored_precision(config, quantised=quantised_compute_dtype is not None)
-    if quantised_compute_dtype is None:
+    check_stored_precision(config, None if quantisation is None else quantisation.kind)
+    if quantisation is None:
         model, info = _from_pretrained(folder, config, dtype=torch.float32)
         head = _head(model, info, folder)
         model.to(device)
     else:
         head = _head_of_checkpoint(folder, config)  # the loader has to know beforehand what it must not quantise
-        model = _load_quantised(folder, config, device, quantised_compute_dtype, head)
+        model = _load_quantised(folder, config, device, quantisation, head)
         give_shapes(model, head, unquantised(config))
     draw_head(model, head, seed)
     return LoadedModel.of(model, head)
@@ -196,24 +213,20 @@ def load_whole(folder: Path, config: Any, device: torch.device) -> LoadedModel:
 
 
 def _load_quantised(
-    folder: Path, config: Any, device: torch.device, compute_dtype: torch.dtype, head: tuple[str, ...]
+    folder: Path, config: Any, device: torch.device, quantisation: Quantisation, head: tuple[str, ...]
 ) -> PreTrainedModel:
     import torch
     from transformers import BitsAndBytesConfig
 
     options: dict[str, Any] = {"dtype": torch.float32, "device_map": {"": str(device)}}
     if stored_quantisation(config) is not None:
-        model, _ = _from_pretrained(folder, with_stored_quantisation(config, compute_dtype, head), **options)
+        model, _ = _from_pretrained(
+            folder, with_stored_quantisation(config, quantisation.compute_dtype, head), **options
+        )
         _keep_differentiable(model)
         return model
-    quantisation = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=compute_dtype,
-        llm_int8_skip_modules=list(head),
-    )
-    model, _ = _from_pretrained(folder, config, quantization_config=quantisation, **options)
+    asked = BitsAndBytesConfig(**bitsandbytes_options(quantisation, head))
+    model, _ = _from_pretrained(folder, config, quantization_config=asked, **options)
     _keep_differentiable(model)
     return model
 

@@ -12,7 +12,7 @@ from tuneoff.models.folder import ADAPTER
 from tuneoff.models.head import give_shapes
 from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.models.load import LoadedModel, load_classifier, load_config, load_tokenizer, load_whole
-from tuneoff.models.quantised import unquantised
+from tuneoff.models.quantised import Quantisation, quantisation_of, unquantised
 from tuneoff.models.quiet import transformers_quiet
 from tuneoff.models.save import HEAD
 from tuneoff.models.saved import SavedFolder
@@ -42,7 +42,7 @@ class BaseModels:
     """Base models in memory, each once, whatever is loaded upon it."""
 
     def __init__(self) -> None:
-        self._loaded: dict[tuple[str, str | None], LoadedModel] = {}
+        self._loaded: dict[tuple[str, Quantisation | None], LoadedModel] = {}
 
     def classifier(
         self, opened: SavedFolder, base: Path, pad_token_id: int | None, device: torch.device, dtype: torch.dtype
@@ -54,13 +54,14 @@ class BaseModels:
             base: the base model's folder.
             pad_token_id: the token that pads.
             device: where to.
-            dtype: what weights in 4 bits compute in.
+            dtype: what quantised weights compute in.
         """
         saved = opened.saved
         config = load_config(base, len(saved.texts.label_names), pad_token_id)
-        key = saved.base.fingerprint, str(dtype) if saved.quantised else None
+        quantisation = quantisation_of(saved.quantization, dtype)
+        key = saved.base.fingerprint, quantisation
         if key not in self._loaded:
-            self._loaded[key] = load_classifier(base, config, 0, device, dtype if saved.quantised else None)
+            self._loaded[key] = load_classifier(base, config, 0, device, quantisation)
         return _with_own_modules(self._loaded[key], config)
 
 
@@ -79,7 +80,7 @@ def load_saved(
         opened: from `SavedFolder.open`.
         base: the base model's folder, from `SavedFolder.base_folder`; None of a model that was saved whole.
         device: where to.
-        dtype: what it computes in; weights have it, but for those in 4 bits.
+        dtype: what it computes in; weights have it, but for quantised ones.
         base_models: those in memory already, whose tensors it shares.
 
     Raises:
@@ -133,6 +134,7 @@ def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
     if not set(loaded.head_modules) <= set(config.modules_to_save or ()):
         lacking = next(name for name in loaded.head_modules if name not in (config.modules_to_save or ()))
         raise UserError(f"'{opened.folder}' does not hold the trained head ({lacking}); train the model again")
+    _give_own(loaded.model, opened.folder / "adapter_model.safetensors")
     try:
         model = peft.PeftModel(loaded.model, config)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -148,11 +150,32 @@ def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
             f"the adapter in '{opened.folder}' does not fit its base model, or another number of classes "
             f"({str(error).strip().splitlines()[-1].strip()})"
         ) from error
-    added = [key for key in result.missing_keys if any(mark in key for mark in ("modules_to_save", model.prefix))]
+    # What all layers share has a name in each, and is read by one of them.
+    held = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    read = {id(tensor) for name, tensor in held.items() if name not in result.missing_keys}
+    lacking_keys = [key for key in result.missing_keys if id(held.get(key)) not in read]
+    added = [key for key in lacking_keys if any(mark in key for mark in ("modules_to_save", model.prefix))]
     unfit = [*added, *result.unexpected_keys]
     if unfit:
         raise UserError(f"the adapter in '{opened.folder}' does not fit its base model ({unfit[0]})")
     return model
+
+
+def _give_own(classifier: Any, weights: Path) -> None:
+    """Copies those tensors of a base model that an adapter's file writes over, as biases: others may share them."""
+    from safetensors import SafetensorError, safe_open
+    from torch import nn
+
+    held = dict(classifier.named_parameters())
+    try:
+        with safe_open(weights, framework="pt") as file:
+            names = file.keys()  # it is no dictionary
+    except SafetensorError as error:
+        raise UserError(f"the weights in '{weights.parent}' are damaged ({error}); train the model again") from error
+    for name in (name.removeprefix("base_model.model.") for name in names):
+        if name in held:
+            module, _, own_name = name.rpartition(".")
+            setattr(classifier.get_submodule(module), own_name, nn.Parameter(held[name].detach().clone()))
 
 
 def _with_head(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:

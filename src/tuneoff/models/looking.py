@@ -83,10 +83,22 @@ def bare_classifier(config: Any) -> PreTrainedModel:
 
 
 def _layers_like_those_of_a_known_one(model: PreTrainedModel) -> Layers | None:
+    """Names that known architectures have: all of one, or else of the attention and of the rest apart."""
     names = linear_names(model.base_model)
-    return next(
-        (layers for layers in _known_layers() if all(find_linear(names, wanted) for wanted in layers.names)), None
-    )
+
+    def there(*wanted: str | None) -> bool:
+        return all(name is not None and find_linear(names, name) for name in wanted)
+
+    known = [layers for layers in _known_layers() if layers.attention]
+    for layers in known:
+        if there(*layers.names):
+            return layers
+    inputs = next((one for one in known if there(one.query, one.key, one.value)), None)
+    output = next((one for one in known if there(one.output)), None)
+    rest = next((one for one in known if there(*one.feedforward)), None)
+    if inputs is None or output is None or rest is None:
+        return None
+    return Layers(inputs.query, inputs.key, inputs.value, output.output, rest.feedforward)
 
 
 @cache

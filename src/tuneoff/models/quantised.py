@@ -1,15 +1,55 @@
-"""Checkpoints whose weights are stored in 4 bits already."""
+"""Backbones whose weights are not in full precision: stored so already, or made so while they are loaded."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError
+from tuneoff.records.saved_model import FOUR_BITS, Quantization
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """How a backbone is loaded that is not in full precision.
+
+    Attributes:
+        kind: how its linear layers are stored.
+        compute_dtype: what they compute in.
+    """
+
+    kind: Quantization
+    compute_dtype: torch.dtype
+
+
+def quantisation_of(kind: Quantization | None, compute_dtype: torch.dtype) -> Quantisation | None:
+    """How a backbone is loaded; None in full precision."""
+    return None if kind is None else Quantisation(kind, compute_dtype)
+
+
+def bitsandbytes_options(quantisation: Quantisation, head: Iterable[str]) -> dict[str, Any]:
+    """What transformers' `BitsAndBytesConfig` is made with.
+
+    Args:
+        quantisation: of the backbone; 4 bits are quantised doubly, as in the paper of QLoRA.
+        head: modules that stay in full precision.
+    """
+    if quantisation.kind == "int8":
+        # With a threshold, columns in which any text of a batch has an outlier are computed apart: what a text gives
+        # would depend on those that it is computed with.
+        return {"load_in_8bit": True, "llm_int8_threshold": 0.0, "llm_int8_skip_modules": list(head)}
+    return {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": quantisation.kind,
+        "bnb_4bit_use_double_quant": True,
+        "bnb_4bit_compute_dtype": quantisation.compute_dtype,
+        "llm_int8_skip_modules": list(head),
+    }
 
 
 def stored_quantisation(config: Any) -> dict[str, Any] | None:
@@ -18,12 +58,12 @@ def stored_quantisation(config: Any) -> dict[str, Any] | None:
     return stored if stored is None or isinstance(stored, dict) else stored.to_dict()
 
 
-def check_stored_precision(config: Any, quantised: bool) -> None:
+def check_stored_precision(config: Any, quantization: Quantization | None) -> None:
     """Refuses weights in a precision that a method cannot train with.
 
     Args:
         config: of the model.
-        quantised: whether the method loads the backbone in 4 bits.
+        quantization: how the arm has the backbone stored; None in full precision.
 
     Raises:
         UserError: where the weights are stored in 4 bits and the method needs whole ones, or otherwise quantised.
@@ -36,10 +76,10 @@ def check_stored_precision(config: Any, quantised: bool) -> None:
             f"model.id: its weights are stored quantised ({stored.get('quant_method', 'unknown')}), other than in 4 "
             "bits by bitsandbytes; choose the model in full precision"
         )
-    if not quantised:
+    if quantization not in FOUR_BITS:
         raise UserError(
-            "model.id: its weights are stored in 4 bits, which only methods on a quantised backbone (qlora) can train; "
-            "choose the model in full precision"
+            "model.id: its weights are stored in 4 bits, on which only arms in 4 bits (qlora, or quantization = "
+            '"nf4") can be trained; choose the model in full precision'
         )
 
 

@@ -13,6 +13,7 @@ from tuneoff.models.quantised import stored_quantisation, unquantised
 from tuneoff.models.quiet import transformers_quiet
 from tuneoff.models.recipe import BASE, loading_lines
 from tuneoff.records.saved_model import REFIT_WORDS, SAVED_MODEL, BaseModel, SavedKind, SavedModel
+from tuneoff.spec.arms import METHODS
 
 if TYPE_CHECKING:
     import peft
@@ -23,14 +24,6 @@ HEAD = "head.safetensors"
 """The linear head of a model that reads mean features: `weight`, shape (classes, hidden), and `bias`."""
 QUANTISATION = "quantization_config.json"
 """What `transformers.BitsAndBytesConfig` takes, of an adapter whose base is in 4 bits."""
-METHODS_IN_WORDS = {
-    "full": "full fine-tuning",
-    "lora": "LoRA",
-    "qlora": "QLoRA",
-    "ia3": "IA3",
-    "head_only": "a new head",
-    "frozen_features": "frozen features",
-}
 LOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.onnx", "*.onnx.data")
 """What a model is loaded from."""
 
@@ -107,7 +100,7 @@ def describe_saved(folder: Path, saved: SavedModel) -> SavedModel:
 
 def title_of(saved: SavedModel) -> str:
     """What a model is called over its description."""
-    method = METHODS_IN_WORDS.get(saved.method, saved.method)
+    method = METHODS.classes()[saved.method].title if saved.method in METHODS.classes() else saved.method
     own_name = f"{saved.arm}, " if saved.arm != saved.method else ""
     link = "of" if saved.method == "full" else "on"
     return f"{saved.study}: text classification ({own_name}{method} {link} {saved.base.id.removeprefix('package:')})"
@@ -136,10 +129,50 @@ def _save_adapter(model: Any, folder: Path, saved: SavedModel, weights: dict[str
     base = adapted.get_base_model()
     name = base_name(saved.base)
     base.name_or_path = base.config.name_or_path = name
-    for config in adapted.peft_config.values():
-        config.base_model_name_or_path = name
-        config.revision = saved.base.revision
-    adapted.save_pretrained(str(folder), save_embedding_layers=False, state_dict=weights)
+    tensors = adapted.state_dict() if weights is None else dict(weights)
+    own = dict(adapted.peft_config)
+    for adapter, config in own.items():
+        adapted.peft_config[adapter] = _from_the_base(adapted, adapter, config, tensors)
+        adapted.peft_config[adapter].base_model_name_or_path = name
+        adapted.peft_config[adapter].revision = saved.base.revision
+    adapted.save_pretrained(str(folder), save_embedding_layers=False, state_dict=tensors)
+    adapted.peft_config.update(own)
+    _drop_copies(folder / "adapter_model.safetensors")
+
+
+def _from_the_base(adapted: Any, adapter: str, config: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """The configuration to save, and `tensors` with it, of LoRA that started as a part of the weights (PiSSA, OLoRA).
+
+    As plain LoRA of twice the rank, what it has learned less what it started as, it belongs on the weights as they
+    were: loading it otherwise means to decompose them again, and to find the very same factors.
+    """
+    import torch
+
+    started = {name: module for name, module in adapted.named_modules() if hasattr(module, "start_A")}
+    if not started:
+        return config
+    for name, module in started.items():
+        down, up = (f"{name}.{factor}.{adapter}.weight" for factor in ("lora_A", "lora_B"))
+        first, second = module.start_A.to(tensors[down]), module.start_B.to(tensors[up])
+        tensors[down] = torch.cat([tensors[down], first])
+        tensors[up] = torch.cat([tensors[up], -second], dim=1)
+    plain = copy.deepcopy(config)
+    plain.r, plain.lora_alpha, plain.init_lora_weights = 2 * config.r, 2 * config.lora_alpha, True
+    return plain
+
+
+def _drop_copies(path: Path) -> None:
+    """Takes out of an adapter's file what peft saves twice where biases are trained: the head's, by its inner names."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(path)
+    kept = {
+        name: value
+        for name, value in tensors.items()
+        if ".modules_to_save." not in name and ".original_module." not in name
+    }
+    if len(kept) < len(tensors):
+        save_file(kept, path, metadata={"format": "pt"})
 
 
 def base_name(base: BaseModel) -> str:

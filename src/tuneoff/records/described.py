@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
+from tuneoff.records.measurements import ParameterCounts
 from tuneoff.records.record import Record
+from tuneoff.records.saved_model import Quantization
 
 
 class DescribedOption(Record):
@@ -23,11 +25,35 @@ class DescribedMethod(Record):
 
     method: str
     """its name, as the study file has it"""
+    title: str
+    """what people call it"""
+    idea: str
+    """what it is, in a sentence or more"""
     summary: str
     """what it does, in a sentence"""
+    formula: str
+    """how many parameters it trains beside the head: an expression in a layer's inputs and outputs and in the options,
+    or words"""
+    mergeable: bool
+    """whether it can be merged into the weights, and then takes no time of its own"""
+    packs: bool
+    """whether texts can be packed end to end, where the architecture allows it"""
+    quantizations: tuple[Quantization, ...]
+    """how the backbone's weights may be stored, beside full precision"""
     reference: str
     """the paper or page that it comes from"""
     starting_rate: float | None
     """where the search for its learning rate starts; null where it has none"""
     options: tuple[DescribedOption, ...]
     """in the order of its fields"""
+
+
+class MethodOnModel(Record):
+    """What a method with its default options would train of a model."""
+
+    method: str
+    """its name"""
+    parameters: ParameterCounts | None
+    """null where it does not fit the model"""
+    why_not: str | None
+    """what is in the way; null where nothing is"""

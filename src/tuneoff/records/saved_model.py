@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import model_validator
 
@@ -11,6 +11,11 @@ from tuneoff.records.record import Record
 
 SAVED_MODEL: Final = "tuneoff.json"
 """Name of the file."""
+
+Quantization = Literal["nf4", "fp4", "int8"]
+"""How bitsandbytes stores a backbone's weights: in 4 bits, in two ways, or in 8."""
+FOUR_BITS: Final[tuple[Quantization, ...]] = ("nf4", "fp4")
+QUANTIZATIONS: Final[tuple[Quantization, ...]] = (*FOUR_BITS, "int8")
 
 SavedKind = Literal["whole", "adapter", "features", "onnx"]
 RefitRows = Literal["train+validation", "all"]
@@ -90,12 +95,26 @@ class SavedModel(Record):
     """of the run"""
     precision: Literal["fp32", "bf16"]
     """that it was trained and scored in"""
-    quantised: bool
-    """whether the base model is in 4 bits, as `quantization_config.json` says"""
+    quantization: Quantization | None = None
+    """how the base model's weights are stored, as `quantization_config.json` says; null in full precision"""
     sha256: dict[str, str]
     """of the folder's other files that a model is loaded from, by name"""
     check: ExportCheck | None = None
     """how an export was compared with what the study stored; null in a run's folder"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, stored: Any) -> Any:
+        """Which only knew that the base model was in 4 bits, or not."""
+        if isinstance(stored, dict) and "quantised" in stored:
+            stored = dict(stored)
+            stored["quantization"] = "nf4" if stored.pop("quantised") else None
+        return stored
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the base model is not in full precision."""
+        return self.quantization is not None
 
     @property
     def needs_base(self) -> bool:

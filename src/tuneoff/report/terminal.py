@@ -22,11 +22,9 @@ from tuneoff.report.live import LiveView, run_name, running_table, study_line, w
 from tuneoff.report.tally import Tally
 from tuneoff.report.use import use
 from tuneoff.study.ahead import Ahead
-from tuneoff.study.rates import RULE
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
-    from tuneoff.records.described import DescribedMethod
     from tuneoff.records.machine import Machine
     from tuneoff.records.outline import StudyOutline
     from tuneoff.records.run import RunResult
@@ -249,18 +247,6 @@ def _accuracy_and_time(state: RunState) -> tuple[str, str]:
         else f"validation {words.percent(result.validation_accuracy)}"
     )
     return accuracy, words.duration(result.train_seconds)
-
-
-def print_methods(described: Iterable[DescribedMethod]) -> None:
-    """The methods with their options."""
-    console = wide_console()
-    for method in described:
-        console.print(f"[bold]{method.method}[/bold]: {escape(method.summary)}")
-        for option in method.options:
-            console.print(escape(f"    {option.name} = {option.default}    {option.description}".rstrip()))
-        if method.starting_rate is not None:
-            console.print(escape(f"    the search for learning_rate starts at {method.starting_rate:g} {RULE}"))
-        console.print(escape(f"    source: {method.reference}\n"))
 
 
 def print_doctor(machine: Machine) -> None:

@@ -11,6 +11,7 @@ import torch
 from tuneoff.models.count import parameter_counts
 from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.models.load import LoadedModel, load_classifier, load_config
+from tuneoff.models.quantised import quantisation_of
 from tuneoff.records.measurements import ParameterCounts
 from tuneoff.runs.workplace import Workplace
 from tuneoff.training.engines.choose import make_engine
@@ -60,9 +61,9 @@ def load_and_adapt(place: Workplace) -> AdaptedModel:
     """The run's model with its head drawn from the seed, and what the method adds to it."""
     task, arm = place.task, place.task.run.arm
     config = load_config(task.model_folder, task.num_labels, task.pad_token_id)
-    quantised_dtype = place.precision if arm.quantised else None
+    quantisation = quantisation_of(arm.quantization, place.precision)
     loading_device = place.parallel.loading_device(place.device)
-    loaded = load_classifier(task.model_folder, config, task.run.seed, loading_device, quantised_dtype)
+    loaded = load_classifier(task.model_folder, config, task.run.seed, loading_device, quantisation)
     torch.manual_seed(task.run.seed)
     with nullcontext() if arm.quantised else bitsandbytes_hidden():
         model = arm.adapt(loaded)

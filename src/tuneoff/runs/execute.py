@@ -134,7 +134,7 @@ def _save(adapted: AdaptedModel, place: Workplace, weights: dict[str, torch.Tens
         seed=task.run.seed,
         learning_rate=task.run.arm.rate,
         precision=task.allocation.precision,
-        quantised=task.run.arm.quantised,
+        quantization=task.run.arm.quantization,
         sha256={},
     )
     folder = task.run_folder / MODEL

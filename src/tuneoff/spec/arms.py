@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
 from pydantic import Field, field_validator
@@ -10,6 +12,7 @@ from tuneoff.core.frozen import Frozen
 from tuneoff.core.names import made_of
 from tuneoff.core.registry import Registry
 from tuneoff.records.described import DescribedMethod, DescribedOption
+from tuneoff.records.saved_model import Quantization
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,18 +31,22 @@ class ArmSpec(Frozen):
     implements `adapt`. Nothing else needs to be edited.
     """
 
+    title: ClassVar[str] = "a method of its own"
+    """What people call it, such as LoRA."""
     summary: ClassVar[str]
     """One line for `tuneoff methods`."""
     reference: ClassVar[str]
     """Where the method comes from."""
     starting_rate: ClassVar[float | None] = None
     """Where the search for a learning rate begins, for a model of width 768 and 1,000 steps (`tuneoff.study.rates`)."""
-    quantised: ClassVar[bool] = False
-    """Whether the backbone is loaded in 4 bits."""
+    quantizations: ClassVar[tuple[Quantization, ...]] = ()
+    """How the backbone's weights may be stored, beside full precision."""
     mergeable: ClassVar[bool] = False
     """Whether what it adds can be merged into the weights once it is trained, and then takes no time of its own."""
     fitted: ClassVar[bool] = False
     """Whether `fit` makes the head from features of the pretrained model, and nothing is trained in gradient steps."""
+    draws: ClassVar[bool] = False
+    """Whether its forward pass draws random numbers by itself, other than by PyTorch's dropout modules."""
     gives_embeddings: ClassVar[bool] = False
     """Whether what it returns hands the model embeddings in place of tokens, as prompts do. Texts are then not packed,
     and those of a decoder, which sees no pad tokens then, are computed with others of their length."""
@@ -56,6 +63,19 @@ class ArmSpec(Frozen):
         description="where tuning.strategy = 'optuna' looks; a tenth to ten times the starting rate if left out",
     )
 
+    quantization: Quantization | None = Field(
+        default=None,
+        description="how bitsandbytes stores the frozen backbone: nf4, fp4 or int8; unquantised if left out",
+    )
+
+    @field_validator("quantization")
+    @classmethod
+    def _can_be(cls, value: Quantization | None) -> Quantization | None:
+        if value is not None and value not in cls.quantizations:
+            able = f"in {' or '.join(cls.quantizations)}" if cls.quantizations else "in full precision alone"
+            raise ValueError(f"{cls.registered_name()} trains on a backbone {able}")
+        return value
+
     @field_validator("learning_rate_range")
     @classmethod
     def _lower_first(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -66,6 +86,11 @@ class ArmSpec(Frozen):
     def model_post_init(self, _context: Any) -> None:
         if not self.name:
             object.__setattr__(self, "name", self.method)
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the backbone's weights are not in full precision."""
+        return self.quantization is not None
 
     @property
     def rate(self) -> float:
@@ -80,6 +105,16 @@ class ArmSpec(Frozen):
         return named[0] if named else None
 
     @classmethod
+    def idea(cls) -> str:
+        """What it is: the docstring of its class, or of its module where that has none."""
+        return inspect.cleandoc(vars(cls).get("__doc__") or sys.modules[cls.__module__].__doc__ or "")
+
+    @classmethod
+    def formula(cls) -> str:
+        """How many parameters it adds or trains beside the head, as an expression or in words; empty where unsaid."""
+        return ""
+
+    @classmethod
     def describe(cls) -> DescribedMethod:
         """Name, summary, source and options with their defaults."""
         options = [
@@ -89,11 +124,17 @@ class ArmSpec(Frozen):
                 description=field.description or "",
             )
             for name, field in cls.model_fields.items()
-            if name not in ("method", "name")
+            if name not in ("method", "name") and (name != "quantization" or cls.quantizations)
         ]
         return DescribedMethod(
             method=cls.model_fields["method"].default,
+            title=cls.title,
+            idea=cls.idea(),
             summary=cls.summary,
+            formula=cls.formula(),
+            mergeable=cls.mergeable,
+            packs=not cls.gives_embeddings,
+            quantizations=cls.quantizations,
             reference=cls.reference,
             starting_rate=cls.starting_rate,
             options=tuple(options),
@@ -110,6 +151,11 @@ class ArmSpec(Frozen):
             UserError: where an option does not fit this model.
         """
         raise NotImplementedError
+
+    @property
+    def takes_part_in_steps(self) -> bool:
+        """Whether it has a hook in the training steps, which are then no CUDA graph."""
+        return type(self).after_step is not ArmSpec.after_step or type(self).penalty is not ArmSpec.penalty
 
     def rate_factors(self, model: nn.Module) -> dict[str, float]:
         """Parameters that are not trained at the arm's learning rate, by name, and at how many times that rate.
@@ -131,6 +177,15 @@ class ArmSpec(Frozen):
         """
         del model, precision
         return {}
+
+    def penalty(self, model: nn.Module) -> torch.Tensor | None:
+        """What is added to a step's mean loss, beside that of the labels; a number of dimension 0, or None.
+
+        Args:
+            model: what `adapt` returned.
+        """
+        del model
+        return None
 
     def after_step(self, model: nn.Module, step: int, steps: int) -> None:
         """Called after each optimiser step, with the gradients of that step still in place, before clipping.

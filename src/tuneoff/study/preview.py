@@ -15,7 +15,6 @@ from tuneoff.models.load import load_config, resolve_model
 from tuneoff.models.looking import architecture_of
 from tuneoff.records.measurements import ParameterCounts
 from tuneoff.records.outline import OutlinedArm, OutlinedPart, OutlinedTrials, StudyOutline
-from tuneoff.spec.arms import ArmSpec
 from tuneoff.study.pins import pin_to_commits
 from tuneoff.study.rates import at_starting_rates
 from tuneoff.study.search import MOST_EXTENSIONS, trial_steps, usual_trials
@@ -106,12 +105,15 @@ def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_i
         config = load_config(model_folder, num_labels, pad_token_id)
         loaded = outline(config, model_folder)
         try:
-            check_stored_precision(config, arm.quantised)
+            check_stored_precision(config, arm.quantization)
             if arm.quantised and spec.training.parallel == "fsdp":
-                raise UserError("training.parallel = 'fsdp' cannot share out 4-bit weights; use 'ddp'")
-            hooked = arm.gives_embeddings or type(arm).after_step is not ArmSpec.after_step
-            if hooked and spec.training.parallel == "fsdp":
+                raise UserError("training.parallel = 'fsdp' cannot share out quantised weights; use 'ddp'")
+            if (arm.gives_embeddings or arm.takes_part_in_steps) and spec.training.parallel == "fsdp":
                 raise UserError(f"training.parallel = 'fsdp' cannot train {arm.method}; use 'ddp'")
+            if spec.training.gradient_checkpointing and not loaded.model.supports_gradient_checkpointing:
+                raise UserError(
+                    f"training.gradient_checkpointing: transformers has none for '{config.model_type}'; leave it out"
+                )
             with bitsandbytes_hidden():  # nothing is quantised here, and its import would initialise CUDA
                 adapted = arm.adapt(loaded)
             counts[arm.name] = ParameterCounts(**parameter_counts(adapted, loaded))

@@ -7,7 +7,7 @@ tracebacks never reach a user: what is fetched is said in lines of Tuneoff's own
 from __future__ import annotations
 
 from tuneoff.core.hub.datasets import fetch_dataset
-from tuneoff.core.hub.models import fetch_model
+from tuneoff.core.hub.models import fetch_config, fetch_model
 from tuneoff.core.hub.reach import check_environment, unreachable
 from tuneoff.core.hub.repositories import Kind, commit_of, is_commit, look_up
 from tuneoff.core.hub.telling import telling
@@ -16,6 +16,7 @@ __all__ = [
     "Kind",
     "check_environment",
     "commit_of",
+    "fetch_config",
     "fetch_dataset",
     "fetch_model",
     "is_commit",

@@ -54,6 +54,21 @@ def fetch_model(model_id: str, revision: str | None) -> Path:
     return fetch(repository, [*texts, *weights])
 
 
+def fetch_config(model_id: str, revision: str | None = None) -> Path:
+    """The local folder of a Hub model's configuration alone.
+
+    Raises:
+        UserError: where the Hub does not know the model or gives no access to it, it has none, or the Hub cannot be
+            reached and the cache lacks it.
+    """
+    repository = look_up("model", model_id, revision)
+    if repository is None:
+        return cached_snapshot("model", model_id, revision)
+    if "config.json" not in repository.sizes:
+        raise UserError(_no_config(model_id, repository.sizes))
+    return snapshot(repository, repository.commit, ["config.json"])
+
+
 def weight_files(names: Collection[str], read: Callable[[str], Path]) -> list[str] | None:
     """The files that hold a model's weights, by the names of all its files; None where there are none.
 

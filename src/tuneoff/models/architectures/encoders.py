@@ -127,5 +127,12 @@ class EuroBert(Architecture):
 class XLNet(Architecture):
     model_type = "xlnet"
     blocks = "layer"
-    layers = None  # its attention holds bare tensors
+    layers = Layers(None, None, None, None, ("ff.layer_1", "ff.layer_2"))  # its attention holds bare tensors
     padding = Padding.EQUAL_LENGTHS  # it reads the last token, pad or not
+
+
+class FNet(Architecture):
+    model_type = "fnet"
+    blocks = "encoder.layer"
+    layers = Layers(None, None, None, None, FEEDFORWARD)  # Fourier transforms mix its tokens
+    padding = Padding.EQUAL_LENGTHS  # and those of padding with them

@@ -88,7 +88,10 @@ class Engine(ABC):
         self.calls = Calls() if loaded.architecture.shares_blocks else None
         self.dropout_seed = own_dropout(model, device, self.calls, fused="dropout" in self.kernels)
         if training.gradient_checkpointing:
-            options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": not self.own_randomness}
+            options: dict[str, Any] = {
+                "use_reentrant": False,
+                "preserve_rng_state": not self.own_randomness or self.arm.draws,
+            }
             if self.calls is not None:
                 options["context_fn"] = self.calls.checkpointed
             loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
@@ -100,7 +103,7 @@ class Engine(ABC):
         self._evaluation_tokens = EVALUATION_TOKENS[device.type]
         self._steps_done = 0
         self._steps = 0
-        self.has_step_hook = type(self.arm).after_step is not ArmSpec.after_step
+        self.has_step_hook = self.arm.takes_part_in_steps
 
     def describe(self) -> EngineDescription:
         """How it works, for `result.json`: `batches`, `step`, and what else decides speed or results."""
@@ -225,6 +228,8 @@ class Engine(ABC):
             else:
                 self._accumulate_nothing(tokens, rows[:1])
         self.parallel.reduce_gradients()
+        if (penalty := self.arm.penalty(self.model)) is not None:  # the same in all processes, so that it is not summed
+            penalty.backward()
         self.optimiser.learning_rate.fill_(learning_rate)
         self._update()
 

@@ -1,0 +1,33 @@
+"""C3A: updates that are circular convolutions, block by block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from tuneoff.methods.peft_method import LayerMethod, common_divisor, widths
+
+if TYPE_CHECKING:
+    from tuneoff.models.load import LoadedModel
+
+
+class C3A(LayerMethod):
+    title: ClassVar[str] = "C3A"
+    summary: ClassVar[str] = "trains circular convolutions as updates of the weights, and the head"
+    reference: ClassVar[str] = "Chen et al. 2024 (C3A): 1e-1 to 9e-1 for RoBERTa-base"
+    config: ClassVar[str] = "C3AConfig"
+    per_layer: ClassVar[str] = "inputs * outputs / block_size"
+    starting_rate: ClassVar[float] = 3e-1
+    mergeable: ClassVar[bool] = True
+
+    method: Literal["c3a"] = "c3a"
+    block_size: int | None = Field(
+        default=None,
+        gt=0,
+        description="of a convolution; the most up to 256 that divides the layers' widths when left out",
+    )
+
+    def options(self, loaded: LoadedModel, names: list[str]) -> dict[str, Any]:
+        sizes = (size for layer in widths(loaded, names) for size in layer)
+        return {**super().options(loaded, names), "block_size": self.block_size or common_divisor(sizes, 256)}

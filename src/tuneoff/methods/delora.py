@@ -1,0 +1,25 @@
+"""DeLoRA: low-rank updates of a trained length."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from tuneoff.methods.peft_method import LayerMethod
+
+
+class Delora(LayerMethod):
+    title: ClassVar[str] = "DeLoRA"
+    summary: ClassVar[str] = "trains low-rank updates whose strength is bounded and trained apart"
+    reference: ClassVar[str] = "Bini et al. 2025 (DeLoRA), for RoBERTa-base: 1e-3 to 1e-2, lambda 4 to 15"
+    config: ClassVar[str] = "DeloraConfig"
+    per_layer: ClassVar[str] = "r * (inputs + outputs) + 1"
+    starting_rate: ClassVar[float] = 5e-3
+    mergeable: ClassVar[bool] = True
+    draws: ClassVar[bool] = True
+
+    method: Literal["delora"] = "delora"
+    r: int = Field(default=8, gt=0, description="rank of the updates")
+    delora_lambda: float = Field(default=15.0, gt=0, description="first strength of the updates")
+    module_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the update")

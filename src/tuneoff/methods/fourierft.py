@@ -1,0 +1,26 @@
+"""FourierFT: updates with few frequencies."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.records.saved_model import FOUR_BITS, Quantization
+
+
+class FourierFT(LayerMethod):
+    title: ClassVar[str] = "FourierFT"
+    summary: ClassVar[str] = "trains a few Fourier coefficients of each weight's update, and the head"
+    reference: ClassVar[str] = "Gao et al. 2024 (FourierFT), table 9: 5e-2 to 2e-1 for RoBERTa-base, scaling 50 to 160"
+    config: ClassVar[str] = "FourierFTConfig"
+    per_layer: ClassVar[str] = "n_frequency"
+    starting_rate: ClassVar[float] = 6e-2
+    quantizations: ClassVar[tuple[Quantization, ...]] = FOUR_BITS
+    mergeable: ClassVar[bool] = True
+
+    method: Literal["fourierft"] = "fourierft"
+    n_frequency: int = Field(default=1000, gt=0, description="coefficients a layer")
+    scaling: float = Field(default=150.0, gt=0, description="the update is scaled by it")
+    random_loc_seed: int = Field(default=777, ge=0, description="seed of which frequencies they are of")

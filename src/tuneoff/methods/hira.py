@@ -1,0 +1,25 @@
+"""HiRA: updates in proportion to the weights themselves."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
+
+
+class Hira(LayerMethod):
+    title: ClassVar[str] = "HiRA"
+    summary: ClassVar[str] = "trains low-rank factors by which each weight is changed in proportion"
+    reference: ClassVar[str] = "Huang et al. 2025 (HiRA); rank 32 as there"
+    config: ClassVar[str] = "HiraConfig"
+    per_layer: ClassVar[str] = "r * (inputs + outputs)"
+    starting_rate: ClassVar[float] = 5e-3
+    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    mergeable: ClassVar[bool] = True
+
+    method: Literal["hira"] = "hira"
+    r: int = Field(default=32, gt=0, description="rank of the factors")
+    hira_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the update")

@@ -1,0 +1,25 @@
+"""HRA: products of Householder reflections before a layer."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from tuneoff.methods.peft_method import LayerMethod
+
+
+class HRA(LayerMethod):
+    title: ClassVar[str] = "HRA"
+    summary: ClassVar[str] = "trains a chain of reflections of each layer's inputs, and the head"
+    reference: ClassVar[str] = "Yuan et al. 2024 (HRA); rank 8 as there for DeBERTa-v3-base"
+    config: ClassVar[str] = "HRAConfig"
+    per_layer: ClassVar[str] = "r * inputs"
+    starting_rate: ClassVar[float] = 2e-3
+    mergeable: ClassVar[bool] = True
+
+    method: Literal["hra"] = "hra"
+    r: int = Field(default=8, gt=0, description="reflections a layer")
+    apply_GS: bool = Field(  # noqa: N815 (as peft calls it)
+        default=False, description="makes the reflections' directions orthogonal"
+    )

@@ -1,0 +1,22 @@
+"""PiSSA: LoRA that begins at the principal singular vectors of the weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from tuneoff.methods.lora import StartedLowRank
+
+if TYPE_CHECKING:
+    from tuneoff.models.load import LoadedModel
+
+
+class Pissa(StartedLowRank):
+    title: ClassVar[str] = "PiSSA"
+    summary: ClassVar[str] = "LoRA that starts as the largest singular parts of the weights and freezes the rest"
+    reference: ClassVar[str] = "Meng et al. 2024 (PiSSA); learning rate as for LoRA, or below"
+    starting_rate: ClassVar[float] = 5e-4
+
+    method: Literal["pissa"] = "pissa"
+
+    def options(self, loaded: LoadedModel, names: list[str]) -> dict[str, Any]:
+        return {**super().options(loaded, names), "init_lora_weights": "pissa"}

@@ -1,0 +1,28 @@
+"""PVeRA: VeRA with a normal distribution inside, of which it trains mean and variance."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
+
+
+class Pvera(LayerMethod):
+    title: ClassVar[str] = "PVeRA"
+    summary: ClassVar[str] = "VeRA that draws what is inside from a distribution that it trains"
+    reference: ClassVar[str] = "Fillioux et al. 2025 (PVeRA); learning rate as for VeRA"
+    config: ClassVar[str] = "PveraConfig"
+    per_layer: ClassVar[str] = "2 * r + outputs"
+    starting_rate: ClassVar[float] = 2e-2
+    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    mergeable: ClassVar[bool] = True
+    draws: ClassVar[bool] = True
+
+    method: Literal["pvera"] = "pvera"
+    r: int = Field(default=256, gt=0, description="rank of the shared projections")
+    pvera_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the update")
+    d_initial: float = Field(default=0.1, gt=0, description="first value of the vector inside")
+    projection_prng_key: int = Field(default=0, ge=0, description="seed of the projections")

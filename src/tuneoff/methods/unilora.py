@@ -1,0 +1,33 @@
+"""Uni-LoRA: one short vector, spread over all low-rank updates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
+
+if TYPE_CHECKING:
+    from tuneoff.models.load import LoadedModel
+
+
+class UniLora(LayerMethod):
+    title: ClassVar[str] = "Uni-LoRA"
+    summary: ClassVar[str] = "trains one vector that is spread over all layers' low-rank updates"
+    reference: ClassVar[str] = "Li et al. 2025 (Uni-LoRA); options as in peft but a longer vector"
+    config: ClassVar[str] = "UniLoraConfig"
+    once: ClassVar[str] = "theta_d_length"
+    starting_rate: ClassVar[float] = 5e-3
+    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    mergeable: ClassVar[bool] = True
+
+    method: Literal["unilora"] = "unilora"
+    r: int = Field(default=4, gt=0, description="rank of the updates")
+    theta_d_length: int = Field(default=2048, gt=0, description="length of the vector")
+    proj_seed: int = Field(default=42, ge=0, description="seed of how it is spread")
+    unilora_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the update")
+
+    def options(self, loaded: LoadedModel, names: list[str]) -> dict[str, Any]:
+        return {**super().options(loaded, names), "save_indices": True}  # rather than to draw them again

@@ -1,0 +1,27 @@
+"""WaveFT: updates with few wavelets."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.records.saved_model import FOUR_BITS, Quantization
+
+
+class WaveFT(LayerMethod):
+    title: ClassVar[str] = "WaveFT"
+    summary: ClassVar[str] = "trains a few wavelet coefficients of each weight's update, and the head"
+    reference: ClassVar[str] = "Bilican et al. 2025 (WaveFT); options as in peft"
+    config: ClassVar[str] = "WaveFTConfig"
+    per_layer: ClassVar[str] = "n_frequency"
+    starting_rate: ClassVar[float] = 2e-2
+    quantizations: ClassVar[tuple[Quantization, ...]] = FOUR_BITS
+    mergeable: ClassVar[bool] = True
+
+    method: Literal["waveft"] = "waveft"
+    n_frequency: int = Field(default=2592, gt=0, description="coefficients a layer")
+    scaling: float = Field(default=25.0, gt=0, description="the update is scaled by it")
+    wavelet_family: str = Field(default="db1", description="wavelets, as PyWavelets calls them")
+    random_loc_seed: int = Field(default=777, ge=0, description="seed of which wavelets they are of")

@@ -1,0 +1,63 @@
+"""Cells of the matrix that do not work, each with its cause, for `docs/compatibility.md`; the tests hold it true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Methods that lack something on some architectures.
+
+    Attributes:
+        what: that does not work: `builds`, `merges`, `checkpointing`.
+        methods: their names; all that are trained in steps when empty.
+        kinds: architectures as `tiny_models` has them; all when empty.
+        cause: why, for `docs/compatibility.md`.
+    """
+
+    what: str
+    methods: tuple[str, ...]
+    kinds: tuple[str, ...]
+    cause: str
+
+
+CONV1D = (
+    "beft", "boft", "c3a", "delora", "glora", "hra", "loha", "lokr", "miss", "oft", "peanut", "psoft", "road",
+    "shira", "supertuning",
+)  # fmt: skip
+NO_BIAS = (
+    "modernbert", "modernbert mean", "eurobert", "llama", "mistral", "gemma", "gemma2", "gemma3_text", "smollm3",
+    "olmo2", "phi3", "qwen3", "nomic_bert", "modernbert-decoder",
+)  # fmt: skip
+"""No linear layer of theirs, nor a normalisation layer, has one."""
+NO_BIAS_OF_VALUES = ("deberta", "gpt_neo", "gptj", "falcon")
+HOLES = (
+    Hole("builds", CONV1D, ("gpt2",), "peft builds it into torch.nn.Linear alone, and GPT-2's layers are Conv1D"),
+    Hole("builds", ("olora",), ("gpt2",), "peft's QR decomposition of a Conv1D gives factors of the wrong shapes"),
+    Hole(
+        "builds",
+        ("glora",),
+        ("falcon",),
+        "peft builds it into torch.nn.Linear alone; Falcon's layers are not",
+    ),
+    Hole("builds", ("bitfit",), NO_BIAS, "the model has no biases"),
+    Hole("builds", ("last_layers",), ("albert",), "its blocks are one and the same: to train it is full fine-tuning"),
+    Hole(
+        "merges",
+        ("beft",),
+        (*NO_BIAS, *NO_BIAS_OF_VALUES),
+        "what it adds is a bias, and peft has nowhere to merge it to in layers without",
+    ),
+    Hole("checkpointing", (), ("albert", "mpnet", "xlnet"), "transformers has none for this architecture"),
+)
+
+
+def hole_of(method: str, kind: str, what: str) -> Hole | None:
+    """The hole that says of a method on an architecture that something does not work."""
+    found = (
+        hole
+        for hole in HOLES
+        if hole.what == what and (not hole.methods or method in hole.methods) and (not hole.kinds or kind in hole.kinds)
+    )
+    return next(found, None)

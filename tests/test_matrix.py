@@ -1,0 +1,82 @@
+"""Every method on every architecture: trained, saved, loaded by plain libraries, merged (`tests/matrix.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from compatibility import PAGE, page
+from holes import HOLES, hole_of
+from matrix import Cell, reload, verify
+from tiny_models import CONFIGURATIONS, UNKNOWN
+from tuneoff.records.saved_model import QUANTIZATIONS
+from tuneoff.spec.arms import METHODS
+
+KINDS = [*CONFIGURATIONS, *UNKNOWN]
+TRAINED = [name for name, method in METHODS.classes().items() if not method.fitted]
+DIAGONAL = [(KINDS[(5 * number) % len(KINDS)], method) for number, method in enumerate(TRAINED)]
+"""Each method once, on ever other architectures."""
+
+
+def assert_as_declared(cells: list[Cell]) -> None:
+    """Nothing fails but what is declared, and what is declared does fail."""
+    wrong = []
+    for cell in cells:
+        expected = {hole.what for hole in HOLES if hole_of(cell.method, cell.kind, hole.what) is not None}
+        if "builds" in expected:
+            expected = {"builds"}
+        undeclared = {what: how for what, how in cell.failures.items() if what not in expected}
+        if undeclared:
+            wrong.append(f"{cell.method} on {cell.kind}: {undeclared}")
+        wrong += [f"{cell.method} on {cell.kind}: works ({what})" for what in expected - cell.failures.keys()]
+    assert wrong == []
+
+
+def made(asked: list[tuple[str, str]], folder: Path) -> list[Cell]:
+    cells = [verify(kind, method, folder) for kind, method in asked]
+    reload(cells)
+    return cells
+
+
+def test_each_method_on_some_architecture(tmp_path: Path) -> None:
+    assert_as_declared(made(DIAGONAL, tmp_path))
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_methods_on_an_architecture(kind: str, tmp_path: Path) -> None:
+    assert_as_declared(made([(kind, method) for method in TRAINED], tmp_path))
+
+
+def test_holes_are_of_methods_and_architectures_that_there_are() -> None:
+    for hole in HOLES:
+        assert set(hole.methods) <= set(TRAINED)
+        assert set(hole.kinds) <= set(KINDS)
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `python tests/compatibility.py`"
+
+
+QUANTISED = [(method, quantization) for method in TRAINED for quantization in METHODS.classes()[method].quantizations]
+
+
+def _quantised(kind: str, asked: Sequence[tuple[str, str]], folder: Path) -> list[Cell]:
+    cells = [verify(kind, method, folder, quantization=quantization) for method, quantization in asked]
+    reload(cells)
+    return cells
+
+
+def test_methods_on_quantised_backbones(tmp_path: Path) -> None:
+    asked = [("lora", "fp4"), ("qlora", "int8"), ("ia3", "nf4"), ("vera", "int8"), ("bitfit", "nf4"), ("road", "fp4")]
+    assert_as_declared(_quantised("bert", asked, tmp_path))
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
+def test_all_methods_on_quantised_backbones(kind: str, quantization: str, tmp_path: Path) -> None:
+    asked = [one for one in QUANTISED if one[1] == quantization]
+    assert_as_declared(_quantised(kind, asked, tmp_path))
