@@ -25,7 +25,7 @@ class AdaLora(LayerMethod):
     reference: ClassVar[str] = "Zhang et al. 2023 (AdaLoRA): 5e-4 to 2e-3 for DeBERTa-v3-base, orthogonality 0.1 to 0.5"
     config: ClassVar[str] = "AdaLoraConfig"
     per_layer: ClassVar[str] = "init_r * (inputs + outputs + 1)"
-    starting_rate: ClassVar[float] = 2e-3
+    starting_rate: ClassVar[float] = 6e-3
     quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
     mergeable: ClassVar[bool] = True
 

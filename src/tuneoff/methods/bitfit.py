@@ -18,7 +18,7 @@ class BitFit(ArmSpec):
     title: ClassVar[str] = "BitFit"
     summary: ClassVar[str] = "trains all biases of the backbone, and the head"
     reference: ClassVar[str] = "Ben Zaken et al. 2022 (BitFit), section 4: 1e-4 to 1e-3 for BERT"
-    starting_rate: ClassVar[float] = 3e-3
+    starting_rate: ClassVar[float] = 1.5e-3
     quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
     mergeable: ClassVar[bool] = True
 

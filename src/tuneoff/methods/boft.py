@@ -16,7 +16,7 @@ class BOFT(LayerMethod):
     reference: ClassVar[str] = "Liu et al. 2024 (BOFT), table 7: 2e-4 to 1e-3 for DeBERTa-v3-base"
     config: ClassVar[str] = "BOFTConfig"
     per_layer: ClassVar[str] = "inputs * boft_block_size + outputs"
-    starting_rate: ClassVar[float] = 1e-3
+    starting_rate: ClassVar[float] = 5e-3
     quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
     mergeable: ClassVar[bool] = True
     draws: ClassVar[bool] = True

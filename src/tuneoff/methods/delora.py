@@ -15,7 +15,7 @@ class Delora(LayerMethod):
     reference: ClassVar[str] = "Bini et al. 2025 (DeLoRA), for RoBERTa-base: 1e-3 to 1e-2, lambda 4 to 15"
     config: ClassVar[str] = "DeloraConfig"
     per_layer: ClassVar[str] = "r * (inputs + outputs) + 1"
-    starting_rate: ClassVar[float] = 5e-3
+    starting_rate: ClassVar[float] = 1.5e-3
     mergeable: ClassVar[bool] = True
     draws: ClassVar[bool] = True
 

@@ -16,7 +16,7 @@ class FourierFT(LayerMethod):
     reference: ClassVar[str] = "Gao et al. 2024 (FourierFT), table 9: 5e-2 to 2e-1 for RoBERTa-base, scaling 50 to 160"
     config: ClassVar[str] = "FourierFTConfig"
     per_layer: ClassVar[str] = "n_frequency"
-    starting_rate: ClassVar[float] = 6e-2
+    starting_rate: ClassVar[float] = 3e-2
     quantizations: ClassVar[tuple[Quantization, ...]] = FOUR_BITS
     mergeable: ClassVar[bool] = True
 

@@ -15,7 +15,7 @@ class HRA(LayerMethod):
     reference: ClassVar[str] = "Yuan et al. 2024 (HRA); rank 8 as there for DeBERTa-v3-base"
     config: ClassVar[str] = "HRAConfig"
     per_layer: ClassVar[str] = "r * inputs"
-    starting_rate: ClassVar[float] = 2e-3
+    starting_rate: ClassVar[float] = 6e-3
     mergeable: ClassVar[bool] = True
 
     method: Literal["hra"] = "hra"

@@ -21,7 +21,7 @@ class LastLayers(ArmSpec):
     reference: ClassVar[str] = (
         "Lee et al. 2019 (What would Elsa do?): a fourth of the layers; learning rate as for full"
     )
-    starting_rate: ClassVar[float] = 5e-5
+    starting_rate: ClassVar[float] = 1e-4
 
     method: Literal["last_layers"] = "last_layers"
     layers: int = Field(default=2, gt=0, description="how many of the last blocks are trained")

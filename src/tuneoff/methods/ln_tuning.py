@@ -19,7 +19,7 @@ class LNTuning(PeftMethod):
     config: ClassVar[str] = "LNTuningConfig"
     mergeable: ClassVar[bool] = True
     in_run_precision: ClassVar[bool] = True
-    starting_rate: ClassVar[float] = 1e-2
+    starting_rate: ClassVar[float] = 1e-3
     quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
 
     method: Literal["ln_tuning"] = "ln_tuning"

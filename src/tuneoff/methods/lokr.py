@@ -18,7 +18,7 @@ class LoKr(LayerMethod):
         "in_small * out_small + "
         "(r * (in_large + out_large) if r < max(in_large, out_large) / 2 else in_large * out_large)"
     )
-    starting_rate: ClassVar[float] = 1e-2
+    starting_rate: ClassVar[float] = 6e-3
     mergeable: ClassVar[bool] = True
     draws: ClassVar[bool] = True
 

@@ -17,7 +17,7 @@ class OSF(LayerMethod):
     per_layer: ClassVar[str] = (
         "(min(inputs, outputs) - int(min(inputs, outputs) * effective_rank)) * (inputs + outputs + 1)"
     )
-    starting_rate: ClassVar[float] = 1e-4
+    starting_rate: ClassVar[float] = 3e-4
     mergeable: ClassVar[bool] = True
 
     method: Literal["osf"] = "osf"

@@ -16,7 +16,7 @@ class RandLora(LayerMethod):
     reference: ClassVar[str] = "Albert et al. 2025 (RandLoRA); alpha 20 r as in the paper"
     config: ClassVar[str] = "RandLoraConfig"
     per_layer: ClassVar[str] = "ceil(min(inputs, outputs) / r) * (r + min(inputs, outputs))"
-    starting_rate: ClassVar[float] = 1e-3
+    starting_rate: ClassVar[float] = 3e-4
     quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
     mergeable: ClassVar[bool] = True
 

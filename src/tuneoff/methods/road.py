@@ -19,7 +19,7 @@ class Road(LayerMethod):
     reference: ClassVar[str] = "Liao and Monz 2024 (RoAd): 1e-3 to 3e-3 for RoBERTa"
     config: ClassVar[str] = "RoadConfig"
     per_layer: ClassVar[str] = "outputs * {'road_1': 1, 'road_2': 2, 'road_4': 4}[variant]"
-    starting_rate: ClassVar[float] = 5e-3
+    starting_rate: ClassVar[float] = 8e-3
     quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
     mergeable: ClassVar[bool] = True
 

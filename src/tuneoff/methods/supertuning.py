@@ -15,7 +15,7 @@ class Supertuning(LayerMethod):
     reference: ClassVar[str] = "Super-Tuning (arXiv 2607.09287), options as in peft"
     config: ClassVar[str] = "SupertuningConfig"
     per_layer: ClassVar[str] = "max(1, int(inputs * outputs * (1 - sparsity)))"
-    starting_rate: ClassVar[float] = 2e-3
+    starting_rate: ClassVar[float] = 6e-3
     mergeable: ClassVar[bool] = True
 
     method: Literal["supertuning"] = "supertuning"

@@ -15,7 +15,7 @@ class TinyLora(LayerMethod):
     reference: ClassVar[str] = "Morris et al. 2026 (TinyLoRA); options as in peft"
     config: ClassVar[str] = "TinyLoraConfig"
     per_layer: ClassVar[str] = "u"
-    starting_rate: ClassVar[float] = 2e-2
+    starting_rate: ClassVar[float] = 6e-3
     mergeable: ClassVar[bool] = True
 
     method: Literal["tinylora"] = "tinylora"

@@ -19,7 +19,7 @@ class UniLora(LayerMethod):
     reference: ClassVar[str] = "Li et al. 2025 (Uni-LoRA); options as in peft but a longer vector"
     config: ClassVar[str] = "UniLoraConfig"
     once: ClassVar[str] = "theta_d_length"
-    starting_rate: ClassVar[float] = 5e-3
+    starting_rate: ClassVar[float] = 1.5e-2
     quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
     mergeable: ClassVar[bool] = True
 
