@@ -35,9 +35,9 @@ def page() -> str:
         for hole, number in numbers.items()
     ]
     quantised = [
-        f"| `{name}` | {', '.join(METHODS.classes()[name].quantizations)} |"
+        f"| `{name}` | {', '.join(METHODS.classes()[name].quantizations())} |"
         for name in methods
-        if METHODS.classes()[name].quantizations
+        if METHODS.classes()[name].backbone_bits
     ]
     filled = {
         "COUNTED": f"{len(methods)} methods on {len(kinds)} architectures: {cells - lost:,} of {cells:,} cells work "

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from plainly import plain_answers_of
@@ -74,10 +75,10 @@ def arm_of(method: str, **options: Any) -> ArmSpec:
     return METHODS.classes()[method].model_validate({"method": method, **options})
 
 
-def adapted(arm: ArmSpec, source: Path) -> tuple[Any, LoadedModel]:
+def adapted(arm: ArmSpec, source: Path, precision: torch.dtype = torch.float32) -> tuple[Any, LoadedModel]:
     pad = load_tokenizer(source).pad_token_id
     loaded = load_classifier(
-        source, load_config(source, CLASSES, pad), 0, CPU, quantisation_of(arm.quantization, torch.float32)
+        source, load_config(source, CLASSES, pad), 0, CPU, quantisation_of(arm.quantization, precision)
     )
     torch.manual_seed(0)
     return arm.adapt(loaded), loaded
@@ -137,6 +138,19 @@ def _trained(
     engine.prepare(tokens, [rows] * STEPS)
     list(engine.steps(tokens, [(rows, rate)] * STEPS))
     return engine, (first, _loss(engine, tokens))
+
+
+def logits_in_bfloat16(kind: str, method: str, folder: Path, **options: Any) -> NDArray[np.float32]:
+    """What a model says after two steps in bfloat16."""
+    source = source_of(kind, folder)
+    arm = arm_of(method, **FITTING.get(method, {}), **options)
+    model, loaded = adapted(arm, source, torch.bfloat16)
+    tokens = tokenised(load_tokenizer(source), texts_for(loaded), CLASSES)
+    engine = make_engine(model, loaded, TrainingSpec(batch_size=len(tokens)), CPU, torch.bfloat16, arm=arm)
+    rows = np.arange(len(tokens))
+    engine.prepare(tokens, [rows] * 2)
+    list(engine.steps(tokens, [(rows, 1e-3)] * 2))
+    return engine.logits(tokens)
 
 
 def reload(cells: list[Cell]) -> None:

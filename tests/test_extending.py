@@ -419,3 +419,21 @@ def test_a_tracker_and_an_executor_of_another_package(
     assert (answer.returncode, answer.stderr.count("\n")) == (2, 1)
     assert "the study is secret" in answer.stderr
     assert not (tmp_path / "hidden").exists()
+
+
+def test_a_quantization_of_another_package_stores_a_backbone(
+    install: Install, tuneoff: Command, tiny_model: Path, data_files: Path, tmp_path: Path
+) -> None:
+    path = install(guide("a-quantization"), *point_of("a-quantization"))
+    assert "nf4-single" in json.loads(tuneoff("methods", "lora", "--json", **path).stdout)["lora"]["quantizations"]
+    study = tmp_path / "study.toml"
+    arm = 'method = "ia3"\nlearning_rate = 1e-2\nquantization = "nf4-single"'
+    study.write_text(study_toml(tiny_model, data_files, [arm], seeds=1))
+    assert tuneoff("run", study, "--out", tmp_path / "out", **path).returncode == 0
+    (model,) = (tmp_path / "out" / "runs").glob("ia3-*/model")
+    stored = json.loads((model / "quantization_config.json").read_text())
+    assert (stored["bnb_4bit_quant_type"], stored["bnb_4bit_use_double_quant"]) == ("nf4", False)
+    assert "0" in tuneoff("predict", model, "good film", **path).stdout
+    answer = tuneoff("plan", study)
+    assert answer.returncode == 2
+    assert "unknown quantization 'nf4-single'" in answer.stderr

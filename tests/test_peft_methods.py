@@ -90,7 +90,7 @@ def test_lora_plus_trains_b_at_a_higher_rate(tmp_path: Path) -> None:
 def test_a_backbone_is_not_quantised_for_every_method() -> None:
     with pytest.raises(ValueError, match="full trains on a backbone in full precision alone"):
         arm_of("full", quantization="nf4")
-    with pytest.raises(ValueError, match="dora trains on a backbone in nf4 or fp4"):
+    with pytest.raises(ValueError, match="dora trains on a backbone in fp4 or nf4"):
         arm_of("dora", quantization="int8")
     assert arm_of("lora", quantization="int8").quantised
     assert not arm_of("lora").quantised
@@ -120,7 +120,7 @@ def test_a_method_is_explained(tuneoff: Command) -> None:
     assert "random projections" in said
     assert "layers * (r + outputs), and the head" in said
     assert "Kopiczko et al. 2024" in said
-    assert "nf4, fp4, int8" in said
+    assert "fp4, int8, nf4" in said
     assert list(json.loads(tuneoff("methods", "vera", "--json").stdout)) == ["vera"]
     wrong = tuneoff("methods", "vear")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)

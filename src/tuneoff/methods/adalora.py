@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from tuneoff.methods.peft_method import LayerMethod
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +25,7 @@ class AdaLora(LayerMethod):
     config: ClassVar[str] = "AdaLoraConfig"
     per_layer: ClassVar[str] = "init_r * (inputs + outputs + 1)"
     starting_rate: ClassVar[float] = 6e-3
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
     mergeable: ClassVar[bool] = True
 
     method: Literal["adalora"] = "adalora"

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from tuneoff.methods.peft_method import LayerMethod
 from tuneoff.models.layers import Targets
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 
 
 class Beft(LayerMethod):
@@ -18,7 +17,7 @@ class Beft(LayerMethod):
     config: ClassVar[str] = "BeftConfig"
     per_layer: ClassVar[str] = "outputs"
     starting_rate: ClassVar[float] = 1e-2
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
     mergeable: ClassVar[bool] = True
     in_run_precision: ClassVar[bool] = True
 

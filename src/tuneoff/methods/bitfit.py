@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tuneoff.core.errors import UserError
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 from tuneoff.spec.arms import ArmSpec
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ class BitFit(ArmSpec):
     summary: ClassVar[str] = "trains all biases of the backbone, and the head"
     reference: ClassVar[str] = "Ben Zaken et al. 2022 (BitFit), section 4: 1e-4 to 1e-3 for BERT"
     starting_rate: ClassVar[float] = 1.5e-3
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
     mergeable: ClassVar[bool] = True
 
     method: Literal["bitfit"] = "bitfit"

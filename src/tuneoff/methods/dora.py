@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tuneoff.methods.lora import LowRank
-from tuneoff.records.saved_model import FOUR_BITS, Quantization
 
 if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
@@ -17,7 +16,7 @@ class Dora(LowRank):
     reference: ClassVar[str] = "Liu et al. 2024 (DoRA); learning rate as for LoRA"
     per_layer: ClassVar[str] = "r * (inputs + outputs) + outputs"
     starting_rate: ClassVar[float] = 1e-3
-    quantizations: ClassVar[tuple[Quantization, ...]] = FOUR_BITS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4,)
 
     method: Literal["dora"] = "dora"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 from tuneoff.spec.arms import ArmSpec
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ class HeadOnly(ArmSpec):
     summary: ClassVar[str] = "freezes the backbone and trains the new head alone"
     reference: ClassVar[str] = "Kumar et al. 2022 (linear probing against fine-tuning): rates 1e-3 and above"
     starting_rate: ClassVar[float] = 1e-2
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
 
     method: Literal["head_only"] = "head_only"
 

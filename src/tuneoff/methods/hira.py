@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tuneoff.methods.peft_method import LayerMethod
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 
 
 class Hira(LayerMethod):
@@ -17,7 +16,7 @@ class Hira(LayerMethod):
     config: ClassVar[str] = "HiraConfig"
     per_layer: ClassVar[str] = "r * (inputs + outputs)"
     starting_rate: ClassVar[float] = 5e-3
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
     mergeable: ClassVar[bool] = True
 
     method: Literal["hira"] = "hira"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from tuneoff.methods.peft_method import PeftMethod
 from tuneoff.models.architecture import layers_of
 from tuneoff.models.layers import linear_modules
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 
 if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
@@ -22,7 +21,7 @@ class IA3(PeftMethod):
     mergeable: ClassVar[bool] = True
     in_run_precision: ClassVar[bool] = True
     starting_rate: ClassVar[float] = 1e-2
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
 
     method: Literal["ia3"] = "ia3"
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tuneoff.methods.peft_method import PeftMethod
 from tuneoff.models.layers import normalisation_modules
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 
 if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
@@ -20,7 +19,7 @@ class LNTuning(PeftMethod):
     mergeable: ClassVar[bool] = True
     in_run_precision: ClassVar[bool] = True
     starting_rate: ClassVar[float] = 1e-3
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
 
     method: Literal["ln_tuning"] = "ln_tuning"
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from tuneoff.methods.peft_method import LayerMethod
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +20,7 @@ class LowRank(LayerMethod):
     config: ClassVar[str] = "LoraConfig"
     per_layer: ClassVar[str] = "r * (inputs + outputs)"
     mergeable: ClassVar[bool] = True
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
     starting_rate: ClassVar[float] = 1e-3
 
     r: int = Field(default=8, gt=0, description="rank of the updates")
@@ -36,7 +35,7 @@ class StartedLowRank(LowRank):
     """
 
     reads_weights: ClassVar[bool] = True
-    quantizations: ClassVar[tuple[Quantization, ...]] = ()
+    backbone_bits: ClassVar[tuple[int, ...]] = ()
     in_run_precision: ClassVar[bool] = True
 
     def adapt(self, loaded: LoadedModel) -> nn.Module:

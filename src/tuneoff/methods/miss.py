@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tuneoff.methods.peft_method import LayerMethod
-from tuneoff.records.saved_model import FOUR_BITS, Quantization
 
 
 class Miss(LayerMethod):
@@ -17,7 +16,7 @@ class Miss(LayerMethod):
     config: ClassVar[str] = "MissConfig"
     per_layer: ClassVar[str] = "r * outputs"
     starting_rate: ClassVar[float] = 5e-4
-    quantizations: ClassVar[tuple[Quantization, ...]] = FOUR_BITS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4,)
     mergeable: ClassVar[bool] = True
 
     method: Literal["miss"] = "miss"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from tuneoff.methods.peft_method import LayerMethod, common_divisor, widths
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 
 if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
@@ -20,7 +19,7 @@ class OFT(LayerMethod):
     config: ClassVar[str] = "OFTConfig"
     per_layer: ClassVar[str] = "inputs * (oft_block_size - 1) / 2"
     starting_rate: ClassVar[float] = 1e-3
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
     mergeable: ClassVar[bool] = True
     draws: ClassVar[bool] = True
 

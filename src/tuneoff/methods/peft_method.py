@@ -11,6 +11,7 @@ from pydantic import Field
 
 from tuneoff.core.errors import UserError, one_line
 from tuneoff.models.layers import Targets, targeted_modules
+from tuneoff.models.quantised import keep_dtype
 from tuneoff.spec.arms import ArmSpec
 
 if TYPE_CHECKING:
@@ -68,9 +69,12 @@ class PeftMethod(ArmSpec):
                 modules_to_save=list(loaded.head_modules),
                 **self.options(loaded, names),
             )
-            return peft.get_peft_model(loaded.model, config)
+            model = peft.get_peft_model(loaded.model, config)
         except (ValueError, TypeError, NotImplementedError, AttributeError, RuntimeError) as error:
             raise UserError(f"{self.method} cannot be built into this model: {one_line(error)}") from error
+        if self.quantised:
+            keep_dtype(model)
+        return model
 
     def options(self, loaded: LoadedModel, names: list[str]) -> dict[str, Any]:
         """What peft's configuration is made with, beside its layers and the head: those fields that it knows.

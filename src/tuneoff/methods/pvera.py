@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tuneoff.methods.peft_method import LayerMethod
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 
 
 class Pvera(LayerMethod):
@@ -17,7 +16,7 @@ class Pvera(LayerMethod):
     config: ClassVar[str] = "PveraConfig"
     per_layer: ClassVar[str] = "2 * r + outputs"
     starting_rate: ClassVar[float] = 2e-2
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
     mergeable: ClassVar[bool] = True
     draws: ClassVar[bool] = True
 

@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tuneoff.methods.lora import LowRank
-from tuneoff.records.saved_model import Quantization
 
 
 class QLora(LowRank):
@@ -17,6 +16,4 @@ class QLora(LowRank):
     in_run_precision: ClassVar[bool] = True
 
     method: Literal["qlora"] = "qlora"
-    quantization: Quantization = Field(
-        default="nf4", description="how bitsandbytes stores the backbone: nf4, fp4 or int8"
-    )
+    quantization: str = Field(default="nf4", description="how bitsandbytes stores the backbone: nf4, fp4 or int8")

@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tuneoff.methods.peft_method import LayerMethod
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 
 
 class RandLora(LayerMethod):
@@ -17,7 +16,7 @@ class RandLora(LayerMethod):
     config: ClassVar[str] = "RandLoraConfig"
     per_layer: ClassVar[str] = "ceil(min(inputs, outputs) / r) * (r + min(inputs, outputs))"
     starting_rate: ClassVar[float] = 3e-4
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
     mergeable: ClassVar[bool] = True
 
     method: Literal["randlora"] = "randlora"

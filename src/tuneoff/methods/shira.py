@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tuneoff.methods.peft_method import LayerMethod
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 
 
 class Shira(LayerMethod):
@@ -17,7 +16,6 @@ class Shira(LayerMethod):
     config: ClassVar[str] = "ShiraConfig"
     per_layer: ClassVar[str] = "r * (inputs + outputs)"
     starting_rate: ClassVar[float] = 2e-3
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
     mergeable: ClassVar[bool] = True
     reads_weights: ClassVar[bool] = True
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from tuneoff.methods.peft_method import LayerMethod
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 
 if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
@@ -20,7 +19,7 @@ class UniLora(LayerMethod):
     config: ClassVar[str] = "UniLoraConfig"
     once: ClassVar[str] = "theta_d_length"
     starting_rate: ClassVar[float] = 1.5e-2
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
     mergeable: ClassVar[bool] = True
 
     method: Literal["unilora"] = "unilora"

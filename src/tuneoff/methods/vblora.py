@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from tuneoff.methods.peft_method import LayerMethod, added_parameters, common_divisor, widths
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +22,7 @@ class VBLora(LayerMethod):
     per_layer: ClassVar[str] = "r * num_vectors * (inputs + outputs) / vector_length"
     once: ClassVar[str] = "num_vectors * vector_length"
     starting_rate: ClassVar[float] = 1e-3
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
     mergeable: ClassVar[bool] = True
 
     method: Literal["vblora"] = "vblora"

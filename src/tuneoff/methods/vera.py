@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tuneoff.methods.peft_method import LayerMethod
-from tuneoff.records.saved_model import QUANTIZATIONS, Quantization
 
 
 class Vera(LayerMethod):
@@ -19,7 +18,7 @@ class Vera(LayerMethod):
     config: ClassVar[str] = "VeraConfig"
     per_layer: ClassVar[str] = "r + outputs"
     starting_rate: ClassVar[float] = 2e-2
-    quantizations: ClassVar[tuple[Quantization, ...]] = QUANTIZATIONS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
     mergeable: ClassVar[bool] = True
 
     method: Literal["vera"] = "vera"

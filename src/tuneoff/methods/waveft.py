@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tuneoff.methods.peft_method import LayerMethod
-from tuneoff.records.saved_model import FOUR_BITS, Quantization
 
 
 class WaveFT(LayerMethod):
@@ -17,7 +16,7 @@ class WaveFT(LayerMethod):
     config: ClassVar[str] = "WaveFTConfig"
     per_layer: ClassVar[str] = "n_frequency"
     starting_rate: ClassVar[float] = 2e-2
-    quantizations: ClassVar[tuple[Quantization, ...]] = FOUR_BITS
+    backbone_bits: ClassVar[tuple[int, ...]] = (4,)
     mergeable: ClassVar[bool] = True
 
     method: Literal["waveft"] = "waveft"

@@ -12,7 +12,7 @@ from tuneoff.models.folder import ADAPTER
 from tuneoff.models.head import give_shapes
 from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.models.load import LoadedModel, load_classifier, load_config, load_tokenizer, load_whole
-from tuneoff.models.quantised import Quantisation, quantisation_of, unquantised
+from tuneoff.models.quantised import Quantisation, keep_dtype, quantisation_of, unquantised
 from tuneoff.models.quiet import transformers_quiet
 from tuneoff.models.save import HEAD
 from tuneoff.models.saved import SavedFolder
@@ -103,6 +103,7 @@ def load_saved(
         put = _with_adapter if saved.kind == "adapter" else _with_head
         if saved.quantised:
             model = put(opened, loaded)
+            keep_dtype(model)
         else:
             with bitsandbytes_hidden():
                 model = put(opened, loaded)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError
-from tuneoff.records.saved_model import FOUR_BITS, Quantization
+from tuneoff.spec.quantization import QUANTIZATIONS
 
 if TYPE_CHECKING:
     import torch
@@ -19,15 +19,15 @@ class Quantisation:
     """How a backbone is loaded that is not in full precision.
 
     Attributes:
-        kind: how its linear layers are stored.
+        kind: how its linear layers are stored, by its name in `QUANTIZATIONS`.
         compute_dtype: what they compute in.
     """
 
-    kind: Quantization
+    kind: str
     compute_dtype: torch.dtype
 
 
-def quantisation_of(kind: Quantization | None, compute_dtype: torch.dtype) -> Quantisation | None:
+def quantisation_of(kind: str | None, compute_dtype: torch.dtype) -> Quantisation | None:
     """How a backbone is loaded; None in full precision."""
     return None if kind is None else Quantisation(kind, compute_dtype)
 
@@ -36,20 +36,28 @@ def bitsandbytes_options(quantisation: Quantisation, head: Iterable[str]) -> dic
     """What transformers' `BitsAndBytesConfig` is made with.
 
     Args:
-        quantisation: of the backbone; 4 bits are quantised doubly, as in the paper of QLoRA.
+        quantisation: of the backbone.
         head: modules that stay in full precision.
     """
-    if quantisation.kind == "int8":
-        # With a threshold, columns in which any text of a batch has an outlier are computed apart: what a text gives
-        # would depend on those that it is computed with.
-        return {"load_in_8bit": True, "llm_int8_threshold": 0.0, "llm_int8_skip_modules": list(head)}
-    return {
-        "load_in_4bit": True,
-        "bnb_4bit_quant_type": quantisation.kind,
-        "bnb_4bit_use_double_quant": True,
-        "bnb_4bit_compute_dtype": quantisation.compute_dtype,
-        "llm_int8_skip_modules": list(head),
-    }
+    options = QUANTIZATIONS.named(quantisation.kind).options(quantisation.compute_dtype)
+    return {**options, "llm_int8_skip_modules": list(head)}
+
+
+def keep_dtype(model: Any) -> None:
+    """Makes peft's layers on quantised weights give what they are given: some give float32 for bfloat16.
+
+    Args:
+        model: peft's, of a quantised backbone.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.register_forward_hook(_as_given)
+
+
+def _as_given(_module: Any, inputs: tuple[Any, ...], output: Any) -> Any:
+    return output.to(inputs[0].dtype)
 
 
 def stored_quantisation(config: Any) -> dict[str, Any] | None:
@@ -58,7 +66,7 @@ def stored_quantisation(config: Any) -> dict[str, Any] | None:
     return stored if stored is None or isinstance(stored, dict) else stored.to_dict()
 
 
-def check_stored_precision(config: Any, quantization: Quantization | None) -> None:
+def check_stored_precision(config: Any, quantization: str | None) -> None:
     """Refuses weights in a precision that a method cannot train with.
 
     Args:
@@ -76,7 +84,7 @@ def check_stored_precision(config: Any, quantization: Quantization | None) -> No
             f"model.id: its weights are stored quantised ({stored.get('quant_method', 'unknown')}), other than in 4 "
             "bits by bitsandbytes; choose the model in full precision"
         )
-    if quantization not in FOUR_BITS:
+    if quantization is None or QUANTIZATIONS.named(quantization).bits != 4:
         raise UserError(
             "model.id: its weights are stored in 4 bits, on which only arms in 4 bits (qlora, or quantization = "
             '"nf4") can be trained; choose the model in full precision'

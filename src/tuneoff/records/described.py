@@ -6,7 +6,6 @@ from pydantic import JsonValue
 
 from tuneoff.records.measurements import ParameterCounts
 from tuneoff.records.record import Record
-from tuneoff.records.saved_model import Quantization
 
 
 class DescribedOption(Record):
@@ -38,7 +37,7 @@ class DescribedMethod(Record):
     """whether it can be merged into the weights, and then takes no time of its own"""
     packs: bool
     """whether texts can be packed end to end, where the architecture allows it"""
-    quantizations: tuple[Quantization, ...]
+    quantizations: tuple[str, ...]
     """how the backbone's weights may be stored, beside full precision"""
     reference: str
     """the paper or page that it comes from"""

@@ -12,10 +12,6 @@ from tuneoff.records.record import Record
 SAVED_MODEL: Final = "tuneoff.json"
 """Name of the file."""
 
-Quantization = Literal["nf4", "fp4", "int8"]
-"""How bitsandbytes stores a backbone's weights: in 4 bits, in two ways, or in 8."""
-FOUR_BITS: Final[tuple[Quantization, ...]] = ("nf4", "fp4")
-QUANTIZATIONS: Final[tuple[Quantization, ...]] = (*FOUR_BITS, "int8")
 
 SavedKind = Literal["whole", "adapter", "features", "onnx"]
 RefitRows = Literal["train+validation", "all"]
@@ -95,8 +91,9 @@ class SavedModel(Record):
     """of the run"""
     precision: Literal["fp32", "bf16"]
     """that it was trained and scored in"""
-    quantization: Quantization | None = None
-    """how the base model's weights are stored, as `quantization_config.json` says; null in full precision"""
+    quantization: str | None = None
+    """how the base model's weights are stored (such as `nf4`), as `quantization_config.json` says; null in full
+    precision"""
     sha256: dict[str, str]
     """of the folder's other files that a model is loaded from, by name"""
     check: ExportCheck | None = None

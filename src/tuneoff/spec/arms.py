@@ -12,7 +12,7 @@ from tuneoff.core.frozen import Frozen
 from tuneoff.core.names import made_of
 from tuneoff.core.registry import Registry
 from tuneoff.records.described import DescribedMethod, DescribedOption
-from tuneoff.records.saved_model import Quantization
+from tuneoff.spec.quantization import QUANTIZATIONS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,8 +39,8 @@ class ArmSpec(Frozen):
     """Where the method comes from."""
     starting_rate: ClassVar[float | None] = None
     """Where the search for a learning rate begins, for a model of width 768 and 1,000 steps (`tuneoff.study.rates`)."""
-    quantizations: ClassVar[tuple[Quantization, ...]] = ()
-    """How the backbone's weights may be stored, beside full precision."""
+    backbone_bits: ClassVar[tuple[int, ...]] = ()
+    """In how many bits the backbone's weights may be stored, beside full precision."""
     mergeable: ClassVar[bool] = False
     """Whether what it adds can be merged into the weights once it is trained, and then takes no time of its own."""
     fitted: ClassVar[bool] = False
@@ -63,18 +63,23 @@ class ArmSpec(Frozen):
         description="where tuning.strategy = 'optuna' looks; a tenth to ten times the starting rate if left out",
     )
 
-    quantization: Quantization | None = Field(
+    quantization: str | None = Field(
         default=None,
         description="how bitsandbytes stores the frozen backbone: nf4, fp4 or int8; unquantised if left out",
     )
 
     @field_validator("quantization")
     @classmethod
-    def _can_be(cls, value: Quantization | None) -> Quantization | None:
-        if value is not None and value not in cls.quantizations:
-            able = f"in {' or '.join(cls.quantizations)}" if cls.quantizations else "in full precision alone"
+    def _can_be(cls, value: str | None) -> str | None:
+        if value is not None and QUANTIZATIONS.named(value).bits not in cls.backbone_bits:
+            able = f"in {' or '.join(cls.quantizations())}" if cls.backbone_bits else "in full precision alone"
             raise ValueError(f"{cls.registered_name()} trains on a backbone {able}")
         return value
+
+    @classmethod
+    def quantizations(cls) -> tuple[str, ...]:
+        """How the backbone's weights may be stored, beside full precision."""
+        return tuple(name for name, kind in QUANTIZATIONS.classes().items() if kind.bits in cls.backbone_bits)
 
     @field_validator("learning_rate_range")
     @classmethod
@@ -124,7 +129,7 @@ class ArmSpec(Frozen):
                 description=field.description or "",
             )
             for name, field in cls.model_fields.items()
-            if name not in ("method", "name") and (name != "quantization" or cls.quantizations)
+            if name not in ("method", "name") and (name != "quantization" or cls.backbone_bits)
         ]
         return DescribedMethod(
             method=cls.model_fields["method"].default,
@@ -134,7 +139,7 @@ class ArmSpec(Frozen):
             formula=cls.formula(),
             mergeable=cls.mergeable,
             packs=not cls.gives_embeddings,
-            quantizations=cls.quantizations,
+            quantizations=cls.quantizations(),
             reference=cls.reference,
             starting_rate=cls.starting_rate,
             options=tuple(options),
