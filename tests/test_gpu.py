@@ -13,6 +13,7 @@ from conftest import study_toml
 from stored import dictionaries
 from test_attention import agreement, cu_seqlens_of, dropout_agreement, inputs
 from test_engines import PACKED, TOKENS, classifier, gradients, make_tokens
+from tiny_models import FITTING
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel
 from tuneoff.spec import TrainingSpec
@@ -358,20 +359,32 @@ def test_an_evaluation_without_enough_memory_takes_smaller_batches() -> None:
     assert np.linalg.norm(logits - expected) / np.linalg.norm(expected) < 0.02
 
 
-def test_every_method_is_graphed_on_a_gpu(tiny_model: Any) -> None:
+GRAPHED = {"full", "head_only", "lora", "qlora", "ia3", "bitfit", "last_layers"}
+"""Methods whose steps are graphs; peft's other layers may do what cannot be captured, and are then trained without."""
+
+
+def test_every_method_trains_on_a_gpu(tiny_model: Any, subtests: pytest.Subtests) -> None:
     from tuneoff.models.load import load_classifier, load_config
     from tuneoff.models.quantised import quantisation_of
 
     tokens = Tokens(MANY.ids % 20, MANY.offsets, MANY.labels % 2)
     for method, kind in METHODS.classes().items():
-        if kind.fitted:
-            continue
-        arm = kind.model_validate({"method": method, "learning_rate": 1e-3})
-        quantisation = quantisation_of(arm.quantization, torch.bfloat16)
-        loaded = load_classifier(tiny_model, load_config(tiny_model, 2), 0, CUDA, quantisation)
-        engine = make_engine(arm.adapt(loaded), loaded, TrainingSpec(batch_size=8), CUDA, torch.bfloat16)
-        _, loss = train(engine, graphed=True, tokens=tokens)
-        assert np.isfinite(loss), method
+        for quantization in (None, *kind.quantizations()):
+            if kind.fitted:
+                continue
+            with subtests.test(method, quantization=quantization):
+                asked = {} if quantization is None else {"quantization": quantization}
+                options = {"method": method, "learning_rate": 1e-3, **FITTING.get(method, {}), **asked}
+                arm = kind.model_validate(options)
+                quantisation = quantisation_of(arm.quantization, torch.bfloat16)
+                loaded = load_classifier(tiny_model, load_config(tiny_model, 2), 0, CUDA, quantisation)
+                model = arm.adapt(loaded)
+                engine = make_engine(model, loaded, TrainingSpec(batch_size=8), CUDA, torch.bfloat16, arm=arm)
+                engine.prepare(tokens, BATCHES)
+                if method in GRAPHED and quantization in (None, "nf4"):
+                    assert engine.describe()["step"] == "graph", engine.describe()
+                _, loss = train(engine, graphed=False, tokens=tokens)
+                assert np.isfinite(loss)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
