@@ -23,6 +23,7 @@ from tuneoff.models.load import LoadedModel, load_classifier, load_config, load_
 from tuneoff.models.quantised import quantisation_of
 from tuneoff.models.save import kind_of, save_trained
 from tuneoff.records.saved_model import BaseModel, TextRules
+from tuneoff.serving.predictor import ONLY, Predictor
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS, ArmSpec
 from tuneoff.training.engines.base import Engine
@@ -140,17 +141,22 @@ def _trained(
     return engine, (first, _loss(engine, tokens))
 
 
-def logits_in_bfloat16(kind: str, method: str, folder: Path, **options: Any) -> NDArray[np.float32]:
-    """What a model says after two steps in bfloat16."""
+def answers_in_bfloat16(
+    kind: str, method: str, folder: Path, **options: Any
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What a model says after two steps in bfloat16, and what it says saved and loaded."""
     source = source_of(kind, folder)
     arm = arm_of(method, **FITTING.get(method, {}), **options)
     model, loaded = adapted(arm, source, torch.bfloat16)
-    tokens = tokenised(load_tokenizer(source), texts_for(loaded), CLASSES)
+    texts = texts_for(loaded)
+    tokens = tokenised(load_tokenizer(source), texts, CLASSES)
     engine = make_engine(model, loaded, TrainingSpec(batch_size=len(tokens)), CPU, torch.bfloat16, arm=arm)
     rows = np.arange(len(tokens))
     engine.prepare(tokens, [rows] * 2)
     list(engine.steps(tokens, [(rows, 1e-3)] * 2))
-    return engine.logits(tokens)
+    name = "-".join([kind, method, "bfloat16", *map(str, options.values())]).replace(" ", "-")
+    saved = _save(Cell(kind, method), model, loaded, arm, source, folder / name, engine, tokens)
+    return saved.logits, Predictor({ONLY: saved.folder}, device="cpu", precision="bf16").logits(texts)
 
 
 def reload(cells: list[Cell]) -> None:

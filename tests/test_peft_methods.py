@@ -140,3 +140,41 @@ def test_what_methods_train_of_a_model(tuneoff: Command, tmp_path: Path) -> None
     assert "not hra: " in said
     missing = tuneoff("methods", "--model", tmp_path / "nowhere")
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "said"),
+    [
+        ("pissa", {"r": 33}, "r = 33: the smallest of the layers has 32 inputs or outputs; take fewer"),
+        ("olora", {"r": 400}, "take fewer"),
+        ("hra", {"r": 40}, "take fewer"),
+        ("oft", {"oft_block_size": 7}, r"oft_block_size = 7 does not divide the layers' inputs \(32\)"),
+        ("c3a", {"block_size": 5}, "c3a cannot be built into this model: The block size should be a factor"),
+        ("boft", {"boft_block_size": 6}, "boft cannot be built into this model: "),
+        ("miss", {"r": 64}, "must be less than or equal to in_features"),
+        ("fourierft", {"n_frequency": 1025}, "n_frequency"),
+        ("last_layers", {"layers": 2}, "layers = 2, and the model has 2; take fewer, or the method full"),
+        ("beft", {"target_modules": ["nowhere"]}, "'nowhere' is no linear layer of this model"),
+    ],
+)
+def test_options_that_do_not_fit_a_model(method: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said) as refused:
+        arm_of(method, **options).adapt(outline(config_of("bert")))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "said"),
+    [
+        ("vblora", {"num_vectors": 1}, "topk is at most num_vectors"),
+        ("waveft", {"wavelet_family": "db38"}, "made of db1 to db10"),
+        ("adalora", {"target_r": 12}, "target_r is less than init_r"),
+        ("lora", {"r": 10**20}, "less than or equal to 65536"),
+        ("vera", {"projection_prng_key": 2**64}, "less than"),
+        ("osf", {"effective_rank": 1}, "less than 1"),
+        ("ia3", {"lora_alpha": 3}, "Extra inputs"),
+    ],
+)
+def test_options_that_are_wrong_anywhere(method: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        arm_of(method, **options)

@@ -40,7 +40,7 @@ def methods(
         from tuneoff.models.saved import NO_STUDY_FILE
         from tuneoff.study.methods_on import methods_on
 
-        with saying((r"\bmodel\.id: ", "--model: "), NO_STUDY_FILE):
+        with saying((r"\bmodel\.id: ", "--model: "), (NO_STUDY_FILE[0], "name a local folder")):
             counted = methods_on(model, classes, found)
         if as_json:
             print(json.dumps([one.model_dump(mode="json") for one in counted]))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +29,8 @@ class AdaLora(LayerMethod):
     mergeable: ClassVar[bool] = True
 
     method: Literal["adalora"] = "adalora"
-    init_r: int = Field(default=12, gt=0, description="rank of each layer at first")
-    target_r: int = Field(default=8, gt=0, description="mean rank of the layers at the end")
+    init_r: int = Field(default=12, gt=0, le=MOST, description="rank of each layer at first")
+    target_r: int = Field(default=8, gt=0, le=MOST, description="mean rank of the layers at the end")
     lora_alpha: int = Field(default=16, gt=0, description="updates are scaled by lora_alpha / rank")
     lora_dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the update")
     orth_reg_weight: float = Field(default=0.1, ge=0, description="weight of the penalty on factors not orthogonal")

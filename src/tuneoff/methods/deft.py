@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 
 class Deft(LayerMethod):
@@ -21,7 +21,7 @@ class Deft(LayerMethod):
     mergeable: ClassVar[bool] = True
 
     method: Literal["deft"] = "deft"
-    r: int = Field(default=8, gt=0, description="directions")
+    r: int = Field(default=8, gt=0, le=MOST, description="directions")
     decomposition_method: Literal["relu", "qr"] = Field(
         default="relu", description="how the projection is made; only qr makes it orthogonal"
     )

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 
 class Delora(LayerMethod):
@@ -20,6 +20,6 @@ class Delora(LayerMethod):
     draws: ClassVar[bool] = True
 
     method: Literal["delora"] = "delora"
-    r: int = Field(default=8, gt=0, description="rank of the updates")
+    r: int = Field(default=8, gt=0, le=MOST, description="rank of the updates")
     delora_lambda: float = Field(default=15.0, gt=0, description="first strength of the updates")
     module_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the update")

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 
 class FourierFT(LayerMethod):
@@ -20,6 +20,6 @@ class FourierFT(LayerMethod):
     mergeable: ClassVar[bool] = True
 
     method: Literal["fourierft"] = "fourierft"
-    n_frequency: int = Field(default=1000, gt=0, description="coefficients a layer")
+    n_frequency: int = Field(default=1000, gt=0, le=MOST, description="coefficients a layer")
     scaling: float = Field(default=150.0, gt=0, description="the update is scaled by it")
-    random_loc_seed: int = Field(default=777, ge=0, description="seed of which frequencies they are of")
+    random_loc_seed: int = Field(default=777, ge=0, lt=2**63, description="seed of which frequencies they are of")

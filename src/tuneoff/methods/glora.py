@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 
 class Glora(LayerMethod):
@@ -19,4 +19,4 @@ class Glora(LayerMethod):
     mergeable: ClassVar[bool] = True
 
     method: Literal["glora"] = "glora"
-    r: int = Field(default=8, gt=0, description="rank of the updates")
+    r: int = Field(default=8, gt=0, le=MOST, description="rank of the updates")

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 
 class Gralora(LayerMethod):
@@ -19,7 +19,7 @@ class Gralora(LayerMethod):
     mergeable: ClassVar[bool] = True
 
     method: Literal["gralora"] = "gralora"
-    r: int = Field(default=32, gt=0, description="sum of the ranks of a row of blocks")
+    r: int = Field(default=32, gt=0, le=MOST, description="sum of the ranks of a row of blocks")
     alpha: int = Field(default=64, gt=0, description="the update is scaled by alpha / r")
     gralora_k: int = Field(default=2, gt=1, description="rows and columns of blocks")
     gralora_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the update")

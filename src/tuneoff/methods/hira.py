@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 
 class Hira(LayerMethod):
@@ -20,5 +20,5 @@ class Hira(LayerMethod):
     mergeable: ClassVar[bool] = True
 
     method: Literal["hira"] = "hira"
-    r: int = Field(default=32, gt=0, description="rank of the factors")
+    r: int = Field(default=32, gt=0, le=MOST, description="rank of the factors")
     hira_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the update")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod, check_rank
+
+if TYPE_CHECKING:
+    from tuneoff.models.load import LoadedModel
 
 
 class HRA(LayerMethod):
@@ -19,7 +22,11 @@ class HRA(LayerMethod):
     mergeable: ClassVar[bool] = True
 
     method: Literal["hra"] = "hra"
-    r: int = Field(default=8, gt=0, description="reflections a layer")
+    r: int = Field(default=8, gt=0, le=MOST, description="reflections a layer")
     apply_GS: bool = Field(  # noqa: N815 (as peft calls it)
         default=False, description="makes the reflections' directions orthogonal"
     )
+
+    def options(self, loaded: LoadedModel, names: list[str]) -> dict[str, Any]:
+        check_rank(loaded, names, "r", self.r)
+        return super().options(loaded, names)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 
 class LoHa(LayerMethod):
@@ -20,7 +20,7 @@ class LoHa(LayerMethod):
     draws: ClassVar[bool] = True
 
     method: Literal["loha"] = "loha"
-    r: int = Field(default=8, gt=0, description="rank of the updates")
+    r: int = Field(default=8, gt=0, le=MOST, description="rank of the updates")
     alpha: int = Field(default=8, gt=0, description="the update is scaled by alpha / r")
     rank_dropout: float = Field(default=0.0, ge=0, lt=1, description="share of ranks left out of a step")
     module_dropout: float = Field(default=0.0, ge=0, lt=1, description="share of layers left out of a step")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod, check_rank
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +23,7 @@ class LowRank(LayerMethod):
     backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
     starting_rate: ClassVar[float] = 1e-3
 
-    r: int = Field(default=8, gt=0, description="rank of the updates")
+    r: int = Field(default=8, gt=0, le=MOST, description="rank of the updates")
     lora_alpha: int = Field(default=16, gt=0, description="the update is scaled by lora_alpha / r")
     lora_dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the update")
 
@@ -37,6 +37,10 @@ class StartedLowRank(LowRank):
     reads_weights: ClassVar[bool] = True
     backbone_bits: ClassVar[tuple[int, ...]] = ()
     in_run_precision: ClassVar[bool] = True
+
+    def options(self, loaded: LoadedModel, names: list[str]) -> dict[str, Any]:
+        check_rank(loaded, names, "r", self.r)
+        return super().options(loaded, names)
 
     def adapt(self, loaded: LoadedModel) -> nn.Module:
         model: Any = super().adapt(loaded)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 
 class Miss(LayerMethod):
@@ -20,5 +20,5 @@ class Miss(LayerMethod):
     mergeable: ClassVar[bool] = True
 
     method: Literal["miss"] = "miss"
-    r: int = Field(default=64, gt=0, description="inputs in a group are inputs / r")
+    r: int = Field(default=64, gt=0, le=MOST, description="inputs in a group are inputs / r")
     miss_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the update")

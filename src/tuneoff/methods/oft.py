@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from tuneoff.core.errors import UserError
 from tuneoff.methods.peft_method import LayerMethod, common_divisor, widths
 
 if TYPE_CHECKING:
@@ -31,5 +32,10 @@ class OFT(LayerMethod):
     block_share: bool = Field(default=False, description="one rotation for all blocks of a layer")
 
     def options(self, loaded: LoadedModel, names: list[str]) -> dict[str, Any]:
-        inputs = (inputs for inputs, _ in widths(loaded, names))
-        return {**super().options(loaded, names), "oft_block_size": self.oft_block_size or common_divisor(inputs, 32)}
+        inputs = sorted({inputs for inputs, _ in widths(loaded, names)})
+        size = self.oft_block_size or common_divisor(inputs, 32)
+        if any(one % size for one in inputs):  # peft would take another size, and say so in a warning alone
+            raise UserError(
+                f"oft_block_size = {size} does not divide the layers' inputs ({', '.join(map(str, inputs))})"
+            )
+        return {**super().options(loaded, names), "oft_block_size": size}

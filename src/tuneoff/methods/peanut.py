@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 
 class Peanut(LayerMethod):
@@ -19,6 +19,6 @@ class Peanut(LayerMethod):
     mergeable: ClassVar[bool] = True
 
     method: Literal["peanut"] = "peanut"
-    r: int = Field(default=32, gt=0, description="width of the network")
+    r: int = Field(default=32, gt=0, le=MOST, description="width of the network")
     act_fn: str = Field(default="relu", description="its activation")
     scaling: float = Field(default=1.0, gt=0, description="the update is scaled by it")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from tuneoff.core.errors import UserError, one_line
+from tuneoff.core.errors import LONGEST_MESSAGE, UserError
 from tuneoff.models.layers import Targets, targeted_modules
 from tuneoff.models.quantised import keep_dtype
 from tuneoff.spec.arms import ArmSpec
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tuneoff.models.load import LoadedModel
+
+
+MOST = 65_536
+"""Of ranks and counts that a study may set: more is a slip of the keyboard."""
 
 
 class PeftMethod(ArmSpec):
@@ -71,7 +76,7 @@ class PeftMethod(ArmSpec):
             )
             model = peft.get_peft_model(loaded.model, config)
         except (ValueError, TypeError, NotImplementedError, AttributeError, RuntimeError) as error:
-            raise UserError(f"{self.method} cannot be built into this model: {one_line(error)}") from error
+            raise UserError(f"{self.method} cannot be built into this model: {_first_line(error)}") from error
         if self.quantised:
             keep_dtype(model)
         return model
@@ -116,6 +121,12 @@ def _give_values(loaded: LoadedModel, names: Iterable[str]) -> None:
         layer.weight = torch.nn.Parameter(torch.randn(layer.weight.shape))
 
 
+def _first_line(error: Exception) -> str:
+    """What a library says, without the trace that PyTorch's own errors end in."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return shorten(lines[0], LONGEST_MESSAGE, placeholder=" ...")
+
+
 def added_parameters(model: Any) -> dict[str, nn.Parameter]:
     """What peft has added to a model's layers, by name; its copy of the head is not."""
     prefix = model.base_model.prefix
@@ -136,6 +147,17 @@ def widths(loaded: LoadedModel, names: Iterable[str]) -> set[tuple[int, int]]:
         else:  # transformers' Conv1D, which holds its weight the other way round
             found.add((layer.weight.shape[0], layer.weight.shape[1]))
     return found
+
+
+def check_rank(loaded: LoadedModel, names: Iterable[str], option: str, rank: int) -> None:
+    """Refuses more directions than the layers' weights have.
+
+    Raises:
+        UserError: where `rank` is more than the inputs or outputs of a layer.
+    """
+    most = min(min(layer) for layer in widths(loaded, names))
+    if rank > most:
+        raise UserError(f"{option} = {rank}: the smallest of the layers has {most} inputs or outputs; take fewer")
 
 
 def common_divisor(sizes: Iterable[int], most: int) -> int:

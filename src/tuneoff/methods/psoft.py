@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 
 class Psoft(LayerMethod):
@@ -19,6 +19,6 @@ class Psoft(LayerMethod):
     mergeable: ClassVar[bool] = True
 
     method: Literal["psoft"] = "psoft"
-    r: int = Field(default=32, gt=0, description="directions that are rotated")
+    r: int = Field(default=32, gt=0, le=MOST, description="directions that are rotated")
     psoft_alpha: int = Field(default=32, gt=0, description="the update is scaled by psoft_alpha / r")
     psoft_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the update")

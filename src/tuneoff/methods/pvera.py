@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 
 class Pvera(LayerMethod):
@@ -21,7 +21,7 @@ class Pvera(LayerMethod):
     draws: ClassVar[bool] = True
 
     method: Literal["pvera"] = "pvera"
-    r: int = Field(default=256, gt=0, description="rank of the shared projections")
+    r: int = Field(default=256, gt=0, le=MOST, description="rank of the shared projections")
     pvera_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the update")
     d_initial: float = Field(default=0.1, gt=0, description="first value of the vector inside")
-    projection_prng_key: int = Field(default=0, ge=0, description="seed of the projections")
+    projection_prng_key: int = Field(default=0, ge=0, lt=2**63, description="seed of the projections")

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 
 class RandLora(LayerMethod):
@@ -20,7 +20,7 @@ class RandLora(LayerMethod):
     mergeable: ClassVar[bool] = True
 
     method: Literal["randlora"] = "randlora"
-    r: int = Field(default=32, gt=0, description="rank of one basis; higher ones mean fewer bases")
+    r: int = Field(default=32, gt=0, le=MOST, description="rank of one basis; higher ones mean fewer bases")
     randlora_alpha: int = Field(default=640, gt=0, description="the update is scaled by randlora_alpha / r")
     randlora_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the update")
-    projection_prng_key: int = Field(default=0, ge=0, description="seed of the bases")
+    projection_prng_key: int = Field(default=0, ge=0, lt=2**63, description="seed of the bases")

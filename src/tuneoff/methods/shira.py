@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 
 class Shira(LayerMethod):
@@ -20,4 +20,4 @@ class Shira(LayerMethod):
     reads_weights: ClassVar[bool] = True
 
     method: Literal["shira"] = "shira"
-    r: int = Field(default=8, gt=0, description="as many entries as low-rank updates of this rank have")
+    r: int = Field(default=8, gt=0, le=MOST, description="as many entries as low-rank updates of this rank have")

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 
 class TinyLora(LayerMethod):
@@ -19,7 +19,7 @@ class TinyLora(LayerMethod):
     mergeable: ClassVar[bool] = True
 
     method: Literal["tinylora"] = "tinylora"
-    r: int = Field(default=2, gt=0, description="singular directions")
-    u: int = Field(default=64, gt=0, description="numbers a layer")
-    projection_seed: int = Field(default=42, ge=0, description="seed of how they are spread")
+    r: int = Field(default=2, gt=0, le=MOST, description="singular directions")
+    u: int = Field(default=64, gt=0, le=MOST, description="numbers a layer")
+    projection_seed: int = Field(default=42, ge=0, lt=2**63, description="seed of how they are spread")
     tinylora_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the update")

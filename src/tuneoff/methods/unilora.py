@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.methods.peft_method import MOST, LayerMethod
 
 if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
@@ -23,9 +23,9 @@ class UniLora(LayerMethod):
     mergeable: ClassVar[bool] = True
 
     method: Literal["unilora"] = "unilora"
-    r: int = Field(default=4, gt=0, description="rank of the updates")
-    theta_d_length: int = Field(default=2048, gt=0, description="length of the vector")
-    proj_seed: int = Field(default=42, ge=0, description="seed of how it is spread")
+    r: int = Field(default=4, gt=0, le=MOST, description="rank of the updates")
+    theta_d_length: int = Field(default=2048, gt=0, le=MOST, description="length of the vector")
+    proj_seed: int = Field(default=42, ge=0, lt=2**63, description="seed of how it is spread")
     unilora_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the update")
 
     def options(self, loaded: LoadedModel, names: list[str]) -> dict[str, Any]:

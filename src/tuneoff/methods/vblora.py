@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from tuneoff.methods.peft_method import LayerMethod, added_parameters, common_divisor, widths
+from tuneoff.methods.peft_method import MOST, LayerMethod, added_parameters, common_divisor, widths
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,14 +26,20 @@ class VBLora(LayerMethod):
     mergeable: ClassVar[bool] = True
 
     method: Literal["vblora"] = "vblora"
-    r: int = Field(default=4, gt=0, description="rank of the updates")
-    num_vectors: int = Field(default=256, gt=0, description="vectors in the bank")
+    r: int = Field(default=4, gt=0, le=MOST, description="rank of the updates")
+    num_vectors: int = Field(default=256, gt=0, le=MOST, description="vectors in the bank")
     vector_length: int | None = Field(
         default=None, gt=0, description="of a vector; the most up to 256 that divides the layers' widths when left out"
     )
-    topk: int = Field(default=2, gt=0, description="vectors in a mixture")
+    topk: int = Field(default=2, gt=0, le=MOST, description="vectors in a mixture")
     vblora_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the update")
     mixture_rate: float = Field(default=10.0, gt=0, description="the mixtures' rate is so many times the learning rate")
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.topk > self.num_vectors:
+            raise ValueError("topk is at most num_vectors")
+        return self
 
     def options(self, loaded: LoadedModel, names: list[str]) -> dict[str, Any]:
         sizes = (size for layer in widths(loaded, names) for size in layer)

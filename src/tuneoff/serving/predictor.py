@@ -18,6 +18,7 @@ from tuneoff.data.tokens import Tokens
 from tuneoff.models.load_saved import BaseModels, SavedClassifier, load_saved
 from tuneoff.models.saved import SavedFolder
 from tuneoff.spec import TrainingSpec
+from tuneoff.spec.arms import METHODS, ArmSpec
 from tuneoff.training.device import choose_device, choose_precision, precision_name
 from tuneoff.training.engines.choose import make_engine
 
@@ -223,7 +224,7 @@ class _Model:
         )
         definition = backend.to_str()
         self.encoder = encoders.setdefault(definition, Encoder(definition))
-        self._engine = _engine(classifier, predictor.device, predictor.precision)
+        self._engine = _engine(classifier, saved, predictor.device, predictor.precision)
 
     def tokens(self, texts: Texts) -> Tokens:
         encoded = self.encoder(texts)
@@ -241,7 +242,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return exponents / exponents.sum(axis=1, keepdims=True)
 
 
-def _engine(classifier: SavedClassifier, device: torch.device, precision: torch.dtype) -> Engine:
+def _engine(classifier: SavedClassifier, saved: SavedModel, device: torch.device, precision: torch.dtype) -> Engine:
     from tuneoff.models.mean_pooled import MeanPooledClassifier
     from tuneoff.training.fit import FeatureEngine
     from tuneoff.training.parallel.devices import SingleDevice
@@ -250,7 +251,13 @@ def _engine(classifier: SavedClassifier, device: torch.device, precision: torch.
         return FeatureEngine(
             classifier.model, classifier.loaded, TrainingSpec(), device, SingleDevice(precision=precision)
         )
-    return make_engine(classifier.model, classifier.loaded, TrainingSpec(), device, precision)
+    return make_engine(classifier.model, classifier.loaded, TrainingSpec(), device, precision, arm=_method_of(saved))
+
+
+def _method_of(saved: SavedModel) -> ArmSpec | None:
+    """What a model was trained by, which says in what precision its parts are computed; None where it is not there."""
+    method = METHODS.classes().get(saved.method)
+    return None if method is None else method.model_validate({"method": saved.method})
 
 
 def _one_of(given: dict[str, str]) -> dict[str, str]:
