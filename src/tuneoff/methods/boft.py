@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from tuneoff.methods.peft_method import LayerMethod
+from tuneoff.models.hide import compile_nothing
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tuneoff.models.load import LoadedModel
 
 
 class BOFT(LayerMethod):
@@ -23,3 +29,7 @@ class BOFT(LayerMethod):
     method: Literal["boft"] = "boft"
     boft_block_size: int = Field(default=4, gt=0, description="of a block")
     boft_dropout: float = Field(default=0.0, ge=0, lt=1, description="share of blocks left out of a step")
+
+    def adapt(self, loaded: LoadedModel) -> nn.Module:
+        compile_nothing()
+        return super().adapt(loaded)

@@ -1,4 +1,4 @@
-"""Doing without bitsandbytes where nothing is quantised."""
+"""Doing without bitsandbytes where nothing is quantised, and without compiling code of peft's."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ def bitsandbytes_hidden() -> Iterator[None]:
         else:
             del sys.modules[NAME]
         _ask_again()
+
+
+def compile_nothing() -> None:
+    """Makes peft's BOFT compute with PyTorch's operations.
+
+    Otherwise it tries to compile CUDA code of its own at the first layer, says so in the terminal, and where that fails
+    leaves the process with another `CC` and `CXX`.
+    """
+    from peft.tuners.boft import layer
+
+    layer._FBD_CUDA = False  # as if it had been tried
 
 
 def _ask_again() -> None:

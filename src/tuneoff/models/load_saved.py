@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tuneoff.core.errors import UserError, one_line, saying
 from tuneoff.models.folder import ADAPTER
 from tuneoff.models.head import give_shapes
-from tuneoff.models.hide import bitsandbytes_hidden
+from tuneoff.models.hide import bitsandbytes_hidden, compile_nothing
 from tuneoff.models.load import LoadedModel, load_classifier, load_config, load_tokenizer, load_whole
 from tuneoff.models.quantised import Quantisation, keep_dtype, quantisation_of, unquantised
 from tuneoff.models.quiet import transformers_quiet
@@ -135,6 +135,8 @@ def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
     if not set(loaded.head_modules) <= set(config.modules_to_save or ()):
         lacking = next(name for name in loaded.head_modules if name not in (config.modules_to_save or ()))
         raise UserError(f"'{opened.folder}' does not hold the trained head ({lacking}); train the model again")
+    if config.peft_type == peft.PeftType.BOFT:
+        compile_nothing()
     _give_own(loaded.model, opened.folder / "adapter_model.safetensors")
     try:
         model = peft.PeftModel(loaded.model, config)
