@@ -37,7 +37,7 @@ TOLERANCES = {"fp32": 1e-4, "bf16": 0.05}
 """By the precision that a run was scored in: the most that a logit may differ, of the largest stored one, or of 1 where
 that is smaller. bfloat16 has 8 bits, and each layer rounds."""
 MOST_CHANGED = 0.1
-"""Share of the labels that may change where the base model was in 4 bits and is so no more."""
+"""Share of the labels that may change where the base model was quantised and is so no more."""
 LONGEST_ERROR = 200
 SCRIPT = Path(__file__).with_name("fresh_process.py")
 
@@ -147,7 +147,7 @@ def _failure(check: ExportCheck, stored: Floats, logits: Floats) -> str | None:
     if check.tolerance is None:
         if check.changed_labels <= MOST_CHANGED * check.texts:
             return None
-        return f"{labels} without the 4 bits of its base model ({MOST_CHANGED:.0%} may); use --format model"
+        return f"{labels} on the unquantised base model ({MOST_CHANGED:.0%} may); use --format model"
     differs = (
         f"logits differ by up to {check.largest_difference:.2g} from the stored ones ({check.tolerance:.2g} may be)"
     )

@@ -20,7 +20,7 @@ class ExportCheck(Record):
     device: str
     """that they were classified on"""
     tolerance: float | None
-    """most that a logit may differ; null where the base model is in full precision, and was in 4 bits in the run"""
+    """most that a logit may differ; null where the base model is in full precision, and was quantised in the run"""
     largest_difference: float
     """of a logit"""
     changed_labels: int

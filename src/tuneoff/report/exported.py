@@ -50,7 +50,7 @@ def check_sentences(check: ExportCheck) -> list[str]:
     if check.tolerance is not None:
         difference = f"logits differ by at most {check.largest_difference:.1g} ({check.tolerance:.1g} may be)"
         return [f"{where}: {labels}, {difference}"]
-    another = "it is another model than the trained one, whose base model is in 4 bits"
+    another = "it is another model than the trained one, whose base model is quantised"
     if check.test_accuracy is not None and check.stored_test_accuracy is not None:
         was = percent(check.stored_test_accuracy)
         another += f"; test accuracy on these texts {percent(check.test_accuracy)}, where that has {was}"
