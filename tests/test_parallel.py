@@ -460,7 +460,10 @@ def test_a_group_tells_cause_from_consequence(
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        (["training.parallel=fsdp", DEVICES], "arm 'qlora': training.parallel = 'fsdp' cannot share out quantised weights"),
+        (
+            ["training.parallel=fsdp", DEVICES],
+            "arm 'qlora': training.parallel = 'fsdp' cannot share out quantised weights",
+        ),
         ([DEVICES], "execution.devices_per_run above 1 needs training.parallel"),
         (["training.parallel=fsdp", "training.compile=true"], "compile and parallel = 'fsdp'"),
         (["training.parallel=zero"], "training.parallel"),
