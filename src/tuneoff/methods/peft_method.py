@@ -62,6 +62,7 @@ class PeftMethod(ArmSpec):
 
     def adapt(self, loaded: LoadedModel) -> nn.Module:
         import peft
+        import torch
 
         names = self.layer_names(loaded)
         if self.reads_weights and loaded.model.device.type == "meta":
@@ -75,6 +76,8 @@ class PeftMethod(ArmSpec):
                 **self.options(loaded, names),
             )
             model = peft.get_peft_model(loaded.model, config)
+        except (UserError, torch.OutOfMemoryError):  # what is said already, and what a run may try again with less
+            raise
         except (ValueError, TypeError, NotImplementedError, AttributeError, RuntimeError) as error:
             raise UserError(f"{self.method} cannot be built into this model: {_first_line(error)}") from error
         if self.quantised:

@@ -137,7 +137,8 @@ def _save_adapter(model: Any, folder: Path, saved: SavedModel, weights: dict[str
         adapted.peft_config[adapter].revision = saved.base.revision
     adapted.save_pretrained(str(folder), save_embedding_layers=False, state_dict=tensors)
     adapted.peft_config.update(own)
-    _drop_copies(folder / "adapter_model.safetensors")
+    if any(getattr(config, "bias", "none") != "none" for config in own.values()):
+        _drop_copies(folder / "adapter_model.safetensors")
 
 
 def _from_the_base(adapted: Any, adapter: str, config: Any, tensors: dict[str, torch.Tensor]) -> Any:
