@@ -24,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from command_forkserver import lead_session
+from tuneoff.cli.predict import PROCESS
 
 SCRIPT = Path(__file__).with_name("command_forkserver.py")
 HEAVY = ("audit", "compare", "export", "init", "plan", "predict", "recommend", "report", "retry", "run")
@@ -46,6 +47,8 @@ READ_LATE = (
 """Beginnings of the names of what is read from the environment when it is needed, not at an import."""
 SET_AT_IMPORTS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR")
 """What scikit-learn and torch set when they are imported, here as in the servers."""
+SET_BY_COMMANDS = (*PROCESS, "TOKENIZERS_PARALLELISM")
+"""What commands set for the processes that compute: here as well, once a test has called one."""
 READ_BY_THE_HUB = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_", "HOME", "http", "all_proxy", "no_proxy")
 """The same of what is read when huggingface_hub and transformers are imported, or late."""
 # Models of tests are so small that threads mostly wait for each other, all the more beside another worker of pytest.
@@ -105,7 +108,7 @@ class CommandServer:
     """
 
     def __init__(self, hub: bool) -> None:
-        self._no_matter = READ_LATE + SET_AT_IMPORTS + (() if hub else READ_BY_THE_HUB)
+        self._no_matter = READ_LATE + SET_AT_IMPORTS + SET_BY_COMMANDS + (() if hub else READ_BY_THE_HUB)
         self._address = str(Path(tempfile.mkdtemp(prefix="tuneoff-commands-")) / "socket")
         # Its standard input is closed when this process ends, and then it ends as well.
         self._process = subprocess.Popen(
