@@ -22,6 +22,7 @@ from tuneoff.models.fingerprint import stamp_folder
 from tuneoff.models.load import LoadedModel, load_classifier, load_config, load_tokenizer
 from tuneoff.models.quantised import quantisation_of
 from tuneoff.models.save import kind_of, save_trained
+from tuneoff.models.virtual_tokens import VirtualTokens, ids_behind, place_in_texts
 from tuneoff.records.saved_model import BaseModel, TextRules
 from tuneoff.serving.predictor import ONLY, Predictor
 from tuneoff.spec import TrainingSpec
@@ -104,7 +105,7 @@ def verify(kind: str, method: str, folder: Path, **options: Any) -> Cell:
         return cell
     cell.pads = loaded.architecture.padding is Padding.RIGHT
     texts = cell.texts = texts_for(loaded)
-    tokens = tokenised(load_tokenizer(source), texts, CLASSES)
+    tokens = tokens_of(texts, arm, source, loaded)
     # Rates are for models of some width: a tiny one may want less.
     for rate in (arm.starting_rate or 1e-3, (arm.starting_rate or 1e-3) / 10):
         model, loaded = adapted(arm, source)
@@ -149,7 +150,7 @@ def answers_in_bfloat16(
     arm = arm_of(method, **FITTING.get(method, {}), **options)
     model, loaded = adapted(arm, source, torch.bfloat16)
     texts = texts_for(loaded)
-    tokens = tokenised(load_tokenizer(source), texts, CLASSES)
+    tokens = tokens_of(texts, arm, source, loaded)
     engine = make_engine(model, loaded, TrainingSpec(batch_size=len(tokens)), CPU, torch.bfloat16, arm=arm)
     rows = np.arange(len(tokens))
     engine.prepare(tokens, [rows] * 2)
@@ -172,6 +173,16 @@ def reload(cells: list[Cell]) -> None:
             if not worst <= EXACT * max(1.0, float(np.abs(logits).max())):
                 cell.failures[f"loads, {name}"] = f"logits differ by {worst:.1e}"
         _merge(cell)
+
+
+def tokens_of(texts: list[str], arm: ArmSpec, source: Path, loaded: LoadedModel) -> Tokens:
+    """Texts as the arm's model reads them."""
+    tokenizer = load_tokenizer(source)
+    tokens = tokenised(tokenizer, texts, CLASSES)
+    if not arm.virtual_tokens:
+        return tokens
+    ids = ids_behind(loaded.architecture.config.vocab_size, arm.virtual_tokens)
+    return tokens.with_virtual(VirtualTokens(ids, place_in_texts(tokenizer)))
 
 
 def texts_for(loaded: LoadedModel) -> list[str]:
@@ -238,7 +249,8 @@ def _save(
         labels,
         method=cell.method,
         quantization=arm.quantization,
-        texts=TextRules(label_names=labels, max_length=MAX_LENGTH),
+        virtual_tokens=arm.virtual_tokens,
+        texts=TextRules(label_names=labels, max_length=MAX_LENGTH + arm.virtual_tokens),
         base=BaseModel(id=source.name, fingerprint=stamp_folder(source).fingerprint, path=f"../{source.name}"),
     )
     save_trained(model, to, source, saved)

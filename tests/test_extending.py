@@ -24,6 +24,7 @@ import torch
 from conftest import Command, save_tokenizer, study_toml
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import load_classifier, load_config
+from tuneoff.models.virtual_tokens import VirtualTokens, ids_behind
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS, ArmSpec
 from tuneoff.training.engines.base import Engine
@@ -117,7 +118,7 @@ def test_what_cannot_be_used_is_said_in_one_line(
 def hooked(install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
     """The methods with hooks of the guide, imported here; the registry of this process does not learn of them."""
     METHODS.classes()
-    install(HOOKED, "tuneoff.methods", "prompts = tuneoff_more:Prompts")
+    install(HOOKED, "tuneoff.methods", "turned_prompts = tuneoff_more:TurnedPrompts")
     monkeypatch.syspath_prepend(tmp_path / "site")
     yield importlib.import_module("tuneoff_more")
     del sys.modules["tuneoff_more"]
@@ -151,42 +152,22 @@ def _named(engine: Engine, part: str) -> dict[str, torch.Tensor]:
     return {name: weight.detach().clone() for name, weight in engine.model.named_parameters() if part in name}
 
 
-def test_prompts_are_trained_through_the_engine(hooked: ModuleType, tiny_model: Path) -> None:
-    seen: list[tuple[int, int, float]] = []
-
-    class Watched(hooked.Prompts):  # type: ignore[name-defined, misc]
-        def after_step(self, model: Any, step: int, steps: int) -> None:
-            seen.append((step, steps, float(model.prompt_encoder["default"].embedding.weight.grad.norm())))
-
-    engine = _engine(Watched(), tiny_model)
-    assert engine.describe()["batches"] == "padded"
-    before = _named(engine, "prompt_encoder")
-    _train(engine, 3)
-    assert [(step, steps) for step, steps, _ in seen] == [(1, 3), (2, 3), (3, 3)]
-    assert min(norm for _, _, norm in seen) > 0
-    after = _named(engine, "prompt_encoder")
-    assert before.keys() == after.keys() != set()
-    assert not any(torch.equal(before[name], after[name]) for name in before)
-    assert all(weight.grad is None for weight in engine.model.parameters())
+def test_virtual_tokens_of_another_package_are_trained(hooked: ModuleType, tiny_model: Path) -> None:
+    arm = hooked.TurnedPrompts(num_virtual_tokens=3)
+    engine = _engine(arm, tiny_model)
+    assert engine.describe()["batches"] == "packed"
+    before = _named(engine, "token_adapter.encoder")
+    rows = _named(engine, "trainable_tokens_delta")
+    tokens = _tokens().with_virtual(VirtualTokens(ids_behind(len(_table(engine)), 3), 1))
+    list(engine.steps(tokens, [(np.arange(8), 1e-2)] * 3))
+    assert len(before) == len(rows) == 1
+    for name, value in (before | rows).items():
+        assert not torch.equal(value, engine.model.get_parameter(name))
 
 
-def test_prompts_before_texts_of_a_decoder_that_reads_the_last_token(hooked: ModuleType, tmp_path: Path) -> None:
-    from transformers import LlamaConfig, LlamaModel
-
-    config = LlamaConfig(
-        vocab_size=save_tokenizer(tmp_path), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=48, pad_token_id=0, initializer_range=0.2,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    LlamaModel(config).save_pretrained(tmp_path)
-    engine = _engine(hooked.Prompts(), tmp_path)
-    _train(engine, 2)
-    logits, tokens = engine.logits(_tokens()), _tokens()
-    for row in range(len(tokens)):
-        text = torch.from_numpy(tokens.take(np.array([row])).ids.astype(np.int64))[None]
-        with torch.no_grad():
-            alone = engine.model(input_ids=text, attention_mask=torch.ones_like(text)).logits[0]
-        np.testing.assert_allclose(logits[row], alone.numpy(), rtol=0, atol=1e-5)
+def _table(engine: Engine) -> torch.Tensor:
+    (table,) = _named(engine, "word_embeddings.token_adapter.base_layer").values()
+    return table
 
 
 def test_parts_of_a_method_have_rates_and_a_precision_of_their_own(hooked: ModuleType, tiny_model: Path) -> None:
@@ -231,9 +212,9 @@ def test_what_a_method_keeps_from_step_to_step_is_in_checkpoints(hooked: ModuleT
 def test_methods_with_hooks_of_another_package_are_arms_like_any(
     install: Install, tuneoff: Command, tiny_model: Path, data_files: Path, tmp_path: Path
 ) -> None:
-    path = install(HOOKED, "tuneoff.methods", "a = tuneoff_more:Prompts\nb = tuneoff_more:AveragedLora")
+    path = install(HOOKED, "tuneoff.methods", "a = tuneoff_more:TurnedPrompts\nb = tuneoff_more:AveragedLora")
     study = tmp_path / "study.toml"
-    arms = [f'method = "{method}"\nlearning_rate = 1e-3' for method in ("prompts", "averaged_lora")]
+    arms = [f'method = "{method}"\nlearning_rate = 1e-3' for method in ("turned_prompts", "averaged_lora")]
     study.write_text(study_toml(tiny_model, data_files, arms, seeds=1))
     answer = tuneoff("run", study, "--out", tmp_path / "out", "--json", **path)
     assert answer.returncode == 0, answer.stderr

@@ -6,7 +6,7 @@ import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.data.encode import Encoded
+from tuneoff.models.virtual_tokens import NO_VIRTUAL_TOKENS, VirtualTokens
 
 HEADER_BYTES = 128
 JOINED_AT_ONCE = 10_000
@@ -30,12 +31,14 @@ class Tokens:
         labels: class indices, int64, shape (examples,).
         second_starts: tokens of each sequence before those of its second text, int32, shape (examples,); its
             length where it has no second text, or the model does not tell them apart. None stands for that of all.
+        virtual: tokens that stand in each sequence beside those of its text; they are not in `ids` and `offsets`.
     """
 
     ids: NDArray[np.int32]
     offsets: NDArray[np.int64]
     labels: NDArray[np.int64]
     second_starts: NDArray[np.int32] | None = None
+    virtual: VirtualTokens = NO_VIRTUAL_TOKENS
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -43,15 +46,31 @@ class Tokens:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each sequence, shape (examples,)."""
-        return np.diff(self.offsets)
+        return np.diff(self.offsets) + len(self.virtual.ids)
+
+    def ids_of(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The token ids of some sequences end to end, in the order of `rows`, shape (their tokens,)."""
+        pieces = [self.ids[:0]]
+        virtual = np.array(self.virtual.ids, dtype=np.int32)
+        for row in rows:
+            start, end = self.offsets[row], self.offsets[row + 1]
+            if self.virtual.ids:
+                place = min(start + self.virtual.place, end)
+                pieces += [self.ids[start:place], virtual]
+                start = place
+            pieces.append(self.ids[start:end])
+        return np.concatenate(pieces)
 
     def take(self, rows: NDArray[np.int64]) -> Tokens:
         """The tokens of some sequences, in the order of `rows`, copied into memory."""
-        lengths = self.lengths[rows]
-        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-        positions = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(self.lengths[rows])])
         second_starts = None if self.second_starts is None else self.second_starts[rows]
-        return Tokens(self.ids[positions], offsets, self.labels[rows], second_starts)
+        return Tokens(self.ids_of(rows), offsets, self.labels[rows], second_starts)
+
+    def with_virtual(self, virtual: VirtualTokens) -> Tokens:
+        """The same texts, with virtual tokens in each."""
+        seconds = None if self.second_starts is None else self.second_starts + np.int32(len(virtual.ids))
+        return replace(self, second_starts=seconds, virtual=virtual)
 
     @classmethod
     def load(cls, folder: Path) -> Tokens:

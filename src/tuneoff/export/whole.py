@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -54,13 +54,15 @@ def _merged(model: peft.PeftModel) -> nn.Module:
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import ModulesToSaveWrapper
 
-    if model.active_peft_config.is_prompt_learning:
-        raise ValueError("what it learned are inputs")
-    classifier: nn.Module = model.get_base_model()
+    from tuneoff.models.virtual_embedding import merge_rows
+
+    classifier: Any = model.get_base_model()
+    merge_rows(classifier)
     for name, module in list(classifier.named_modules()):
         if isinstance(module, ModulesToSaveWrapper):
             classifier.set_submodule(name, module.modules_to_save[model.active_adapter])
         elif isinstance(module, BaseTunerLayer):
             module.merge(safe_merge=True)
             classifier.set_submodule(name, module.get_base_layer())
-    return classifier
+    merged: nn.Module = classifier
+    return merged

@@ -128,6 +128,8 @@ def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
     import peft
     from safetensors import SafetensorError
 
+    from tuneoff.models.virtual_embedding import longer_table, look_up_rows
+
     try:
         config = peft.PeftConfig.from_pretrained(str(opened.folder))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -139,7 +141,8 @@ def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
         compile_nothing()
     _give_own(loaded.model, opened.folder / "adapter_model.safetensors")
     try:
-        model = peft.PeftModel(loaded.model, config)
+        with longer_table(loaded.model, opened.saved.virtual_tokens):
+            model = peft.PeftModel(loaded.model, config)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"the adapter in '{opened.folder}' does not fit its base model ({one_line(error)})") from error
     try:
@@ -161,6 +164,7 @@ def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
     unfit = [*added, *result.unexpected_keys]
     if unfit:
         raise UserError(f"the adapter in '{opened.folder}' does not fit its base model ({unfit[0]})")
+    look_up_rows(model)
     return model
 
 

@@ -32,6 +32,14 @@ ONNX_LINES = [
 ]
 
 
+def longer_table_lines(virtual_tokens: int) -> list[str]:
+    """Lines that make room for the embeddings of virtual tokens."""
+    return [
+        f"rows = backbone.get_input_embeddings().num_embeddings + {virtual_tokens}",
+        "backbone.resize_token_embeddings(rows, mean_resizing=False)",
+    ]
+
+
 def loading_lines(saved: SavedModel, folder: str, base: str | None = None) -> str:
     """Lines that give `model` and `tokenizer`; of mean features and ONNX, `classify(texts)` in place of a model.
 
@@ -79,6 +87,7 @@ def loading_lines(saved: SavedModel, folder: str, base: str | None = None) -> st
             *given,
             f"backbone = {CLASSIFIER}.from_pretrained({options}, ignore_mismatched_sizes=True)",
             *(UNPACKED_LINES if saved.quantised else []),
+            *(longer_table_lines(saved.virtual_tokens) if saved.virtual_tokens else []),
             "model = PeftModel.from_pretrained(backbone, folder)",
             tokenizer,
         ]

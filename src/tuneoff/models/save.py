@@ -12,6 +12,7 @@ from tuneoff.models.looking import architecture_of
 from tuneoff.models.quantised import stored_quantisation, unquantised
 from tuneoff.models.quiet import transformers_quiet
 from tuneoff.models.recipe import BASE, loading_lines
+from tuneoff.models.virtual_tokens import ids_behind, put_into_texts
 from tuneoff.records.saved_model import REFIT_WORDS, SAVED_MODEL, BaseModel, SavedKind, SavedModel
 from tuneoff.spec.arms import METHODS
 
@@ -125,6 +126,8 @@ def _labelled(model: Any, saved: SavedModel) -> Any:
 
 
 def _save_adapter(model: Any, folder: Path, saved: SavedModel, weights: dict[str, torch.Tensor] | None) -> None:
+    from tuneoff.models.virtual_embedding import encoded_rows
+
     adapted: peft.PeftModel = model
     base = adapted.get_base_model()
     name = base_name(saved.base)
@@ -132,6 +135,8 @@ def _save_adapter(model: Any, folder: Path, saved: SavedModel, weights: dict[str
     tensors = adapted.state_dict() if weights is None else dict(weights)
     own = dict(adapted.peft_config)
     for adapter, config in own.items():
+        if saved.virtual_tokens:
+            encoded_rows(adapted, tensors, adapter)
         adapted.peft_config[adapter] = _from_the_base(adapted, adapter, config, tensors)
         adapted.peft_config[adapter].base_model_name_or_path = name
         adapted.peft_config[adapter].revision = saved.base.revision
@@ -197,6 +202,8 @@ def _save_tokenizer(source: Path, folder: Path, saved: SavedModel, config: Any, 
     for name in ("padding_side", "model_input_names"):  # which are stored only where they were given
         tokenizer.init_kwargs[name] = getattr(tokenizer, name)
     tokenizer.init_kwargs.pop("auto_map", None)
+    if saved.virtual_tokens and saved.kind == "adapter":  # a whole model is saved with a tokenizer that has them
+        put_into_texts(tokenizer, ids_behind(config.get_text_config().vocab_size, saved.virtual_tokens))
     padding = config.get_text_config().pad_token_id  # by which decoders find a text's end, whatever the tokenizer says
     if padding != tokenizer.pad_token_id and padding in tokenizer.get_vocab().values():
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding)

@@ -94,6 +94,8 @@ class SavedModel(Record):
     quantization: str | None = None
     """how the base model's weights are stored (such as `nf4`), as `quantization_config.json` says; null in full
     precision"""
+    virtual_tokens: int = 0
+    """that its tokenizer puts into each text, with embeddings of their own behind those of the base model"""
     sha256: dict[str, str]
     """of the folder's other files that a model is loaded from, by name"""
     check: ExportCheck | None = None

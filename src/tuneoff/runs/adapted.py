@@ -10,8 +10,9 @@ import torch
 
 from tuneoff.models.count import parameter_counts
 from tuneoff.models.hide import bitsandbytes_hidden
-from tuneoff.models.load import LoadedModel, load_classifier, load_config
+from tuneoff.models.load import LoadedModel, load_classifier, load_config, load_tokenizer
 from tuneoff.models.quantised import quantisation_of
+from tuneoff.models.virtual_tokens import NO_VIRTUAL_TOKENS, VirtualTokens, ids_behind, place_in_texts
 from tuneoff.records.measurements import ParameterCounts
 from tuneoff.runs.workplace import Workplace
 from tuneoff.training.engines.choose import make_engine
@@ -35,11 +36,13 @@ class AdaptedModel:
         model: what is trained and saved.
         loaded: what it was made from.
         parameters: how many it has.
+        virtual: the tokens that its method puts into each text.
     """
 
     model: nn.Module
     loaded: LoadedModel
     parameters: ParameterCounts
+    virtual: VirtualTokens
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,14 @@ def load_and_adapt(place: Workplace) -> AdaptedModel:
     quantisation = quantisation_of(arm.quantization, place.precision)
     loading_device = place.parallel.loading_device(place.device)
     loaded = load_classifier(task.model_folder, config, task.run.seed, loading_device, quantisation)
+    virtual = NO_VIRTUAL_TOKENS
+    if arm.virtual_tokens:
+        ids = ids_behind(loaded.model.get_input_embeddings().num_embeddings, arm.virtual_tokens)
+        virtual = VirtualTokens(ids, place_in_texts(load_tokenizer(task.model_folder)))
     torch.manual_seed(task.run.seed)
     with nullcontext() if arm.quantised else bitsandbytes_hidden():
         model = arm.adapt(loaded)
-    return AdaptedModel(model, loaded, ParameterCounts(**parameter_counts(model, loaded)))
+    return AdaptedModel(model, loaded, ParameterCounts(**parameter_counts(model, loaded)), virtual)
 
 
 def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, Tokens]) -> Trainer:

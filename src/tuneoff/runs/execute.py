@@ -46,6 +46,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
     tokens = load_tokens(task.data_folder, task.run.part, ("train", "validation"))
     with place.watch.timing("setup"):
         adapted = load_and_adapt(place)
+        tokens = {name: split.with_virtual(adapted.virtual) for name, split in tokens.items()}
         trainer = prepare_training(place, adapted, tokens)
     _log_beginning(place, adapted, trainer)
     guess = guess_loss(tokens["train"].labels)
@@ -60,9 +61,9 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
     for point in curve:
         print(dict(point), flush=True)
 
-    test = None if task.run.trial else load_tokens(task.data_folder, task.run.part, ("test",))["test"]
-    logits = None
-    if test is not None:
+    test = logits = None
+    if not task.run.trial:
+        test = load_tokens(task.data_folder, task.run.part, ("test",))["test"].with_virtual(adapted.virtual)
         with place.watch.timing("eval"), place.train_peak.evaluating():
             logits = trainer.engine.logits(test)
         try:
@@ -132,6 +133,7 @@ def _save(adapted: AdaptedModel, place: Workplace, weights: dict[str, torch.Tens
         method=task.run.arm.method,
         refit=task.refit,
         seed=task.run.seed,
+        virtual_tokens=task.run.arm.virtual_tokens,
         learning_rate=task.run.arm.rate,
         precision=task.allocation.precision,
         quantization=task.run.arm.quantization,

@@ -47,9 +47,6 @@ class ArmSpec(Frozen):
     """Whether `fit` makes the head from features of the pretrained model, and nothing is trained in gradient steps."""
     draws: ClassVar[bool] = False
     """Whether its forward pass draws random numbers by itself, other than by PyTorch's dropout modules."""
-    gives_embeddings: ClassVar[bool] = False
-    """Whether what it returns hands the model embeddings in place of tokens, as prompts do. Texts are then not packed,
-    and those of a decoder, which sees no pad tokens then, are computed with others of their length."""
 
     method: str
     name: Annotated[str, made_of(r"[A-Za-z0-9._+=-]*", "letters, digits, '.', '_', '+', '=' and '-'")] = Field(
@@ -138,7 +135,7 @@ class ArmSpec(Frozen):
             summary=cls.summary,
             formula=cls.formula(),
             mergeable=cls.mergeable,
-            packs=not cls.gives_embeddings,
+            packs=not cls.fitted,
             quantizations=cls.quantizations(),
             reference=cls.reference,
             starting_rate=cls.starting_rate,
@@ -156,6 +153,11 @@ class ArmSpec(Frozen):
             UserError: where an option does not fit this model.
         """
         raise NotImplementedError
+
+    @property
+    def virtual_tokens(self) -> int:
+        """Tokens that it puts into each text; their ids are those behind the rows of the model's embeddings."""
+        return 0
 
     @property
     def takes_part_in_steps(self) -> bool:

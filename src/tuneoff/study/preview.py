@@ -11,8 +11,10 @@ from tuneoff.core.errors import UserError
 from tuneoff.data.audit import stop_on_errors
 from tuneoff.data.parts import overall
 from tuneoff.data.prepare import audited, cutting_tokenizer
-from tuneoff.models.load import load_config, resolve_model
+from tuneoff.models.architecture import Pooling
+from tuneoff.models.load import load_config, load_tokenizer, longest_input, resolve_model
 from tuneoff.models.looking import architecture_of
+from tuneoff.models.virtual_tokens import place_in_texts
 from tuneoff.records.measurements import ParameterCounts
 from tuneoff.records.outline import OutlinedArm, OutlinedPart, OutlinedTrials, StudyOutline
 from tuneoff.study.pins import pin_to_commits
@@ -22,6 +24,9 @@ from tuneoff.study.tuning import tuned_arms
 from tuneoff.training.loop import total_steps
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from tuneoff.models.load import LoadedModel
     from tuneoff.spec import StudySpec
 
 
@@ -108,7 +113,7 @@ def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_i
             check_stored_precision(config, arm.quantization)
             if arm.quantised and spec.training.parallel == "fsdp":
                 raise UserError("training.parallel = 'fsdp' cannot share out quantised weights; use 'ddp'")
-            if (arm.gives_embeddings or arm.takes_part_in_steps) and spec.training.parallel == "fsdp":
+            if (arm.virtual_tokens or arm.takes_part_in_steps) and spec.training.parallel == "fsdp":
                 raise UserError(f"training.parallel = 'fsdp' cannot train {arm.method}; use 'ddp'")
             if spec.training.gradient_checkpointing and not loaded.model.supports_gradient_checkpointing:
                 raise UserError(
@@ -116,7 +121,25 @@ def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_i
                 )
             with bitsandbytes_hidden():  # nothing is quantised here, and its import would initialise CUDA
                 adapted = arm.adapt(loaded)
+            if arm.virtual_tokens:
+                _check_room(arm.virtual_tokens, spec.data.max_length, loaded, load_tokenizer(model_folder))
             counts[arm.name] = ParameterCounts(**parameter_counts(adapted, loaded))
         except UserError as error:
             raise UserError(f"arm '{arm.name}': {error}") from error
     return counts
+
+
+def _check_room(count: int, max_length: int, loaded: LoadedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuses virtual tokens that a model has no room for, or that would stand where its head reads."""
+    limit = longest_input(loaded.architecture.config, tokenizer)
+    if max_length + count > limit:
+        least = f"set data.max_length = {limit - count} at most" if limit - count > 1 else "take fewer"
+        raise UserError(
+            f"data.max_length = {max_length} and {count} virtual tokens are more than the {limit} tokens that this "
+            f"model takes; {least}"
+        )
+    if loaded.architecture.pooling is Pooling.FIRST and place_in_texts(tokenizer) == 0:
+        raise UserError(
+            "the head reads a text's first token, which would be a virtual one: the tokenizer starts texts with no "
+            "token of its own"
+        )

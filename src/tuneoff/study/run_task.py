@@ -62,7 +62,7 @@ def make_task(
         ),
         texts=TextRules(
             label_names=prepared.label_names,
-            max_length=spec.data.max_length,
+            max_length=spec.data.max_length + run.arm.virtual_tokens,
             text=spec.data.text or prepared.text,
             text_pair=spec.data.text_pair or prepared.text_pair,
         ),

@@ -134,16 +134,7 @@ class FeatureFit:
     def _read(self, after_step: Callable[[int], None], stopping: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(self.rows), READ_AT_ONCE):
             part = self.rows[start : start + READ_AT_ONCE]
-            yield self._engine.logits(_chosen(self._tokens["train"], part))
+            yield self._engine.logits(self._tokens["train"].take(part))
             after_step(self._steps * (start + len(part)) // len(self.rows))
             if any(self._engine.ranks.broadcast([stopping()])):
                 raise TrainingStopped
-
-
-def _chosen(tokens: Tokens, rows: NDArray[np.int64]) -> Tokens:
-    """Some rows of a split."""
-    ids = np.concatenate([tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows])
-    offsets = np.concatenate([[0], np.cumsum(tokens.lengths[rows])])
-    return Tokens(
-        ids, offsets, tokens.labels[rows], None if tokens.second_starts is None else tokens.second_starts[rows]
-    )

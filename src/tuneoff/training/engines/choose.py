@@ -47,7 +47,7 @@ def make_engine(
     parallel = parallel or SingleDevice(precision=precision)
     arm = arm or ArmSpec(method="")
     parallel.lay_out(model, loaded, device, arm.dtypes(model, precision))
-    packed = not arm.gives_embeddings and can_pack(loaded.architecture, device, precision, training.attention_dropout)
+    packed = can_pack(loaded.architecture, device, precision, training.attention_dropout)
     if training.attention_dropout and "attention" not in chosen_kernels(training):
         packed = False  # PyTorch's attention among packed sequences drops no weights
     return (PackedEngine if packed else PaddedEngine)(

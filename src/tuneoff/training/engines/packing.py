@@ -115,9 +115,7 @@ class Layout:
         assert total <= self.tokens <= total + self.spare * self.max_seqlen
         ends = np.cumsum(lengths)
         starts = ends - lengths
-        np.concatenate(
-            [tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows], out=fields["ids"][:total]
-        )
+        fields["ids"][:total] = tokens.ids_of(rows)
         fields["ids"][total:] = fields["ids"][0]
         spare_ends = np.minimum(total + self.max_seqlen * np.arange(1, self.spare + 1), self.tokens)
         unused = self.sequences - len(rows)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneoff.models.architecture import Padding, Pooling
+from tuneoff.models.architecture import Padding
 from tuneoff.training.engines.base import Engine, Rows
 from tuneoff.training.order import by_length
 
@@ -44,7 +44,7 @@ class PaddedEngine(Engine):
         lengths = tokens.lengths[rows]
         ids = np.full((len(rows), int(lengths.max())), self.architecture.pad_token_id, dtype=np.int64)
         mask = np.arange(ids.shape[1]) < lengths[:, None]
-        ids[mask] = np.concatenate([tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows])
+        ids[mask] = tokens.ids_of(rows)
         arrays: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
         if tokens.second_starts is not None and self.architecture.type_vocab_size > 1:
             arrays["token_type_ids"] = mask * (np.arange(ids.shape[1]) >= tokens.second_starts[rows][:, None])
@@ -55,15 +55,13 @@ class PaddedEngine(Engine):
     def _computed_together(self, tokens: Tokens, rows: Rows) -> list[NDArray[np.int64]]:
         """Places in `rows`, in groups that give what each text gives alone."""
         padding = self.architecture.padding
-        if self.arm.gives_embeddings and self.architecture.pooling is not Pooling.FIRST:
-            padding = Padding.EQUAL_LENGTHS  # without tokens, models take a row's last place for a text's end
         if padding is Padding.RIGHT:
             return [np.arange(len(rows))]
         if padding is Padding.EQUAL_LENGTHS:
             alike = tokens.lengths[rows]
         else:
             end = self.architecture.config.eos_token_id
-            alike = np.array([np.sum(tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] == end) for row in rows])
+            alike = np.array([np.sum(tokens.ids_of(rows[[place]]) == end) for place in range(len(rows))])
         return [np.flatnonzero(alike == value) for value in np.unique(alike)]
 
     def _evaluation_batches(self, tokens: Tokens, budget: int) -> list[Rows]:
