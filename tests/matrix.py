@@ -29,6 +29,7 @@ from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS, ArmSpec
 from tuneoff.training.engines.base import Engine
 from tuneoff.training.engines.choose import make_engine
+from tuneoff.training.engines.padded import padded_inputs
 
 CLASSES = 3
 STEPS = 8
@@ -83,7 +84,11 @@ def adapted(arm: ArmSpec, source: Path, precision: torch.dtype = torch.float32) 
         source, load_config(source, CLASSES, pad), 0, CPU, quantisation_of(arm.quantization, precision)
     )
     torch.manual_seed(0)
-    return arm.adapt(loaded), loaded
+    model = arm.adapt(loaded)
+    if arm.reads_texts:
+        tokens = tokens_of(texts_for(loaded), arm, source, loaded)
+        arm.start(model, [padded_inputs(tokens, np.arange(len(tokens)), loaded.architecture)] * 2)
+    return model, loaded
 
 
 def verify(kind: str, method: str, folder: Path, **options: Any) -> Cell:

@@ -92,6 +92,8 @@ FITTING: dict[str, dict[str, Any]] = {
     "fourierft": {"n_frequency": 200},
     "waveft": {"n_frequency": 200},
     "adalora": {"init_r": 6, "target_r": 3},
+    "houlsby": {"bottleneck_size": 8},
+    "pfeiffer": {"bottleneck_size": 8},
     "prompt_tuning": {"num_virtual_tokens": 5},
     "p_tuning": {"num_virtual_tokens": 5},
 }

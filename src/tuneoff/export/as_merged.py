@@ -25,6 +25,11 @@ def write_merged(trained: Trained, folder: Path) -> SavedModel:
             f"{saved.arm} reads the mean of the base model's hidden states, which no class of transformers does; use "
             "--format onnx or model"
         )
+    if saved.kind == "bottleneck":
+        raise UserError(
+            f"{saved.arm} computes something else than a weight's product, and cannot be merged into weights; use "
+            "--format onnx or model"
+        )
     if saved.kind == "whole":
         return write_model(trained, folder)
     whole = saved.model_copy(update={"kind": "whole", "base": trained.base, "quantization": None})

@@ -145,9 +145,9 @@ def _metadata(results: StudyResults, saved: SavedModel, tested: ScoresOnTest | N
     of_hub = data if isinstance(data, HubData) else None
     on_hub: dict[str, Any] = {}
     if saved.base.revision is not None:
-        relation = "adapter" if saved.kind == "adapter" else "finetune"
+        relation = "adapter" if saved.kind in ("adapter", "bottleneck") else "finetune"
         on_hub = {"base_model": saved.base.id, "base_model_relation": relation}
-    library = {"adapter": "peft", "whole": "transformers", "features": "tuneoff", "onnx": "onnx"}[saved.kind]
+    library = {"adapter": "peft", "whole": "transformers", "onnx": "onnx"}.get(saved.kind, "tuneoff")
     about: dict[str, Any] = {
         "task_type": "text-classification",
         "task_name": "Text classification",

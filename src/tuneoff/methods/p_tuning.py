@@ -20,7 +20,7 @@ class PTuning(PromptMethod):
     title: ClassVar[str] = "P-tuning"
     summary: ClassVar[str] = "trains a network that makes the embeddings of virtual tokens in each text, and the head"
     reference: ClassVar[str] = "Liu et al. 2021 (P-tuning), with peft's network of three layers"
-    starting_rate: ClassVar[float] = 1e-3
+    starting_rate: ClassVar[float] = 1e-2
 
     method: Literal["p_tuning"] = "p_tuning"
     encoder_hidden_size: int | None = Field(

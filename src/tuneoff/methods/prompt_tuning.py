@@ -66,7 +66,7 @@ class PromptTuning(PromptMethod):
     title: ClassVar[str] = "prompt tuning"
     summary: ClassVar[str] = "trains the embeddings of virtual tokens in each text, and the head"
     reference: ClassVar[str] = "Lester et al. 2021 (prompt tuning): 0.3, with Adafactor and T5"
-    starting_rate: ClassVar[float] = 1e-2
+    starting_rate: ClassVar[float] = 2e-2
 
     method: Literal["prompt_tuning"] = "prompt_tuning"
 

@@ -14,7 +14,7 @@ from tuneoff.models.hide import bitsandbytes_hidden, compile_nothing
 from tuneoff.models.load import LoadedModel, load_classifier, load_config, load_tokenizer, load_whole
 from tuneoff.models.quantised import Quantisation, keep_dtype, quantisation_of, unquantised
 from tuneoff.models.quiet import transformers_quiet
-from tuneoff.models.save import HEAD
+from tuneoff.models.save import BOTTLENECKS, HEAD
 from tuneoff.models.saved import SavedFolder
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def load_saved(
         assert base is not None
         base_models = base_models or BaseModels()
         loaded = base_models.classifier(opened, base, tokenizer.pad_token_id, device, dtype)
-        put = _with_adapter if saved.kind == "adapter" else _with_head
+        put = {"adapter": _with_adapter, "bottleneck": _with_bottlenecks, "features": _with_head}[saved.kind]
         if saved.quantised:
             model = put(opened, loaded)
             keep_dtype(model)
@@ -183,6 +183,35 @@ def _give_own(classifier: Any, weights: Path) -> None:
         if name in held:
             module, _, own_name = name.rpartition(".")
             setattr(classifier.get_submodule(module), own_name, nn.Parameter(held[name].detach().clone()))
+
+
+def _with_bottlenecks(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from tuneoff.models.bottleneck import FIRST_WEIGHT, MARK, put_bottlenecks
+
+    classifier = loaded.model
+    try:
+        tensors = load_file(opened.folder / BOTTLENECKS)
+    except SafetensorError as error:
+        raise UserError(f"the weights in '{opened.folder}' are damaged ({error}); train the model again") from error
+    try:
+        for name in tensors:
+            if name.endswith(FIRST_WEIGHT):
+                put_bottlenecks(classifier, [name.removesuffix(FIRST_WEIGHT)], size=len(tensors[name]))
+        result = classifier.load_state_dict(tensors, strict=False)
+    except (AttributeError, RuntimeError) as error:  # of a layer that is not there, of tensors of another shape
+        raise UserError(
+            f"the bottlenecks in '{opened.folder}' do not fit its base model, or another number of classes "
+            f"({one_line(error)})"
+        ) from error
+    heads = tuple(head + "." for head in loaded.head_modules)
+    lacking = [key for key in result.missing_keys if MARK in key or key.startswith(heads)]
+    if lacking or result.unexpected_keys:
+        unfit = (lacking + result.unexpected_keys)[0]
+        raise UserError(f"the bottlenecks in '{opened.folder}' do not fit its base model ({unfit})")
+    return classifier
 
 
 def _with_head(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:

@@ -23,6 +23,20 @@ CLASSIFY_LINES = [
     "    features = (backbone(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)",
     '    return features @ head["weight"].T + head["bias"]',
 ]
+ADAPTER_LINES = ["model = PeftModel.from_pretrained(backbone, folder)"]
+BOTTLENECK_LINES = [
+    "model = backbone.eval()",
+    'tensors = load_file(folder + "/bottlenecks.safetensors")',
+    "def behind(layer):",
+    '    names = ("down.weight", "down.bias", "up.weight", "up.bias")',
+    '    down, down_bias, up, up_bias = (tensors.pop(f"{layer}.bottleneck.{name}") for name in names)',
+    "    def bottleneck(module, inputs, output):",
+    "        return output + gelu(output @ down.T + down_bias) @ up.T + up_bias",
+    "    return bottleneck",
+    'for layer in [name.split(".bottleneck.")[0] for name in tensors if name.endswith(".bottleneck.down.weight")]:',
+    "    model.get_submodule(layer).register_forward_hook(behind(layer))",
+    "model.load_state_dict(tensors, strict=False)  # the head",
+]
 ONNX_LINES = [
     'session = onnxruntime.InferenceSession(folder + "/model.onnx")',
     "tokenizer = AutoTokenizer.from_pretrained(folder)",
@@ -74,7 +88,10 @@ def loading_lines(saved: SavedModel, folder: str, base: str | None = None) -> st
                 *CLASSIFY_LINES,
             ]
         )
-    imports = ["from peft import PeftModel", f"from transformers import AutoConfig, {CLASSIFIER}, AutoTokenizer"]
+    adapts = ["from peft import PeftModel"]
+    if saved.kind == "bottleneck":
+        adapts = ["from safetensors.torch import load_file", "from torch.nn.functional import gelu"]
+    imports = [*adapts, f"from transformers import AutoConfig, {CLASSIFIER}, AutoTokenizer"]
     if saved.quantised and not saved.base.in_4_bits:
         imports = ["import json", *imports]
         imports[-1] += ", BitsAndBytesConfig"
@@ -88,7 +105,7 @@ def loading_lines(saved: SavedModel, folder: str, base: str | None = None) -> st
             f"backbone = {CLASSIFIER}.from_pretrained({options}, ignore_mismatched_sizes=True)",
             *(UNPACKED_LINES if saved.quantised else []),
             *(longer_table_lines(saved.virtual_tokens) if saved.virtual_tokens else []),
-            "model = PeftModel.from_pretrained(backbone, folder)",
+            *(BOTTLENECK_LINES if saved.kind == "bottleneck" else ADAPTER_LINES),
             tokenizer,
         ]
     )

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+BOTTLENECKS = "bottlenecks.safetensors"
+"""The tensors of bottlenecks and of the head, by their names in the model."""
 HEAD = "head.safetensors"
 """The linear head of a model that reads mean features: `weight`, shape (classes, hidden), and `bias`."""
 QUANTISATION = "quantization_config.json"
@@ -30,13 +32,16 @@ LOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.onnx", "*
 
 
 def kind_of(model: nn.Module) -> SavedKind:
-    """How an adapted model is saved; one that is neither peft's nor read by its mean features is saved whole."""
+    """How an adapted model is saved; one that nothing was put into, and that is not read by its features, is whole."""
     import peft
 
+    from tuneoff.models.bottleneck import has_bottlenecks
     from tuneoff.models.mean_pooled import MeanPooledClassifier
 
     if isinstance(model, peft.PeftModel):
         return "adapter"
+    if has_bottlenecks(model):
+        return "bottleneck"
     return "features" if isinstance(model, MeanPooledClassifier) else "whole"
 
 
@@ -64,8 +69,11 @@ def save_trained(
     saved = saved.model_copy(update={"base": saved.base.model_copy(update=about_base)})
     with replacing_directory(folder) as new:
         config = _labelled(model, saved)
-        if saved.kind == "adapter":
-            _save_adapter(model, new, saved, weights)
+        if saved.kind in ("adapter", "bottleneck"):
+            if saved.kind == "adapter":
+                _save_adapter(model, new, saved, weights)
+            else:
+                _save_bottlenecks(model, new, weights)
             # What is stored in 4 bits is loaded as its configuration says; what is not, as it is asked for.
             (config if saved.base.in_4_bits else unquantised(config)).save_pretrained(new)
         elif saved.kind == "features":
@@ -184,6 +192,15 @@ def _drop_copies(path: Path) -> None:
 def base_name(base: BaseModel) -> str:
     """What an adapter's configuration calls its base model."""
     return base.path or f"./{base.id}" if base.is_local else base.id
+
+
+def _save_bottlenecks(model: nn.Module, folder: Path, weights: dict[str, torch.Tensor] | None) -> None:
+    from safetensors.torch import save_file
+
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    tensors = model.state_dict() if weights is None else weights
+    kept = {name: tensors[name].detach().cpu().contiguous() for name in sorted(trained)}
+    save_file(kept, folder / BOTTLENECKS, metadata={"format": "pt"})
 
 
 def _save_head(model: Any, folder: Path) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WEIGHTS: dict[SavedKind, tuple[str, ...]] = {
     "whole": ("model.safetensors", "model.safetensors.index.json"),
     "adapter": ("adapter_model.safetensors",),
+    "bottleneck": ("bottlenecks.safetensors",),
     "features": ("head.safetensors",),
     "onnx": ("model.onnx",),
 }

@@ -13,7 +13,7 @@ SAVED_MODEL: Final = "tuneoff.json"
 """Name of the file."""
 
 
-SavedKind = Literal["whole", "adapter", "features", "onnx"]
+SavedKind = Literal["whole", "adapter", "bottleneck", "features", "onnx"]
 RefitRows = Literal["train+validation", "all"]
 """What a refit trains on: with `all` on the test split as well, so that nothing is left to test it on."""
 REFIT_WORDS: Final[dict[RefitRows, str]] = {"train+validation": "train and validation", "all": "all labelled rows"}
@@ -67,11 +67,12 @@ class SavedModel(Record):
     schema_version: Literal[1] = 1
     """of this file"""
     kind: SavedKind
-    """`whole`: all weights, which transformers loads; `adapter`: what peft loads onto the base model; `features`: a
-    linear head on the mean of the base model's last hidden states (`head.safetensors`); `onnx`: a graph with all
-    weights, which onnxruntime loads (`model.onnx`)"""
+    """`whole`: all weights, which transformers loads; `adapter`: what peft loads onto the base model; `bottleneck`:
+    networks behind layers of the base model, and its head (`bottlenecks.safetensors`); `features`: a linear head on the
+    mean of the base model's last hidden states (`head.safetensors`); `onnx`: a graph with all weights, which
+    onnxruntime loads (`model.onnx`)"""
     base: BaseModel
-    """what it was trained from; of an `adapter` or `features` what it needs"""
+    """what it was trained from; of an `adapter`, `bottleneck` or `features` what it needs"""
     texts: TextRules
     """how texts become tokens, and classes labels"""
     study: str
@@ -118,4 +119,4 @@ class SavedModel(Record):
     @property
     def needs_base(self) -> bool:
         """Whether it is computed with the base model's weights."""
-        return self.kind in ("adapter", "features")
+        return self.kind in ("adapter", "bottleneck", "features")

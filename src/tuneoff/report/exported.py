@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 KINDS = {
     "whole": "all weights, which transformers loads by itself",
     "adapter": "an adapter, which peft loads onto its base model",
+    "bottleneck": "small networks behind layers of its base model",
     "features": "a linear head, which reads its base model",
     "onnx": "an ONNX graph with all weights, which onnxruntime loads",
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from tuneoff.models.count import parameter_counts
@@ -16,6 +17,7 @@ from tuneoff.models.virtual_tokens import NO_VIRTUAL_TOKENS, VirtualTokens, ids_
 from tuneoff.records.measurements import ParameterCounts
 from tuneoff.runs.workplace import Workplace
 from tuneoff.training.engines.choose import make_engine
+from tuneoff.training.engines.padded import padded_inputs
 from tuneoff.training.loop import Training
 from tuneoff.training.optim.adamw import learning_rates
 from tuneoff.training.order import run_batches
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
     from tuneoff.training.engines.base import Engine
     from tuneoff.training.fit import FeatureFit
+
+
+TEXTS_TO_START_FROM = 1024
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,17 @@ def load_and_adapt(place: Workplace) -> AdaptedModel:
     with nullcontext() if arm.quantised else bitsandbytes_hidden():
         model = arm.adapt(loaded)
     return AdaptedModel(model, loaded, ParameterCounts(**parameter_counts(model, loaded)), virtual)
+
+
+def start_from_texts(place: Workplace, adapted: AdaptedModel, train: Tokens) -> AdaptedModel:
+    """The same model once its method has read training texts, drawn by the run's seed."""
+    task = place.task
+    order = np.random.default_rng(task.run.seed).permutation(len(train))[:TEXTS_TO_START_FROM]
+    batches = np.split(order, range(task.training.batch_size, len(order), task.training.batch_size))
+    inputs = [padded_inputs(train, rows, adapted.loaded.architecture) for rows in batches]
+    task.run.arm.start(adapted.model, inputs)
+    counts = ParameterCounts(**parameter_counts(adapted.model, adapted.loaded))
+    return replace(adapted, parameters=counts)
 
 
 def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, Tokens]) -> Trainer:

@@ -16,7 +16,7 @@ from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import CurvePoint, MeasuredPeakBytes, PeakBytes
 from tuneoff.records.run import DivergedRun, ScoredRun, Scores, TrainedRun
 from tuneoff.records.saved_model import SavedModel
-from tuneoff.runs.adapted import AdaptedModel, Trainer, load_and_adapt, prepare_training
+from tuneoff.runs.adapted import AdaptedModel, Trainer, load_and_adapt, prepare_training, start_from_texts
 from tuneoff.runs.files import MODEL
 from tuneoff.runs.reporter import Reporter
 from tuneoff.runs.task import Outcome, RunTask
@@ -46,7 +46,11 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
     tokens = load_tokens(task.data_folder, task.run.part, ("train", "validation"))
     with place.watch.timing("setup"):
         adapted = load_and_adapt(place)
-        tokens = {name: split.with_virtual(adapted.virtual) for name, split in tokens.items()}
+    tokens = {name: split.with_virtual(adapted.virtual) for name, split in tokens.items()}
+    if task.run.arm.reads_texts:
+        with place.watch.timing("train"):
+            adapted = start_from_texts(place, adapted, tokens["train"])
+    with place.watch.timing("setup"):
         trainer = prepare_training(place, adapted, tokens)
     _log_beginning(place, adapted, trainer)
     guess = guess_loss(tokens["train"].labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
 from pydantic import Field, field_validator
@@ -45,6 +46,8 @@ class ArmSpec(Frozen):
     """Whether what it adds can be merged into the weights once it is trained, and then takes no time of its own."""
     fitted: ClassVar[bool] = False
     """Whether `fit` makes the head from features of the pretrained model, and nothing is trained in gradient steps."""
+    reads_texts: ClassVar[bool] = False
+    """Whether `start` reads training texts before the first step."""
     draws: ClassVar[bool] = False
     """Whether its forward pass draws random numbers by itself, other than by PyTorch's dropout modules."""
 
@@ -151,6 +154,15 @@ class ArmSpec(Frozen):
 
         Raises:
             UserError: where an option does not fit this model.
+        """
+        raise NotImplementedError
+
+    def start(self, model: nn.Module, batches: Sequence[dict[str, torch.Tensor]]) -> None:
+        """Called once before the first step, and again where a run goes on, of a method that `reads_texts`.
+
+        Args:
+            model: what `adapt` returned; it may be changed.
+            batches: of padded training texts, drawn by the run's seed: what the model takes by name.
         """
         raise NotImplementedError
 

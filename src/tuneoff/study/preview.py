@@ -113,7 +113,7 @@ def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_i
             check_stored_precision(config, arm.quantization)
             if arm.quantised and spec.training.parallel == "fsdp":
                 raise UserError("training.parallel = 'fsdp' cannot share out quantised weights; use 'ddp'")
-            if (arm.virtual_tokens or arm.takes_part_in_steps) and spec.training.parallel == "fsdp":
+            if (arm.virtual_tokens or arm.reads_texts or arm.takes_part_in_steps) and spec.training.parallel == "fsdp":
                 raise UserError(f"training.parallel = 'fsdp' cannot train {arm.method}; use 'ddp'")
             if spec.training.gradient_checkpointing and not loaded.model.supports_gradient_checkpointing:
                 raise UserError(

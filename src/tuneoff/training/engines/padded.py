@@ -14,6 +14,19 @@ from tuneoff.training.order import by_length
 
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
+    from tuneoff.models.architecture import Architecture
+
+
+def padded_inputs(tokens: Tokens, rows: Rows, architecture: Architecture) -> dict[str, torch.Tensor]:
+    """What a model takes, by name, of some texts: int64, shape (rows, tokens of the longest)."""
+    lengths = tokens.lengths[rows]
+    ids = np.full((len(rows), int(lengths.max())), architecture.pad_token_id, dtype=np.int64)
+    mask = np.arange(ids.shape[1]) < lengths[:, None]
+    ids[mask] = tokens.ids_of(rows)
+    arrays: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
+    if tokens.second_starts is not None and architecture.type_vocab_size > 1:
+        arrays["token_type_ids"] = mask * (np.arange(ids.shape[1]) >= tokens.second_starts[rows][:, None])
+    return {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
 
 
 class PaddedEngine(Engine):
@@ -41,15 +54,8 @@ class PaddedEngine(Engine):
         return logits[torch.from_numpy(np.argsort(np.concatenate(groups))).to(self.device)]
 
     def _padded_logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
-        lengths = tokens.lengths[rows]
-        ids = np.full((len(rows), int(lengths.max())), self.architecture.pad_token_id, dtype=np.int64)
-        mask = np.arange(ids.shape[1]) < lengths[:, None]
-        ids[mask] = tokens.ids_of(rows)
-        arrays: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
-        if tokens.second_starts is not None and self.architecture.type_vocab_size > 1:
-            arrays["token_type_ids"] = mask * (np.arange(ids.shape[1]) >= tokens.second_starts[rows][:, None])
-        inputs = {name: torch.from_numpy(array.astype(np.int64)).to(self.device) for name, array in arrays.items()}
-        logits: torch.Tensor = self.model(**inputs).logits
+        inputs = padded_inputs(tokens, rows, self.architecture)
+        logits: torch.Tensor = self.model(**{name: each.to(self.device) for name, each in inputs.items()}).logits
         return logits
 
     def _computed_together(self, tokens: Tokens, rows: Rows) -> list[NDArray[np.int64]]:
