@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from plainly import plain_answers_of
-from saving import CPU, MAX_LENGTH, TEXTS, Saved, names_of, tokenised
+from saving import CPU, MAX_LENGTH, TEXTS, Saved, names_of, tokenised, virtual_ids
 from stored import saved_model
 from tiny_models import FITTING, model_folder
 from tuneoff.core.errors import UserError
@@ -22,7 +22,6 @@ from tuneoff.models.fingerprint import stamp_folder
 from tuneoff.models.load import LoadedModel, load_classifier, load_config, load_tokenizer
 from tuneoff.models.quantised import quantisation_of
 from tuneoff.models.save import kind_of, save_trained
-from tuneoff.models.virtual_tokens import VirtualTokens, ids_behind, place_in_texts
 from tuneoff.records.saved_model import BaseModel, TextRules
 from tuneoff.serving.predictor import ONLY, Predictor
 from tuneoff.spec import TrainingSpec
@@ -86,7 +85,7 @@ def adapted(arm: ArmSpec, source: Path, precision: torch.dtype = torch.float32) 
     torch.manual_seed(0)
     model = arm.adapt(loaded)
     if arm.reads_texts:
-        tokens = tokens_of(texts_for(loaded), arm, source, loaded)
+        tokens = tokenised(load_tokenizer(source), texts_for(loaded), CLASSES)
         arm.start(model, [padded_inputs(tokens, np.arange(len(tokens)), loaded.architecture)] * 2)
     return model, loaded
 
@@ -110,7 +109,7 @@ def verify(kind: str, method: str, folder: Path, **options: Any) -> Cell:
         return cell
     cell.pads = loaded.architecture.padding is Padding.RIGHT
     texts = cell.texts = texts_for(loaded)
-    tokens = tokens_of(texts, arm, source, loaded)
+    tokens = tokenised(load_tokenizer(source), texts, CLASSES, virtual_ids(arm, loaded.architecture.config))
     # Rates are for models of some width: a tiny one may want less.
     for rate in (arm.starting_rate or 1e-3, (arm.starting_rate or 1e-3) / 10):
         model, loaded = adapted(arm, source)
@@ -155,7 +154,7 @@ def answers_in_bfloat16(
     arm = arm_of(method, **FITTING.get(method, {}), **options)
     model, loaded = adapted(arm, source, torch.bfloat16)
     texts = texts_for(loaded)
-    tokens = tokens_of(texts, arm, source, loaded)
+    tokens = tokenised(load_tokenizer(source), texts, CLASSES, virtual_ids(arm, loaded.architecture.config))
     engine = make_engine(model, loaded, TrainingSpec(batch_size=len(tokens)), CPU, torch.bfloat16, arm=arm)
     rows = np.arange(len(tokens))
     engine.prepare(tokens, [rows] * 2)
@@ -178,16 +177,6 @@ def reload(cells: list[Cell]) -> None:
             if not worst <= EXACT * max(1.0, float(np.abs(logits).max())):
                 cell.failures[f"loads, {name}"] = f"logits differ by {worst:.1e}"
         _merge(cell)
-
-
-def tokens_of(texts: list[str], arm: ArmSpec, source: Path, loaded: LoadedModel) -> Tokens:
-    """Texts as the arm's model reads them."""
-    tokenizer = load_tokenizer(source)
-    tokens = tokenised(tokenizer, texts, CLASSES)
-    if not arm.virtual_tokens:
-        return tokens
-    ids = ids_behind(loaded.architecture.config.vocab_size, arm.virtual_tokens)
-    return tokens.with_virtual(VirtualTokens(ids, place_in_texts(tokenizer)))
 
 
 def texts_for(loaded: LoadedModel) -> list[str]:

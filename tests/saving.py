@@ -20,9 +20,10 @@ from tuneoff.models.fingerprint import stamp_folder
 from tuneoff.models.load import load_classifier, load_config, load_tokenizer
 from tuneoff.models.quantised import quantisation_of
 from tuneoff.models.save import kind_of, save_trained
+from tuneoff.models.virtual_tokens import VirtualTokens, ids_behind, place_in_texts
 from tuneoff.records.saved_model import BaseModel, TextRules
 from tuneoff.spec import TrainingSpec
-from tuneoff.spec.arms import METHODS
+from tuneoff.spec.arms import METHODS, ArmSpec
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.fit import FeatureEngine
 from tuneoff.training.parallel.devices import SingleDevice
@@ -58,9 +59,9 @@ def train_and_save(
 ) -> Saved:
     """Trains two steps through the engine, as a run does, and saves."""
     tokenizer = load_tokenizer(source)
-    tokens = tokenised(tokenizer, texts, len(labels))
     arm = METHODS.classes()[method].model_validate({"method": method, **options})
     config = load_config(source, len(labels), tokenizer.pad_token_id)
+    tokens = tokenised(tokenizer, texts, len(labels), virtual_ids(arm, config))
     loaded = load_classifier(source, config, 0, CPU, quantisation_of(arm.quantization, torch.float32))
     torch.manual_seed(0)
     model: Any = arm.adapt(loaded)
@@ -76,7 +77,8 @@ def train_and_save(
         tuple(labels),
         method=method,
         quantization=arm.quantization,
-        texts=TextRules(label_names=tuple(labels), max_length=MAX_LENGTH),
+        virtual_tokens=arm.virtual_tokens,
+        texts=TextRules(label_names=tuple(labels), max_length=MAX_LENGTH + arm.virtual_tokens),
         base=BaseModel(
             id=source.name,
             fingerprint=stamp_folder(source).fingerprint,
@@ -87,15 +89,23 @@ def train_and_save(
     return Saved(folder, engine.logits(tokens))
 
 
-def tokenised(tokenizer: Any, texts: Any, classes: int) -> Tokens:
-    """Texts as a study tokenises them, with labels that go round."""
+def tokenised(tokenizer: Any, texts: Any, classes: int, virtual: tuple[int, ...] = ()) -> Tokens:
+    """Texts as a study tokenises them, with labels that go round, and virtual tokens."""
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.enable_truncation(MAX_LENGTH, strategy="longest_first", direction=tokenizer.truncation_side)
     found = Encoder(backend.to_str())(texts)
     offsets = np.concatenate([[0], np.cumsum(found.lengths)])
     pairs = isinstance(texts[0], tuple)
-    return Tokens(found.ids, offsets, np.arange(len(texts)) % classes, found.second_starts if pairs else None)
+    tokens = Tokens(found.ids, offsets, np.arange(len(texts)) % classes, found.second_starts if pairs else None)
+    if not virtual:
+        return tokens
+    return tokens.with_virtual(VirtualTokens(virtual, place_in_texts(tokenizer)))
+
+
+def virtual_ids(arm: ArmSpec, config: Any) -> tuple[int, ...]:
+    """Of an arm's virtual tokens in a model."""
+    return ids_behind(config.get_text_config().vocab_size, arm.virtual_tokens)
 
 
 def names_of(classes: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""How many parameters methods add: by their formulae, and as papers give them for RoBERTa."""
+"""How many parameters methods add: by their formulae, and as papers and peft give them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,19 @@ BASE: dict[str, Any] = {
 LARGE: dict[str, Any] = {
     "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096,
 }  # fmt: skip
+ALL_LINEAR: dict[str, Any] = {"targets": "all-linear"}
 PUBLISHED = [
-    # Hu et al. 2021 (LoRA), table 2, in millions: without the head
+    # Hu et al. 2021 (LoRA), table 2, in millions: without the head, as everywhere here; their sizes are in table 9
     (BASE, "lora", {}, 0.3, 1),
     (LARGE, "lora", {}, 0.8, 1),
-    (BASE, "bitfit", {}, 0.1, 1),
+    (LARGE, "houlsby", {"bottleneck_size": 8}, 0.8, 1),
+    (LARGE, "pfeiffer", {"bottleneck_size": 16}, 0.8, 1),
     # Kopiczko et al. 2024 (VeRA), table 2
     (BASE, "vera", {"r": 1024}, 0.043, 3),
     (LARGE, "vera", {"r": 256}, 0.061, 3),
+    # Li et al. 2024 (VB-LoRA), table 1
+    (BASE, "vera", {"r": 1024, **ALL_LINEAR}, 0.157, 3),
+    (LARGE, "vera", {"r": 256, **ALL_LINEAR}, 0.258, 3),
     # Gao et al. 2024 (FourierFT), table 2
     (BASE, "fourierft", {}, 0.024, 3),
     (LARGE, "fourierft", {}, 0.048, 3),
@@ -44,10 +49,51 @@ PUBLISHED = [
     (BASE, "c3a", {"block_size": 768}, 0.018, 3),
     (BASE, "c3a", {"block_size": 128}, 0.111, 3),
     (LARGE, "c3a", {"block_size": 1024}, 0.049, 3),
-    # Bini et al. 2025 (DeLoRA), table of GLUE
+    (LARGE, "c3a", {"block_size": 128}, 0.393, 3),
+    (BASE, "bitfit", {}, 0.102, 3),
+    (LARGE, "bitfit", {}, 0.271, 3),
+    (BASE, "lora", {}, 0.295, 3),
+    (LARGE, "lora", {}, 0.786, 3),
+    # Bini et al. 2025 (DeLoRA), table 4
     (BASE, "delora", {}, 0.3, 1),
-    # Li et al. 2025 (Uni-LoRA), table of GLUE
-    (LARGE, "unilora", {"theta_d_length": 23040}, 0.023, 3),
+    # Zhang et al. 2023 (AdaLoRA), table 1, of DeBERTaV3-base, whose layers have these sizes
+    (BASE, "lora", {"r": 8, **ALL_LINEAR}, 1.33, 2),
+    (BASE, "houlsby", {"bottleneck_size": 16}, 0.61, 2),
+    (BASE, "pfeiffer", {"bottleneck_size": 32}, 0.60, 2),
+    # Yuan et al. 2024 (HRA), table 2, and Wu et al. 2025 (PSOFT), table 2, of the same model
+    (BASE, "hra", {"r": 8, **ALL_LINEAR}, 0.66, 2),
+    (BASE, "dora", {"r": 8, **ALL_LINEAR}, 1.41, 2),
+    # Li et al. 2025 (Uni-LoRA), the length that the authors' scripts give
+    (LARGE, "unilora", {"theta_d_length": 23040}, 0.02304, 5),
+]
+LLAMA: dict[str, Any] = {
+    "vocab_size": 128256, "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 28,
+    "num_attention_heads": 24, "num_key_value_heads": 8, "pad_token_id": 0,
+}  # fmt: skip
+OF_PEFT: list[tuple[str, dict[str, Any], int]] = [
+    # `num_trainable_params` of Llama-3.2-3B in results of peft's method_comparison; some take minutes to build
+    ("dora", {"r": 32}, 9_289_728),
+    ("lora_fa", {"r": 32}, 3_670_016),
+    ("vera", {"r": 256}, 129_024),
+    ("pvera", {"r": 256}, 143_360),
+    ("vblora", {"vector_length": 256}, 1_212_416),
+    ("randlora", {"r": 32}, 9_289_728),
+    ("c3a", {"block_size": 64}, 5_505_024),
+    ("oft", {"oft_block_size": 96}, 8_171_520),
+    ("boft", {"boft_block_size": 4}, 802_816),
+    ("loha", {"r": 32}, 18_350_080),
+    ("lokr", {"r": 32}, 279_552),
+    ("miss", {"r": 64}, 7_340_032),
+    ("road", {"variant": "road_2"}, 229_376),
+    ("delora", {"r": 32}, 9_175_096),
+    ("gralora", {"r": 32}, 9_175_040),
+    ("hira", {"r": 32}, 9_175_040),
+    ("ia3", {}, 286_720),
+    ("adalora", {"init_r": 64, "target_r": 32}, 18_353_664),
+    ("tinylora", {"r": 2, "u": 64}, 3_584),
+    ("unilora", {"theta_d_length": 256}, 256),
+    ("ln_tuning", {}, 175_104),
+    ("prompt_tuning", {"num_virtual_tokens": 200}, 614_400),
 ]
 
 
@@ -72,6 +118,15 @@ def test_published_counts(
     loaded = _roberta(size)
     counts = parameter_counts(_arm(method, **options).adapt(loaded), loaded)
     assert round((counts["trainable"] - counts["head"]) / 1e6, digits) == millions
+
+
+@pytest.mark.parametrize(("method", "options", "parameters"), OF_PEFT)
+def test_counts_of_peft_itself(method: str, options: dict[str, Any], parameters: int) -> None:
+    from transformers import LlamaConfig
+
+    loaded = outline(LlamaConfig(num_labels=2, **LLAMA))
+    counts = parameter_counts(_arm(method, **options).adapt(loaded), loaded)
+    assert counts["trainable"] - counts["head"] == parameters
 
 
 def _evaluated(formula: str, arm: Any, **known: Any) -> int:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from conftest import Command
+from conftest import Command, study_toml
 from matrix import adapted, arm_of, source_of
 from saving import CPU, TEXTS, names_of, tokenised, train_and_save
-from tiny_models import config_of
+from tiny_models import FITTING, config_of
 from tuneoff.core.errors import UserError
 from tuneoff.methods.peft_method import added_parameters
 from tuneoff.models.layers import targeted_modules
@@ -25,11 +26,12 @@ from tuneoff.training.engines.choose import make_engine
 
 
 def test_methods_that_change_the_backbone_leave_it_to_others(tmp_path: Path) -> None:
-    """Biases that are trained, and weights that PiSSA takes apart, belong to one adapter alone."""
+    """Biases that are trained, weights that PiSSA takes apart, longer tables and layers are of one model alone."""
     source = source_of("bert", tmp_path)
+    methods = ("lora", "bitfit", "pissa", "osf", "ln_tuning", "head_only", "houlsby", "prompt_tuning", "p_tuning")
     saved = {
-        method: train_and_save(source, method, names_of(3), tmp_path / method)
-        for method in ("lora", "bitfit", "pissa", "osf", "ln_tuning", "head_only")
+        method: train_and_save(source, method, names_of(3), tmp_path / method, **FITTING.get(method, {}))
+        for method in methods
     }
     for order in (list(saved), list(reversed(saved))):
         together = Predictor({name: saved[name].folder for name in order}, device="cpu", precision="fp32")
@@ -178,3 +180,25 @@ def test_options_that_do_not_fit_a_model(method: str, options: dict[str, Any], s
 def test_options_that_are_wrong_anywhere(method: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         arm_of(method, **options)
+
+
+@pytest.mark.long
+def test_eva_starts_from_texts_and_goes_on_where_it_was(
+    tuneoff: Command, tmp_path: Path, tiny_model: Path, data_files: Path
+) -> None:
+    study = tmp_path / "study.toml"
+    arms = ['method = "eva"\nlearning_rate = 1e-3\nr = 4\ntargets = "attention"']
+    study.write_text(study_toml(tiny_model, data_files, arms, seeds=1))
+    logits = []
+    for name in ("whole", "again"):
+        answer = tuneoff("run", study, "--out", tmp_path / name)
+        assert answer.returncode == 0, answer.stderr
+        (folder,) = (tmp_path / name / "runs").iterdir()
+        logits.append(np.stack(pd.read_parquet(folder / "predictions.parquet")["logits"].to_list()))
+        config = json.loads((folder / "model" / "adapter_config.json").read_text())
+        assert config["init_lora_weights"] is True
+        assert config["eva_config"] is None
+        ranks = config["rank_pattern"].values()
+        assert ranks, "some layer has another rank than the others"
+        assert max(ranks) <= 8
+    np.testing.assert_array_equal(*logits)

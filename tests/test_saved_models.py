@@ -262,6 +262,12 @@ def emptied(name: str) -> Callable[[Path], None]:
     return damage
 
 
+def renamed(folder: Path, part: str, other: str) -> None:
+    tensors = load_file(folder / "bottlenecks.safetensors")
+    save_file({name.replace(part, other): value for name, value in tensors.items()}, folder / "bottlenecks.safetensors")
+    resealed(folder)
+
+
 def without(name: str, seal: bool = False) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         (folder / name).unlink()
@@ -276,6 +282,10 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "truncated": ("lora", cut("adapter_model.safetensors"), "adapter_model.safetensors' is not as it was saved"),
     "truncated adapter": ("lora", cut("adapter_model.safetensors", seal=True), "are damaged"),
     "truncated head": ("frozen_features", cut("head.safetensors", seal=True), "are damaged"),
+    "truncated bottlenecks": ("houlsby", cut("bottlenecks.safetensors", seal=True), "are damaged"),
+    "other labels, bottlenecks": ("houlsby", of_labels("a", "b", "c"), "another number of classes"),
+    "a lost bottleneck": ("houlsby", lambda folder: renamed(folder, "up.bias", "up.other"), "do not fit its"),
+    "bottlenecks of another model": ("houlsby", lambda folder: renamed(folder, "bert.", "other."), "do not fit its"),
     "truncated model": ("full", cut("model.safetensors", seal=True), "no weights could be loaded"),
     "a pickle alone": ("lora", pickled, "adapter_model.bin is a pickle, which tuneoff never loads"),
     "no description": ("lora", without("tuneoff.json"), "no model that tuneoff saved"),
@@ -321,7 +331,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
 def whole_ones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("refused")
     model_folder("bert", folder / "base", pad_token_id=0)
-    for method in ("full", "lora", "frozen_features"):
+    for method in ("full", "lora", "houlsby", "frozen_features"):
         train_and_save(folder / "base", method, ["bad", "good"], folder / "saved" / method)
     return folder
 

@@ -20,6 +20,7 @@ class Eva(LowRank):
     title: ClassVar[str] = "EVA"
     summary: ClassVar[str] = "LoRA that starts at the directions in which the texts' activations vary most"
     reference: ClassVar[str] = "Paischer et al. 2024 (EVA); rho 1 to 2"
+    starting_rate: ClassVar[float] = 5e-4
     reads_texts: ClassVar[bool] = True
     in_run_precision: ClassVar[bool] = True
 

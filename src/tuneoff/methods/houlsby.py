@@ -24,7 +24,7 @@ class BottleneckMethod(ArmSpec):
     """A method that puts bottlenecks behind linear layers; a subclass says which."""
 
     backbone_bits: ClassVar[tuple[int, ...]] = (4, 8)
-    starting_rate: ClassVar[float] = 1e-3
+    starting_rate: ClassVar[float] = 5e-4
 
     bottleneck_size: int = Field(default=48, gt=0, le=MOST, description="width of the narrow layers")
     target_modules: tuple[str, ...] = Field(

@@ -12,6 +12,7 @@ class Pfeiffer(BottleneckMethod):
     title: ClassVar[str] = "Pfeiffer adapters"
     summary: ClassVar[str] = "trains small networks behind the feed-forward part, and the head"
     reference: ClassVar[str] = "Pfeiffer et al. 2021 (AdapterFusion): 1e-4, a 16th of the width"
+    starting_rate: ClassVar[float] = 2e-3
 
     method: Literal["pfeiffer"] = "pfeiffer"
 

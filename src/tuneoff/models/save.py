@@ -195,11 +195,13 @@ def base_name(base: BaseModel) -> str:
 
 
 def _save_bottlenecks(model: nn.Module, folder: Path, weights: dict[str, torch.Tensor] | None) -> None:
+    import torch
     from safetensors.torch import save_file
 
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     tensors = model.state_dict() if weights is None else weights
-    kept = {name: tensors[name].detach().cpu().contiguous() for name in sorted(trained)}
+    # In float32, as the base model is loaded, whatever they were trained in.
+    kept = {name: tensors[name].detach().to("cpu", torch.float32).contiguous() for name in sorted(trained)}
     save_file(kept, folder / BOTTLENECKS, metadata={"format": "pt"})
 
 
