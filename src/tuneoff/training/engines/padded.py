@@ -42,7 +42,8 @@ class PaddedEngine(Engine):
 
     def _padded_logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
         lengths = tokens.lengths[rows]
-        ids = np.full((len(rows), int(lengths.max())), self.architecture.pad_token_id, dtype=np.int64)
+        width = max(int(lengths.max()), self.architecture.shortest_input)
+        ids = np.full((len(rows), width), self.architecture.pad_token_id, dtype=np.int64)
         mask = np.arange(ids.shape[1]) < lengths[:, None]
         ids[mask] = np.concatenate([tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows])
         arrays: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
