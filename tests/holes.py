@@ -30,10 +30,10 @@ GPTS = ("gpt2", "openai-gpt")
 NO_BIAS = (
     "modernbert", "modernbert mean", "eurobert", "llama", "mistral", "gemma", "gemma2", "gemma3_text", "smollm3",
     "olmo2", "phi3", "qwen3", "nomic_bert", "modernbert-decoder", "olmo", "olmo3", "ministral", "ministral3", "exaone4",
-    "arcee", "qwen3_moe", "mixtral", "helium", "glm", "glm4", "stablelm",
+    "arcee", "qwen3_moe", "mixtral", "helium", "mpt",
 )  # fmt: skip
 """No linear layer of theirs, nor a normalisation layer, has one."""
-NO_BIAS_OF_VALUES = ("deberta", "gpt_neo", "gptj", "falcon", "t5", "mt5")
+NO_BIAS_OF_VALUES = ("deberta", "gpt_neo", "gptj", "falcon", "t5", "mt5", "stablelm")
 HOLES = (
     Hole("builds", CONV1D, GPTS, "peft builds it into torch.nn.Linear alone, and these layers are Conv1D"),
     Hole("builds", ("olora",), GPTS, "peft's QR decomposition of a Conv1D gives factors of the wrong shapes"),
@@ -44,6 +44,7 @@ HOLES = (
         "peft builds it into torch.nn.Linear alone; Falcon's layers are not",
     ),
     Hole("builds", ("bitfit",), NO_BIAS, "the model has no biases"),
+    Hole("builds", ("ln_tuning",), ("olmo",), "its normalisation layers have no weights"),
     Hole("builds", ("last_layers",), ("albert",), "its blocks are one and the same: to train it is full fine-tuning"),
     Hole(
         "merges",

@@ -36,7 +36,7 @@ EXACT = 1e-5
 UNREAD = {
     "big_bird": re.compile(r"bert\.pooler"),
     "roformer": re.compile(r"embed_positions"),
-    "longformer": re.compile(r"layer\.1\.attention\.self\.(query|key|value)\."),
+    "longformer": re.compile(r"layer\.1\.attention\.self\.(query|key|value)\.|tinylora_v\.default\.[45]$"),
 }
 """Weights that no logit depends on: a pooler's that is not read, fixed positions, the last block's local attention."""
 MERGED = 1e-4

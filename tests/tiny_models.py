@@ -87,7 +87,6 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "stablelm": {**COMMON, "num_key_value_heads": 1},
     "ministral": {**GROUPED, "sliding_window": 6},
     "ministral3": GROUPED,
-    "seed_oss": GROUPED,
     "exaone4": {**GROUPED, "sliding_window": 6, "sliding_window_pattern": 2},
     "arcee": GROUPED,
     "nemotron": GROUPED,

@@ -101,6 +101,8 @@ class Architecture:
     is not that of the first token."""
     shares_blocks: bool = False
     """Whether a block is called several times in a pass, so that its dropout has to tell the calls apart."""
+    first_token_type: int = 0
+    """Of a pair of texts; it may have a type of its own, beside 0 and 1 for those of either text."""
     positions_after_padding: bool = False
     """Whether positions are counted from the pad token's number + 1, without literal pad tokens, as in RoBERTa."""
 

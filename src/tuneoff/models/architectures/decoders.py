@@ -82,10 +82,6 @@ class Ministral3(Llama):
     model_type = "ministral3"
 
 
-class SeedOss(Llama):
-    model_type = "seed_oss"
-
-
 class Exaone4(Llama):
     model_type = "exaone4"
 
@@ -110,6 +106,7 @@ class Qwen3Moe(Llama):
 
 class Mixtral(Qwen3Moe):
     model_type = "mixtral"
+    packs = False  # noise may choose its experts
 
 
 class Glm(Llama):
@@ -124,13 +121,13 @@ class Glm4(Glm):
 class Starcoder2(Llama):
     model_type = "starcoder2"
     layers = Layers("q_proj", "k_proj", "v_proj", "o_proj", ("c_fc", "mlp.c_proj"))
+    packs = False  # no modules drop its states
 
 
 class BioGpt(Decoder):
     model_type = "biogpt"
     blocks = "layers"
     layers = Layers("q_proj", "k_proj", "v_proj", "out_proj", ("fc1", "fc2"))
-    packs = True
 
 
 class Mpt(Decoder):

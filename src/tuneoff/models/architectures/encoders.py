@@ -218,6 +218,7 @@ class Funnel(Architecture):
     layers = Layers("q_head", "k_head", "v_head", "post_proj", ("linear_1", "linear_2"))
     pooling = Pooling.FIRST
     padding = Padding.EQUAL_LENGTHS  # neighbours are averaged, and the last ones left out
+    first_token_type = 2
 
     @property
     def shortest_input(self) -> int:

@@ -48,7 +48,8 @@ class PaddedEngine(Engine):
         ids[mask] = np.concatenate([tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows])
         arrays: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
         if tokens.second_starts is not None and self.architecture.type_vocab_size > 1:
-            arrays["token_type_ids"] = mask * (np.arange(ids.shape[1]) >= tokens.second_starts[rows][:, None])
+            types = mask * (np.arange(ids.shape[1]) >= tokens.second_starts[rows][:, None])
+            arrays["token_type_ids"] = np.where(np.arange(ids.shape[1]) > 0, types, self.architecture.first_token_type)
         inputs = {name: torch.from_numpy(array.astype(np.int64)).to(self.device) for name, array in arrays.items()}
         logits: torch.Tensor = self.model(**inputs).logits
         return logits
