@@ -29,11 +29,11 @@ CONV1D = (
 GPTS = ("gpt2", "openai-gpt")
 NO_BIAS = (
     "modernbert", "modernbert mean", "eurobert", "llama", "mistral", "gemma", "gemma2", "gemma3_text", "smollm3",
-    "olmo2", "phi3", "qwen3", "nomic_bert", "modernbert-decoder", "olmo", "olmo3", "ministral", "ministral3", "exaone4",
+    "olmo2", "phi3", "qwen3", "modernbert-decoder", "olmo", "olmo3", "ministral", "ministral3", "exaone4",
     "arcee", "qwen3_moe", "mixtral", "helium", "mpt",
 )  # fmt: skip
 """No linear layer of theirs, nor a normalisation layer, has one."""
-NO_BIAS_OF_VALUES = ("deberta", "gpt_neo", "gptj", "falcon", "t5", "mt5", "stablelm")
+NO_BIAS_OF_VALUES = ("deberta", "gpt_neo", "gptj", "falcon", "t5", "mt5", "stablelm", "nemotron", "nomic_bert")
 HOLES = (
     Hole("builds", CONV1D, GPTS, "peft builds it into torch.nn.Linear alone, and these layers are Conv1D"),
     Hole("builds", ("olora",), GPTS, "peft's QR decomposition of a Conv1D gives factors of the wrong shapes"),

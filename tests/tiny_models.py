@@ -116,7 +116,6 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "mt5": TEXT_TO_TEXT,
 }
 UNKNOWN: dict[str, dict[str, Any]] = {
-    "roc_bert": {**COMMON, "shape_vocab_size": 20, "pronunciation_vocab_size": 20},
     "esm": {**COMMON, "position_embedding_type": "absolute", "mask_token_id": 4},
     "helium": GROUPED,
     "modernbert-decoder": {**COMMON, "local_attention": 8},
