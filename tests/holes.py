@@ -26,15 +26,17 @@ CONV1D = (
     "beft", "boft", "c3a", "delora", "glora", "hra", "loha", "lokr", "miss", "oft", "peanut", "psoft", "road",
     "shira", "supertuning",
 )  # fmt: skip
+GPTS = ("gpt2", "openai-gpt")
 NO_BIAS = (
     "modernbert", "modernbert mean", "eurobert", "llama", "mistral", "gemma", "gemma2", "gemma3_text", "smollm3",
-    "olmo2", "phi3", "qwen3", "nomic_bert", "modernbert-decoder",
+    "olmo2", "phi3", "qwen3", "modernbert-decoder", "olmo", "olmo3", "ministral", "ministral3", "exaone4",
+    "arcee", "qwen3_moe", "mixtral", "helium", "mpt",
 )  # fmt: skip
 """No linear layer of theirs, nor a normalisation layer, has one."""
-NO_BIAS_OF_VALUES = ("deberta", "gpt_neo", "gptj", "falcon")
+NO_BIAS_OF_VALUES = ("deberta", "gpt_neo", "gptj", "falcon", "t5", "mt5", "stablelm", "nemotron", "nomic_bert")
 HOLES = (
-    Hole("builds", CONV1D, ("gpt2",), "peft builds it into torch.nn.Linear alone, and GPT-2's layers are Conv1D"),
-    Hole("builds", ("olora",), ("gpt2",), "peft's QR decomposition of a Conv1D gives factors of the wrong shapes"),
+    Hole("builds", CONV1D, GPTS, "peft builds it into torch.nn.Linear alone, and these layers are Conv1D"),
+    Hole("builds", ("olora",), GPTS, "peft's QR decomposition of a Conv1D gives factors of the wrong shapes"),
     Hole(
         "builds",
         ("glora",),
@@ -42,6 +44,7 @@ HOLES = (
         "peft builds it into torch.nn.Linear alone; Falcon's layers are not",
     ),
     Hole("builds", ("bitfit",), NO_BIAS, "the model has no biases"),
+    Hole("builds", ("ln_tuning",), ("olmo",), "its normalisation layers have no weights"),
     Hole("builds", ("last_layers",), ("albert",), "its blocks are one and the same: to train it is full fine-tuning"),
     Hole(
         "merges",
@@ -49,7 +52,12 @@ HOLES = (
         (*NO_BIAS, *NO_BIAS_OF_VALUES),
         "what it adds is a bias, and peft has nowhere to merge it to in layers without",
     ),
-    Hole("checkpointing", (), ("albert", "mpnet", "xlnet"), "transformers has none for this architecture"),
+    Hole(
+        "checkpointing",
+        (),
+        ("albert", "mpnet", "xlnet", "xlm", "flaubert", "funnel", "openai-gpt"),
+        "transformers has none for this architecture",
+    ),
 )
 
 

@@ -87,12 +87,15 @@ def test_the_saved_model_gives_the_logits_of_the_engine(kind: str, method: str, 
     with torch.enable_grad():
         logits, tokens, saved, source = _trained(kind, method, tmp_path)
     model = _loaded_plainly(saved, source)
-    alone = [
-        model(input_ids=text[None], attention_mask=torch.ones_like(text[None])).logits[0] for text in _texts(tokens)
-    ]
+    architecture = architecture_of(load_config(source, 3))
+    alone = []
+    for text in _texts(tokens):
+        spare = (0, max(0, architecture.shortest_input - len(text)))
+        row, mask = nn.functional.pad(text, spare, value=PAD), nn.functional.pad(torch.ones_like(text), spare)
+        alone.append(model(input_ids=row[None], attention_mask=mask[None]).logits[0])
     np.testing.assert_allclose(logits, torch.stack(alone).numpy(), rtol=0, atol=1e-5)
     assert np.ptp(logits, axis=0).min() > 1e-3, "the texts must differ for this to mean anything"
-    if architecture_of(load_config(source, 3)).padding is Padding.RIGHT:
+    if architecture.padding is Padding.RIGHT:
         batch = nn.utils.rnn.pad_sequence(_texts(tokens), batch_first=True, padding_value=PAD)
         mask = torch.arange(batch.shape[1]) < torch.from_numpy(tokens.lengths)[:, None]
         padded = model(input_ids=batch, attention_mask=mask.long()).logits
@@ -121,7 +124,8 @@ def test_what_is_known_of_an_architecture_is_true_of_its_models(kind: str) -> No
     assert type(architecture) is ARCHITECTURES.classes()[kind.split()[0]]
     lists = [list(module) for module in model.modules() if isinstance(module, nn.ModuleList)]
     largest = max(lists, key=lambda blocks: sum(weight.numel() for block in blocks for weight in block.parameters()))
-    assert architecture.blocks_of(model) == largest
+    for mine, theirs in zip(architecture.blocks_of(model), largest, strict=True):
+        assert any(module is theirs for module in mine.modules())  # it may hold more than that list does
     if architecture.layers is not None:
         names = [f"{number}.{name}" for number, block in enumerate(largest) for name in linear_names(block)]
         inside = {f"layer.{name}" for name in names}  # some names begin outside of the block
@@ -136,6 +140,30 @@ def test_what_is_known_of_an_architecture_is_true_of_its_models(kind: str) -> No
     assert architecture.positions_after_padding == looked_at.positions_after_padding
     assert largest == looked_at.blocks_of(model)
     assert architecture.width == 32
+
+
+def test_attention_that_depends_on_other_texts_is_not_offered() -> None:
+    with pytest.raises(UserError, match="num_landmarks other than segment_means_seq_len is not supported"):
+        architecture_of(config_of("nystromformer", segment_means_seq_len=16))
+    sparse = config_of("big_bird", max_position_embeddings=4096)
+    assert architecture_of(sparse).longest_input == (5 + 2) * 4
+    sparse.attention_type = "original_full"
+    assert architecture_of(sparse).longest_input == 4096
+
+
+@pytest.mark.parametrize("blocks", [[1, 2], [1, 1, 1]])
+@torch.no_grad()
+def test_texts_too_short_for_an_architecture_are_padded(blocks: list[int], tmp_path: Path) -> None:
+    source = model_folder("funnel", tmp_path, block_sizes=blocks)
+    loaded = load_classifier(source, load_config(source, 3), 0, CPU)
+    loaded.model.eval()
+    shortest = loaded.architecture.shortest_input
+    short, enough = (torch.full((1, length), 7) for length in (shortest - 1, shortest))
+    loaded.model(input_ids=enough)
+    with pytest.raises(RuntimeError):
+        loaded.model(input_ids=short)
+    engine = make_engine(loaded.model, loaded, TrainingSpec(batch_size=8), CPU, torch.float32, arm=_arm("full"))
+    assert np.isfinite(engine.logits(_tokens(12, ends=False))).all()
 
 
 def test_every_architecture_is_tried() -> None:

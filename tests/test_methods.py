@@ -158,13 +158,13 @@ def test_the_whole_head_is_drawn_anew_whatever_the_checkpoint_holds_of_it(
 
 @pytest.mark.parametrize("method", ["lora", "ia3"])
 def test_named_layers_of_an_architecture_that_is_not_known(method: str) -> None:
-    from transformers import XLMConfig
+    from transformers import CTRLConfig
 
-    config = XLMConfig(emb_dim=32, n_layers=2, n_heads=2, n_words=40, num_labels=2, pad_token_id=0)
+    config = CTRLConfig(n_embd=32, dff=48, n_layer=2, n_head=2, vocab_size=40, num_labels=2, pad_token_id=0)
     loaded = outline(config)
-    with pytest.raises(UserError, match=r"'xlm' are not known here; give the arm's target_modules"):
+    with pytest.raises(UserError, match=r"'ctrl' are not known here; give the arm's target_modules"):
         _arm(method).adapt(loaded)
-    model = _arm(method, target_modules=["lin1"]).adapt(outline(config))
+    model = _arm(method, target_modules=["ffn.0"]).adapt(outline(config))
     assert parameter_counts(model, loaded)["adapter"] > 0
 
 

@@ -110,6 +110,23 @@ def test_layers_by_their_role(kind: str, attention: int, mlp: int) -> None:
     assert not any("classif" in name or "score" in name for name in found["all-linear"])
 
 
+@pytest.mark.parametrize(
+    ("kind", "part", "each"), [("bart", "encoder_attn", 4), ("t5", "EncDecAttention", 4), ("longformer", "global", 3)]
+)
+def test_the_attention_is_all_of_it(kind: str, part: str, each: int) -> None:
+    """Of a decoder to the encoded text too, and that of the first token to all, where it has weights of its own."""
+    found = [name for name in targeted_modules(outline(config_of(kind)), "attention") if part in name]
+    assert len(found) == each * 2
+
+
+def test_a_feedforward_part_without_linear_layers() -> None:
+    loaded = outline(config_of("mixtral"))
+    with pytest.raises(UserError, match="the feed-forward part of 'mixtral' has no linear layers"):
+        targeted_modules(loaded, "mlp")
+    ia3: Any = arm_of("ia3")
+    assert {name.rsplit(".", 1)[-1] for name in ia3.layer_names(loaded)} == {"k_proj", "v_proj"}
+
+
 def test_an_attention_without_linear_layers() -> None:
     loaded = outline(config_of("xlnet"))
     with pytest.raises(UserError, match="the attention of 'xlnet' has no linear layers"):
@@ -201,4 +218,4 @@ def test_eva_starts_from_texts_and_goes_on_where_it_was(
         ranks = config["rank_pattern"].values()
         assert ranks, "some layer has another rank than the others"
         assert max(ranks) <= 8
-    np.testing.assert_array_equal(*logits)
+    np.testing.assert_array_equal(logits[0], logits[1])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, processors
 
 from plainly import Plain, plain_answers, plain_answers_of
 from saving import MAX_LENGTH, PAIRS, TEXTS, Case, Saved, names_of, train_and_save
@@ -192,6 +192,22 @@ def test_what_is_not_as_usual(odd: dict[str, tuple[Saved, Plain, Any]], subtests
             assert_same(saved, plain, texts)
             assert tuple(plain.labels) == SavedFolder.open(saved.folder).saved.texts.label_names
     assert odd["a hundred classes"][1].labels == ODD_NAMES
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("method", "texts"), [("full", PAIRS), ("lora", PAIRS), ("frozen_features", TEXTS)])
+def test_a_first_token_of_its_own_type_and_fewer_states_than_tokens(method: str, texts: Any, tmp_path: Path) -> None:
+    source = model_folder("funnel", tmp_path / "funnel", pad_token_id=0, type_vocab_size=3)
+    backend = Tokenizer.from_file(str(source / "tokenizer.json"))
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS]:2 $A [SEP]", pair="[CLS]:2 $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    backend.save(str(source / "tokenizer.json"))
+    saved = train_and_save(source, method, names_of(3), tmp_path / "saved", texts)
+    (plain,) = plain_answers([saved.folder], texts)
+    np.testing.assert_allclose(plain.alone, saved.logits, rtol=0, atol=EXACT)
+    predicted = Predictor({ONLY: saved.folder}, device="cpu", precision="fp32").logits(texts)
+    np.testing.assert_allclose(predicted, saved.logits, rtol=0, atol=EXACT)
 
 
 def test_nothing_saved_tells_of_the_machine(

@@ -16,12 +16,28 @@ COMMON: dict[str, Any] = {
     "initializer_range": 0.2,
 }  # fmt: skip
 GROUPED = {**COMMON, "num_key_value_heads": 1, "head_dim": 16}
+EXPERTS = {
+    **GROUPED, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24,
+    "shared_expert_intermediate_size": 24,
+}  # fmt: skip
 WITHOUT_LIMIT = {key: value for key, value in COMMON.items() if key != "max_position_embeddings"}
 WITHOUT_MIDDLE = {key: value for key, value in COMMON.items() if key != "intermediate_size"}
+WITHOUT_DEPTH = {key: value for key, value in COMMON.items() if key != "num_hidden_layers"}
+POOLED = {
+    **WITHOUT_DEPTH, "block_sizes": [1, 2], "d_model": 32, "n_head": 2, "d_head": 16, "d_inner": 48,
+    "initializer_std": 0.2, "architectures": ["FunnelBaseModel"],
+}  # fmt: skip
+BOTTLENECKS = {
+    **COMMON, "embedding_size": 16, "intra_bottleneck_size": 16, "true_hidden_size": 16, "num_feedforward_networks": 2,
+}  # fmt: skip
+SIDE_BY_SIDE = {**COMMON, "emb_dim": 32, "n_layers": 2, "n_heads": 2, "pad_index": PAD, "embed_init_std": 0.2}
 TWO_SIDES = {
     **COMMON, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
     "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "decoder_start_token_id": END,
     "forced_eos_token_id": END, "init_std": 0.2,
+}  # fmt: skip
+TEXT_TO_TEXT = {
+    **COMMON, "decoder_start_token_id": PAD, "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2,
 }  # fmt: skip
 DISENTANGLED = {**COMMON, "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
@@ -38,6 +54,11 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "xlm-roberta-xl": COMMON,
     "data2vec-text": COMMON,
     "roberta-prelayernorm": COMMON,
+    "roformer": {**COMMON, "embedding_size": 16},
+    "nystromformer": {**COMMON, "num_landmarks": 8, "segment_means_seq_len": 8, "conv_kernel_size": 3},
+    "mobilebert": BOTTLENECKS,
+    "big_bird": {**COMMON, "block_size": 4, "num_random_blocks": 1},
+    "longformer": {**COMMON, "attention_window": 4, "type_vocab_size": 1},
     "mpnet": COMMON,
     "distilbert": {**COMMON, "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48},
     "deberta-v2": {**DISENTANGLED, "position_buckets": 8},
@@ -45,7 +66,12 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "modernbert": {**COMMON, "local_attention": 8, "global_attn_every_n_layers": 2, "classifier_pooling": "cls"},
     "modernbert mean": {**COMMON, "local_attention": 8, "global_attn_every_n_layers": 2, "classifier_pooling": "mean"},
     "eurobert": {**GROUPED, "classifier_pooling": "late"},
+    "xlm": SIDE_BY_SIDE,
+    "flaubert": SIDE_BY_SIDE,
+    "funnel": POOLED,
     "xlnet": {**WITHOUT_LIMIT, "d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 48},
+    "nomic_bert": COMMON,
+    "jina_embeddings_v3": {**COMMON, "type_vocab_size": 1},
     "fnet": COMMON,
     "llama": GROUPED,
     "mistral": {**GROUPED, "sliding_window": 6},
@@ -56,9 +82,27 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "gemma3_text": {**GROUPED, "sliding_window": 6},
     "smollm3": GROUPED,
     "olmo2": GROUPED,
+    "olmo": GROUPED,
+    "olmo3": {**GROUPED, "sliding_window": 6},
+    "stablelm": {**COMMON, "num_key_value_heads": 1},
+    "ministral": {**GROUPED, "sliding_window": 6},
+    "ministral3": GROUPED,
+    "exaone4": {**GROUPED, "sliding_window": 6, "sliding_window_pattern": 2},
+    "arcee": GROUPED,
+    "nemotron": GROUPED,
+    "qwen2_moe": EXPERTS,
+    "qwen3_moe": EXPERTS,
+    "mixtral": {**EXPERTS, "num_local_experts": 4},
+    "glm": GROUPED,
+    "glm4": GROUPED,
+    "starcoder2": {**GROUPED, "sliding_window": 6},
+    "biogpt": COMMON,
+    "mpt": {**WITHOUT_LIMIT, "d_model": 32, "n_heads": 2, "n_layers": 2, "max_seq_len": 40},
     "phi3": GROUPED,
     "phi": COMMON,
     "gpt2": COMMON,
+    "openai-gpt": COMMON,
+    "gpt_bigcode": COMMON,
     "gpt_neo": {**COMMON, "num_layers": 2, "num_heads": 2, "attention_types": [[["global", "local"], 1]]},
     "gptj": {**WITHOUT_MIDDLE, "rotary_dim": 8},
     "gpt_neox": COMMON,
@@ -67,20 +111,13 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "opt": {**COMMON, "ffn_dim": 48, "word_embed_proj_dim": 16, "init_std": 0.2},
     "bart": TWO_SIDES,
     "mbart": TWO_SIDES,
-    "t5": {
-        **COMMON,
-        "decoder_start_token_id": PAD,
-        "d_model": 32,
-        "d_kv": 16,
-        "d_ff": 48,
-        "num_layers": 2,
-        "num_heads": 2,
-    },
+    "mvp": TWO_SIDES,
+    "t5": {**TEXT_TO_TEXT, "feed_forward_proj": "relu"},
+    "mt5": TEXT_TO_TEXT,
 }
 UNKNOWN: dict[str, dict[str, Any]] = {
-    "nomic_bert": COMMON,
     "esm": {**COMMON, "position_embedding_type": "absolute", "mask_token_id": 4},
-    "starcoder2": GROUPED,
+    "helium": GROUPED,
     "modernbert-decoder": {**COMMON, "local_attention": 8},
     "plbart": TWO_SIDES,
 }

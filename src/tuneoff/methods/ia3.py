@@ -29,7 +29,7 @@ class IA3(PeftMethod):
         if self.target_modules:
             return linear_modules(loaded, self.target_modules)
         layers = layers_of(loaded.architecture)
-        return linear_modules(loaded, (*layers.key_value, layers.feedforward[-1]))
+        return linear_modules(loaded, (*layers.key_value, *layers.feedforward[-1:]))
 
     def options(self, loaded: LoadedModel, names: list[str]) -> dict[str, Any]:
         # Feed-forward layers are rescaled at their input: for the second one that is the paper's inner activation.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from tuneoff.core.errors import UserError
 from tuneoff.methods.lora import StartedLowRank
 
 if TYPE_CHECKING:
@@ -19,4 +20,10 @@ class Olora(StartedLowRank):
     method: Literal["olora"] = "olora"
 
     def options(self, loaded: LoadedModel, names: list[str]) -> dict[str, Any]:
+        from transformers.pytorch_utils import Conv1D
+
+        if any(isinstance(loaded.model.get_submodule(name), Conv1D) for name in names):  # as GPT-2's layers are
+            raise UserError(
+                f"{self.method} cannot be built into this model: peft decomposes a Conv1D the wrong way round"
+            )
         return {**super().options(loaded, names), "init_lora_weights": "olora"}

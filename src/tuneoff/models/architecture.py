@@ -37,9 +37,10 @@ class Padding(Enum):
 
 @dataclass(frozen=True)
 class Layers:
-    """Names of the linear layers of a transformer block, as endings of dotted module names; `*` is any one name.
+    """Names of the linear layers of a transformer block, as endings of dotted module names; `*` is any part of a name.
 
-    Those of the attention are None where it has none: it may hold bare tensors, or mix tokens without weights.
+    Those of the attention are None where it has none: it may hold bare tensors, or mix tokens without weights. Experts
+    may be bare tensors as well, and there are none of the feed-forward part then.
     """
 
     query: str | None
@@ -100,6 +101,8 @@ class Architecture:
     is not that of the first token."""
     shares_blocks: bool = False
     """Whether a block is called several times in a pass, so that its dropout has to tell the calls apart."""
+    first_token_type: int = 0
+    """Of a pair of texts; it may have a type of its own, beside 0 and 1 for those of either text."""
     positions_after_padding: bool = False
     """Whether positions are counted from the pad token's number + 1, without literal pad tokens, as in RoBERTa."""
 
@@ -126,6 +129,11 @@ class Architecture:
         """The most tokens that a text may have, special tokens included; None where nothing limits them."""
         positions = getattr(self.config, "max_position_embeddings", None) or 0
         return positions - self.first_position if positions > 0 else None
+
+    @property
+    def shortest_input(self) -> int:
+        """The fewest tokens that its code can compute; what is shorter is padded to them."""
+        return 1
 
     @property
     def type_vocab_size(self) -> int:

@@ -6,6 +6,7 @@ peft's own defaults lack several architectures and its `all-linear` fails on Dis
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from tuneoff.core.errors import UserError
@@ -39,22 +40,25 @@ def targeted_modules(loaded: LoadedModel, targets: Targets, names: tuple[str, ..
     if targets == "all-linear":
         return _backbone_layers(loaded)
     layers = layers_of(loaded.architecture)
-    if targets == "mlp":
-        return linear_modules(loaded, layers.feedforward)
-    if targets == "query-value":
-        return linear_modules(loaded, layers.query_value or layers.feedforward)
-    if targets == "value":
-        return linear_modules(loaded, (layers.value,) if layers.value else layers.feedforward)
-    if not layers.attention:
-        model_type = loaded.architecture.config.model_type
-        raise UserError(f'targets: the attention of \'{model_type}\' has no linear layers; take "mlp" or "all-linear"')
-    return linear_modules(loaded, layers.attention)
+    chosen = {
+        "query-value": layers.query_value or layers.feedforward,
+        "value": (layers.value,) if layers.value else layers.feedforward,
+        "attention": layers.attention,
+        "mlp": layers.feedforward,
+    }[targets]
+    if not chosen:
+        part, other = ("feed-forward part", "attention") if targets == "mlp" else ("attention", "mlp")
+        raise UserError(
+            f"targets: the {part} of '{loaded.architecture.config.model_type}' has no linear layers; "
+            f'take "{other}" or "all-linear"'
+        )
+    return linear_modules(loaded, chosen)
 
 
 def linear_modules(loaded: LoadedModel, names: tuple[str, ...]) -> list[str]:
     """Full dotted names of the backbone's linear layers that end in one of `names`, in the model's order.
 
-    `*` in a name stands for one dotted part. Layers of the head are left out: they are trained whole.
+    `*` in a name stands for any part of it between dots. Layers of the head are left out: they are trained whole.
 
     Raises:
         UserError: where a name fits no layer.
@@ -122,4 +126,4 @@ def find_linear(names: Sequence[str], wanted: str) -> set[str]:
 def _ends_with(name: str, pattern: str) -> bool:
     parts, wanted = name.split("."), pattern.split(".")
     tail = parts[-len(wanted) :]
-    return len(tail) == len(wanted) and all(want in ("*", part) for want, part in zip(wanted, tail, strict=True))
+    return len(tail) == len(wanted) and all(map(fnmatchcase, tail, wanted))

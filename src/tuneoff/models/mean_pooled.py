@@ -42,7 +42,7 @@ class MeanPooledClassifier(nn.Module):
         """Padded texts, shape (texts, tokens), to logits in float32, shape (texts, classes)."""
         reader = self.backbone.get_encoder() if self.config.is_encoder_decoder else self.backbone
         states = reader(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state.float()
-        mask = attention_mask[..., None].float()
+        mask = attention_mask[:, : states.shape[1], None].float()  # Funnel has fewer states than tokens
         features = (states * mask).sum(dim=1) / mask.sum(dim=1)
         return SequenceClassifierOutput(logits=self.own_head(features) if self._fitted else features)
 

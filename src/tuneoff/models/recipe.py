@@ -19,8 +19,9 @@ UNPACKED_LINES = [
 CLASSIFY_LINES = [
     "def classify(texts):",
     '    inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")',
-    '    mask = inputs["attention_mask"][..., None]',
-    "    features = (backbone(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)",
+    "    states = backbone(**inputs).last_hidden_state",
+    '    mask = inputs["attention_mask"][:, : states.shape[1], None]',
+    "    features = (states * mask).sum(1) / mask.sum(1)",
     '    return features @ head["weight"].T + head["bias"]',
 ]
 ADAPTER_LINES = ["model = PeftModel.from_pretrained(backbone, folder)"]

@@ -62,6 +62,85 @@ class Olmo2(Gemma):
     model_type = "olmo2"
 
 
+class Olmo(Llama):
+    model_type = "olmo"
+
+
+class Olmo3(Llama):
+    model_type = "olmo3"
+
+
+class StableLm(Llama):
+    model_type = "stablelm"
+
+
+class Ministral(Llama):
+    model_type = "ministral"
+
+
+class Ministral3(Llama):
+    model_type = "ministral3"
+
+
+class Exaone4(Llama):
+    model_type = "exaone4"
+
+
+class Arcee(Llama):
+    model_type = "arcee"
+    layers = Layers("q_proj", "k_proj", "v_proj", "o_proj", ("up_proj", "down_proj"))
+
+
+class Nemotron(Arcee):
+    model_type = "nemotron"
+
+
+class Qwen2Moe(Llama):
+    model_type = "qwen2_moe"
+
+
+class Qwen3Moe(Llama):
+    model_type = "qwen3_moe"
+    layers = Layers("q_proj", "k_proj", "v_proj", "o_proj", ())  # its experts are bare tensors
+
+
+class Mixtral(Qwen3Moe):
+    model_type = "mixtral"
+    packs = False  # noise may choose its experts
+
+
+class Glm(Llama):
+    model_type = "glm"
+    layers = Layers("q_proj", "k_proj", "v_proj", "o_proj", ("gate_up_proj", "down_proj"))
+
+
+class Glm4(Glm):
+    model_type = "glm4"
+
+
+class Starcoder2(Llama):
+    model_type = "starcoder2"
+    layers = Layers("q_proj", "k_proj", "v_proj", "o_proj", ("c_fc", "mlp.c_proj"))
+    packs = False  # no modules drop its states
+
+
+class BioGpt(Decoder):
+    model_type = "biogpt"
+    blocks = "layers"
+    layers = Layers("q_proj", "k_proj", "v_proj", "out_proj", ("fc1", "fc2"))
+
+
+class Mpt(Decoder):
+    model_type = "mpt"
+    blocks = "blocks"
+    layers = Layers("Wqkv", "Wqkv", "Wqkv", "out_proj", ("up_proj", "down_proj"))
+
+    @property
+    def longest_input(self) -> int | None:
+        """It makes distances for so many tokens."""
+        return int(self.config.max_seq_len)
+
+
 class Phi3(Gemma):
     model_type = "phi3"
     layers = Layers("qkv_proj", "qkv_proj", "qkv_proj", "o_proj", ("gate_up_proj", "down_proj"))
@@ -75,6 +154,15 @@ class Phi(Gemma):
 class GPT2(Decoder):
     model_type = "gpt2"
     layers = Layers("c_attn", "c_attn", "c_attn", "attn.c_proj", ("mlp.c_fc", "mlp.c_proj"))
+
+
+class OpenAIGPT(GPT2):
+    model_type = "openai-gpt"
+
+
+class GPTBigCode(GPT2):
+    model_type = "gpt_bigcode"
+    packs = True
 
 
 class GPTNeo(Decoder):

@@ -21,6 +21,10 @@ class MBart(Bart):
     model_type = "mbart"
 
 
+class Mvp(Bart):
+    model_type = "mvp"
+
+
 class T5(Architecture):
     model_type = "t5"
     blocks = "decoder.block"
@@ -29,4 +33,8 @@ class T5(Architecture):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         inner = ("wi_0", "wi_1") if config.is_gated_act else ("wi",)
-        self.layers = Layers("SelfAttention.q", "SelfAttention.k", "SelfAttention.v", "SelfAttention.o", (*inner, "wo"))
+        self.layers = Layers("q", "k", "v", "o", (*inner, "wo"))  # of the decoder's look at the text too
+
+
+class MT5(T5):
+    model_type = "mt5"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tuneoff.core.errors import UserError
 from tuneoff.models.architecture import Architecture, Layers, Padding, Pooling
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
+    from transformers import PreTrainedModel
 
 FEEDFORWARD = ("intermediate.dense", "layer.*.output.dense")
 
@@ -75,6 +78,66 @@ class RobertaPreLayerNorm(XLMRobertaXL):
     model_type = "roberta-prelayernorm"
 
 
+class RoFormer(MegatronBert):
+    model_type = "roformer"
+
+
+class Nystromformer(MegatronBert):
+    """Only where it attends in full, as it does by default in transformers.
+
+    Landmarks are means of segments of rows of one fixed length, and scaled by what is largest in the whole batch.
+    """
+
+    model_type = "nystromformer"
+    padding = Padding.EQUAL_LENGTHS  # its convolutions look beyond a text's end
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        if config.num_landmarks != config.segment_means_seq_len:
+            raise UserError(
+                "model.id: a Nystromformer with num_landmarks other than segment_means_seq_len is not supported: "
+                "its answer to a text depends on the texts that it is computed with"
+            )
+
+
+class MobileBert(Bert):
+    model_type = "mobilebert"
+    layers = Layers(
+        "query",
+        "key",
+        "value",
+        "attention.output.dense",
+        ("intermediate.dense", "ffn.*.output.dense", "layer.*.output.dense"),
+    )
+    packs = False
+    padding = Padding.EQUAL_LENGTHS  # its embeddings look at the token that follows
+
+
+class BigBird(MegatronBert):
+    """Only where it attends in full.
+
+    In transformers the first short text switches sparse attention off for all that follow, and what sparse attention
+    makes of a text depends on the length of the batch. With `attention_type` "original_full" in its config.json it
+    takes texts of any length that it has positions for.
+    """
+
+    model_type = "big_bird"
+
+    @property
+    def longest_input(self) -> int | None:
+        """The most tokens that are attended in full."""
+        longest = super().longest_input
+        if self.config.attention_type == "original_full" or longest is None:
+            return longest
+        return min(longest, int((5 + 2 * self.config.num_random_blocks) * self.config.block_size))
+
+
+class Longformer(Roberta):
+    model_type = "longformer"
+    layers = Layers("query*", "key*", "value*", "attention.output.dense", FEEDFORWARD)  # the first token has its own
+    packs = False  # its attention is its own
+
+
 class MPNet(Architecture):
     model_type = "mpnet"
     blocks = "encoder.layer"
@@ -122,6 +185,66 @@ class EuroBert(Architecture):
     model_type = "eurobert"
     blocks = "layers"
     layers = Layers("q_proj", "k_proj", "v_proj", "o_proj", ("gate_proj", "up_proj", "down_proj"))
+
+
+class XLM(Architecture):
+    model_type = "xlm"
+    blocks = "ffns"
+    layers = Layers("q_lin", "k_lin", "v_lin", "out_lin", ("lin1", "lin2"))
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        if config.summary_type == "first":
+            self.pooling = Pooling.FIRST
+        else:  # of rows, with their padding
+            self.padding = Padding.EQUAL_LENGTHS
+
+    def blocks_of(self, classifier: PreTrainedModel) -> list[nn.Module]:
+        """Of modules that the backbone holds in lists side by side."""
+        from torch import nn
+
+        backbone: Any = classifier.base_model
+        parts = zip(backbone.attentions, backbone.layer_norm1, backbone.ffns, backbone.layer_norm2, strict=True)
+        return [nn.ModuleList(block) for block in parts]
+
+
+class Flaubert(XLM):
+    model_type = "flaubert"
+
+
+class Funnel(Architecture):
+    model_type = "funnel"
+    blocks = "encoder.blocks"
+    layers = Layers("q_head", "k_head", "v_head", "post_proj", ("linear_1", "linear_2"))
+    pooling = Pooling.FIRST
+    padding = Padding.EQUAL_LENGTHS  # neighbours are averaged, and the last ones left out
+    first_token_type = 2
+
+    @property
+    def shortest_input(self) -> int:
+        """One in which a token is left for each block beside the first token."""
+        return int(2 ** (len(self.config.block_sizes) - 1)) + 1
+
+
+class NomicBert(Architecture):
+    model_type = "nomic_bert"
+    blocks = "layers"
+    layers = Layers("q_proj", "k_proj", "v_proj", "o_proj", ("gate_proj", "up_proj", "down_proj"))
+    pooling = Pooling.FIRST
+    packs = True
+
+    def classify(self, classifier: Any, states: torch.Tensor) -> torch.Tensor:
+        pooler = classifier.base_model.pooler
+        logits: torch.Tensor = classifier.classifier(classifier.dropout(pooler.activation(pooler.dense(states))))
+        return logits
+
+
+class JinaEmbeddingsV3(Architecture):
+    model_type = "jina_embeddings_v3"
+    blocks = "layers"
+    layers = Layers("q_proj", "k_proj", "v_proj", "o_proj", ("fc1", "fc2"))
+    pooling = Pooling.FIRST
+    packs = True
 
 
 class XLNet(Architecture):

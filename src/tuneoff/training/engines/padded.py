@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 def padded_inputs(tokens: Tokens, rows: Rows, architecture: Architecture) -> dict[str, torch.Tensor]:
     """What a model takes, by name, of some texts: int64, shape (rows, tokens of the longest)."""
     lengths = tokens.lengths[rows]
-    ids = np.full((len(rows), int(lengths.max())), architecture.pad_token_id, dtype=np.int64)
-    mask = np.arange(ids.shape[1]) < lengths[:, None]
+    width = max(int(lengths.max()), architecture.shortest_input)
+    ids = np.full((len(rows), width), architecture.pad_token_id, dtype=np.int64)
+    mask = np.arange(width) < lengths[:, None]
     ids[mask] = tokens.ids_of(rows)
     arrays: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
     if tokens.second_starts is not None and architecture.type_vocab_size > 1:
-        arrays["token_type_ids"] = mask * (np.arange(ids.shape[1]) >= tokens.second_starts[rows][:, None])
+        types = mask * (np.arange(width) >= tokens.second_starts[rows][:, None])
+        arrays["token_type_ids"] = np.where(np.arange(width) > 0, types, architecture.first_token_type)
     return {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
 
 

@@ -27,7 +27,7 @@ def pool(loaded: LoadedModel, only_pooled_in_last_block: bool) -> None:
     architecture, classifier = loaded.architecture, loaded.model
     backbone: Any = classifier.base_model
     # The module whose output the model's own head pools: the backbone, or its encoder where that pools itself.
-    read = backbone.encoder if hasattr(backbone, "pooler") else backbone
+    read = getattr(backbone, "encoder", backbone)
     first = only_pooled_in_last_block and architecture.pooling is Pooling.FIRST
     parts = _bert_attention(architecture.blocks_of(classifier)[-1]) if first else None
     if architecture.pooling is Pooling.MEAN:
