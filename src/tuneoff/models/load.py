@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import pickle
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.files import expanded
 from tuneoff.models.count import logical_size
 from tuneoff.models.folder import checked_config, checked_folder
+from tuneoff.models.guard import told_in_one_line
 from tuneoff.models.head import draw_head, give_shapes, head_modules, in_backbone
 from tuneoff.models.looking import architecture_of, bare_classifier
 from tuneoff.models.quantised import (
@@ -117,15 +117,14 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    try:
+    what = f"model.id: '{folder}' has no usable tokenizer"
+    if not (folder / "tokenizer.json").exists() and any(folder.glob("*.model")) and not _has_sentencepiece():
+        what = (
+            f"model.id: '{folder}' has a sentencepiece tokenizer alone (no tokenizer.json); "
+            "`pip install 'tuneoff[sentencepiece]'` reads it"
+        )
+    with told_in_one_line(what):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        if not (folder / "tokenizer.json").exists() and any(folder.glob("*.model")) and not _has_sentencepiece():
-            raise UserError(
-                f"model.id: '{folder}' has a sentencepiece tokenizer alone (no tokenizer.json); "
-                "`pip install 'tuneoff[sentencepiece]'` reads it"
-            ) from error
-        raise UserError(f"model.id: '{folder}' has no usable tokenizer ({_first_line(error)})") from error
     if len(tokenizer.get_vocab()) <= len(tokenizer.all_special_tokens):
         # transformers 5 builds an empty vocabulary where the vocabulary's file is missing.
         raise UserError(f"model.id: '{folder}' has no vocabulary for its tokenizer (tokenizer.json or vocab.txt)")
@@ -143,10 +142,8 @@ def load_config(folder: Path, num_labels: int, pad_token_id: int | None = None) 
     """
     from transformers import AutoConfig
 
-    try:
+    with told_in_one_line(f"model.id: '{folder}' has no usable config.json"):
         config = AutoConfig.from_pretrained(folder, num_labels=num_labels, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"model.id: '{folder}' has no usable config.json ({_first_line(error)})") from error
     config.problem_type = "single_label_classification"
     for part in (config, config.get_text_config()):  # of a model for texts alone they are one
         if getattr(part, "pad_token_id", None) is None:
@@ -252,8 +249,14 @@ def _head_of_checkpoint(folder: Path, config: Any) -> tuple[str, ...]:
 
 def _head(model: PreTrainedModel, info: dict[str, Any], folder: Path) -> tuple[str, ...]:
     """The head's modules, by what the loader reports of a checkpoint."""
-    missing = set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
     backbone = {name for name, _ in model.named_parameters() if in_backbone(model, name)}
+    for name, stored, wanted in sorted(info["mismatched_keys"]):
+        if name in backbone:
+            raise UserError(
+                f"model.id: the weights in '{folder}' do not fit its config.json ({name} has the shape "
+                f"{tuple(stored)}, and would need {tuple(wanted)})"
+            )
+    missing = set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
     if len(missing & backbone) > len(backbone) // 2:
         raise UserError(
             f"model.id: the weights in '{folder}' do not fit its config.json "
@@ -264,23 +267,19 @@ def _head(model: PreTrainedModel, info: dict[str, Any], folder: Path) -> tuple[s
 
 @transformers_quiet()
 def _from_pretrained(folder: Path, config: Any, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
-    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, of how a file was pickled
-            return AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                config=copy.deepcopy(config),
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                trust_remote_code=False,
-                weights_only=True,  # a pickle may hold tensors and nothing else
-                **options,
-            )
-    except (OSError, ValueError, KeyError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        raise UserError(f"model.id: no weights could be loaded from '{folder}' ({_first_line(error)})") from error
+    with told_in_one_line(f"model.id: no weights could be loaded from '{folder}'"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of how a file was pickled
+        return AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            config=copy.deepcopy(config),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
+            weights_only=True,  # a pickle may hold tensors and nothing else
+            **options,
+        )
 
 
 def _keep_differentiable(model: PreTrainedModel) -> None:
@@ -310,7 +309,3 @@ def _package_folder(package: str) -> Path:
 
 def _has_sentencepiece() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("sentencepiece", "google.protobuf"))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
