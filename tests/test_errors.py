@@ -95,7 +95,7 @@ def test_a_broken_study_gets_one_line(
                 (folder / "config.json").write_text(json.dumps({"model_type": "bert"})),
                 (folder / "model.safetensors").write_bytes(b"not a tensor file"),
             ),
-            "no vocabulary",
+            "no weights could be loaded",
         ),
     ],
     ids=["absent", "empty", "no weights", "broken config", "broken weights"],
