@@ -54,6 +54,8 @@ def exit_code(command: Callable[..., Any]) -> int:
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # a usage error of typer's
             return _say(f"{error.format_message()} (see {_command_of(error)} --help)", 2)
+        if _is_out_of_memory(error):
+            return _say("main memory is exhausted; free some, or choose a smaller model or less data", 2)
         raise
     return code if isinstance(code, int) else 0
 
@@ -64,6 +66,12 @@ def _say(message: str, code: int) -> int:
     shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
     print(f"tuneoff: {shown}", file=sys.stderr)
     return code
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    from tuneoff.measure.memory import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _command_of(error: Any) -> str:

@@ -39,6 +39,6 @@ def damaged(path: Path, error: Exception) -> UserError:
     return UserError(f"{path} is missing or damaged ({error.__class__.__name__}); run the study again")
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """What an exception says, in one line of bearable length."""
     return shorten(str(error), LONGEST_MESSAGE, placeholder=" ...") or error.__class__.__name__

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def only_errors_logged(*libraries: str) -> Iterator[None]:
-    """Inside, libraries log errors alone; afterwards what they logged before."""
+def only_errors_logged(*libraries: str, least: int = logging.ERROR) -> Iterator[None]:
+    """Inside, libraries log errors alone, or from the level `least` on; afterwards what they logged before."""
     loggers = [logging.getLogger(library) for library in libraries]
     before = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(least)
     try:
         yield
     finally:

@@ -18,6 +18,7 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.parent_death import tether
 from tuneoff.core.processes import leave_signals_to_the_driver, signals_held, without_main_module
 from tuneoff.measure.environment import usable_cores
+from tuneoff.models.guard import told_in_one_line
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -74,7 +75,10 @@ class Encoder:
 
     def _encode(self, texts: Texts) -> Encoded:
         pairs = isinstance(texts[0], tuple)
-        rows = self._tokenizer.encode_batch_fast(texts)
+        with told_in_one_line(
+            "the model's tokenizer cannot encode the texts; mend its tokenizer.json, or choose another"
+        ):
+            rows = self._tokenizer.encode_batch_fast(texts)
         lengths = np.array([len(row.ids) for row in rows], dtype=np.int32)
         second_starts = np.array([_second(row.type_ids) for row in rows], dtype=np.int32) if pairs else lengths
         added = self.marks(pairs)

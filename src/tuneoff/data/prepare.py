@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,6 @@ from tuneoff.records.finding import Audit, Finding
 from tuneoff.records.prepared import Prepared, PreparedPart
 
 if TYPE_CHECKING:
-    from tuneoff.data.tokens import Tokens
     from tuneoff.data.write import WrittenSplit
     from tuneoff.spec import DataSpec, StudySpec
 
@@ -99,8 +98,6 @@ def prepare_data(
     baselines = {part: score_baselines(splits) for part, splits in parts.items()}
     definition, pad_token_id = cutting_tokenizer(spec, model_folder, len(first.label_names))
     written = write_parts(parts, folder, definition, say)
-    tokens = [tokens for part in parts for tokens in load_tokens(folder, part).values()]
-    _check_that_tokens_are_embedded(spec, model_folder, pad_token_id, tokens)
     study_baselines = next(iter(baselines.values()))
     if spec.data.folds is not None:
         study_baselines = pooled_baselines(
@@ -173,19 +170,3 @@ def cutting_tokenizer(spec: StudySpec, model_folder: Path, num_labels: int) -> t
     backend.no_padding()
     backend.enable_truncation(length, strategy="longest_first", direction=tokenizer.truncation_side)
     return backend.to_str(), int(tokenizer.pad_token_id)
-
-
-def _check_that_tokens_are_embedded(
-    spec: StudySpec, model_folder: Path, pad_token_id: int, tokens: Sequence[Tokens]
-) -> None:
-    """Refuses a tokenizer that a token was added to, where texts have it and the model does not.
-
-    Tokenizers may have tokens that a model does not, such as those of images; what is not used does no harm.
-    """
-    embedded = getattr(load_config(model_folder, 2, pad_token_id).get_text_config(), "vocab_size", None)
-    highest = max([pad_token_id, *(int(of_split.ids.max()) for of_split in tokens if len(of_split.ids))])
-    if embedded is not None and highest >= embedded:
-        raise UserError(
-            f"model.id: the texts have token {highest:,} of the tokenizer of '{spec.model.id}', and the model has "
-            f"embeddings for {embedded:,} alone; a token was added to it without model.resize_token_embeddings"
-        )

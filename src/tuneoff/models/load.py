@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import pickle
+import json
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from tuneoff.core.errors import UserError
 from tuneoff.core.files import expanded
 from tuneoff.models.count import logical_size
 from tuneoff.models.folder import checked_config, checked_folder
+from tuneoff.models.guard import told_in_one_line
 from tuneoff.models.head import draw_head, give_shapes, head_modules, in_backbone
 from tuneoff.models.looking import architecture_of, bare_classifier
 from tuneoff.models.quantised import (
@@ -34,6 +36,15 @@ if TYPE_CHECKING:
     from tuneoff.models.architecture import Architecture
 
 PACKAGE_PREFIX = "package:"
+SIZES = {
+    "num_hidden_layers": range(1, 1_000),
+    "num_attention_heads": range(1, 100_000),
+    "hidden_size": range(1, 10**6),
+    "intermediate_size": range(1, 10**7),
+    "vocab_size": range(1, 10**7),
+    "max_position_embeddings": range(-1, 10**8),
+}
+"""What no model lies beyond: a damaged configuration would have something without end built."""
 
 
 @dataclass(frozen=True)
@@ -117,21 +128,47 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    try:
+    _read_config(folder)  # of which tokenizers make much, and whose errors would look as if they were theirs
+    _check_ids(folder)
+    what = f"model.id: '{folder}' has no usable tokenizer"
+    if not (folder / "tokenizer.json").exists() and any(folder.glob("*.model")) and not _has_sentencepiece():
+        what = (
+            f"model.id: '{folder}' has a sentencepiece tokenizer alone (no tokenizer.json); "
+            "`pip install 'tuneoff[sentencepiece]'` reads it"
+        )
+    with told_in_one_line(what):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        if not (folder / "tokenizer.json").exists() and any(folder.glob("*.model")) and not _has_sentencepiece():
-            raise UserError(
-                f"model.id: '{folder}' has a sentencepiece tokenizer alone (no tokenizer.json); "
-                "`pip install 'tuneoff[sentencepiece]'` reads it"
-            ) from error
-        raise UserError(f"model.id: '{folder}' has no usable tokenizer ({_first_line(error)})") from error
     if len(tokenizer.get_vocab()) <= len(tokenizer.all_special_tokens):
         # transformers 5 builds an empty vocabulary where the vocabulary's file is missing.
         raise UserError(f"model.id: '{folder}' has no vocabulary for its tokenizer (tokenizer.json or vocab.txt)")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token_id is None:
+        raise UserError(
+            f"model.id: the tokenizer of '{folder}' has no token that pads texts and none that ends them; set "
+            "pad_token in its tokenizer_config.json"
+        )
+    longest = tokenizer.model_max_length
+    if not isinstance(longest, int | float) or not 1 <= longest < math.inf:
+        raise UserError(
+            f"model.id: the tokenizer_config.json of '{folder}' is damaged: model_max_length = {longest!r}, which is "
+            "no number of tokens"
+        )
     return tokenizer
+
+
+def _check_ids(folder: Path) -> None:
+    """Refuses a vocabulary with a token of an absurd number, for which tokenizers takes memory without end."""
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        return
+    with told_in_one_line(f"model.id: '{path}' is no tokenizer"):
+        described = json.loads(path.read_text(encoding="utf-8"))
+        vocabulary = described["model"].get("vocab")
+    numbers = vocabulary.values() if isinstance(vocabulary, dict) else ()
+    highest = max((number for number in numbers if isinstance(number, int)), default=0)
+    if highest > max(SIZES["vocab_size"]):
+        raise UserError(f"model.id: '{path}' is damaged: no model has a token {highest}")
 
 
 @transformers_quiet()
@@ -141,16 +178,27 @@ def load_config(folder: Path, num_labels: int, pad_token_id: int | None = None) 
     Raises:
         UserError: where the folder's configuration is unreadable or of an unknown architecture.
     """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(folder, num_labels=num_labels, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"model.id: '{folder}' has no usable config.json ({_first_line(error)})") from error
+    outputs = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}  # what is computed with
+    config = _read_config(folder, num_labels=num_labels, **outputs)
     config.problem_type = "single_label_classification"
     for part in (config, config.get_text_config()):  # of a model for texts alone they are one
         if getattr(part, "pad_token_id", None) is None:
             part.pad_token_id = pad_token_id
+    return config
+
+
+def _read_config(folder: Path, **changes: Any) -> Any:
+    from transformers import AutoConfig, PreTrainedConfig
+
+    with told_in_one_line(f"model.id: '{folder}' has no usable config.json"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **changes)
+        text = config.get_text_config()
+    if not isinstance(text, PreTrainedConfig):
+        raise UserError(f"model.id: the config.json of '{folder}' is damaged: its text_config describes no model")
+    for name, known in SIZES.items():
+        size = getattr(text, name, None)
+        if isinstance(size, int) and size not in known:
+            raise UserError(f"model.id: the config.json of '{folder}' is damaged: no model has {name} = {size}")
     return config
 
 
@@ -252,8 +300,18 @@ def _head_of_checkpoint(folder: Path, config: Any) -> tuple[str, ...]:
 
 def _head(model: PreTrainedModel, info: dict[str, Any], folder: Path) -> tuple[str, ...]:
     """The head's modules, by what the loader reports of a checkpoint."""
-    missing = set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
     backbone = {name for name, _ in model.named_parameters() if in_backbone(model, name)}
+    for name, stored, wanted in sorted(info["mismatched_keys"]):
+        if name in backbone:
+            raise UserError(
+                f"model.id: the weights in '{folder}' do not fit its config.json ({name} has the shape "
+                f"{tuple(stored)}, and would need {tuple(wanted)})"
+            )
+    missing = set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
+    blocks = f"{model.base_model_prefix}.{architecture_of(model.config, model).blocks}."
+    lost = sorted(name for name in missing & backbone if name.startswith(blocks))
+    if lost and len(missing & backbone) <= len(backbone) // 2:
+        raise UserError(f"model.id: the weights in '{folder}' do not fit its config.json ({lost[0]} is missing)")
     if len(missing & backbone) > len(backbone) // 2:
         raise UserError(
             f"model.id: the weights in '{folder}' do not fit its config.json "
@@ -264,23 +322,19 @@ def _head(model: PreTrainedModel, info: dict[str, Any], folder: Path) -> tuple[s
 
 @transformers_quiet()
 def _from_pretrained(folder: Path, config: Any, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
-    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, of how a file was pickled
-            return AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                config=copy.deepcopy(config),
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                trust_remote_code=False,
-                weights_only=True,  # a pickle may hold tensors and nothing else
-                **options,
-            )
-    except (OSError, ValueError, KeyError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        raise UserError(f"model.id: no weights could be loaded from '{folder}' ({_first_line(error)})") from error
+    with told_in_one_line(f"model.id: no weights could be loaded from '{folder}'"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of how a file was pickled
+        return AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            config=copy.deepcopy(config),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
+            weights_only=True,  # a pickle may hold tensors and nothing else
+            **options,
+        )
 
 
 def _keep_differentiable(model: PreTrainedModel) -> None:
@@ -310,7 +364,3 @@ def _package_folder(package: str) -> Path:
 
 def _has_sentencepiece() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("sentencepiece", "google.protobuf"))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

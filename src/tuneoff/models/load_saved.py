@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneoff.core.errors import UserError, one_line, saying
+from tuneoff.core.errors import UserError, saying
 from tuneoff.models.folder import ADAPTER
+from tuneoff.models.guard import told_in_one_line
 from tuneoff.models.head import give_shapes
 from tuneoff.models.hide import bitsandbytes_hidden, compile_nothing
 from tuneoff.models.load import LoadedModel, load_classifier, load_config, load_tokenizer, load_whole
@@ -126,36 +127,27 @@ def _with_own_modules(loaded: LoadedModel, config: Any) -> LoadedModel:
 
 def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
     import peft
-    from safetensors import SafetensorError
 
     from tuneoff.models.virtual_embedding import longer_table, look_up_rows
 
-    try:
+    with told_in_one_line(f"'{opened.folder / ADAPTER}' describes no adapter"):
         config = peft.PeftConfig.from_pretrained(str(opened.folder))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"'{opened.folder / ADAPTER}' describes no adapter ({one_line(error)})") from error
     if not set(loaded.head_modules) <= set(config.modules_to_save or ()):
         lacking = next(name for name in loaded.head_modules if name not in (config.modules_to_save or ()))
         raise UserError(f"'{opened.folder}' does not hold the trained head ({lacking}); train the model again")
     if config.peft_type == peft.PeftType.BOFT:
         compile_nothing()
     _give_own(loaded.model, opened.folder / "adapter_model.safetensors")
-    try:
-        with longer_table(loaded.model, opened.saved.virtual_tokens):
-            model = peft.PeftModel(loaded.model, config)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"the adapter in '{opened.folder}' does not fit its base model ({one_line(error)})") from error
-    try:
+    with (
+        told_in_one_line(f"the adapter in '{opened.folder}' does not fit its base model"),
+        longer_table(loaded.model, opened.saved.virtual_tokens),
+    ):
+        model = peft.PeftModel(loaded.model, config)
+    with told_in_one_line(
+        f"'{opened.folder}' does not hold the trained head, or does not fit its base model, or is of another "
+        "number of classes; train the model again"
+    ):
         result = model.load_adapter(str(opened.folder), "default")
-    except SafetensorError as error:
-        raise UserError(f"the weights in '{opened.folder}' are damaged ({error}); train the model again") from error
-    except KeyError as error:
-        raise UserError(f"'{opened.folder}' does not hold the trained head ({error}); train the model again") from error
-    except RuntimeError as error:  # of tensors of another shape
-        raise UserError(
-            f"the adapter in '{opened.folder}' does not fit its base model, or another number of classes "
-            f"({str(error).strip().splitlines()[-1].strip()})"
-        ) from error
     # What all layers share has a name in each, and is read by one of them.
     held = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
     read = {id(tensor) for name, tensor in held.items() if name not in result.missing_keys}
@@ -170,15 +162,12 @@ def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
 
 def _give_own(classifier: Any, weights: Path) -> None:
     """Copies those tensors of a base model that an adapter's file writes over, as biases: others may share them."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
     from torch import nn
 
     held = dict(classifier.named_parameters())
-    try:
-        with safe_open(weights, framework="pt") as file:
-            names = file.keys()  # it is no dictionary
-    except SafetensorError as error:
-        raise UserError(f"the weights in '{weights.parent}' are damaged ({error}); train the model again") from error
+    with told_in_one_line(_damaged(weights.parent)), safe_open(weights, framework="pt") as file:
+        names = file.keys()  # it is no dictionary
     for name in (name.removeprefix("base_model.model.") for name in names):
         if name in held:
             module, _, own_name = name.rpartition(".")
@@ -186,26 +175,20 @@ def _give_own(classifier: Any, weights: Path) -> None:
 
 
 def _with_bottlenecks(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from tuneoff.models.bottleneck import FIRST_WEIGHT, MARK, put_bottlenecks
 
     classifier = loaded.model
-    try:
+    with told_in_one_line(_damaged(opened.folder)):
         tensors = load_file(opened.folder / BOTTLENECKS)
-    except SafetensorError as error:
-        raise UserError(f"the weights in '{opened.folder}' are damaged ({error}); train the model again") from error
-    try:
+    with told_in_one_line(
+        f"the bottlenecks in '{opened.folder}' do not fit its base model, or another number of classes"
+    ):
         for name in tensors:
             if name.endswith(FIRST_WEIGHT):
                 put_bottlenecks(classifier, [name.removesuffix(FIRST_WEIGHT)], size=len(tensors[name]))
         result = classifier.load_state_dict(tensors, strict=False)
-    except (AttributeError, RuntimeError) as error:  # of a layer that is not there, of tensors of another shape
-        raise UserError(
-            f"the bottlenecks in '{opened.folder}' do not fit its base model, or another number of classes "
-            f"({one_line(error)})"
-        ) from error
     heads = tuple(head + "." for head in loaded.head_modules)
     lacking = [key for key in result.missing_keys if MARK in key or key.startswith(heads)]
     if lacking or result.unexpected_keys:
@@ -215,19 +198,20 @@ def _with_bottlenecks(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
 
 
 def _with_head(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     from tuneoff.models.mean_pooled import MeanPooledClassifier
 
     model = MeanPooledClassifier(loaded)
-    try:
+    with told_in_one_line(_damaged(opened.folder)):
         head = load_file(opened.folder / HEAD)
-    except SafetensorError as error:
-        raise UserError(f"the weights in '{opened.folder}' are damaged ({error}); train the model again") from error
     if {name: value.shape for name, value in head.items()} != {
         name: tuple(value.shape) for name, value in model.own_head.named_parameters()
     }:
         raise UserError(f"the head in '{opened.folder / HEAD}' does not fit its base model or its number of classes")
     model.set_head(head["weight"], head["bias"])
     return model
+
+
+def _damaged(folder: Path) -> str:
+    return f"the weights in '{folder}' are damaged; train the model again"

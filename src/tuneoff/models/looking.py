@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError
 from tuneoff.models.architecture import ARCHITECTURES, Architecture, Layers, Padding, Pooling
+from tuneoff.models.guard import told_in_one_line
 from tuneoff.models.layers import find_linear, linear_names
 from tuneoff.models.quiet import transformers_quiet
 
@@ -77,7 +78,7 @@ def bare_classifier(config: Any) -> PreTrainedModel:
         raise UserError(
             f"model.id: the architecture '{config.model_type}' is not supported: transformers has no classifier for it"
         )
-    with torch.device("meta"):
+    with told_in_one_line("model.id: no model can be built from its config.json"), torch.device("meta"):
         model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     return model
 

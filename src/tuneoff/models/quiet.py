@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,14 +11,19 @@ from tuneoff.core.quiet import only_errors_logged
 
 @contextmanager
 def transformers_quiet() -> Iterator[None]:
-    """Inside, transformers shows no progress bar, and it and bitsandbytes log errors alone; afterwards as before."""
-    from transformers.utils import logging  # its import sets the level that is to be changed here
+    """Inside, transformers shows no progress bar and logs nothing, and bitsandbytes logs errors alone; then as before.
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    What transformers logs as an error it raises as well, and whoever catches that says it in one line.
+    """
+    from transformers.utils import (
+        logging as transformers_logging,
+    )  # its import sets the level that is to be changed here
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
     try:
-        with only_errors_logged("transformers"), only_errors_logged("bitsandbytes"):
+        with only_errors_logged("transformers", least=logging.CRITICAL), only_errors_logged("bitsandbytes"):
             yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()

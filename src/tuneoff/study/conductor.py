@@ -13,6 +13,7 @@ from tuneoff.study.pins import Pinned
 from tuneoff.study.plan import plan_runs
 from tuneoff.study.prepare import PreparedStudy, prepare_study
 from tuneoff.study.preview import check_arms
+from tuneoff.study.rehearsal import rehearse
 from tuneoff.study.run_task import make_task
 from tuneoff.study.scheduler import Scheduler
 from tuneoff.study.store import Store, set_aside
@@ -120,11 +121,12 @@ class _Conductor:
         return True
 
     def _begin(self) -> None:
-        """Makes sure that every arm can be trained, says what is trained anew, and brings the data in."""
+        """Makes sure that every arm can be trained on this data, says what is trained anew, and brings the data in."""
         self._begun = True
         self._executor.warm_up()
         prepared = self._prepared.prepared
         check_arms(self._spec, self._prepared.model_folder, len(prepared.label_names), prepared.pad_token_id)
+        rehearse(self._spec, self._prepared, self._listener.say)
         elsewhere = computed_elsewhere(self._spec, self._prepared, self._store, self._executor.allocation)
         if elsewhere is not None:
             self._listener.say(elsewhere)

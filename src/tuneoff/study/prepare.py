@@ -43,6 +43,11 @@ class PreparedStudy:
     unsaved: Path | None = None
     """Where the data is as long as it is not in `data_folder`."""
 
+    @property
+    def stored_in(self) -> Path:
+        """Where the data is now."""
+        return self.unsaved or self.data_folder
+
     def save(self) -> None:
         """Brings the data into the study's folder where it is new."""
         if self.unsaved is not None:

@@ -86,9 +86,12 @@ def weight_files(names: Collection[str], read: Callable[[str], Path]) -> list[st
         if index in names:
             path = read(index)
             try:
-                return sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                shards = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise UserError(f"model.id: '{path}' is no index of weights ({type(error).__name__})") from error
+            if not shards or not all(isinstance(name, str) for name in shards):
+                raise UserError(f"model.id: '{path}' is no index of weights: its weight_map names no files")
+            return sorted(shards)
     return None
 
 
