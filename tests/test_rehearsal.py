@@ -68,11 +68,11 @@ def with_added_token(folder: Path) -> None:
 
 
 def with_few_positions(folder: Path) -> None:
-    """A model whose configuration calls its positions by a name of its own."""
-    from transformers import MptConfig, MptModel
+    """A model of an architecture without a record, whose configuration calls its positions by a name of its own."""
+    from transformers import CTRLConfig, CTRLModel
 
-    config = MptConfig(d_model=32, n_heads=2, n_layers=2, max_seq_len=20, vocab_size=60, pad_token_id=0)
-    MptModel(config).save_pretrained(folder)
+    config = CTRLConfig(n_embd=32, n_head=2, n_layer=2, dff=48, n_positions=20, vocab_size=60, pad_token_id=0)
+    CTRLModel(config).save_pretrained(folder)
     save_tokenizer(folder)
 
 

@@ -29,8 +29,8 @@ class PeakMemory(Protocol):
     def peak_bytes(self) -> int:
         """The most since the last reset."""
 
-    def reserved_bytes(self) -> int:
-        """The most that the allocator has held since the last reset; on a CPU the same as the peak."""
+    def reserved_bytes(self) -> int | None:
+        """The most that an allocator has held since the last reset; None where there is none, on a CPU."""
 
 
 def peak_memory(device: torch.device) -> PeakMemory:
@@ -76,9 +76,13 @@ class PeakSoFar:
             self._phase = "train"
 
     def so_far(self) -> dict[str, int]:
-        """Bytes: the peaks of `train` and `eval` (0 before the first), and `reserved`, the most the allocator held."""
-        for name, now in ((self._phase, self._meter.peak_bytes()), ("reserved", self._meter.reserved_bytes())):
-            self._peaks[name] = max(self._peaks[name], now)
+        """Bytes: the peaks of `train` and `eval` (0 before the first), and `reserved`, the most an allocator held.
+
+        Without an allocator `reserved` is the peak of `train`.
+        """
+        self._peaks[self._phase] = max(self._peaks[self._phase], self._meter.peak_bytes())
+        reserved = self._meter.reserved_bytes()
+        self._peaks["reserved"] = self._peaks["train"] if reserved is None else max(self._peaks["reserved"], reserved)
         return dict(self._peaks)
 
 
@@ -138,5 +142,5 @@ class ResidentPeak:
         scale = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
-    def reserved_bytes(self) -> int:
-        return self.peak_bytes()
+    def reserved_bytes(self) -> None:
+        return None
