@@ -68,11 +68,14 @@ def with_added_token(folder: Path) -> None:
 
 
 def with_few_positions(folder: Path) -> None:
-    """A model of an architecture without a record, whose configuration calls its positions by a name of its own."""
-    from transformers import CTRLConfig, CTRLModel
+    """A model of an architecture without a record, whose first position nobody sees in its build."""
+    from transformers import IBertConfig, IBertModel
 
-    config = CTRLConfig(n_embd=32, n_head=2, n_layer=2, dff=48, n_positions=20, vocab_size=60, pad_token_id=0)
-    CTRLModel(config).save_pretrained(folder)
+    config = IBertConfig(
+        hidden_size=32, num_attention_heads=2, num_hidden_layers=2, intermediate_size=48, vocab_size=60,
+        max_position_embeddings=32, pad_token_id=10,
+    )  # fmt: skip
+    IBertModel(config).save_pretrained(folder)
     save_tokenizer(folder)
 
 
@@ -82,7 +85,7 @@ REFUSED: dict[str, tuple[Break, tuple[str, ...]]] = {
     "embeddings of few tokens, two sides": (of("t5", vocab_size=20), ("has embeddings for 20 alone",)),
     "positions too few though the tokenizer says more": (
         with_few_positions,
-        (".csv (split ", "set data.max_length = 20"),
+        (".csv (split ", "set data.max_length = 21"),
     ),
     "position embeddings of another number": (
         with_weights("bert", short("position_embeddings.weight")),
