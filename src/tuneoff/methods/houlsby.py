@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from tuneoff.core.errors import UserError
 from tuneoff.methods.peft_method import MOST
 from tuneoff.models.architecture import Layers, layers_of
 from tuneoff.models.layers import linear_modules
@@ -43,6 +44,8 @@ class BottleneckMethod(ArmSpec):
         from tuneoff.models.bottleneck import MARK, put_bottlenecks
 
         names = self.target_modules or self.behind(layers_of(loaded.architecture))
+        if not names:
+            raise UserError("the feed-forward part of this model has no linear layers; give the arm's target_modules")
         put_bottlenecks(loaded.model, linear_modules(loaded, names), self.bottleneck_size)
         for name, parameter in loaded.model.named_parameters():
             in_head = any(name.startswith(head + ".") for head in loaded.head_modules)
@@ -58,4 +61,4 @@ class Houlsby(BottleneckMethod):
     method: Literal["houlsby"] = "houlsby"
 
     def behind(self, layers: Layers) -> tuple[str, ...]:
-        return tuple(name for name in (layers.output, layers.feedforward[-1]) if name is not None)
+        return tuple(name for name in (layers.output, *layers.feedforward[-1:]) if name is not None)
