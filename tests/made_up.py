@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tuneoff.analysis.statistics import mean_interval
 from tuneoff.records.arm_summary import ArmSummary, ScoredArm
+from tuneoff.records.class_scores import ByClass
 from tuneoff.records.learning import Learning, LearningState
 from tuneoff.records.measurements import ParameterCounts
 
@@ -85,7 +86,7 @@ def arm_entries(
                 test_accuracy=mean_interval(rows),
                 test_accuracies=tuple(float(row.mean()) for row in rows),
                 test_macro_f1=0.5,
-                per_class_f1={},
+                by_class=ByClass(balanced_accuracy=0.5, mcc=0.0, classes={}, confusions=()),
                 expected_calibration_error=0.1,
                 brier_score=0.1,
                 validation_accuracy=0.5,

@@ -221,8 +221,9 @@ def test_every_number_of_the_summary_comes_from_the_stored_predictions(study_fol
         correct = results.correct(arm["arm"])
         assert arm["test_accuracy"] == mean_interval(correct).model_dump()
         assert arm["test_accuracy"]["covers_seeds"]
-        assert set(arm["per_class_f1"]) == set(summary["data"]["label_names"])
-        assert np.mean(list(arm["per_class_f1"].values())) == pytest.approx(arm["test_macro_f1"])
+        classes = arm["by_class"]["classes"]
+        assert set(classes) == set(summary["data"]["label_names"])
+        assert np.mean([scores["f1"] for scores in classes.values()]) == pytest.approx(arm["test_macro_f1"])
         assert 0 <= arm["expected_calibration_error"] <= 1
         assert 0 <= arm["brier_score"] <= 2
     full, lazy = results.correct("full"), results.correct("lazy")

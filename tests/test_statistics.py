@@ -14,6 +14,7 @@ from statsmodels.stats.multitest import multipletests  # type: ignore[import-unt
 from statsmodels.stats.proportion import proportion_confint  # type: ignore[import-untyped]
 
 from simulated import Setting, studies
+from tuneoff.analysis.by_class import score_classes
 from tuneoff.analysis.statistics import (
     CrossedMean,
     Field,
@@ -29,10 +30,10 @@ from tuneoff.analysis.statistics import (
     needed_for_difference,
     needed_to_show,
     paired_difference,
-    per_class_f1,
     shown,
     softmax,
 )
+from tuneoff.records.class_scores import ClassScores
 
 DRAW = np.random.default_rng(0)
 
@@ -272,15 +273,28 @@ def test_what_is_needed_would_show_it() -> None:
     assert 498 <= (to_show.test_examples or 0) <= 600
 
 
-def test_calibration_and_classes() -> None:
-    from sklearn.metrics import brier_score_loss, f1_score
+def test_classes_by_hand() -> None:
+    runs = [([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 0]), ([0, 0, 0, 1, 1, 2], [0, 0, 0, 1, 1, 0])]
+    found = score_classes([(np.array(labels), np.array(said)) for labels, said in runs], ["a", "b", "c", "never"])
+    assert found.balanced_accuracy == pytest.approx(((2 / 3 + 1 / 2 + 0) / 3 + (1 + 1 + 0) / 3) / 2)
+    assert found.classes["a"].precision == pytest.approx((2 / 4 + 3 / 4) / 2)
+    assert found.classes["a"].recall == pytest.approx((2 / 3 + 1) / 2)
+    assert [scores.examples for scores in found.classes.values()] == [3, 2, 1, 0]
+    assert found.classes["never"] == ClassScores(precision=0, recall=0, f1=0, examples=0)
+    assert [(one.label, one.prediction, one.examples) for one in found.confusions] == [
+        ("c", "a", 1.0), ("a", "b", 0.5), ("b", "a", 0.5),
+    ]  # fmt: skip
+    constant = score_classes([(np.array([0, 0, 0, 1]), np.zeros(4, int))], ["a", "b"])
+    assert (constant.balanced_accuracy, constant.mcc) == (0.5, 0.0)
+
+
+def test_calibration() -> None:
+    from sklearn.metrics import brier_score_loss
 
     labels = DRAW.integers(0, 3, 500)
     logits = DRAW.normal(0, 2, (500, 3)) + 2 * np.eye(3)[labels]
     probabilities = softmax(logits)
     predictions = probabilities.argmax(axis=1)
-    assert per_class_f1(labels, predictions, 3).mean() == pytest.approx(f1_score(labels, predictions, average="macro"))
-    assert per_class_f1(labels, predictions, 4)[3] == 0
     assert brier_score(labels, probabilities) == pytest.approx(brier_score_loss(labels, probabilities))
     confidence = probabilities.max(axis=1)
     by_hand = 0.0

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuneoff.analysis.arm_costs import measure_costs
+from tuneoff.analysis.by_class import score_classes
 from tuneoff.analysis.folds import only_rate
 from tuneoff.analysis.learning import learning_of
 from tuneoff.analysis.statistics import (
     brier_score,
     expected_calibration_error,
     mean_interval,
-    per_class_f1,
     softmax,
 )
 from tuneoff.records.arm_summary import ArmCosts, ArmSummary, FailedRun, ScoredArm
@@ -70,14 +70,13 @@ def _scored(
         (frame["label"].to_numpy(), frame["prediction"].to_numpy(), softmax(np.stack(frame["logits"].to_list())))
         for frame in results.predictions(arm.arm)
     ]
-    f1 = np.mean([per_class_f1(labels, predictions, len(names)) for labels, predictions, _ in scored], axis=0)
     return ScoredArm(
         **dict(arm),
         **dict(costs[0]),
         test_accuracy=mean_interval(correct),
         test_accuracies=tuple(run.test_accuracy for run in runs),
         test_macro_f1=_mean(run.test_macro_f1 for run in runs),
-        per_class_f1=dict(zip(names, map(float, f1), strict=True)),
+        by_class=score_classes([(labels, predictions) for labels, predictions, _ in scored], names),
         expected_calibration_error=_mean(
             expected_calibration_error(labels, probabilities) for labels, _, probabilities in scored
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tuneoff.records.class_scores import ByClass
 from tuneoff.records.interval import MeanInterval
 from tuneoff.records.learning import Learning
 from tuneoff.records.measurements import ParameterCounts
@@ -97,8 +98,8 @@ class ScoredArm(ArmCosts, ArmSummary):
     """of each run"""
     test_macro_f1: float
     """mean"""
-    per_class_f1: dict[str, float]
-    """mean, by label"""
+    by_class: ByClass
+    """class by class"""
     expected_calibration_error: float
     """mean"""
     brier_score: float

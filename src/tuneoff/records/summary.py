@@ -12,7 +12,7 @@ from tuneoff.records.recommendation import Recommendation
 from tuneoff.records.record import Record
 from tuneoff.records.tuning import TuningSummary
 
-SUMMARY_SCHEMA_VERSION: Final = 5
+SUMMARY_SCHEMA_VERSION: Final = 6
 
 
 class DataSummary(Record):
@@ -110,7 +110,7 @@ class Breakdown(Record):
 class Summary(Record):
     """The analysis of a study."""
 
-    schema_version: Literal[5] = SUMMARY_SCHEMA_VERSION
+    schema_version: Literal[6] = SUMMARY_SCHEMA_VERSION
     """of this file"""
     study: str
     """its name"""

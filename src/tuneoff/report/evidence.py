@@ -10,13 +10,17 @@ from tuneoff.report import words
 
 if TYPE_CHECKING:
     from tuneoff.records.arm_summary import ScoredArm
+    from tuneoff.records.class_scores import ClassScores, Confusion
     from tuneoff.records.comparison import Comparison
     from tuneoff.records.interval import MeanInterval
     from tuneoff.records.summary import Summary
 
 PAIR_HEADINGS = ("a", "b", "a - b, points", "95% interval", "p", "p, corrected", "p, sign flips", "to tell them apart")
-QUALITY_HEADINGS = ("arm", "calibration error", "Brier score", "time a text")
+QUALITY_HEADINGS = ("arm", "balanced accuracy, %", "MCC", "calibration error", "Brier score", "time a text")
 INTERVALS = "Intervals hold at 95%, over seeds and test examples together (over test examples alone with one seed)."
+CLASS_HEADING = "F1 of the class (precision, recall), %"
+NAMED_CONFUSIONS = 3
+"""Of each arm, in words."""
 MOST_CLASSES = 30
 """With a row of their own in the table of classes."""
 FRONT_NAMES = {
@@ -101,10 +105,12 @@ def _needed(comparison: Comparison) -> str:
 
 
 def quality_rows(summary: Summary) -> list[tuple[str, ...]]:
-    """Calibration and latency: one row an arm that has results, as text in the order of `QUALITY_HEADINGS`."""
+    """What else there is of each arm that has results: a row each, as text in the order of `QUALITY_HEADINGS`."""
     return [
         (
             words.marked(arm),
+            f"{100 * arm.by_class.balanced_accuracy:.1f}",
+            f"{arm.by_class.mcc:.2f}",
             f"{arm.expected_calibration_error:.3f}",
             f"{arm.brier_score:.3f}",
             _latency(arm),
@@ -122,16 +128,41 @@ def _latency(arm: ScoredArm) -> str:
 
 
 def class_headings(summary: Summary) -> tuple[str, ...]:
-    """The headings of `class_rows`: the class, and the arms that have results."""
-    return ("F1 of the class, %", *(words.marked(arm) for arm in summary.scored_arms))
+    """The headings of `class_rows`: the class, its test examples, and the arms that have results."""
+    return (CLASS_HEADING, "examples", *(words.marked(arm) for arm in summary.scored_arms))
 
 
 def class_rows(summary: Summary) -> list[tuple[str, ...]]:
-    """F1 of each class, one row a class; none where there are too many for a page, or no results."""
+    """Scores of each class, one row a class; none where there are too many for a page, or no results."""
     labels, arms = summary.data.label_names, summary.scored_arms
     if len(labels) > MOST_CLASSES or not arms:
         return []
-    return [(label, *(f"{100 * arm.per_class_f1[label]:.1f}" for arm in arms)) for label in labels]
+    return [
+        (
+            label,
+            f"{arms[0].by_class.classes[label].examples:,}",
+            *(_class_scores(arm.by_class.classes[label]) for arm in arms),
+        )
+        for label in labels
+    ]
+
+
+def _class_scores(scores: ClassScores) -> str:
+    return f"{100 * scores.f1:.1f} ({100 * scores.precision:.0f}, {100 * scores.recall:.0f})"
+
+
+def confusions(summary: Summary) -> list[str]:
+    """What each arm takes most often for what: a sentence an arm."""
+    return [
+        f"{words.marked(arm)}: {', '.join(_confusion(arm, one) for one in arm.by_class.confusions[:NAMED_CONFUSIONS])}"
+        for arm in summary.scored_arms
+        if arm.by_class.confusions
+    ]
+
+
+def _confusion(arm: ScoredArm, one: Confusion) -> str:
+    of_class = arm.by_class.classes[one.label].examples
+    return f"{one.label} as {one.prediction} ({one.examples:.3g} of {of_class:,})"
 
 
 def fronts(summary: Summary) -> list[str]:

@@ -184,12 +184,12 @@ def _quality(summary: Summary, cited: _Citations) -> list[Block]:
         return []
     blocks = [
         _text({"see": "quality"}, " holds how well probabilities fit ", cited("quality"), "."),
-        _table("quality", "Calibration, and time to classify a text.", evidence.QUALITY_HEADINGS, rows),
+        _table("quality", "Uneven classes, calibration, and time to classify a text.", evidence.QUALITY_HEADINGS, rows),
     ]
     if classes := evidence.class_rows(summary):
         blocks += [
-            _text({"see": "classes"}, " holds F1 of each class."),
-            _table("classes", "F1 of each class.", evidence.class_headings(summary), classes),
+            _text({"see": "classes"}, " holds the scores of each class."),
+            _table("classes", "Scores of each class.", evidence.class_headings(summary), classes),
         ]
     return blocks
 

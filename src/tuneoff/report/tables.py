@@ -57,7 +57,8 @@ def write_csv(results: StudyResults) -> Path:
 
 def _arm(arm: ArmSummary, breakdown: Breakdown | None) -> CsvRow:
     interval = arm.test_accuracy if isinstance(arm, ScoredArm) else None
-    f1 = arm.per_class_f1 if isinstance(arm, ScoredArm) else {}
+    by_class = arm.by_class if isinstance(arm, ScoredArm) else None
+    classes = {} if by_class is None else by_class.classes
     row: CsvRow = {
         "kind": "arm",
         "name": arm.arm,
@@ -66,7 +67,13 @@ def _arm(arm: ArmSummary, breakdown: Breakdown | None) -> CsvRow:
         "test_accuracy_ci_low": interval.ci_low if interval is not None else None,
         "test_accuracy_ci_high": interval.ci_high if interval is not None else None,
         **{field: getattr(arm, field, None) for field in ARM_FIELDS},
-        **{f"per_class_f1[{label}]": value for label, value in f1.items()},
+        "balanced_accuracy": None if by_class is None else by_class.balanced_accuracy,
+        "mcc": None if by_class is None else by_class.mcc,
+        **{
+            f"{score}[{label}]": getattr(scores, score)
+            for score in ("precision", "recall", "f1")
+            for label, scores in classes.items()
+        },
     }
     if breakdown is not None:
         for group in breakdown.groups:

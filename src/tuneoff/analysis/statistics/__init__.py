@@ -4,7 +4,7 @@
 this way.
 """
 
-from tuneoff.analysis.statistics.calibration import brier_score, expected_calibration_error, per_class_f1, softmax
+from tuneoff.analysis.statistics.calibration import brier_score, expected_calibration_error, softmax
 from tuneoff.analysis.statistics.claims import (
     RISK,
     Choice,
@@ -42,7 +42,6 @@ __all__ = [
     "needed_for_difference",
     "needed_to_show",
     "paired_difference",
-    "per_class_f1",
     "shown",
     "softmax",
 ]

@@ -1,4 +1,4 @@
-"""What accuracy does not say: each class by itself, and whether probabilities mean what they say."""
+"""Whether probabilities mean what they say."""
 
 from __future__ import annotations
 
@@ -14,14 +14,6 @@ BINS = 15
 def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Probabilities, shape (examples, classes), from logits of the same shape."""
     return np.asarray(_softmax(np.asarray(logits, dtype=np.float64), axis=1))
-
-
-def per_class_f1(labels: NDArray[Any], predictions: NDArray[Any], classes: int) -> NDArray[np.float64]:
-    """F1 of each class, shape (classes,); 0 for a class that is neither there nor predicted."""
-    from sklearn.metrics import f1_score
-
-    scores = f1_score(labels, predictions, labels=range(classes), average=None, zero_division=0.0)
-    return np.asarray(scores, dtype=np.float64)
 
 
 def expected_calibration_error(labels: NDArray[Any], probabilities: NDArray[np.float64]) -> float:

@@ -14,7 +14,7 @@ from tuneoff.core.files import replacing
 from tuneoff.data.parts import is_fold, part_names
 from tuneoff.records.run import ScoredRun
 from tuneoff.records.summary import Summary
-from tuneoff.report.charts import arms, curves, differences, memory, tradeoffs
+from tuneoff.report.charts import arms, confusions, curves, differences, memory, tradeoffs
 from tuneoff.report.charts.style import FILE_WIDTH, Runs, Spec, styled
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ CHARTS: dict[str, ChartKind] = {
     "trainable_parameters": ChartKind("Trainable parameters", arms.trainable_parameters),
     "training_time": ChartKind("Training time", arms.training_time),
     "peak_memory": ChartKind("Peak training memory", arms.peak_memory),
+    "confusion_matrix": ChartKind("Which classes are taken for which", confusions.confusion_matrix),
     "validation_accuracy_by_epoch": ChartKind(
         "Validation accuracy by epoch", curves.validation_accuracy_by_epoch, RANGE
     ),
