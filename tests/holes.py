@@ -39,6 +39,12 @@ HOLES = (
     Hole("builds", ("olora",), GPTS, "peft's QR decomposition of a Conv1D gives factors of the wrong shapes"),
     Hole(
         "builds",
+        ("eva",),
+        ("longformer", "funnel", "xlnet"),
+        "peft reads a layer's inputs by the places of the texts' tokens; these compute states in other shapes",
+    ),
+    Hole(
+        "builds",
         ("glora",),
         ("falcon",),
         "peft builds it into torch.nn.Linear alone; Falcon's layers are not",

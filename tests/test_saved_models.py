@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, processors
 
 from plainly import Plain, plain_answers, plain_answers_of
 from saving import MAX_LENGTH, PAIRS, TEXTS, Case, Saved, names_of, train_and_save
-from tiny_models import model_folder
+from tiny_models import FITTING, model_folder
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import file_hash
 from tuneoff.models.saved import SavedFolder
@@ -302,6 +302,17 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "other labels, bottlenecks": ("houlsby", of_labels("a", "b", "c"), "another number of classes"),
     "a lost bottleneck": ("houlsby", lambda folder: renamed(folder, "up.bias", "up.other"), "do not fit its"),
     "bottlenecks of another model": ("houlsby", lambda folder: renamed(folder, "bert.", "other."), "do not fit its"),
+    "other virtual tokens": (
+        "prompt_tuning", lambda folder: edited(folder, "tuneoff.json", virtual_tokens=4), "virtual tokens in",
+    ),
+    "a word for a virtual token": (
+        "prompt_tuning",
+        lambda folder: edited(
+            folder, "adapter_config.json",
+            trainable_token_indices={"bert.embeddings.word_embeddings": [60, 61, 7]},
+        ),
+        "virtual tokens in",
+    ),
     "truncated model": ("full", cut("model.safetensors", seal=True), "no weights could be loaded"),
     "a pickle alone": ("lora", pickled, "adapter_model.bin is a pickle, which tuneoff never loads"),
     "no description": ("lora", without("tuneoff.json"), "no model that tuneoff saved"),
@@ -347,8 +358,9 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
 def whole_ones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("refused")
     model_folder("bert", folder / "base", pad_token_id=0)
-    for method in ("full", "lora", "houlsby", "frozen_features"):
-        train_and_save(folder / "base", method, ["bad", "good"], folder / "saved" / method)
+    for method in ("full", "lora", "houlsby", "prompt_tuning", "frozen_features"):
+        options = FITTING.get(method, {})
+        train_and_save(folder / "base", method, ["bad", "good"], folder / "saved" / method, **options)
     return folder
 
 

@@ -131,8 +131,8 @@ FITTING: dict[str, dict[str, Any]] = {
     "adalora": {"init_r": 6, "target_r": 3},
     "houlsby": {"bottleneck_size": 8},
     "pfeiffer": {"bottleneck_size": 8},
-    "prompt_tuning": {"num_virtual_tokens": 5},
-    "p_tuning": {"num_virtual_tokens": 5},
+    "prompt_tuning": {"num_virtual_tokens": 3},
+    "p_tuning": {"num_virtual_tokens": 3},
 }
 """Options of methods that fit these models, where a default is more than their layers have."""
 

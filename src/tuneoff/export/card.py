@@ -338,7 +338,7 @@ def _limits(
             "computes as it was tested only there; upon the base model in full precision some answers differ."
         )
     lines += [
-        f"It reads {saved.texts.max_length:,} tokens of a text at most; what is longer is cut.",
+        f"It reads {saved.texts.max_length - saved.virtual_tokens:,} tokens of a text at most; what is longer is cut.",
         "It was tested on examples like those that it was trained on. How it does on texts of another kind, time or "
         "language is not known; nor was it looked at which languages the data is in.",
         "It knows no class but those above, and gives one of them to every text.",

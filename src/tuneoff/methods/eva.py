@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from tuneoff.core.errors import UserError
 from tuneoff.methods.lora import LowRank
 
 if TYPE_CHECKING:
@@ -43,6 +44,27 @@ class Eva(LowRank):
         import peft
 
         adapted: Any = model
-        peft.initialize_lora_eva_weights(adapted, batches, gather_distributed_inputs=False, show_progress_bar=False)
+        peft.initialize_lora_eva_weights(
+            adapted,
+            batches,
+            prepare_model_inputs_fn=lambda inputs, _config: inputs["attention_mask"].bool(),
+            prepare_layer_inputs_fn=_of_tokens,
+            gather_distributed_inputs=False,
+            show_progress_bar=False,
+        )
         for config in adapted.peft_config.values():  # once it has started it is LoRA
             config.init_lora_weights, config.eva_config = True, None
+
+
+def _of_tokens(inputs: tuple[torch.Tensor, ...], mask: torch.Tensor, layer: str) -> torch.Tensor:
+    """What a layer is given for the tokens of texts, shape (tokens, width), without that for their padding.
+
+    Raises:
+        UserError: where it is not given a state for each token.
+    """
+    states = inputs[0]
+    if states.shape[:-1] != mask.shape:
+        raise UserError(
+            f"eva reads states of tokens, and this model hands {layer} others, of shape {tuple(states.shape)}"
+        )
+    return states[mask]

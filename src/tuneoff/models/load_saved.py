@@ -17,6 +17,7 @@ from tuneoff.models.quantised import Quantisation, keep_dtype, quantisation_of, 
 from tuneoff.models.quiet import transformers_quiet
 from tuneoff.models.save import BOTTLENECKS, HEAD
 from tuneoff.models.saved import SavedFolder
+from tuneoff.models.virtual_tokens import ids_behind
 
 if TYPE_CHECKING:
     import torch
@@ -137,6 +138,10 @@ def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
         raise UserError(f"'{opened.folder}' does not hold the trained head ({lacking}); train the model again")
     if config.peft_type == peft.PeftType.BOFT:
         compile_nothing()
+    virtual = ids_behind(loaded.model.get_input_embeddings().num_embeddings, opened.saved.virtual_tokens)
+    named = getattr(config, "trainable_token_indices", None) or {}
+    if any(tuple(rows) != virtual for rows in named.values()):
+        raise UserError(f"the virtual tokens in '{opened.folder}' are not those behind its base model's vocabulary")
     _give_own(loaded.model, opened.folder / "adapter_model.safetensors")
     with (
         told_in_one_line(f"the adapter in '{opened.folder}' does not fit its base model"),

@@ -94,7 +94,7 @@ class Measured(Record):
     parameters: ParameterCounts
     """logical counts, whatever 4-bit storage packs"""
     train_seconds: float
-    """optimiser steps only; wall time, however many devices worked"""
+    """optimiser steps, and what the method reads before them (EVA); wall time, however many devices worked"""
     setup_seconds: float
     """loading, adapting, graph capture, compilation"""
     eval_seconds: float

@@ -133,10 +133,10 @@ def _check_room(count: int, max_length: int, loaded: LoadedModel, tokenizer: Pre
     """Refuses virtual tokens that a model has no room for, or that would stand where its head reads."""
     limit = longest_input(loaded.architecture.config, tokenizer)
     if max_length + count > limit:
-        least = f"set data.max_length = {limit - count} at most" if limit - count > 1 else "take fewer"
+        shorter = f"set data.max_length = {limit - count} at most, or " if limit - count > 1 else ""
         raise UserError(
             f"data.max_length = {max_length} and {count} virtual tokens are more than the {limit} tokens that this "
-            f"model takes; {least}"
+            f"model takes; {shorter}take fewer num_virtual_tokens"
         )
     if loaded.architecture.pooling is Pooling.FIRST and place_in_texts(tokenizer) == 0:
         raise UserError(
