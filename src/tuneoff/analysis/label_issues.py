@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from tuneoff.analysis.learning import LEARNED, learning_of, run_state
 from tuneoff.analysis.source_rows import source_rows
 from tuneoff.analysis.statistics import NONE, called_wrong, softmax
 from tuneoff.data.parts import part_names
-from tuneoff.records.label_issue import LabelIssue, LabelIssues
+from tuneoff.records.label_issue import LabelCheck, LabelIssue
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,47 +20,72 @@ if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
 
 
-def find_label_issues(results: StudyResults) -> LabelIssues:
-    """The labels of test examples that all arms that learned call wrong with confidence, the surest first.
+def check_labels(results: StudyResults) -> LabelCheck | None:
+    """How many labels of test examples all arms that learned call wrong with confidence; None where no arm did."""
+    answers = _Answers.of(results)
+    if answers is None:
+        return None
+    return LabelCheck(arms=answers.arms, examples=len(answers.labels), listed=int((answers.said != NONE).sum()))
 
-    No run was trained on the examples that it tests. Probabilities are means over those of an arm's seeds that learned;
-    an arm that did not learn has no say.
-    """
-    frames = {arm.name: _of_seeds_that_learned(results, arm.name) for arm in results.spec.arms}
-    frames = {arm: of_arm for arm, of_arm in frames.items() if of_arm}
-    if not frames:
-        return LabelIssues(arms=(), examples=0, found=())
-    first = next(iter(frames.values()))[0]
-    labels = first["label"].to_numpy()
-    probabilities = np.stack([_mean_probabilities(of_arm) for of_arm in frames.values()])
-    splits = _splits(results, first)
-    said = np.full(len(labels), NONE)
-    for split in np.unique(splits):  # folds are tested by other models, each with its own thresholds
-        there = splits == split
-        said[there] = called_wrong(labels[there], probabilities[:, there])
-    examples = np.flatnonzero(said != NONE)
-    mean = probabilities.mean(axis=0)
-    of_label, of_said = mean[examples, labels[examples]], mean[examples, said[examples]]
+
+def find_label_issues(results: StudyResults) -> tuple[LabelIssue, ...]:
+    """These labels, the surest first."""
+    answers = _Answers.of(results)
+    if answers is None:
+        return ()
+    examples = np.flatnonzero(answers.said != NONE)
+    of_label = answers.probabilities[examples, answers.labels[examples]]
+    of_said = answers.probabilities[examples, answers.said[examples]]
     order = np.argsort(of_label - of_said, kind="stable")
     names = results.prepared.label_names
-    return LabelIssues(
-        arms=tuple(frames),
-        examples=len(labels),
-        found=tuple(
-            LabelIssue(
-                file=source.file,
-                row=source.row,
-                split=str(splits[examples[place]]),
-                label=names[labels[examples[place]]],
-                arms_say=names[said[examples[place]]],
-                label_probability=float(of_label[place]),
-                arms_say_probability=float(of_said[place]),
-                text=source.text,
-                text_pair=source.text_pair,
-            )
-            for place, source in zip(order, source_rows(results, examples[order].tolist()), strict=True)
-        ),
+    return tuple(
+        LabelIssue(
+            file=source.file,
+            row=source.row,
+            split=str(answers.splits[examples[place]]),
+            label=names[answers.labels[examples[place]]],
+            arms_say=names[answers.said[examples[place]]],
+            label_probability=float(of_label[place]),
+            arms_say_probability=float(of_said[place]),
+            text=source.text,
+            text_pair=source.text_pair,
+        )
+        for place, source in zip(order, source_rows(results, examples[order].tolist()), strict=True)
     )
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What the arms that learned say of the test examples, none of which their runs were trained on.
+
+    Attributes:
+        arms: their names.
+        splits: where each example was tested.
+        labels: as given.
+        said: what all arms say instead with confidence, or `NONE`.
+        probabilities: mean over arms of the means over seeds that learned, shape (examples, classes).
+    """
+
+    arms: tuple[str, ...]
+    splits: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    said: NDArray[np.intp]
+    probabilities: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, results: StudyResults) -> Self | None:
+        frames = {arm.name: _of_seeds_that_learned(results, arm.name) for arm in results.spec.arms}
+        frames = {arm: of_arm for arm, of_arm in frames.items() if of_arm}
+        if not frames:
+            return None
+        first = next(iter(frames.values()))[0]
+        labels, splits = first["label"].to_numpy(), _splits(results, first)
+        probabilities = np.stack([_mean_probabilities(of_arm) for of_arm in frames.values()])
+        said = np.full(len(labels), NONE)
+        for split in np.unique(splits):  # folds are tested by other models, each with its own thresholds
+            there = splits == split
+            said[there] = called_wrong(labels[there], probabilities[:, there])
+        return cls(tuple(frames), splits, labels, said, probabilities.mean(axis=0))
 
 
 def _of_seeds_that_learned(results: StudyResults, arm: str) -> list[pd.DataFrame]:

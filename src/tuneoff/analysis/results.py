@@ -16,7 +16,7 @@ from tuneoff.core.files import read_json
 from tuneoff.data.parts import part_names, size_name
 from tuneoff.data.prepared import read_prepared
 from tuneoff.records.environment import Environment
-from tuneoff.records.label_issue import LabelIssues
+from tuneoff.records.label_issue import LabelIssue
 from tuneoff.records.plan import PlanEntry
 from tuneoff.records.prepared import Prepared
 from tuneoff.records.run import RunResult, ScoredFolds, ScoredRun, ScoredSeed, UnfinishedRun, UnsuccessfulRun
@@ -104,7 +104,7 @@ class StudyResults:
         return summarise(self)
 
     @cached_property
-    def label_issues(self) -> LabelIssues:
+    def label_issues(self) -> tuple[LabelIssue, ...]:
         """The content of `label-issues.csv`: the labels that all arms that learned call wrong with confidence."""
         from tuneoff.analysis.label_issues import find_label_issues
 

@@ -10,6 +10,7 @@ from tuneoff.analysis.choice import SIMULATED
 from tuneoff.analysis.comparisons import ComparedArms, compare_arms, compare_pairs
 from tuneoff.analysis.fitness import unfit_arms
 from tuneoff.analysis.headlines import baseline_headlines, compare_with_baselines
+from tuneoff.analysis.label_issues import check_labels
 from tuneoff.analysis.learning_curves import learning_curves
 from tuneoff.analysis.notes import write_notes
 from tuneoff.analysis.pareto import pareto_fronts
@@ -19,7 +20,6 @@ from tuneoff.analysis.underfitting import underfitting_notes
 from tuneoff.data.audit import baseline_findings, in_order
 from tuneoff.records.arm_summary import ArmSummary, ScoredArm
 from tuneoff.records.finding import Finding
-from tuneoff.records.label_issue import LabelCheck
 from tuneoff.records.recommendation import Recommendation
 from tuneoff.records.summary import BaselineSummary, Breakdown, BreakdownGroup, DataSummary, RunCounts, Summary
 
@@ -78,7 +78,7 @@ def summarise(results: StudyResults) -> Summary:
         learning_curves=learning_curves(results),
         tuning=summarise_tuning(results),
         breakdown=_breakdown(results, correct),
-        label_check=_label_check(results),
+        label_check=check_labels(results),
         audit=tuple(_findings(results, arms)),
     )
 
@@ -137,14 +137,6 @@ def _findings(results: StudyResults, arms: Sequence[ArmSummary]) -> list[Finding
         found = baseline_findings(baselines, (name, accuracy))
         findings += [finding for finding in found if finding.name == "baseline-near-best"]
     return in_order(findings)
-
-
-def _label_check(results: StudyResults) -> LabelCheck | None:
-    """How many labels are worth a look."""
-    issues = results.label_issues
-    if not issues.arms:
-        return None
-    return LabelCheck(arms=issues.arms, examples=issues.examples, listed=len(issues.found))
 
 
 def _breakdown(results: StudyResults, correct: Mapping[str, NDArray[np.float64]]) -> Breakdown | None:

@@ -28,17 +28,6 @@ class LabelIssue(Record):
     """likewise the second text; null where an example is one text"""
 
 
-class LabelIssues(Record):
-    """All of them, the surest first."""
-
-    arms: tuple[str, ...]
-    """that had a say, since they learned"""
-    examples: int
-    """that were looked at"""
-    found: tuple[LabelIssue, ...]
-    """those whose label is worth a look"""
-
-
 class LabelCheck(Record):
     """How many labels are worth a look; `label-issues.csv` lists them."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from tuneoff.records.label_issue import LabelIssue
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
-    from tuneoff.records.label_issue import LabelIssues
     from tuneoff.records.summary import Summary
 
 FILE = "label-issues.csv"
@@ -28,13 +28,13 @@ CAVEAT = (
 def write_label_issues(results: StudyResults) -> None:
     """Writes `label-issues.csv`, a row a label; where there is none, one of before is removed."""
     path = results.folder / FILE
-    if not results.label_issues.found:
+    if not results.label_issues:
         path.unlink(missing_ok=True)
         return
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.DictWriter(handle, list(LabelIssue.model_fields), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(issue.model_dump() for issue in results.label_issues.found)
+        writer.writerows(issue.model_dump() for issue in results.label_issues)
 
 
 def sentence(summary: Summary) -> str:
@@ -50,7 +50,7 @@ def sentence(summary: Summary) -> str:
     )
 
 
-def shown(issues: LabelIssues) -> tuple[LabelIssue, ...]:
+def shown(issues: Sequence[LabelIssue]) -> tuple[LabelIssue, ...]:
     """The surest few, with the beginnings of their texts."""
     return tuple(
         issue.model_copy(
@@ -59,11 +59,11 @@ def shown(issues: LabelIssues) -> tuple[LabelIssue, ...]:
                 "text_pair": None if issue.text_pair is None else printable(issue.text_pair, LETTERS),
             }
         )
-        for issue in issues.found[:SHOWN]
+        for issue in issues[:SHOWN]
     )
 
 
-def lines(issues: LabelIssues) -> list[str]:
+def lines(issues: Sequence[LabelIssue]) -> list[str]:
     """The surest few, a line each."""
     return [
         f"{where(issue)}, labelled {issue.label} ({issue.label_probability:.0%}), arms say {issue.arms_say} "

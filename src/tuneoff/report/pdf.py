@@ -250,7 +250,7 @@ def _data(summary: Summary) -> list[Block]:
 
 
 def _labels(results: StudyResults) -> list[Block]:
-    if not results.label_issues.found:
+    if not results.label_issues:
         return []
     said = f"{label_issues.sentence(results.summary)} {label_issues.CAVEAT}"
     return [_text(said), *_list(label_issues.lines(results.label_issues))]
