@@ -163,6 +163,11 @@ def test_learning_curves(finished: Path) -> None:
             assert point.runs == 2
             assert accuracy.mean == pytest.approx(results.correct(arm, point.train_size).mean())
             assert accuracy.ci_low <= accuracy.mean <= accuracy.ci_high
+    assert curves.forecasts.keys() == set(ARMS)
+    for arm in ARMS:
+        forecast = curves.forecasts[arm]
+        assert (forecast.train_size, forecast.test_accuracy) == (192, None)
+        assert forecast.why_not == "most of its runs learned nothing from 96", "an epoch of 12 steps is too little"
     assert curves.baselines.keys() == results.prepared.baselines.keys()
     for name, of_baseline in curves.baselines.items():
         assert [point.train_size for point in of_baseline] == SIZES

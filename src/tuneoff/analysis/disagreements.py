@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuneoff.core.errors import damaged
+from tuneoff.analysis.source_rows import SourceRow, source_rows
 from tuneoff.core.texts import shortened
 from tuneoff.records.disagreement import Answers, Disagreement
 
@@ -41,36 +41,19 @@ def find_disagreements(results: StudyResults) -> list[Disagreement]:
     return [
         Disagreement(
             example=row,
-            file=file,
-            row=file_row,
-            text=text,
+            file=source.file,
+            row=source.row,
+            text=_text(source),
             label=names[truth[row]],
             arms={
                 arm: Answers(right=float(right[arm][row]), answer=names[np.bincount(given[:, row]).argmax()])
                 for arm, given in answers.items()
             },
         )
-        for row, (file, file_row, text) in zip(chosen, _rows(results, chosen), strict=True)
+        for row, source in zip(chosen, source_rows(results, chosen), strict=True)
     ]
 
 
-def _rows(results: StudyResults, rows: list[int]) -> list[tuple[str | None, int | None, str]]:
-    """Of some test examples the file, the row there, and the text."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = results.folder / "data" / "test.parquet"
-    try:
-        there = pq.read_schema(path).names
-        columns = [name for name in ("text", "text_pair", "source_file", "source_row") if name in there]
-        table = pq.read_table(path, columns=columns).take(pa.array(rows, pa.int64()))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise damaged(path, error) from error
-    return [
-        (
-            row.get("source_file"),
-            row.get("source_row"),
-            " / ".join(shortened(row[name], LETTERS) for name in ("text", "text_pair") if name in row),
-        )
-        for row in table.to_pylist()
-    ]
+def _text(source: SourceRow) -> str:
+    texts = [source.text] if source.text_pair is None else [source.text, source.text_pair]
+    return " / ".join(shortened(text, LETTERS) for text in texts)

@@ -1,14 +1,18 @@
-"""Test accuracy against the number of training examples, by arm and by baseline."""
+"""Test accuracy against the number of training examples, by arm and by baseline, and what more of them would bring."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tuneoff.analysis.statistics import mean_interval
+from tuneoff.analysis.learning import LEARNED, run_state
+from tuneoff.analysis.statistics import Estimate, UnknowableError, extrapolate, mean_interval
 from tuneoff.data.parts import size_name
-from tuneoff.records.summary import BaselineCurvePoint, LearningCurvePoint, LearningCurves
+from tuneoff.records.interval import MeanInterval
+from tuneoff.records.summary import BaselineCurvePoint, Forecast, LearningCurvePoint, LearningCurves
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tuneoff.analysis.results import StudyResults
 
 
@@ -21,6 +25,7 @@ def learning_curves(results: StudyResults) -> LearningCurves | None:
     return LearningCurves(
         train_sizes=sizes,
         arms={arm.name: tuple(_point(results, arm.name, size) for size in sizes) for arm in results.spec.arms},
+        forecasts={arm.name: _forecast(results, arm.name, sizes) for arm in results.spec.arms},
         baselines={
             name: tuple(
                 BaselineCurvePoint(train_size=size, test_accuracy=baselines[size][name].test_accuracy)
@@ -36,3 +41,26 @@ def _point(results: StudyResults, arm: str, train_size: int) -> LearningCurvePoi
     correct = results.correct(arm, train_size)
     accuracy = mean_interval(correct) if len(correct) else None
     return LearningCurvePoint(train_size=train_size, runs=len(correct), test_accuracy=accuracy)
+
+
+def _forecast(results: StudyResults, arm: str, sizes: Sequence[int]) -> Forecast:
+    """What twice the largest size would bring, by the sizes at which most of an arm's runs learned."""
+    twice = 2 * sizes[-1]
+    learned = [size for size in sizes if _learned(results, arm, size)]
+    try:
+        if sizes[-1] not in learned:
+            raise UnknowableError(f"most of its runs learned nothing from {sizes[-1]:,}")
+        found = extrapolate([results.correct(arm, size) for size in learned], learned, twice)
+    except UnknowableError as reason:
+        return Forecast(train_size=twice, test_accuracy=None, gain=None, why_not=str(reason))
+    return Forecast(train_size=twice, test_accuracy=_interval(found.accuracy), gain=_interval(found.gain), why_not=None)
+
+
+def _learned(results: StudyResults, arm: str, train_size: int) -> bool:
+    """Whether most runs of an arm learned from so many examples; else their errors are those of guessing."""
+    states = [run_state(results, run) for (run,) in results.runs_by_seed(arm, train_size)]
+    return 2 * states.count(LEARNED) > len(states)
+
+
+def _interval(estimate: Estimate) -> MeanInterval:
+    return MeanInterval(mean=estimate.mean, ci_low=estimate.low, ci_high=estimate.high, covers_seeds=True)

@@ -16,6 +16,7 @@ from tuneoff.core.files import read_json
 from tuneoff.data.parts import part_names, size_name
 from tuneoff.data.prepared import read_prepared
 from tuneoff.records.environment import Environment
+from tuneoff.records.label_issue import LabelIssue
 from tuneoff.records.plan import PlanEntry
 from tuneoff.records.prepared import Prepared
 from tuneoff.records.run import RunResult, ScoredFolds, ScoredRun, ScoredSeed, UnfinishedRun, UnsuccessfulRun
@@ -101,6 +102,13 @@ class StudyResults:
         from tuneoff.analysis.summary import summarise
 
         return summarise(self)
+
+    @cached_property
+    def label_issues(self) -> tuple[LabelIssue, ...]:
+        """The content of `label-issues.csv`: the labels that all arms that learned call wrong with confidence."""
+        from tuneoff.analysis.label_issues import find_label_issues
+
+        return find_label_issues(self)
 
     def of_arm(self, arm: str, train_size: int | None = None) -> Sequence[ScoredSeed]:
         """The results of an arm's runs that succeeded, in the order of seeds.

@@ -10,6 +10,7 @@ from tuneoff.analysis.choice import SIMULATED
 from tuneoff.analysis.comparisons import ComparedArms, compare_arms, compare_pairs
 from tuneoff.analysis.fitness import unfit_arms
 from tuneoff.analysis.headlines import baseline_headlines, compare_with_baselines
+from tuneoff.analysis.label_issues import check_labels
 from tuneoff.analysis.learning_curves import learning_curves
 from tuneoff.analysis.notes import write_notes
 from tuneoff.analysis.pareto import pareto_fronts
@@ -77,6 +78,7 @@ def summarise(results: StudyResults) -> Summary:
         learning_curves=learning_curves(results),
         tuning=summarise_tuning(results),
         breakdown=_breakdown(results, correct),
+        label_check=check_labels(results),
         audit=tuple(_findings(results, arms)),
     )
 

@@ -235,13 +235,13 @@ def report(
 ) -> None:
     """Write a study's report again, from its stored results, in the formats that are named."""
     from tuneoff.api import load_results
-    from tuneoff.core.files import write_json
     from tuneoff.report.formats import chosen_formats, write_formats
     from tuneoff.report.terminal import print_results
+    from tuneoff.report.write import write_summary
 
     names = chosen_formats(formats)
     results = load_results(folder)
-    write_json(folder / "summary.json", results.summary.model_dump(mode="json"))
+    write_summary(results)
     written = write_formats(results, names)
     if as_json:
         print(json.dumps(results.summary.model_dump(mode="json")))

@@ -8,6 +8,7 @@ from tuneoff.records.arm_summary import ArmSummary, ScoredArm
 from tuneoff.records.comparison import Comparison, Headline
 from tuneoff.records.finding import Finding
 from tuneoff.records.interval import MeanInterval
+from tuneoff.records.label_issue import LabelCheck
 from tuneoff.records.recommendation import Recommendation
 from tuneoff.records.record import Record
 from tuneoff.records.tuning import TuningSummary
@@ -76,6 +77,19 @@ class BaselineCurvePoint(Record):
     """from 0 to 1"""
 
 
+class Forecast(Record):
+    """What twice the largest training size would bring an arm, by a curve fitted to its sizes."""
+
+    train_size: int
+    """twice the largest"""
+    test_accuracy: MeanInterval | None
+    """to be expected there; its interval also covers which curve it is; null where that cannot be told"""
+    gain: MeanInterval | None
+    """on the largest size, likewise"""
+    why_not: str | None
+    """why it cannot be told; otherwise null"""
+
+
 class LearningCurves(Record):
     """Test accuracy against the number of training examples."""
 
@@ -83,6 +97,8 @@ class LearningCurves(Record):
     """ascending"""
     arms: dict[str, tuple[LearningCurvePoint, ...]]
     """by arm, a point a size"""
+    forecasts: dict[str, Forecast]
+    """by arm, what twice the largest size would bring"""
     baselines: dict[str, tuple[BaselineCurvePoint, ...]]
     """by baseline, a point a size"""
 
@@ -142,6 +158,8 @@ class Summary(Record):
     """null where nothing was tuned"""
     breakdown: Breakdown | None
     """test accuracy by the values of a column, or null"""
+    label_check: LabelCheck | None
+    """how many labels are worth a look; null where no arm learned"""
     audit: tuple[Finding, ...]
     """the findings about the data"""
 

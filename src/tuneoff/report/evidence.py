@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tuneoff.records.class_scores import ClassScores, Confusion
     from tuneoff.records.comparison import Comparison
     from tuneoff.records.interval import MeanInterval
-    from tuneoff.records.summary import Summary
+    from tuneoff.records.summary import Forecast, Summary
 
 PAIR_HEADINGS = ("a", "b", "a - b, points", "95% interval", "p", "p, corrected", "p, sign flips", "to tell them apart")
 QUALITY_HEADINGS = ("arm", "balanced accuracy, %", "MCC", "calibration error", "Brier score", "time a text")
@@ -21,6 +21,10 @@ INTERVALS = "Intervals hold at 95%, over seeds and test examples together (over 
 CLASS_HEADING = "F1 of the class (precision, recall), %"
 NAMED_CONFUSIONS = 3
 """Of each arm, in words."""
+FORECAST = (
+    "Forecasts are of a curve fitted to an arm's training sizes, for more examples of the same kind. Their 95% "
+    "intervals also cover which curve it is; where accuracy grows in leaps they hold less often."
+)
 MOST_CLASSES = 30
 """With a row of their own in the table of classes."""
 FRONT_NAMES = {
@@ -193,20 +197,49 @@ def _front_name(summary: Summary, cost: str) -> str:
     return FRONT_NAMES[cost] + (" (of arms without an unmerged adapter)" if left_out else "")
 
 
+def curve_headings(summary: Summary) -> tuple[str, ...]:
+    """The headings of `curve_rows`: the arm, the training sizes, and twice the largest."""
+    curves = summary.learning_curves
+    if curves is None:
+        return ()
+    return ("arm", *(f"{size:,}" for size in curves.train_sizes), f"{2 * curves.train_sizes[-1]:,} (forecast)")
+
+
 def curve_rows(summary: Summary) -> list[tuple[str, ...]]:
     """Test accuracy at each training size: one row an arm, then one a baseline; none without such sizes."""
     curves = summary.learning_curves
     if curves is None:
         return []
     rows = [
-        (arm, *("" if point.test_accuracy is None else _with_interval(point.test_accuracy) for point in points))
+        (
+            arm,
+            *("" if point.test_accuracy is None else _with_interval(point.test_accuracy) for point in points),
+            "" if (forecast := curves.forecasts[arm].test_accuracy) is None else _with_interval(forecast),
+        )
         for arm, points in curves.arms.items()
     ]
     labels = {baseline.baseline: baseline.label for baseline in summary.baselines}
     for baseline, scores in curves.baselines.items():
         found = {score.train_size: words.percent(score.test_accuracy) for score in scores}
-        rows.append((f"baseline: {labels[baseline]}", *(found.get(size, "") for size in curves.train_sizes)))
+        rows.append((f"baseline: {labels[baseline]}", *(found.get(size, "") for size in curves.train_sizes), ""))
     return rows
+
+
+def forecasts(summary: Summary) -> list[str]:
+    """What twice the labels would bring: a sentence an arm; none without training sizes."""
+    if summary.learning_curves is None:
+        return []
+    return [_forecast(arm, forecast) for arm, forecast in summary.learning_curves.forecasts.items()]
+
+
+def _forecast(arm: str, forecast: Forecast) -> str:
+    accuracy, gain, size = forecast.test_accuracy, forecast.gain, forecast.train_size
+    if accuracy is None or gain is None:
+        return f"{arm}: what twice the labels ({size:,}) would bring cannot be told: {forecast.why_not}"
+    return (
+        f"{arm}: twice the labels ({size:,}) would bring {100 * gain.mean:+.1f} points "
+        f"({100 * gain.ci_low:+.1f} to {100 * gain.ci_high:+.1f}), to {_with_interval(accuracy)}"
+    )
 
 
 def _with_interval(accuracy: MeanInterval) -> str:

@@ -19,7 +19,7 @@ from tuneoff.core.errors import one_line
 from tuneoff.core.files import cache_folder, write_text
 from tuneoff.data.parts import WHOLE, part_words
 from tuneoff.records.run import ScoredRun
-from tuneoff.report import audit, evidence, trials, words
+from tuneoff.report import audit, evidence, label_issues, trials, words
 from tuneoff.report.use import use
 from tuneoff.study.listener import Silent
 
@@ -66,6 +66,7 @@ def write_page(results: StudyResults) -> Path:
         kinds=CHARTS,
         run_headings=RUN_HEADINGS,
         runs=[_run(results, run) for run in results.runs],
+        issues=label_issues.shown(results.label_issues),
         disagreements=find_disagreements(results),
         environment=results.environment,
         study_file=(results.folder / "study.toml").read_text(encoding="utf-8"),
@@ -73,6 +74,7 @@ def write_page(results: StudyResults) -> Path:
         use=use(results),
         words=words,
         evidence=evidence,
+        label_issues=label_issues,
         trials=trials,
         audit=audit,
         vega=_vega(),

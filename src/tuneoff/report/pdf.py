@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from tuneoff.core.files import replacing
-from tuneoff.report import audit, evidence, trials, words
+from tuneoff.report import audit, evidence, label_issues, trials, words
 from tuneoff.report.tables import breakdown_headings, breakdown_rows
 from tuneoff.report.use import use
 from tuneoff.spec.arms import METHODS
@@ -110,6 +110,7 @@ def report_content(results: StudyResults) -> Content:
         ("Tuning", _tuning(summary)),
         ("Failed runs", _list(words.failures(summary))),
         ("Data", _data(summary)),
+        ("Labels to check", _labels(results)),
         ("Methods", _methods(results, cited)),
         ("Use it", _use(results)),
         ("How to repeat it", _environment(results)),
@@ -197,11 +198,17 @@ def _quality(summary: Summary, cited: _Citations) -> list[Block]:
 def _sizes(summary: Summary, drawn: list[DrawnChart]) -> list[Block]:
     if summary.learning_curves is None:
         return []
-    headings = ("arm", *(f"{size:,}" for size in summary.learning_curves.train_sizes))
     chart: list[Inline] = [" and ", {"see": CURVE}] if any(entry["name"] == CURVE for entry in drawn) else []
     return [
         _text("Test accuracy with fewer training examples: see ", {"see": "sizes"}, *chart, "."),
-        _table("sizes", "Test accuracy by number of training examples.", headings, evidence.curve_rows(summary)),
+        _table(
+            "sizes",
+            "Test accuracy by number of training examples.",
+            evidence.curve_headings(summary),
+            evidence.curve_rows(summary),
+        ),
+        *_list(evidence.forecasts(summary)),
+        _text(evidence.FORECAST),
     ]
 
 
@@ -240,6 +247,13 @@ def _data(summary: Summary) -> list[Block]:
         *table,
         *small,
     ]
+
+
+def _labels(results: StudyResults) -> list[Block]:
+    if not results.label_issues:
+        return []
+    said = f"{label_issues.sentence(results.summary)} {label_issues.CAVEAT}"
+    return [_text(said), *_list(label_issues.lines(results.label_issues))]
 
 
 def _methods(results: StudyResults, cited: _Citations) -> list[Block]:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from tuneoff.core.texts import counted
 from tuneoff.data.parts import WHOLE, is_fold, part_words
 from tuneoff.records.run import DivergedRun, ScoredRun, TrainedRun, UnfinishedRun, UnsuccessfulRun
-from tuneoff.report import words
+from tuneoff.report import label_issues, words
 from tuneoff.report.grid import fitting_table
 from tuneoff.report.live import LiveView, run_name, running_table, study_line, what_follows
 from tuneoff.report.tally import Tally
@@ -136,6 +136,8 @@ def print_results(results: StudyResults) -> None:
         console.print(escape(f"failed: {run_name(trial)}: {trial.status}: {trial.error}"))
     if results.failed_trials:
         console.print(escape(_again(results.folder, results.failed_trials)))
+    if said := label_issues.sentence(summary):
+        console.print(escape(said))
     console.print()
     for label, line in zip(("use it", "", "", ""), _use(results), strict=False):
         console.print(escape(f"{label:9} {line}"), soft_wrap=True)  # commands are copied whole
@@ -145,6 +147,7 @@ def print_results(results: StudyResults) -> None:
         ("markdown", folder / "report.md"),
         ("summary", folder / "summary.json"),
         ("charts", folder / "charts"),
+        ("labels", folder / label_issues.FILE),
         ("runs", folder / "runs"),
     ):
         if path.exists():

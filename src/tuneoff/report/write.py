@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneoff.core.files import write_json, write_text
-from tuneoff.report import audit, evidence, trials, words
+from tuneoff.report import audit, evidence, label_issues, trials, words
 from tuneoff.report.page import write_page
 from tuneoff.report.use import use
 
@@ -21,8 +21,14 @@ def write_report(results: StudyResults) -> list[Path]:
         What was written: the page, the Markdown, the summary, the charts' folder.
     """
     folder = results.folder
-    write_json(folder / "summary.json", results.summary.model_dump(mode="json"))
+    write_summary(results)
     return [write_page(results), write_markdown(results), folder / "summary.json", folder / "charts"]
+
+
+def write_summary(results: StudyResults) -> None:
+    """Writes `summary.json`, and `label-issues.csv` where there are any."""
+    write_json(results.folder / "summary.json", results.summary.model_dump(mode="json"))
+    label_issues.write_label_issues(results)
 
 
 def write_markdown(results: StudyResults) -> Path:
@@ -37,12 +43,14 @@ def write_markdown(results: StudyResults) -> Path:
     plain = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     text = plain.get_template("report.md").render(
         summary=results.summary,
+        issues=results.label_issues,
         environment=results.environment,
         command=words.repeating(folder),
         use=use(results),
         words=words,
         audit=audit,
         evidence=evidence,
+        label_issues=label_issues,
         trials=trials,
         titles={name: kind.title for name, kind in CHARTS.items()},
         charts=list(charts),

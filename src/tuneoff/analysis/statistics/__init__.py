@@ -15,7 +15,9 @@ from tuneoff.analysis.statistics.claims import (
     most_accurate,
     shown,
 )
+from tuneoff.analysis.statistics.confident import NONE, called_wrong
 from tuneoff.analysis.statistics.crossed import CrossedMean
+from tuneoff.analysis.statistics.extrapolation import Estimate, UnknowableError, extrapolate
 from tuneoff.analysis.statistics.field import Field
 from tuneoff.analysis.statistics.intervals import mean_interval
 from tuneoff.analysis.statistics.multiple import adjust_pairs, holm
@@ -23,16 +25,21 @@ from tuneoff.analysis.statistics.pairs import PairedDifference, lowest_sign_flip
 from tuneoff.analysis.statistics.power import needed_for_difference, needed_to_show
 
 __all__ = [
+    "NONE",
     "RISK",
     "Choice",
     "CrossedMean",
+    "Estimate",
     "Field",
     "PairedDifference",
+    "UnknowableError",
     "adjust_pairs",
     "at_worst",
     "brier_score",
+    "called_wrong",
     "choose",
     "expected_calibration_error",
+    "extrapolate",
     "holm",
     "least_examples",
     "least_margin",

@@ -60,7 +60,9 @@ CHARTS: dict[str, ChartKind] = {
     "validation_loss_by_epoch": ChartKind("Validation loss by epoch", curves.validation_loss_by_epoch, RANGE),
     "train_loss_by_epoch": ChartKind("Training loss by epoch", curves.train_loss_by_epoch, RANGE),
     "accuracy_by_train_size": ChartKind(
-        "Accuracy by training examples", curves.accuracy_by_train_size, "With 95% intervals; dotted: baselines."
+        "Accuracy by training examples",
+        curves.accuracy_by_train_size,
+        "With 95% intervals; dotted: baselines and, hollow, forecasts.",
     ),
     "memory_breakdown": ChartKind("Memory in training and evaluation", memory.memory_breakdown),
     "checkpoint": ChartKind("Checkpoint", memory.checkpoint),

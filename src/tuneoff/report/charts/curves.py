@@ -24,7 +24,7 @@ from tuneoff.report.charts.style import (
 
 if TYPE_CHECKING:
     from tuneoff.records.measurements import CurvePoint
-    from tuneoff.records.summary import Summary
+    from tuneoff.records.summary import Forecast, Summary
 
 
 def validation_accuracy_by_epoch(summary: Summary, runs: Runs) -> alt.LayerChart | None:
@@ -68,7 +68,8 @@ def accuracy_by_train_size(summary: Summary, runs: Runs) -> alt.LayerChart | Non
         for baseline, scores in curves.baselines.items()
         for score in scores
     ]
-    sizes = list(curves.train_sizes)
+    ahead = [row for arm, forecast in curves.forecasts.items() for row in _ahead(rows, arm, forecast)]
+    sizes = sorted({*curves.train_sizes, *(row["examples"] for row in ahead)})
     axis = log_axis("training examples", sizes[0] / 1.3, sizes[-1] * 1.3, "~s")
     x = alt.X("examples:Q", **axis | {"axis": alt.Axis(values=sizes, format="~s", labelOverlap=True)})
     y = alt.Y("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False))
@@ -77,8 +78,36 @@ def accuracy_by_train_size(summary: Summary, runs: Runs) -> alt.LayerChart | Non
     return layers(
         HEIGHT,
         baseline_line.encode(x=x, y=y, detail="baseline:N", tooltip=tooltip),
+        *(_forecasts(summary, ahead, x, y) if ahead else []),
         *_lines(summary, rows, x, y, ["arm:N", "examples:Q", "runs:Q"]),
     )
+
+
+def _ahead(rows: Rows, arm: str, forecast: Forecast) -> Rows:
+    """The way from an arm's largest size to its forecast; nothing where there is none."""
+    accuracy = forecast.test_accuracy
+    if accuracy is None:
+        return []
+    last = [row for row in rows if row["arm"] == arm][-1]
+    ends = {"accuracy": 100 * accuracy.mean, "low": 100 * accuracy.ci_low, "high": 100 * accuracy.ci_high}
+    begins = dict.fromkeys(ends, last["accuracy"])
+    return [
+        {"arm": arm, "examples": last["examples"], **begins, "forecast": False},
+        {"arm": arm, "examples": forecast.train_size, **ends, "forecast": True},
+    ]
+
+
+def _forecasts(summary: Summary, rows: Rows, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """A dotted line an arm to a hollow point, with a rule from `low` to `high`."""
+    names = [arm.arm for arm in summary.scored_arms if any(row["arm"] == arm.arm for row in rows)]
+    base = alt.Chart(data(rows)).encode(x=x, color=colour(summary, names, legend=False))
+    points = base.transform_filter("datum.forecast")
+    shown = [alt.Tooltip(f"{name}:Q", format=".1f") for name in ("accuracy", "low", "high")]
+    return [
+        points.mark_rule(strokeWidth=1.5, opacity=0.55, strokeDash=[2, 3]).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_line(strokeWidth=1.5, strokeDash=[2, 3]).encode(y=y, detail="arm:N"),
+        points.mark_point(filled=False, size=55, opacity=1).encode(y=y, tooltip=["arm:N", "examples:Q", *shown]),
+    ]
 
 
 def tuning(summary: Summary, runs: Runs) -> alt.LayerChart | None:
