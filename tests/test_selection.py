@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,15 @@ from sklearn.utils.class_weight import compute_class_weight
 
 import tuneoff as api
 from conftest import NEGATIVE, POSITIVE, Command, reviews, study_toml
-from plainly import plain_answers
 from stored import curve_point
 from test_parallel import Interrupter, logits_of
 from tuneoff.analysis.learning import run_state
 from tuneoff.core.errors import UserError
+from tuneoff.export.card import model_card
 from tuneoff.export.refit import refit
 from tuneoff.records.run import ScoredRun
+from tuneoff.records.saved_model import SavedModel
+from tuneoff.serving.predictor import Predictor
 from tuneoff.spec import TrainingSpec
 from tuneoff.study.preview import outline_study
 from tuneoff.training.objective import Objective, balanced
@@ -52,19 +53,25 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _study(model: Path, data: Path, folder: Path, arms: Sequence[str] = ARMS, **training: object) -> api.StudySpec:
-    path = folder / "study.toml"
-    settings = {"epochs": 10, "batch_size": 4, "precision": '"fp32"', **training}
-    path.write_text(study_toml(model, data, arms, seeds=1, **settings))
-    return api.load_study(path)
-
-
 @pytest.fixture(scope="module")
 def results(tiny_model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> api.StudyResults:
     """A study that weighs its classes, smooths its labels and takes the best epoch."""
     folder = tmp_path_factory.mktemp("best")
-    weighed = {"class_weights": '"balanced"', "label_smoothing": 0.1, "select": '"best"', "patience": 3}
-    results = api.run_study(_study(tiny_model, data, folder, **weighed), folder / "out")
+    toml = study_toml(
+        tiny_model,
+        data,
+        ARMS,
+        seeds=1,
+        epochs=10,
+        batch_size=4,
+        precision='"fp32"',
+        class_weights='"balanced"',
+        label_smoothing=0.1,
+        select='"best"',
+        patience=3,
+    )
+    (folder / "study.toml").write_text(toml)
+    results = api.run_study(api.load_study(folder / "study.toml"), folder / "out")
     assert results.failed == []
     return results
 
@@ -121,7 +128,6 @@ def test_the_best_is_the_most_accurate_then_the_surest_then_the_first(
 
 def test_the_weights_of_the_best_epoch_are_tested_and_saved(results: api.StudyResults, data: Path) -> None:
     texts = pd.read_csv(data / "test.csv")["text"].tolist()
-    folders = []
     for arm in ("full", "adalora"):
         run = _scored(results, arm)
         best = max(run.curve, key=lambda point: (point.validation_weighted_accuracy, -point.validation_loss))
@@ -130,11 +136,8 @@ def test_the_weights_of_the_best_epoch_are_tested_and_saved(results: api.StudyRe
         assert run.selected_train_seconds == best.train_seconds <= run.train_seconds
         assert (len(run.curve), run.steps) == (best.epoch + 3, run.curve[-1].step), "it ends early"
         assert run.guess_loss == pytest.approx(math.log(2))
-        folders.append(results.folder / "runs" / run.run_id / "model")
-    for folder, plain in zip(folders, plain_answers(folders, texts), strict=True):
-        run_id = folder.parent.name
-        (run,) = [run for run in results.runs if run.run_id == run_id]
-        np.testing.assert_allclose(plain.alone, logits_of(results, run), atol=1e-4)
+        loaded = Predictor({"": results.folder / "runs" / run.run_id / "model"}, device="cpu", precision="fp32")
+        np.testing.assert_allclose(loaded.logits(texts), logits_of(results, run), atol=1e-4)
     assert run_state(results, _scored(results, "full")) == "learned"
     assert _scored(results, "frozen_features").selected_epoch == 1
     summary = results.summary
@@ -162,9 +165,15 @@ def test_an_interrupted_run_keeps_its_best_weights(
 
 def test_a_refit_ends_after_the_epoch_that_was_selected(results: api.StudyResults) -> None:
     run = _scored(results, "full")
-    record = refit(results, run, "train+validation").record
+    refitted = refit(results, run, "train+validation")
+    record = refitted.record
     assert record.steps == run.selected.epoch * math.ceil(sum(record.examples.values()) / 4)
     assert record.test is not None
+    saved = SavedModel.model_validate_json((refitted.model / "tuneoff.json").read_text())
+    card = str(model_card(results, run, saved, record))
+    assert "Classes are weighted so that each has the same say in training." in card
+    assert "Labels are smoothed by 0.1." in card
+    assert f"The weights are those after epoch {run.selected_epoch}, the best on validation." in card
 
 
 def test_what_cannot_be_weighed_is_a_line_before_anything_is_written(

@@ -59,7 +59,7 @@ class Trainer:
     Attributes:
         engine: that computes.
         training: goes through the run.
-        examples: training examples of the run if it goes to its end, each counted as often as it is trained on.
+        examples: training examples of the steps that are planned, each counted as often as it is trained on.
     """
 
     engine: Engine
@@ -118,16 +118,15 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
         task.run.arm,
         objective,
     )
-    batches = run_batches(tokens["train"].lengths, training_spec, task.run.seed, task.run.steps, engine.bucketed)
-    batches = batches[: task.epochs]
+    planned = run_batches(tokens["train"].lengths, training_spec, task.run.seed, task.run.steps, engine.bucketed)
     place.peak.reset()
-    engine.prepare(tokens["train"], [rows for epoch in batches for rows in epoch])
+    engine.prepare(tokens["train"], [rows for epoch in planned for rows in epoch])
     rates = learning_rates(task.run.arm.rate, task.run.steps, training_spec.warmup_ratio)
     keeps = training_spec.select == "best" and not task.run.trial
     training = Training(
         engine,
         tokens,
-        batches,
+        planned[: task.epochs],
         rates,
         place.watch,
         place.train_peak,
@@ -139,7 +138,7 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
         training.resume(place.saved)
         if place.device.type == "cpu":
             place.peak.reset()  # what reading the checkpoint took is gone again
-    return Trainer(engine, training, examples=sum(len(rows) for epoch in batches for rows in epoch))
+    return Trainer(engine, training, examples=sum(len(rows) for epoch in planned for rows in epoch))
 
 
 def _prepare_fit(place: Workplace, adapted: AdaptedModel, tokens: dict[str, Tokens]) -> Trainer:

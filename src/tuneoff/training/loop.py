@@ -140,7 +140,7 @@ class Training:
                     after_step(self.done)
                     self._checkpoint_where_due(stopping())
             self.curve.append(self._evaluate(epoch, start))
-            if self._kept is not None and self.selected == epoch:
+            if self._kept is not None and self.selected == epoch < len(self._batches) - 1:
                 with self._watch.timing("checkpoint"), self._peak.pausing():
                     self._kept.keep(self._engine.trained_weights())
             self._checkpoint_where_due(stopping(), end_of_epoch=True)
