@@ -113,7 +113,7 @@ def _balance(name: str, labels: tuple[str, ...], count: NDArray[np.int64]) -> Fi
         count=int(count[rare].sum()),
         message=f"{message} In train {which} {why}: a model can leave out what is that rare and lose hardly any "
         "accuracy.",
-        advice="Read macro F1 beside accuracy; give more examples of rare classes, merge them, or set "
+        advice="Read macro F1 beside accuracy; give more examples of rare classes, merge them, or try "
         "training.class_weights = 'balanced'.",
     )
 
