@@ -19,8 +19,9 @@ from tuneoff.spec.arms import METHODS
 from tuneoff.training.engines.base import Engine
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.packed import PackedEngine
-from tuneoff.training.engines.padded import PaddedEngine
+from tuneoff.training.engines.padded import PaddedEngine, padded_inputs
 from tuneoff.training.kernels.dropout import Calls, Dropout, own_dropout
+from tuneoff.training.objective import Objective
 from tuneoff.training.optim.adamw import make_optimiser
 
 CPU = torch.device("cpu")
@@ -113,6 +114,34 @@ def test_packed_equals_padded(kind: str) -> None:
     for name, gradient in ours.items():
         scale = reference[name].abs().max()
         torch.testing.assert_close(gradient, reference[name], rtol=1e-4, atol=float(1e-5 * scale + 1e-8))
+
+
+@pytest.mark.parametrize("make", [PackedEngine, PaddedEngine])
+@pytest.mark.parametrize("micro_batch", [4, 3])
+@pytest.mark.parametrize("weights", [None, (0.5, 1.0, 7.0)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_weighted_and_smoothed_losses_are_those_of_torch(
+    make: type[Engine], micro_batch: int, weights: tuple[float, ...] | None, smoothing: float
+) -> None:
+    options = {**PACKED["bert"], "attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0}
+    rows = [0, 2, 5, 8]
+    loaded = classifier("bert", options)
+    training, objective = TrainingSpec(batch_size=4), Objective(weights, smoothing)
+    engine = make(loaded.model, loaded, training, CPU, micro_batch, objective=objective)
+    found = gradients(engine, rows)
+    engine._weight = objective.total(TOKENS.labels[rows])
+
+    plain = classifier("bert", options).model
+    inputs = padded_inputs(TOKENS, np.array(rows), loaded.architecture)
+    labels = torch.from_numpy(TOKENS.labels[rows])
+    weight = None if weights is None else torch.tensor(weights)
+    logits = plain(**inputs).logits
+    torch.nn.functional.cross_entropy(logits, labels, weight, label_smoothing=smoothing).backward()
+    for name, parameter in plain.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(found[name], parameter.grad, rtol=1e-5, atol=1e-5)
+    reported = torch.nn.functional.cross_entropy(logits.detach(), labels, weight)
+    assert engine.mean_loss() == pytest.approx(float(reported), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert"])

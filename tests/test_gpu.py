@@ -23,6 +23,7 @@ from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.packed import PackedEngine
 from tuneoff.training.kernels.choice import KERNELS
 from tuneoff.training.kernels.dropout import Dropout, own_dropout
+from tuneoff.training.objective import Objective
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -31,14 +32,19 @@ MANY = make_tokens(np.random.default_rng(1).integers(1, 60, size=70).tolist(), s
 BATCHES = [np.arange(start, min(start + 8, 70)) for start in range(0, 70, 8)]
 
 
-def engine_for(kind: str = "bert", method: str = "full", checkpointing: bool = False, dropout: bool = True) -> Engine:
+def engine_for(
+    kind: str = "bert",
+    method: str = "full",
+    checkpointing: bool = False,
+    dropout: bool = True,
+    objective: Objective | None = None,
+) -> Engine:
     loaded = classifier(kind, PACKED[kind])
     loaded = LoadedModel.of(loaded.model, ("classifier",) if hasattr(loaded.model, "classifier") else ("score",))
     torch.manual_seed(3)
     model = METHODS.classes()[method].model_validate({"method": method}).adapt(loaded)
-    engine = make_engine(
-        model, loaded, TrainingSpec(batch_size=8, gradient_checkpointing=checkpointing), CUDA, torch.bfloat16
-    )
+    training = TrainingSpec(batch_size=8, gradient_checkpointing=checkpointing)
+    engine = make_engine(model, loaded, training, CUDA, torch.bfloat16, objective=objective)
     if not dropout:
         for module in engine.model.modules():
             if isinstance(module, Dropout):
@@ -72,6 +78,15 @@ def test_bf16_packed_logits_agree_with_float32_on_the_cpu(kind: str) -> None:
 def test_graphed_steps_equal_eager_ones(kind: str, method: str, checkpointing: bool) -> None:
     eager, eager_loss = train(engine_for(kind, method, checkpointing, dropout=False), graphed=False)
     graphed, graphed_loss = train(engine_for(kind, method, checkpointing, dropout=False), graphed=True)
+    assert graphed_loss == pytest.approx(eager_loss, rel=2e-2)
+    assert np.linalg.norm(graphed - eager) / np.linalg.norm(eager) < 0.1
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_graphed_steps_weigh_classes_as_eager_ones(smoothing: float) -> None:
+    objective = Objective((0.3, 1.0, 5.0), smoothing)
+    eager, eager_loss = train(engine_for(dropout=False, objective=objective), graphed=False)
+    graphed, graphed_loss = train(engine_for(dropout=False, objective=objective), graphed=True)
     assert graphed_loss == pytest.approx(eager_loss, rel=2e-2)
     assert np.linalg.norm(graphed - eager) / np.linalg.norm(eager) < 0.1
 

@@ -41,9 +41,11 @@ from tuneoff.training.checkpoint import Checkpoints
 from tuneoff.training.engines.base import Engine, Step
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.kernels.dropout import Dropout
+from tuneoff.training.objective import Objective
 from tuneoff.training.parallel.devices import make_parallel
 from tuneoff.training.parallel.process_rank import ProcessRank
 from tuneoff.training.parallel.ranks import Ranks
+from tuneoff.training.selection import KeptWeights
 
 pytestmark = pytest.mark.long
 CPU = torch.device("cpu")
@@ -63,10 +65,12 @@ class Case:
     micro_batch: int | None = None
     rank: int | None = None
     """Of LoRA's matrices."""
+    weighted: bool = False
+    """Whether classes have weights and labels are smoothed."""
 
     def __str__(self) -> str:
         extras = [str(self.precision)[6:], "checkpointing" * self.checkpointing, f"micro{self.micro_batch}"]
-        extras += [f"rank{self.rank}"] * (self.rank is not None)
+        extras += [f"rank{self.rank}"] * (self.rank is not None) + ["weighted"] * self.weighted
         return "-".join([self.kind, self.method, self.parallel, *extras])
 
 
@@ -84,10 +88,13 @@ TRAININGS: list[tuple[str, str, dict[str, Any]]] = [
     ("bert", "full", {"checkpointing": True}),
     ("bert", "lora", {"checkpointing": True}),
     ("bert", "full", {"micro_batch": 1}),
+    ("bert", "full", {"weighted": True, "micro_batch": 1}),
+    ("deberta-v2", "full", {"weighted": True}),
     ("bert", "full", {"precision": torch.bfloat16}),
     ("bert", "lora", {"precision": torch.bfloat16}),
 ]
 CASES = [Case(kind, method, parallel, **options) for parallel in ("ddp", "fsdp") for kind, method, options in TRAININGS]
+KEPT = [Case("bert", method, parallel) for parallel in ("ddp", "fsdp") for method in ("full", "ia3")]
 
 # Batches of 4, 3, 1 and 2 sequences: with an odd one out, and with one process that has none.
 SCHEDULE: list[Step] = [
@@ -112,7 +119,8 @@ def make(case: Case, ranks: Ranks, dropout: bool = False) -> Engine:
         }
     )
     parallel = make_parallel(training, ranks, case.precision)
-    engine = make_engine(model, loaded, training, CPU, case.precision, case.micro_batch, parallel)
+    objective = Objective((0.3, 1.0, 5.0), 0.1) if case.weighted else None
+    engine = make_engine(model, loaded, training, CPU, case.precision, case.micro_batch, parallel, objective=objective)
     if not dropout:
         for module in model.modules():
             if isinstance(module, Dropout | torch.nn.Dropout):
@@ -152,6 +160,21 @@ def resumes_to_the_bit(parallel: str, ranks: Ranks, folder: Path) -> bool:
     return same_loss and np.array_equal(straight.logits(TOKENS), resumed.logits(TOKENS))
 
 
+def weights_come_back(case: Case, ranks: Ranks, folder: Path) -> bool:
+    """Whether a model gives the logits of an earlier step again once its kept weights are put back."""
+    engine = make(case, ranks)
+    list(engine.steps(TOKENS, SCHEDULE[:2]))
+    before = engine.logits(TOKENS)
+    kept = KeptWeights(folder)
+    kept.keep(engine.trained_weights())
+    list(engine.steps(TOKENS, SCHEDULE[2:]))
+    changed = not np.allclose(engine.logits(TOKENS), before, atol=1e-3)
+    weights = kept.read()
+    assert weights is not None
+    engine.put_back(weights)
+    return changed and np.array_equal(engine.logits(TOKENS), before)
+
+
 def drops(ranks: Ranks) -> torch.Tensor:
     """What this process's dropout leaves of ones."""
     engine = make(Case("bert", "full", "ddp"), ranks, dropout=True)
@@ -165,9 +188,12 @@ def in_one_of_two(rank: ProcessRank, folder: Path, connection: Connection) -> No
     ranks = Ranks.connect(rank, CPU)
     results = {str(case): train(case, ranks) for case in CASES}
     resumed = {parallel: resumes_to_the_bit(parallel, ranks, folder) for parallel in ("ddp", "fsdp")}
+    back = {str(case): weights_come_back(case, ranks, folder) for case in KEPT}
     dropped = ranks.gather(drops(ranks))
     ranks.disconnect()
-    torch.save({"results": results, "resumed": resumed, "dropped": dropped}, folder / f"rank{rank.rank}.pt")
+    torch.save(
+        {"results": results, "resumed": resumed, "back": back, "dropped": dropped}, folder / f"rank{rank.rank}.pt"
+    )
     connection.send("done")
 
 
@@ -224,6 +250,12 @@ def test_two_processes_train_like_one(case: Case, two_processes: list[dict[str, 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_a_resumed_training_ends_in_the_same_bits(parallel: str, two_processes: list[dict[str, Any]]) -> None:
     assert all(found["resumed"][parallel] for found in two_processes)
+
+
+@pytest.mark.parametrize("case", KEPT, ids=str)
+def test_weights_of_an_earlier_epoch_come_back(case: Case, two_processes: list[dict[str, Any]], tmp_path: Path) -> None:
+    assert all(found["back"][str(case)] for found in two_processes)
+    assert weights_come_back(Case(**{**case.__dict__, "parallel": "none"}), Ranks(), tmp_path)
 
 
 def test_each_process_drops_other_elements_every_time_the_same(two_processes: list[dict[str, Any]]) -> None:

@@ -84,6 +84,7 @@ def _costs(by_seed: BySeed, everything: Sequence[ScoredRun]) -> ArmCosts:
         means = [seed_mean(runs, cost) for runs in by_seed]
         return tuple(mean for mean in means if mean is not None)
 
+    selected = known("selected_train_seconds")
     latencies = known("inference_latency_seconds")
     return ArmCosts(
         conditions=conditions,
@@ -91,6 +92,7 @@ def _costs(by_seed: BySeed, everything: Sequence[ScoredRun]) -> ArmCosts:
         times_shared=conditions[ALONE] == "yes",
         train_seconds=_mean(known("train_seconds")),
         train_seconds_by_run=known("train_seconds"),
+        selected_train_seconds=_mean(selected) if selected else None,
         train_examples_per_second=_mean(known("train_examples_per_second")),
         setup_seconds=_mean(known("setup_seconds")),
         eval_seconds=_mean(known("eval_seconds")),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MEANS = (
     "train_seconds",
+    "selected_train_seconds",
     "setup_seconds",
     "eval_seconds",
     "checkpoint_seconds",

@@ -34,7 +34,8 @@ NOISE = 2.0
 HALF = 0.5
 """Of guessing's errors: a run that makes fewer on test has learned, however unsure its training loss was of it."""
 FEW_EXAMPLES = 50
-"""A validation loss over fewer says little; then the test split alone tells whether anything was learned."""
+"""A validation loss over fewer says little; then the test split alone tells whether anything was learned. With class
+weights it does not: an arm that gets rare classes right may have more errors than the majority class."""
 FEW_STEPS = 50
 FAR = 5
 """Times lower or higher than the starting rate: then a named rate is the likely cause."""
@@ -72,13 +73,13 @@ def run_state(results: StudyResults, run: Ended) -> LearningState:
     if isinstance(run, DivergedRun):
         return DIVERGED
     signs = Signs.of(run)
-    last, part = run.curve[-1], results.prepared.part(run.part)
+    last, part = run.selected, results.prepared.part(run.part)
     if signs is not None and signs.final_loss > NEAR_GUESSING and not _is_right_all_the_same(results, run, part):
         return DIVERGED if signs.unstable else NOT_LEARNED
     doubtful = (
         last.largest_share >= CONSTANT
         or last.validation_loss > NEAR_GUESSING * _guess(run)
-        or part.sizes["validation"] < FEW_EXAMPLES
+        or (part.sizes["validation"] < FEW_EXAMPLES and results.spec.training.class_weights is None)
     )
     if doubtful and run.test_accuracy <= _within_noise_of_guessing(results, part):
         return GUESSING
@@ -94,7 +95,7 @@ def _is_right_all_the_same(results: StudyResults, run: ScoredRun, part: Prepared
     """Whether a run that learned only in its last steps makes less than half of guessing's errors on test."""
     guessing = _accuracy_of_guessing(results, part)
     right = run.test_accuracy > max(1 - HALF * (1 - guessing), _within_noise_of_guessing(results, part))
-    return bool(right and run.curve[-1].largest_share < CONSTANT)
+    return bool(right and run.selected.largest_share < CONSTANT)
 
 
 def _within_noise_of_guessing(results: StudyResults, part: PreparedPart) -> float:

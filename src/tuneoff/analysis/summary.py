@@ -15,6 +15,7 @@ from tuneoff.analysis.learning_curves import learning_curves
 from tuneoff.analysis.notes import write_notes
 from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.analysis.recommendation import recommend
+from tuneoff.analysis.selected_epochs import selection_notes
 from tuneoff.analysis.tuning import summarise_tuning
 from tuneoff.analysis.underfitting import underfitting_notes
 from tuneoff.data.audit import baseline_findings, in_order
@@ -72,6 +73,7 @@ def summarise(results: StudyResults) -> Summary:
         recommendation=recommendation,
         notes=(
             *underfitting_notes(results, arms),
+            *selection_notes(results, arms),
             *write_notes(arms, len(results.spec.seeds), test_examples, spec.margin, _untried(results.spec)),
             *([SIMULATED] if simulated else []),
         ),

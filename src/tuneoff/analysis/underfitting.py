@@ -125,4 +125,6 @@ def _never_answered(results: StudyResults, names: Sequence[str]) -> list[str]:
     advice = "More training.epochs or a higher learning rate may help"
     if rare:
         advice += ", and more training examples of such rare classes"
+        if results.spec.training.class_weights is None:
+            advice += " or training.class_weights = 'balanced'"
     return [f"{'; '.join(told)}. {advice}."]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tuneoff.records.refit import Refit
     from tuneoff.records.run import ScoredRun
     from tuneoff.records.saved_model import SavedModel
+    from tuneoff.spec import TrainingSpec
     from tuneoff.spec.arms import ArmSpec
 
 CARD = "README.md"
@@ -295,13 +296,29 @@ def _method(
             f"Learning rate {run.learning_rate:g}, {found}; {counted(training.epochs, 'epoch')}, batches of "
             f"{training.batch_size}, warm-up over {100 * training.warmup_ratio:g}% of the steps, weight decay "
             f"{training.weight_decay:g}, gradients clipped at {training.max_grad_norm:g}.",
+            *_objective(training),
         ]
+        if training.select == "best":
+            lines.append(f"The weights are those after epoch {run.selected.epoch}, the best on validation.")
     lines.append(
         f"Seed {run.seed}, computed in {conditions.precision} on {audit.plain(conditions.device)}, with "
         + audit.plain(", ".join(f"{name} {version}" for name, version in conditions.versions.items()))
         + "."
     )
     return lines
+
+
+def _objective(training: TrainingSpec) -> list[str]:
+    """What training makes small, where that is no plain cross-entropy."""
+    told = []
+    if training.class_weights == "balanced":
+        told.append("Classes are weighted so that each has the same say in training.")
+    elif training.class_weights is not None:
+        weights = [f"{weight:g} for {name}" for name, weight in training.class_weights.items()]
+        told.append(f"Weights of classes in training: {audit.plain(', '.join(weights))}.")
+    if training.label_smoothing:
+        told.append(f"Labels are smoothed by {training.label_smoothing:g}.")
+    return told
 
 
 def _learned(results: StudyResults, scored: ScoredArm) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,8 @@ def refit(
 ) -> Refitted:
     """Trains a run once more on more rows: its arm, learning rate and seed, with as many epochs as the study has.
 
+    Where the study selects the best epoch, it ends after that of the run, on the same way of the learning rate.
+
     It is carried out as the study's runs are, on what they would be computed on now, and stays in the study's folder:
     asked for again, it is not repeated. Rows are those of the run's part: of a fold, `all` are all of the study's rows,
     and `train+validation` leaves the fold's own test examples; of several training sizes, that size and the splits that
@@ -137,6 +139,9 @@ def refit(
                 folder,
                 refit=rows,
             )
+            if results.spec.training.select == "best":  # what is validated on is trained on, so that nothing can choose
+                training = task.training.model_copy(update={"select": "last", "patience": None})
+                task = replace(task, training=training, epochs=run.selected_epoch)
             told = _Told(listener, rows, examples)
             told.planned(1, 0, planned.steps, "refit", Ahead())
             with _joined_data(results, run.part, rows, folder / DATA):

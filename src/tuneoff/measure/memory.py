@@ -75,6 +75,15 @@ class PeakSoFar:
             self._meter.restart()
             self._phase = "train"
 
+    @contextmanager
+    def pausing(self) -> Iterator[None]:
+        """What happens inside counts as neither."""
+        self.so_far()
+        try:
+            yield
+        finally:
+            self._meter.restart()
+
     def so_far(self) -> dict[str, int]:
         """Bytes: the peaks of `train` and `eval` (0 before the first), and `reserved`, the most an allocator held.
 

@@ -80,10 +80,7 @@ class AdaLora(LayerMethod):
         allocator.set_total_step(steps)
         last = steps - config.tfinal
         if step > last:
-            config.rank_pattern = {
-                _inside(name): model.get_buffer(f"kept_{number}").tolist()
-                for number, (name, _) in enumerate(_diagonals(model))
-            }
+            config.rank_pattern = _kept_ranks(model)
             allocator.mask_using_rank_pattern(tuner.model, config.rank_pattern)
             return
         names = [_inside(name) for name, _ in _ranked(model)]
@@ -103,6 +100,18 @@ class AdaLora(LayerMethod):
             for average, values in kept.items():
                 for name, value in values.items():
                     value.copy_(getattr(allocator, average)[name])
+
+    def weights_put_back(self, model: nn.Module) -> None:
+        """Ranks that a later step took away count again; without this they would not be saved."""
+        tuner: Any = model.base_model
+        tuner.peft_config[tuner.trainable_adapter_name].rank_pattern = _kept_ranks(model)
+
+
+def _kept_ranks(model: nn.Module) -> dict[str, list[bool]]:
+    """By layer, the ranks that are not taken away for good."""
+    return {
+        _inside(name): model.get_buffer(f"kept_{number}").tolist() for number, (name, _) in enumerate(_diagonals(model))
+    }
 
 
 def _ranked(model: nn.Module) -> list[tuple[str, nn.Parameter]]:

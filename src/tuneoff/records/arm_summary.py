@@ -60,6 +60,8 @@ class ArmCosts(Record):
     """mean"""
     train_seconds_by_run: tuple[float, ...]
     """of each run"""
+    selected_train_seconds: float | None = None
+    """mean, up to the epoch whose weights are tested; null of runs of before"""
     train_examples_per_second: float
     """mean"""
     setup_seconds: float
@@ -105,7 +107,7 @@ class ScoredArm(ArmCosts, ArmSummary):
     brier_score: float
     """mean"""
     validation_accuracy: float
-    """mean, after the last epoch"""
+    """mean, after the epoch whose weights are tested"""
     trainable_parameters: int
     """of the first run"""
     parameters: ParameterCounts

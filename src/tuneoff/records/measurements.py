@@ -53,11 +53,13 @@ class CurvePoint(Record):
     step: int
     """optimiser steps done; 0 of a head that is fitted to features"""
     train_loss: float
-    """mean over the epoch, in nats"""
+    """mean over the epoch, in nats; with `class_weights` weighted by class, and always without label smoothing"""
     validation_loss: float
-    """mean, in nats"""
+    """mean, in nats; likewise"""
     validation_accuracy: float
     """from 0 to 1"""
+    validation_weighted_accuracy: float | None = None
+    """likewise, examples counted by the weights of their classes; null without `class_weights`"""
     largest_share: float
     """of the validation examples that are given the most frequent answer; 1 where predictions are constant"""
     train_seconds: float

@@ -28,6 +28,8 @@ class OutlinedPart(Record):
     """examples by split"""
     steps_per_run: int
     """optimiser steps"""
+    class_weights: dict[str, float] | None
+    """by class, `balanced` ones computed; null where all count alike"""
 
 
 class OutlinedArm(Record):

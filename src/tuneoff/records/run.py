@@ -81,7 +81,7 @@ class DivergedRun(UnsuccessfulRun):
     status: Literal["diverged"]
     """the training loss left no hope, and the run ended there"""
     guess_loss: float
-    """the loss of guessing by the shares of the classes, in nats"""
+    """the loss of guessing by the shares of the classes (as `class_weights` make them, where there are any), in nats"""
     loss_trace: LossTrace
     """as that of a run that is `ok`, up to where it ended"""
 
@@ -90,17 +90,20 @@ class Measured(Record):
     """What is measured of runs that come to their end."""
 
     validation_accuracy: float
-    """after the last epoch, from 0 to 1"""
+    """after the epoch whose weights are tested, from 0 to 1"""
     parameters: ParameterCounts
     """logical counts, whatever 4-bit storage packs"""
     train_seconds: float
-    """optimiser steps, and what the method reads before them (EVA); wall time, however many devices worked"""
+    """optimiser steps, also those after the epoch whose weights are tested, and what the method reads before them (EVA);
+    wall time, however many devices worked"""
+    selected_train_seconds: float | None = None
+    """likewise, up to the end of the epoch whose weights are tested; null in results of before"""
     setup_seconds: float
     """loading, adapting, graph capture, compilation"""
     eval_seconds: float
     """validation after each epoch, and test"""
     checkpoint_seconds: float = 0.0
-    """writing checkpoints within the run"""
+    """writing checkpoints within the run, and the weights of the best epoch"""
     wall_seconds: float
     """of the run's process; of an interrupted run, without what was done in vain"""
     train_examples_per_second: float
@@ -139,13 +142,21 @@ class TrainedRun(Measured, RunResult):
     """what it was computed on"""
     curve: tuple[CurvePoint, ...]
     """an entry an epoch"""
+    selected_epoch: int | None = None
+    """whose weights are tested and saved: the last, or with `select = "best"` the best on validation; null in results
+    of before, whose last it is"""
     guess_loss: float | None = None
-    """the loss of guessing by the shares of the classes, in nats"""
+    """the loss of guessing by the shares of the classes (as `class_weights` make them, where there are any), in nats"""
     loss_trace: LossTrace = ()
     """25 pieces of the run: the step it ends at and its mean training loss in nats (null where that is no number: the
     run has ended there)"""
     resumed: bool = False
     """whether the run went on from a checkpoint"""
+
+    @property
+    def selected(self) -> CurvePoint:
+        """The run after the epoch whose weights are tested."""
+        return self.curve[-1] if self.selected_epoch is None else self.curve[self.selected_epoch - 1]
 
 
 class ScoredRun(Scores, TrainedRun):

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 
-from tuneoff.core.texts import counted
+from tuneoff.core.texts import counted, in_line
 from tuneoff.data.parts import WHOLE, is_fold, part_words
 from tuneoff.records.run import DivergedRun, ScoredRun, TrainedRun, UnfinishedRun, UnsuccessfulRun
 from tuneoff.report import label_issues, words
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 TERMINAL_COLUMNS = ("arm", "test accuracy", "95% interval", "train time", "peak memory", "trainable")
 """Of the result table; a narrow terminal gets the first ones."""
 PLAN_COLUMNS = ("arm", "method", "learning rate", "trainable", "adapter", "head", "of all")
+
+MOST_WEIGHTS = 6
+"""Of classes that are all told."""
 
 
 class Progress:
@@ -209,10 +212,18 @@ def print_plan(outlined: StudyOutline) -> None:
             f"{name}{sizes['train']:,} training, {sizes['validation']:,} validation, "
             f"{counted(sizes['test'], 'test example')}; {counted(part.steps_per_run, 'step')} a run"
         )
+        if part.class_weights is not None:
+            console.print(escape(f"{name}class weights {_weights(part.class_weights)}"))
     if trials.few_validation:
         console.print(escape(f"before you train: {trials.few_validation}"))
     if outlined.margin is not None and outlined.margin.sentence:
         console.print(escape(f"before you train: {outlined.margin.sentence}"))
+
+
+def _weights(by_class: dict[str, float]) -> str:
+    """All of them where they are few, else the lowest and the highest."""
+    told = [f"{weight:.3g} for {name}" for name, weight in sorted(by_class.items(), key=lambda entry: entry[1])]
+    return in_line(told) if len(told) <= MOST_WEIGHTS else f"from {told[0]} to {told[-1]}"
 
 
 def print_status(states: Sequence[RunState], ahead: Ahead) -> None:

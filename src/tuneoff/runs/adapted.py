@@ -19,8 +19,10 @@ from tuneoff.runs.workplace import Workplace
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.padded import padded_inputs
 from tuneoff.training.loop import Training
+from tuneoff.training.objective import Objective
 from tuneoff.training.optim.adamw import learning_rates
 from tuneoff.training.order import run_batches
+from tuneoff.training.selection import KeptWeights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,7 +59,7 @@ class Trainer:
     Attributes:
         engine: that computes.
         training: goes through the run.
-        examples: training examples of the run, each counted as often as it is trained on.
+        examples: training examples of the steps that are planned, each counted as often as it is trained on.
     """
 
     engine: Engine
@@ -104,6 +106,7 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
     if place.task.run.arm.fitted:
         return _prepare_fit(place, adapted, tokens)
     task, training_spec = place.task, place.task.training
+    objective = Objective.of(training_spec, tokens["train"].labels, task.texts.label_names)
     engine = make_engine(
         adapted.model,
         adapted.loaded,
@@ -113,17 +116,29 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
         place.micro_batch,
         place.parallel,
         task.run.arm,
+        objective,
     )
-    batches = run_batches(tokens["train"].lengths, training_spec, task.run.seed, task.run.steps, engine.bucketed)
+    planned = run_batches(tokens["train"].lengths, training_spec, task.run.seed, task.run.steps, engine.bucketed)
     place.peak.reset()
-    engine.prepare(tokens["train"], [rows for epoch in batches for rows in epoch])
+    engine.prepare(tokens["train"], [rows for epoch in planned for rows in epoch])
     rates = learning_rates(task.run.arm.rate, task.run.steps, training_spec.warmup_ratio)
-    training = Training(engine, tokens, batches, rates, place.watch, place.train_peak, place.checkpoints)
+    keeps = training_spec.select == "best" and not task.run.trial
+    training = Training(
+        engine,
+        tokens,
+        planned[: task.epochs],
+        rates,
+        place.watch,
+        place.train_peak,
+        place.checkpoints,
+        training_spec,
+        KeptWeights(task.run_folder) if keeps else None,
+    )
     if place.saved is not None:
         training.resume(place.saved)
         if place.device.type == "cpu":
             place.peak.reset()  # what reading the checkpoint took is gone again
-    return Trainer(engine, training, examples=sum(len(rows) for epoch in batches for rows in epoch))
+    return Trainer(engine, training, examples=sum(len(rows) for epoch in planned for rows in epoch))
 
 
 def _prepare_fit(place: Workplace, adapted: AdaptedModel, tokens: dict[str, Tokens]) -> Trainer:
@@ -135,4 +150,4 @@ def _prepare_fit(place: Workplace, adapted: AdaptedModel, tokens: dict[str, Toke
     engine = FeatureEngine(adapted.model, adapted.loaded, task.training, place.device, place.parallel)
     place.peak.reset()
     training = FeatureFit(task.run.arm, engine, tokens, place.watch, place.train_peak, task.run.steps)
-    return Trainer(engine, training, examples=len(training.rows))
+    return Trainer(engine, training, examples=training.examples)

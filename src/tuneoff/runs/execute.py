@@ -53,7 +53,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
     with place.watch.timing("setup"):
         trainer = prepare_training(place, adapted, tokens)
     _log_beginning(place, adapted, trainer)
-    guess = guess_loss(tokens["train"].labels)
+    guess = guess_loss(tokens["train"].labels, trainer.engine.objective.class_weights)
     reporter = Reporter(
         connection, task.run.steps, trainer.examples, lambda: trainer.training.current_loss, place.train_peak
     )
@@ -160,16 +160,19 @@ def _trained(
 ) -> TrainedRun:
     """All that is known of a run that came to its end, but its scores on test."""
     task, spent = place.task, place.watch.so_far()
+    selected = curve[trainer.training.selected]
     return TrainedRun(
         **dict(task.identity().model_copy(update={"steps": curve[-1].step})),
-        validation_accuracy=curve[-1].validation_accuracy,
+        validation_accuracy=selected.validation_accuracy,
+        selected_epoch=selected.epoch,
+        selected_train_seconds=selected.train_seconds,
         parameters=adapted.parameters,
         train_seconds=spent["train"],
         setup_seconds=spent["setup"],
         eval_seconds=spent["eval"],
         checkpoint_seconds=spent.get("checkpoint", 0.0),
         wall_seconds=place.wall_seconds(),
-        train_examples_per_second=trainer.examples / spent["train"],
+        train_examples_per_second=trainer.training.examples / spent["train"],
         peak_memory_bytes=peak,
         memory_kind=place.peak.kind,
         curve=tuple(curve),

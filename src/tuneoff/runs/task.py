@@ -30,6 +30,7 @@ class RunTask:
 
     `study`, `base` and `texts` are what a saved model says of itself; `model_folder` may be another than that of `base`
     where the run is carried out.
+    `epochs` is after how many training ends, where that is before all that its learning rate is planned for.
     `refit` is what a run is trained on that repeats one of the study on more rows; `data_folder` holds them as splits.
     `training` is the study's with `auto` resolved, and `allocation` is what the run computes on.
     `micro_batch` is the number of sequences computed at once (all of a batch when None); `process` tells the processes
@@ -49,6 +50,7 @@ class RunTask:
     keep_model: bool
     allocation: Allocation
     refit: RefitRows | None = None
+    epochs: int | None = None
     micro_batch: int | None = None
     process: ProcessRank = field(default_factory=ProcessRank)
 

@@ -219,6 +219,15 @@ class ArmSpec(Frozen):
             steps: how many the run has.
         """
 
+    def weights_put_back(self, model: nn.Module) -> None:
+        """Called at the end of a run whose weights and buffers are those of an earlier epoch again.
+
+        A method that keeps anything else of its training, which its file is made from, brings that in line with them.
+
+        Args:
+            model: what `adapt` returned.
+        """
+
     def fit(
         self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

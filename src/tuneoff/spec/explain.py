@@ -14,7 +14,7 @@ from tuneoff.spec.arms import METHODS
 from tuneoff.spec.data import UNKNOWN_SOURCE, source_of
 from tuneoff.spec.schema import tracking_table
 
-FRACTIONS = ("margin", "min_accuracy", "warmup_ratio")
+FRACTIONS = ("label_smoothing", "margin", "min_accuracy", "warmup_ratio")
 """Fields that go from 0 to 1, and that people may write as percentages."""
 
 Table = Mapping[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -42,6 +43,19 @@ class ModelSpec(Frozen):
     revision: str | None = Field(default=None, description="branch, tag or commit of a Hub model")
 
 
+def _balanced_or_by_class(value: Any) -> Any:
+    if isinstance(value, dict):
+        for name, weight in value.items():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+                raise ValueError(f"the weight of a class is a number above 0 (that of '{name}' is {weight!r})")
+    elif value != "balanced":
+        raise ValueError("write 'balanced', or a table with a weight for each class")
+    return value
+
+
+ClassWeights = Annotated[Literal["balanced"] | dict[str, float], BeforeValidator(_balanced_or_by_class)]
+
+
 class TrainingSpec(Frozen):
     """`[training]`: the same for every arm."""
 
@@ -65,9 +79,27 @@ class TrainingSpec(Frozen):
         default="none",
         description="how a run uses several devices: each has all weights (ddp), or a share of them (fsdp)",
     )
+    class_weights: ClassWeights | None = Field(
+        default=None, description="balanced, by the training examples of each class, or a weight above 0 for each class"
+    )
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="share of each label that is given to all classes evenly"
+    )
+    select: Literal["last", "best"] = Field(
+        default="last", description="which epoch's weights are tested: the last, or the best on validation"
+    )
+    patience: int | None = Field(
+        default=None, ge=1, description="with select = 'best': evaluations without a better one that end a run"
+    )
     auto_batch: bool = Field(
         default=False, description="after running out of memory, try again with gradients accumulated over half-batches"
     )
+
+    @model_validator(mode="after")
+    def _patience_selects(self) -> TrainingSpec:
+        if self.patience is not None and self.select != "best":
+            raise ValueError("patience needs select = 'best'")
+        return self
 
     @model_validator(mode="after")
     def _compile_stands_alone(self) -> TrainingSpec:

@@ -12,7 +12,7 @@ from tuneoff.study.elsewhere import computed_elsewhere
 from tuneoff.study.pins import Pinned
 from tuneoff.study.plan import plan_runs
 from tuneoff.study.prepare import PreparedStudy, prepare_study
-from tuneoff.study.preview import check_arms
+from tuneoff.study.preview import check_arms, check_class_weights
 from tuneoff.study.rehearsal import rehearse
 from tuneoff.study.run_task import make_task
 from tuneoff.study.scheduler import Scheduler
@@ -125,6 +125,7 @@ class _Conductor:
         self._begun = True
         self._executor.warm_up()
         prepared = self._prepared.prepared
+        check_class_weights(self._spec, prepared.label_names)
         check_arms(self._spec, self._prepared.model_folder, len(prepared.label_names), prepared.pad_token_id)
         rehearse(self._spec, self._prepared, self._listener.say)
         elsewhere = computed_elsewhere(self._spec, self._prepared, self._store, self._executor.allocation)

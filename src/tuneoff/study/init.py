@@ -196,6 +196,8 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
         f"[training]{' ' * 24}# the same for every arm",
         _line("epochs", 3, "times that all training examples are seen"),
         _line("batch_size", 16, "examples a step"),
+        f"# {_line('class_weights', 'balanced', 'gives rare classes the same say as common ones')}",
+        f"# {_line('select', 'best', 'tests the best epoch on validation, in place of the last')}",
     ]
     lines += [
         "",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tuneoff.core import hub
 from tuneoff.core.errors import UserError
+from tuneoff.core.names import did_you_mean
+from tuneoff.core.texts import in_line
 from tuneoff.data.audit import stop_on_errors
 from tuneoff.data.parts import overall
 from tuneoff.data.prepare import audited, cutting_tokenizer
@@ -22,12 +26,17 @@ from tuneoff.study.rates import at_starting_rates
 from tuneoff.study.search import MOST_EXTENSIONS, trial_steps, usual_trials
 from tuneoff.study.tuning import tuned_arms
 from tuneoff.training.loop import total_steps
+from tuneoff.training.objective import Objective
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from tuneoff.data.splits import Splits
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import StudySpec
+
+MOST_NAMED = 6
+"""Of the classes that a message is about."""
 
 
 def outline_study(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> StudyOutline:
@@ -48,7 +57,9 @@ def _outline(spec: StudySpec) -> StudyOutline:
     model_folder = resolve_model(spec.model.id, spec.model.revision)
     with audited(spec.data, lambda _: None) as (parts, findings):
         stop_on_errors(findings)
-    num_labels = len(next(iter(parts.values())).label_names)
+    label_names = next(iter(parts.values())).label_names
+    check_class_weights(spec, label_names)
+    num_labels = len(label_names)
     _, pad_token_id = cutting_tokenizer(spec, model_folder, num_labels)
     counts = check_arms(spec, model_folder, num_labels, pad_token_id)
     sizes = {part: splits.sizes for part, splits in parts.items()}
@@ -73,7 +84,15 @@ def _outline(spec: StudySpec) -> StudyOutline:
             steps=tried * sum(map(trial_steps, steps.values())),
             extensions=MOST_EXTENSIONS * of_each * len(parts) if on_grid else 0,
         ),
-        parts=tuple(OutlinedPart(part=part, sizes=sizes[part], steps_per_run=steps[part]) for part in parts),
+        parts=tuple(
+            OutlinedPart(
+                part=part,
+                sizes=sizes[part],
+                steps_per_run=steps[part],
+                class_weights=_class_weights(spec, splits),
+            )
+            for part, splits in parts.items()
+        ),
         arms=tuple(
             OutlinedArm(
                 arm=arm.name,
@@ -85,6 +104,33 @@ def _outline(spec: StudySpec) -> StudyOutline:
             for arm in arms
         ),
     )
+
+
+def _class_weights(spec: StudySpec, splits: Splits) -> dict[str, float] | None:
+    names = splits.label_names
+    weights = Objective.of(spec.training, splits.labels("train").astype(np.int64), names).class_weights
+    return None if weights is None else dict(zip(names, weights, strict=True))
+
+
+def check_class_weights(spec: StudySpec, label_names: Sequence[str]) -> None:
+    """Makes sure that each class of the data has a weight, where a study names weights, and nothing else has.
+
+    Raises:
+        UserError: where it is otherwise.
+    """
+    weights = spec.training.class_weights
+    if weights is None or weights == "balanced":
+        return
+    for name in weights:
+        if name not in label_names:
+            raise UserError(f"training.class_weights: there is no class '{name}'{did_you_mean(name, label_names)}")
+    left_out = [f"'{name}'" for name in label_names if name not in weights]
+    if left_out:
+        raise UserError(
+            f"training.class_weights leaves out {in_line(left_out[:MOST_NAMED])}"
+            f"{f' and {len(left_out) - MOST_NAMED} more' if len(left_out) > MOST_NAMED else ''}; "
+            "give each class a weight, or write 'balanced'"
+        )
 
 
 def check_arms(spec: StudySpec, model_folder: Path, num_labels: int, pad_token_id: int) -> dict[str, ParameterCounts]:

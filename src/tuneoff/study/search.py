@@ -60,7 +60,7 @@ class Trial:
             if not isinstance(result, TrainedRun):
                 return cls(rate, None, None, None, Signs.of(result))
             ended.append(result)
-        last = [result.curve[-1] for result in ended]
+        last = [result.selected for result in ended]
         accuracy = math.fsum(point.validation_accuracy for point in last) / len(last)
         loss = math.fsum(point.validation_loss for point in last) / len(last)
         return cls(rate, accuracy, loss, ended[0].guess_loss, Signs.of(ended[0]))

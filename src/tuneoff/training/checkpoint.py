@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tuneoff.training.engines.base import Engine, Saved
 
 
-CHECKPOINT_VERSION = 3
+CHECKPOINT_VERSION = 4
 
 
 class Checkpoints:

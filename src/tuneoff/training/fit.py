@@ -16,7 +16,8 @@ from tuneoff.records.conditions import EngineDescription
 from tuneoff.records.measurements import CurvePoint
 from tuneoff.tasks.single_label import accuracy
 from tuneoff.training.engines.padded import PaddedEngine
-from tuneoff.training.loop import TrainingStopped, cross_entropy, largest_share
+from tuneoff.training.loop import TrainingStopped, largest_share
+from tuneoff.training.objective import cross_entropy
 from tuneoff.training.parallel.devices import SingleDevice
 from tuneoff.training.signs import Trace
 
@@ -96,6 +97,8 @@ class FeatureFit:
         self.current_loss = None
         examples = len(tokens["train"])
         self.rows = np.linspace(0, examples - 1, min(examples, MOST_ROWS)).astype(np.int64)
+        self.examples = len(self.rows)
+        self.selected = 0
 
     def run(self, after_step: Callable[[int], None], stopping: Callable[[], bool]) -> list[CurvePoint]:
         """Reads, fits, and evaluates on validation.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from tuneoff.records.measurements import CurvePoint
 from tuneoff.tasks.single_label import accuracy
+from tuneoff.training.selection import KeptWeights, Weights, is_over, selected
 from tuneoff.training.signs import SEGMENTS, Trace, guess_loss, has_diverged
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ class Training:
     The training loss is looked at every 25th of the run, the same for every device, so that a run that cannot come to
     anything ends there.
 
+    Where the study selects the best evaluation, the model has its weights in the end, and patience may end training
+    early.
+
     Args:
         engine: prepared; holds the model and carries out the steps.
         tokens: the splits; `test` is not touched.
@@ -49,6 +54,8 @@ class Training:
         watch: gains `train` (optimiser steps alone), `eval` and `checkpoint` seconds.
         peak: of memory, told when it is evaluated; goes into checkpoints, as the seconds do.
         checkpoints: where to go on from, and when to write.
+        training: the study's settings.
+        kept: holds the weights of the best evaluation; None where nobody wants them.
     """
 
     def __init__(
@@ -60,6 +67,8 @@ class Training:
         watch: Stopwatch,
         peak: PeakSoFar,
         checkpoints: Checkpoints,
+        training: TrainingSpec,
+        kept: KeptWeights | None,
     ) -> None:
         self._engine = engine
         self._tokens = tokens
@@ -68,8 +77,10 @@ class Training:
         self._watch = watch
         self._peak = peak
         self._checkpoints = checkpoints
+        self._training = training
+        self._kept = kept
         self._total = sum(map(len, batches))
-        self._guess = guess_loss(tokens["train"].labels)
+        self._guess = guess_loss(tokens["train"].labels, engine.objective.class_weights)
         self.done = 0
         self.curve: list[CurvePoint] = []
         self.trace: Trace = []
@@ -79,11 +90,25 @@ class Training:
         self._engine.restore(saved.pop("engine"))  # nobody else needs it, and it may be large
         self.done, self.curve = saved["done"], [CurvePoint(**point) for point in saved["curve"]]
         self.trace = [(step, loss) for step, loss in saved["trace"]]
+        best = saved.pop("best")
+        if self._kept is not None and best is not None:
+            self._kept.keep(best[self._engine.ranks.rank if self._engine.parallel.sharded else 0])
 
     @property
     def current_loss(self) -> float | None:
         """Mean training loss of late; None before the first piece of the run has ended."""
         return self.trace[-1][1] if self.trace else None
+
+    @property
+    def selected(self) -> int:
+        """The place in the curve of the evaluation whose weights the model has in the end."""
+        return selected(self.curve, self._training)
+
+    @property
+    def examples(self) -> int:
+        """Training examples that it has gone through, each counted as often as it was trained on."""
+        steps = [rows for epoch in self._batches for rows in epoch][: self.done]
+        return sum(map(len, steps))
 
     def run(self, after_step: Callable[[int], None], stopping: Callable[[], bool]) -> list[CurvePoint]:
         """Trains to the end.
@@ -104,6 +129,8 @@ class Training:
             start, end = end, end + len(batches)
             if epoch < len(self.curve):
                 continue
+            if is_over(self.curve, self._training):
+                break
             with self._watch.timing("train"):
                 schedule = list(zip(batches, self._rates[start:end], strict=True))[self.done - start :]
                 for _ in self._engine.steps(self._tokens["train"], schedule):
@@ -113,7 +140,15 @@ class Training:
                     after_step(self.done)
                     self._checkpoint_where_due(stopping())
             self.curve.append(self._evaluate(epoch, start))
+            if self._kept is not None and self.selected == epoch < len(self._batches) - 1:
+                with self._watch.timing("checkpoint"), self._peak.pausing():
+                    self._kept.keep(self._engine.trained_weights())
             self._checkpoint_where_due(stopping(), end_of_epoch=True)
+        if self._kept is not None and self.selected < len(self.curve) - 1:
+            with self._watch.timing("checkpoint"), self._peak.pausing():
+                best = self._kept.read()
+                assert best is not None
+                self._engine.put_back(best)
         return self.curve
 
     def _look_at_loss(self) -> None:
@@ -147,8 +182,9 @@ class Training:
             epoch=epoch + 1,
             step=self.done,
             train_loss=self._mean_loss_since(start),
-            validation_loss=cross_entropy(logits, validation.labels),
+            validation_loss=self._engine.objective.mean_loss(logits, validation.labels),
             validation_accuracy=accuracy(logits.argmax(axis=1), validation.labels),
+            validation_weighted_accuracy=self._engine.objective.accuracy(logits.argmax(axis=1), validation.labels),
             largest_share=largest_share(logits),
             train_seconds=self._watch.seconds["train"],
         )
@@ -157,12 +193,19 @@ class Training:
         due = self._checkpoints.due(self.done, end_of_epoch)
         stopping, due = self._engine.ranks.broadcast([stopping, due])
         if stopping or due:
-            with self._watch.timing("checkpoint"):
+            with self._watch.timing("checkpoint"), nullcontext() if self._kept is None else self._peak.pausing():
                 progress = {"done": self.done, "curve": [dict(point) for point in self.curve], "trace": self.trace}
                 spent = {"seconds": self._watch.so_far(), "peak_memory_bytes": self._peak.so_far()}
-                self._checkpoints.save(self._engine, progress | spent)
+                self._checkpoints.save(self._engine, progress | spent | {"best": self._best_weights()})
         if stopping:
             raise TrainingStopped
+
+    def _best_weights(self) -> list[Weights] | None:
+        """Those of the best evaluation in each process that holds others than the first; None before there are any."""
+        best = None if self._kept is None else self._kept.read()
+        if best is None:
+            return None
+        return self._engine.ranks.gather(best) if self._engine.parallel.sharded else [best]
 
 
 def check_finite(logits: NDArray[np.float32], where: str) -> None:
@@ -178,10 +221,3 @@ def check_finite(logits: NDArray[np.float32], where: str) -> None:
 def largest_share(logits: NDArray[np.float32]) -> float:
     """Share of examples that are given the most frequent answer; 1 where predictions are constant."""
     return float(np.bincount(logits.argmax(axis=1)).max() / len(logits))
-
-
-def cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Mean negative log-likelihood, in nats."""
-    from scipy.special import log_softmax
-
-    return float(-np.mean(log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]))

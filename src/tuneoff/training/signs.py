@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,13 +56,17 @@ class Signs:
         return self.largest_loss >= UNSTABLE * self.first_loss or not math.isfinite(self.final_loss)
 
 
-def guess_loss(labels: NDArray[np.int64]) -> float:
+def guess_loss(labels: NDArray[np.int64], class_weights: Sequence[float] | None = None) -> float:
     """The loss of an answer by the shares of the classes alone: the entropy of the labels, in nats.
 
     Args:
         labels: class indices of the training split, shape (examples,).
+        class_weights: that losses are weighed by; then the shares are as they make them.
     """
-    shares = np.bincount(labels) / len(labels)
+    counts = np.bincount(labels).astype(float)
+    if class_weights is not None:
+        counts *= np.asarray(class_weights)[: len(counts)]
+    shares = counts / counts.sum()
     shares = shares[shares > 0]
     return float(-(shares * np.log(shares)).sum()) + 0.0  # which makes -0 of a single class 0
 

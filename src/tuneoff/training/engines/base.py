@@ -19,6 +19,7 @@ from tuneoff.spec.arms import ArmSpec
 from tuneoff.training.engines.random_state import random_state_kept
 from tuneoff.training.kernels.choice import chosen_kernels
 from tuneoff.training.kernels.dropout import RANK_STRIDE, Calls, own_dropout
+from tuneoff.training.objective import Objective
 from tuneoff.training.parallel.devices import SingleDevice
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Engine(ABC):
         micro_batch: sequences that are computed at once; a batch of more has its gradients accumulated.
         parallel: how the run uses its devices; one process with one device when None.
         arm: whose hooks take part in the steps; none when None.
+        objective: what steps make small; plain cross-entropy when None.
     """
 
     name: str
@@ -71,8 +73,10 @@ class Engine(ABC):
         micro_batch: int,
         parallel: SingleDevice | None = None,
         arm: ArmSpec | None = None,
+        objective: Objective | None = None,
     ) -> None:
         self.model = model
+        self.objective = objective or Objective()
         self.arm = arm or ArmSpec(method="")
         self.architecture = loaded.architecture
         self.micro_batch = micro_batch
@@ -98,8 +102,10 @@ class Engine(ABC):
         if not self.ranks.first:  # each process drops other elements
             self.dropout_seed += self.ranks.rank * RANK_STRIDE
             torch.manual_seed(torch.initial_seed() + self.ranks.rank)
+        weights = self.objective.class_weights
+        self._class_weights = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
         self._loss_sum = torch.zeros((), device=device)
-        self._examples = 0
+        self._weight = 0.0
         self._evaluation_tokens = EVALUATION_TOKENS[device.type]
         self._steps_done = 0
         self._steps = 0
@@ -126,7 +132,7 @@ class Engine(ABC):
         for rows, learning_rate in schedule:
             self._step(tokens, rows, learning_rate)
             self._steps_done += 1
-            self._examples += len(rows)
+            self._weight += self.objective.total(tokens.labels[rows])
             yield
 
     def state(self) -> Saved:
@@ -137,7 +143,7 @@ class Engine(ABC):
             "optimiser": self.parallel.optimiser_state(self.optimiser),
             "dropout_seed": self.dropout_seed,
             "loss_sum": loss_sum,
-            "examples": self._examples,
+            "weight": self._weight,
             "steps": self._steps_done,
             "random": self.ranks.gather(torch.get_rng_state()),
         }
@@ -153,7 +159,7 @@ class Engine(ABC):
         self.parallel.restore_optimiser(self.optimiser, state["optimiser"])
         self.dropout_seed.copy_(state["dropout_seed"] + rank * RANK_STRIDE)
         self._loss_sum.copy_(state["loss_sum"] if self.ranks.first else torch.zeros(()))
-        self._examples = state["examples"]
+        self._weight = state["weight"]
         self._steps_done = state["steps"]
         for name, value in state.get("buffers", {}).items():
             self.model.get_buffer(name).copy_(value)
@@ -162,12 +168,31 @@ class Engine(ABC):
             if self.device.type == "cuda":
                 torch.cuda.set_rng_state(state["random_on_device"][rank], self.device)
 
+    def trained_weights(self) -> dict[str, torch.Tensor]:
+        """What training changes of the model, by name, for `put_back`; of sharded weights this process's shards."""
+        weights = {
+            name: self.parallel.own_part(parameter)
+            for name, parameter in self.model.named_parameters()
+            if parameter.requires_grad
+        }
+        return {**weights, **dict(self.model.named_buffers())} if self.has_step_hook else weights
+
+    @torch.no_grad()
+    def put_back(self, weights: dict[str, torch.Tensor]) -> None:
+        """Gives the model back what `trained_weights` returned; no step may follow."""
+        for name, value in self.trained_weights().items():
+            value.copy_(weights[name])
+        self.arm.weights_put_back(self.model)
+
     def mean_loss(self) -> float:
-        """Mean training loss over the examples since the last call, in all processes; waits for the device."""
+        """Mean training loss over the examples since the last call, in all processes; waits for the device.
+
+        As the objective weighs them, and without its smoothing.
+        """
         self.ranks.all_reduce(self._loss_sum)
-        mean = float(self._loss_sum) / max(1, self._examples)
+        mean = float(self._loss_sum) / (self._weight or 1.0)
         self._loss_sum.zero_()
-        self._examples = 0
+        self._weight = 0.0
         return mean
 
     @torch.no_grad()
@@ -221,10 +246,11 @@ class Engine(ABC):
     def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
         shard = self.ranks.shard(tokens, rows)
         largest_shard = -(-len(rows) // self.ranks.world_size)
+        total_weight = self.objective.total(tokens.labels[rows])  # of all processes' shards
         for start in range(0, largest_shard, self.micro_batch):
             micro_batch = shard[start : start + self.micro_batch]
             if len(micro_batch):
-                self._accumulate(tokens, micro_batch, len(rows))
+                self._accumulate(tokens, micro_batch, total_weight)
             else:
                 self._accumulate_nothing(tokens, rows[:1])
         self.parallel.reduce_gradients()
@@ -273,8 +299,14 @@ class Engine(ABC):
         self._loss_sum.copy_(loss_sum)
 
     @abstractmethod
-    def _accumulate(self, tokens: Tokens, rows: Rows, batch_size: float) -> None:
-        """Adds the gradients of the given rows' share of a batch, and the sum of their losses to `_loss_sum`."""
+    def _accumulate(self, tokens: Tokens, rows: Rows, total_weight: float) -> None:
+        """Adds the gradients of the given rows' share of a batch, and the sum of their losses to `_loss_sum`.
+
+        Args:
+            tokens: of the split.
+            rows: of the batch, or some of them.
+            total_weight: sum of the class weights of all rows of the batch (their number, where there are none).
+        """
 
     @abstractmethod
     def _logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:

@@ -78,7 +78,7 @@ class StepGraph:
         self._static = torch.empty(layout.size, dtype=torch.int32, device=memory.device)
         self._graph = torch.cuda.CUDAGraph()
         batch = layout.views(self._static, lengths=None)
-        self._stage(tokens, _rows_that_fill(layout, tokens), learning_rate=0.0)
+        self._stage(tokens, _rows_that_fill(layout, tokens), total_weight=1.0, learning_rate=0.0)
         memory.stream.wait_stream(torch.cuda.current_stream(memory.device))
         with torch.cuda.stream(memory.stream):
             step(batch)
@@ -92,16 +92,16 @@ class StepGraph:
         layout = self.layout
         return sequences <= layout.sequences and tokens <= layout.tokens <= tokens + layout.spare * layout.max_seqlen
 
-    def replay(self, tokens: Tokens, rows: NDArray[np.int64], learning_rate: float) -> None:
-        """Does a step; returns once it is queued."""
-        self._stage(tokens, rows, learning_rate)
+    def replay(self, tokens: Tokens, rows: NDArray[np.int64], total_weight: float, learning_rate: float) -> None:
+        """Does a step on rows whose classes have this sum of weights; returns once it is queued."""
+        self._stage(tokens, rows, total_weight, learning_rate)
         self._graph.replay()
 
-    def _stage(self, tokens: Tokens, rows: NDArray[np.int64], learning_rate: float) -> None:
+    def _stage(self, tokens: Tokens, rows: NDArray[np.int64], total_weight: float, learning_rate: float) -> None:
         """Builds a batch in pinned memory while the device works on earlier steps, and queues its copy."""
         turn = self._turn = (self._turn + 1) % STAGING_BUFFERS
         self._copied[turn].synchronize()
-        self.layout.fill(self._staging[turn].numpy(), tokens, rows, len(rows), learning_rate)
+        self.layout.fill(self._staging[turn].numpy(), tokens, rows, total_weight, learning_rate)
         self._static.copy_(self._staging[turn], non_blocking=True)
         self._copied[turn].record()
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
     from tuneoff.spec.arms import ArmSpec
+    from tuneoff.training.objective import Objective
     from tuneoff.training.parallel.devices import SingleDevice
 
 log = logging.getLogger(__name__)
@@ -69,8 +70,9 @@ class PackedEngine(Engine):
         micro_batch: int,
         parallel: SingleDevice | None = None,
         arm: ArmSpec | None = None,
+        objective: Objective | None = None,
     ) -> None:
-        super().__init__(model, loaded, training, device, micro_batch, parallel, arm)
+        super().__init__(model, loaded, training, device, micro_batch, parallel, arm, objective)
         loaded.model.set_attn_implementation(ATTENTION if "attention" in self.kernels else TORCH_ATTENTION)
         self._batch_size = training.batch_size
         self._weight_dropout = WeightDropout(self.dropout_seed, self.calls) if training.attention_dropout else None
@@ -137,12 +139,12 @@ class PackedEngine(Engine):
         total = int(tokens.lengths[rows].sum())
         for graph in self._graphs:
             if graph.holds(total, len(rows)):
-                graph.replay(tokens, rows, learning_rate)
+                graph.replay(tokens, rows, self.objective.total(tokens.labels[rows]), learning_rate)
                 return
         super()._step(tokens, rows, learning_rate)
 
-    def _accumulate(self, tokens: Tokens, rows: Rows, batch_size: float) -> None:
-        self._backward(self._batch(tokens, rows, batch_size))
+    def _accumulate(self, tokens: Tokens, rows: Rows, total_weight: float) -> None:
+        self._backward(self._batch(tokens, rows, total_weight))
 
     def _whole_step(self, batch: PackedBatch) -> None:
         self._backward(batch)
@@ -152,11 +154,10 @@ class PackedEngine(Engine):
     def _backward(self, batch: PackedBatch) -> None:
         self.dropout_seed += 1
         with attending(batch, self._weight_dropout):
-            losses = torch.nn.functional.cross_entropy(
-                self._forward(batch).float(), batch.labels.long(), reduction="none"
-            )
+            logits = self._forward(batch).float()
+            losses, reported = self.objective.losses(logits, batch.labels.long(), self._class_weights)
             torch.sum(losses * batch.weights).backward()
-        self._loss_sum += torch.sum(losses.detach() * (batch.weights > 0))
+        self._loss_sum += torch.sum(reported * (batch.weights > 0))
 
     def _logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
         batch = self._batch(tokens, rows, len(rows))
@@ -173,11 +174,11 @@ class PackedEngine(Engine):
     def _layout(self, tokens: int, sequences: int, spare: int, longest: int) -> Layout:
         return Layout(tokens, sequences, spare, longest, self.architecture)
 
-    def _batch(self, tokens: Tokens, rows: Rows, batch_size: float) -> PackedBatch:
+    def _batch(self, tokens: Tokens, rows: Rows, total_weight: float) -> PackedBatch:
         lengths = tokens.lengths[rows]
         layout = self._layout(int(lengths.sum()), len(rows), 0, int(lengths.max()))
         buffer = np.empty(layout.size, dtype=np.int32)
-        layout.fill(buffer, tokens, rows, batch_size, learning_rate=0.0)
+        layout.fill(buffer, tokens, rows, total_weight, learning_rate=0.0)
         return layout.views(torch.from_numpy(buffer).to(self.device), tuple(lengths.tolist()))
 
     def _evaluation_batches(self, tokens: Tokens, budget: int) -> list[Rows]:

@@ -44,7 +44,8 @@ class PackedBatch:
         cu_seqlens: where each sequence starts, and the end, shape (S + spare + 1,), int32.
         pooled: the token that stands for each sequence (unless their mean does), shape (S,), int32.
         labels: shape (S,), int32.
-        weights: each sequence's share of the loss, 0 for an unused slot, shape (S,), float32.
+        weights: what each sequence's loss, with the weight of its class in it, is multiplied by; 0 for an unused slot,
+            shape (S,), float32.
         learning_rate: shape (), float32.
         max_seqlen: the most tokens a sequence may have.
         lengths: of the sequences, on the host; None where `cu_seqlens` alone decides (a CUDA graph).
@@ -104,10 +105,10 @@ class Layout:
         buffer: NDArray[np.int32],
         tokens: Tokens,
         rows: NDArray[np.int64],
-        batch_size: float,
+        total_weight: float,
         learning_rate: float,
     ) -> None:
-        """Writes at most `sequences` rows of a batch of `batch_size` into a host buffer of `size` elements."""
+        """Writes at most `sequences` rows of a batch of `total_weight` into a host buffer of `size` elements."""
         fields = self._split(buffer)
         lengths = tokens.lengths[rows]
         total = int(lengths.sum())
@@ -133,7 +134,7 @@ class Layout:
             fields[name][: len(rows)] = values
             fields[name][len(rows) :] = 0
         weights = fields["weights"].view(np.float32)
-        weights[: len(rows)] = 1.0 / batch_size
+        weights[: len(rows)] = 1.0 / total_weight
         weights[len(rows) :] = 0.0
         fields["learning_rate"].view(np.float32)[0] = learning_rate
 

@@ -41,12 +41,12 @@ class PaddedEngine(Engine):
     bucketed = True
     own_randomness = False
 
-    def _accumulate(self, tokens: Tokens, rows: Rows, batch_size: float) -> None:
+    def _accumulate(self, tokens: Tokens, rows: Rows, total_weight: float) -> None:
         self.dropout_seed += 1
         labels = torch.from_numpy(tokens.labels[rows]).to(self.device)
-        loss = torch.nn.functional.cross_entropy(self._logits(tokens, rows).float(), labels, reduction="sum")
-        (loss / batch_size).backward()
-        self._loss_sum += loss.detach()
+        losses, reported = self.objective.losses(self._logits(tokens, rows).float(), labels, self._class_weights)
+        (losses.sum() / total_weight).backward()
+        self._loss_sum += reported.sum()
 
     def _logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
         groups = self._computed_together(tokens, rows)

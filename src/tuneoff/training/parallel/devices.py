@@ -74,6 +74,10 @@ class SingleDevice:
         """Takes over what `optimiser_state` returned in the first process."""
         optimiser.restore(state)
 
+    def own_part(self, parameter: nn.Parameter) -> torch.Tensor:
+        """What this process holds of a trained weight: a tensor in the same memory."""
+        return parameter.detach()
+
     def whole_weights(self, model: nn.Module, trained_only: bool) -> dict[str, torch.Tensor] | None:
         """All tensors by name, or those that are trained, on the CPU, in the first process; None where the model itself
         holds them."""
@@ -169,6 +173,10 @@ class FullyShardedDataParallel(SingleDevice):
         self.ranks.all_reduce(squared_norm)
         if gradients:
             torch._foreach_mul_(gradients, clip_factor(squared_norm.sqrt(), self._max_norm))
+
+    def own_part(self, parameter: Any) -> torch.Tensor:
+        part: torch.Tensor = parameter.detach().to_local()
+        return part
 
     def optimiser_state(self, optimiser: Optimiser) -> Any:
         return self.ranks.gather(optimiser.state())
