@@ -94,8 +94,8 @@ class Measured(Record):
     parameters: ParameterCounts
     """logical counts, whatever 4-bit storage packs"""
     train_seconds: float
-    """optimiser steps, also those after the epoch whose weights are tested, and what the method reads before them (EVA);
-    wall time, however many devices worked"""
+    """optimiser steps, also those after the epoch whose weights are tested, and what EVA reads before them; wall time,
+    however many devices worked"""
     selected_train_seconds: float | None = None
     """likewise, up to the end of the epoch whose weights are tested; null in results of before"""
     setup_seconds: float
