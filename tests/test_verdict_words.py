@@ -34,7 +34,7 @@ NOTHING_FOUND: dict[str, Any] = {
     "study": "made up", "model": "tiny", "seeds": [0], "runs": {"planned": 6, "done": 6, "failed": 0},
     "data": {"source": "files", "sizes": {}, "folds": None, "label_names": [], "cut_texts": {}, "removed": {}},
     "arms": [], "baselines": [], "headlines": [], "comparisons": [], "pareto": {}, "notes": [], "audit": [],
-    "learning_curves": None, "tuning": None, "breakdown": None,
+    "learning_curves": None, "tuning": None, "breakdown": None, "label_check": None,
 }  # fmt: skip
 """A summary but for its recommendation."""
 GUESSING = learning("not learned", "its training loss stayed at that of guessing.")
