@@ -39,6 +39,12 @@ HOLES = (
     Hole("builds", ("olora",), GPTS, "peft's QR decomposition of a Conv1D gives factors of the wrong shapes"),
     Hole(
         "builds",
+        ("pfeiffer",),
+        ("mixtral", "qwen3_moe"),
+        "their experts are bare tensors: there is no layer to put a bottleneck behind",
+    ),
+    Hole(
+        "builds",
         ("eva",),
         ("longformer", "funnel", "xlnet"),
         "peft reads a layer's inputs by the places of the texts' tokens; these compute states in other shapes",
