@@ -57,7 +57,8 @@ def keep_dtype(model: Any) -> None:
 
 
 def _as_given(_module: Any, inputs: tuple[Any, ...], output: Any) -> Any:
-    return output.to(inputs[0].dtype)
+    states = inputs[0]
+    return output.to(states.dtype) if states.is_floating_point() else output  # embeddings are given numbers of tokens
 
 
 def stored_quantisation(config: Any) -> dict[str, Any] | None:
