@@ -6,7 +6,6 @@ import json
 import math
 import random
 import re
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -96,31 +95,6 @@ def test_a_last_update_that_leaves_no_numbers(
     assert states(summary) == {"full": "diverged"}
     assert "the model gives no numbers any more (at step 1 of 1)" in printed
     assert "is too high" in sentence(summary, "full")
-
-
-@pytest.mark.long
-def test_a_model_with_a_weight_that_is_no_number(
-    steady_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
-) -> None:
-    import torch
-    from transformers import BertModel
-
-    broken = tmp_path / "broken"
-    shutil.copytree(steady_model, broken)
-    model = BertModel.from_pretrained(broken)
-    with torch.no_grad():
-        model.encoder.layer[0].attention.self.query.weight[0, 0] = math.nan
-    model.save_pretrained(broken)
-    arms = ["full", 'method = "lora"\nlearning_rate = 900']
-    summary, _ = run(study_toml(broken, data_files, arms, tuning="trials = 2"), tmp_path, tuneoff, code=1)
-    assert set(states(summary).values()) == {"diverged"}
-    assert "was no number from the beginning" in sentence(summary, "full")
-    assert "Check that the model's weights are all numbers" in sentence(summary, "full")
-    assert "a learning rate of 900 is too high" in sentence(summary, "lora")
-    for path in (tmp_path / "out" / "runs").rglob("result.json"):
-        result = json.loads(path.read_text(), parse_constant=pytest.fail)
-        assert result["status"] == "diverged"
-        assert result["loss_trace"] == [[1, None]], "it is given up at once"
 
 
 @pytest.mark.parametrize(("accuracy", "constant", "state"), [(0.9, 0.6, "learned"), (0.9, 1.0, "not learned")])
