@@ -20,7 +20,7 @@ def score_classes(scored: Sequence[tuple[NDArray[Any], NDArray[Any]]], names: Se
         scored: of each run labels and predictions, class indices, shape (examples,).
         names: of the classes.
     """
-    from sklearn.metrics import confusion_matrix, matthews_corrcoef, precision_recall_fscore_support, recall_score
+    from sklearn.metrics import confusion_matrix, matthews_corrcoef, precision_recall_fscore_support
 
     classes = range(len(names))
     scores = np.mean(
@@ -34,9 +34,8 @@ def score_classes(scored: Sequence[tuple[NDArray[Any], NDArray[Any]]], names: Se
     wrong = counts * (1 - np.eye(len(names)))
     largest = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
     cells = [divmod(int(cell), len(names)) for cell in largest]
-    recalls = (recall_score(*run, labels=np.unique(run[0]), average="macro", zero_division=0.0) for run in scored)
     return ByClass(
-        balanced_accuracy=float(np.mean(list(recalls))),
+        balanced_accuracy=float(scores[1][counts.any(axis=1)].mean()),
         mcc=float(np.mean([matthews_corrcoef(*run) for run in scored])),
         classes={
             name: ClassScores(precision=precision, recall=recall, f1=f1, examples=int(counts[index].sum().round()))

@@ -50,16 +50,15 @@ class Tokens:
 
     def ids_of(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         """The token ids of some sequences end to end, in the order of `rows`, shape (their tokens,)."""
-        pieces = [self.ids[:0]]
-        virtual = np.array(self.virtual.ids, dtype=np.int32)
-        for row in rows:
-            start, end = self.offsets[row], self.offsets[row + 1]
-            if self.virtual.ids:
-                place = min(start + self.virtual.place, end)
-                pieces += [self.ids[start:place], virtual]
-                start = place
-            pieces.append(self.ids[start:end])
-        return np.concatenate(pieces)
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        begins = np.cumsum(lengths) - lengths  # of each among those that are returned
+        ids = self.ids[np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)]
+        virtual = self.virtual.ids
+        if not virtual:
+            return ids
+        places = begins + np.minimum(self.virtual.place, lengths)
+        return np.insert(ids, np.repeat(places, len(virtual)), np.tile(virtual, len(rows)))
 
     def take(self, rows: NDArray[np.int64]) -> Tokens:
         """The tokens of some sequences, in the order of `rows`, copied into memory."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,14 +139,16 @@ def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
         raise UserError(f"'{opened.folder}' does not hold the trained head ({lacking}); train the model again")
     if config.peft_type == peft.PeftType.BOFT:
         compile_nothing()
-    virtual = ids_behind(loaded.model.get_input_embeddings().num_embeddings, opened.saved.virtual_tokens)
-    named = getattr(config, "trainable_token_indices", None) or {}
-    if any(tuple(rows) != virtual for rows in named.values()):
-        raise UserError(f"the virtual tokens in '{opened.folder}' are not those behind its base model's vocabulary")
+    virtual_tokens = opened.saved.virtual_tokens
+    if virtual_tokens:
+        ids = ids_behind(loaded.model.get_input_embeddings().num_embeddings, virtual_tokens)
+        named = getattr(config, "trainable_token_indices", None) or {"": ()}
+        if any(tuple(rows) != ids for rows in named.values()):
+            raise UserError(f"the virtual tokens in '{opened.folder}' are not those behind its base model's vocabulary")
     _give_own(loaded.model, opened.folder / "adapter_model.safetensors")
     with (
         told_in_one_line(f"the adapter in '{opened.folder}' does not fit its base model"),
-        longer_table(loaded.model, opened.saved.virtual_tokens),
+        longer_table(loaded.model, virtual_tokens) if virtual_tokens else nullcontext(),
     ):
         model = peft.PeftModel(loaded.model, config)
     with told_in_one_line(
@@ -161,7 +164,8 @@ def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:
     unfit = [*added, *result.unexpected_keys]
     if unfit:
         raise UserError(f"the adapter in '{opened.folder}' does not fit its base model ({unfit[0]})")
-    look_up_rows(model)
+    if virtual_tokens:
+        look_up_rows(model)
     return model
 
 

@@ -15,9 +15,7 @@ def transformers_quiet() -> Iterator[None]:
 
     What transformers logs as an error it raises as well, and whoever catches that says it in one line.
     """
-    from transformers.utils import (
-        logging as transformers_logging,
-    )  # its import sets the level that is to be changed here
+    from transformers.utils import logging as transformers_logging  # which sets the level when it is imported
 
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
