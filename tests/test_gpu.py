@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 import numpy as np
@@ -374,8 +375,8 @@ def test_an_evaluation_without_enough_memory_takes_smaller_batches() -> None:
     assert np.linalg.norm(logits - expected) / np.linalg.norm(expected) < 0.02
 
 
-GRAPHED = {"full", "head_only", "lora", "qlora", "ia3", "bitfit", "last_layers"}
-"""Methods whose steps are graphs; peft's other layers may do what cannot be captured, and are then trained without."""
+EAGER = {"adalora", "boft", "fourierft", "psoft", "vblora", "waveft"}
+"""Methods whose layers do what a graph cannot hold; the steps of all others are graphs."""
 
 
 def test_every_method_trains_on_a_gpu(tiny_model: Any, subtests: pytest.Subtests) -> None:
@@ -396,8 +397,8 @@ def test_every_method_trains_on_a_gpu(tiny_model: Any, subtests: pytest.Subtests
                 model = arm.adapt(loaded)
                 engine = make_engine(model, loaded, TrainingSpec(batch_size=8), CUDA, torch.bfloat16, arm=arm)
                 engine.prepare(tokens, BATCHES)
-                if method in GRAPHED and quantization in (None, "nf4"):
-                    assert engine.describe()["step"] == "graph", engine.describe()
+                if quantization is None:
+                    assert engine.describe()["step"] == ("eager" if method in EAGER else "graph"), engine.describe()
                 _, loss = train(engine, graphed=False, tokens=tokens)
                 assert np.isfinite(loss)
 
@@ -421,18 +422,17 @@ def test_dropout_on_the_gpu_drops_its_share_and_follows_the_seed(dtype: torch.dt
 def test_a_study_runs_on_the_gpu(tiny_model: Any, data_files: Any, tmp_path: Any) -> None:
     import tuneoff
 
-    arms = [
-        f'method = "{name}"' + ("" if method.fitted else "\nlearning_rate = 1e-3")
-        for name, method in sorted(METHODS.classes().items())
-    ]
+    arms = []
+    for name, method in sorted(METHODS.classes().items()):
+        options = {"method": name, **({} if method.fitted else {"learning_rate": 1e-3}), **FITTING.get(name, {})}
+        arms.append("\n".join(f"{key} = {json.dumps(value)}" for key, value in options.items()))
     (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, arms, device='"cuda"'))
     results = tuneoff.run_study(tuneoff.load_study(tmp_path / "study.toml"), tmp_path / "out")
     assert results.failed == []
     for run in dictionaries(results.runs):
         assert run["memory_kind"] == "cuda_allocated"
-        assert run["conditions"]["engine"]["step"] == ("none" if run["method"] == "frozen_features" else "graph"), run[
-            "conditions"
-        ]
+        step = "none" if run["method"] == "frozen_features" else "eager" if run["method"] in EAGER else "graph"
+        assert run["conditions"]["engine"]["step"] == step, run["conditions"]
         assert run["peak_memory_bytes"]["train"] > 0
 
 
