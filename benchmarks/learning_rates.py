@@ -109,7 +109,7 @@ def _run(work: Work) -> dict[str, Any]:
     from tuneoff.tasks.single_label import accuracy
     from tuneoff.training.device import choose_device, choose_precision
     from tuneoff.training.engines.choose import make_engine
-    from tuneoff.training.objective import cross_entropy
+    from tuneoff.training.loss import cross_entropy
     from tuneoff.training.optim.adamw import learning_rates
     from tuneoff.training.order import epoch_batches
 

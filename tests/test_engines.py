@@ -21,7 +21,7 @@ from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.packed import PackedEngine
 from tuneoff.training.engines.padded import PaddedEngine, padded_inputs
 from tuneoff.training.kernels.dropout import Calls, Dropout, own_dropout
-from tuneoff.training.objective import Objective
+from tuneoff.training.loss import Loss
 from tuneoff.training.optim.adamw import make_optimiser
 
 CPU = torch.device("cpu")
@@ -126,10 +126,10 @@ def test_weighted_and_smoothed_losses_are_those_of_torch(
     options = {**PACKED["bert"], "attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0}
     rows = [0, 2, 5, 8]
     loaded = classifier("bert", options)
-    training, objective = TrainingSpec(batch_size=4), Objective(weights, smoothing)
-    engine = make(loaded.model, loaded, training, CPU, micro_batch, objective=objective)
+    training, loss = TrainingSpec(batch_size=4), Loss(weights, smoothing)
+    engine = make(loaded.model, loaded, training, CPU, micro_batch, loss=loss)
     found = gradients(engine, rows)
-    engine._weight = objective.total(TOKENS.labels[rows])
+    engine._weight = loss.total(TOKENS.labels[rows])
 
     plain = classifier("bert", options).model
     inputs = padded_inputs(TOKENS, np.array(rows), loaded.architecture)

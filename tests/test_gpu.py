@@ -24,7 +24,7 @@ from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.packed import PackedEngine
 from tuneoff.training.kernels.choice import KERNELS
 from tuneoff.training.kernels.dropout import Dropout, own_dropout
-from tuneoff.training.objective import Objective
+from tuneoff.training.loss import Loss
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -38,14 +38,14 @@ def engine_for(
     method: str = "full",
     checkpointing: bool = False,
     dropout: bool = True,
-    objective: Objective | None = None,
+    loss: Loss | None = None,
 ) -> Engine:
     loaded = classifier(kind, PACKED[kind])
     loaded = LoadedModel.of(loaded.model, ("classifier",) if hasattr(loaded.model, "classifier") else ("score",))
     torch.manual_seed(3)
     model = METHODS.classes()[method].model_validate({"method": method}).adapt(loaded)
     training = TrainingSpec(batch_size=8, gradient_checkpointing=checkpointing)
-    engine = make_engine(model, loaded, training, CUDA, torch.bfloat16, objective=objective)
+    engine = make_engine(model, loaded, training, CUDA, torch.bfloat16, loss=loss)
     if not dropout:
         for module in engine.model.modules():
             if isinstance(module, Dropout):
@@ -85,9 +85,9 @@ def test_graphed_steps_equal_eager_ones(kind: str, method: str, checkpointing: b
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_graphed_steps_weigh_classes_as_eager_ones(smoothing: float) -> None:
-    objective = Objective((0.3, 1.0, 5.0), smoothing)
-    eager, eager_loss = train(engine_for(dropout=False, objective=objective), graphed=False)
-    graphed, graphed_loss = train(engine_for(dropout=False, objective=objective), graphed=True)
+    loss = Loss((0.3, 1.0, 5.0), smoothing)
+    eager, eager_loss = train(engine_for(dropout=False, loss=loss), graphed=False)
+    graphed, graphed_loss = train(engine_for(dropout=False, loss=loss), graphed=True)
     assert graphed_loss == pytest.approx(eager_loss, rel=2e-2)
     assert np.linalg.norm(graphed - eager) / np.linalg.norm(eager) < 0.1
 

@@ -41,7 +41,7 @@ from tuneoff.training.checkpoint import Checkpoints
 from tuneoff.training.engines.base import Engine, Step
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.kernels.dropout import Dropout
-from tuneoff.training.objective import Objective
+from tuneoff.training.loss import Loss
 from tuneoff.training.parallel.devices import make_parallel
 from tuneoff.training.parallel.process_rank import ProcessRank
 from tuneoff.training.parallel.ranks import Ranks
@@ -119,8 +119,8 @@ def make(case: Case, ranks: Ranks, dropout: bool = False) -> Engine:
         }
     )
     parallel = make_parallel(training, ranks, case.precision)
-    objective = Objective((0.3, 1.0, 5.0), 0.1) if case.weighted else None
-    engine = make_engine(model, loaded, training, CPU, case.precision, case.micro_batch, parallel, objective=objective)
+    loss = Loss((0.3, 1.0, 5.0), 0.1) if case.weighted else None
+    engine = make_engine(model, loaded, training, CPU, case.precision, case.micro_batch, parallel, loss=loss)
     if not dropout:
         for module in model.modules():
             if isinstance(module, Dropout | torch.nn.Dropout):

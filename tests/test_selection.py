@@ -24,7 +24,7 @@ from tuneoff.records.saved_model import SavedModel
 from tuneoff.serving.predictor import Predictor
 from tuneoff.spec import TrainingSpec
 from tuneoff.study.preview import outline_study
-from tuneoff.training.objective import Objective, balanced
+from tuneoff.training.loss import Loss, balanced
 from tuneoff.training.selection import is_over, selected
 
 ARMS = [
@@ -94,10 +94,10 @@ def test_weights_are_as_scikit_learn_has_them() -> None:
 def test_losses_over_a_split_are_those_of_torch(smoothing: float) -> None:
     draw = np.random.default_rng(0)
     logits, labels = draw.normal(size=(30, 3)).astype(np.float32), draw.integers(0, 3, size=30)
-    objective = Objective((0.5, 1.0, 4.0), smoothing)
+    loss = Loss((0.5, 1.0, 4.0), smoothing)
     weights = torch.tensor([0.5, 1.0, 4.0])
     expected = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels), weights)
-    assert objective.mean_loss(logits, labels) == pytest.approx(float(expected), rel=1e-5)
+    assert loss.mean_loss(logits, labels) == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def _against(compared: int, within: Sequence[ScoredArm], arms: Sequence[ArmSumma
 def _best(compared: ComparedArms) -> tuple[str, tuple[str, ...]]:
     """The arm of highest mean, and the arms that it is not shown to be better than."""
     field = compared.field
-    best = int(field.accuracies.argmax())
+    best = int(field.means.argmax())
     if most_accurate(field) == best:
         return compared.names[best], ()
     better = (adjust_pairs(field.p_values, field.arms) < RISK) & (field.seeds > 1)

@@ -19,7 +19,7 @@ from tuneoff.runs.workplace import Workplace
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.padded import padded_inputs
 from tuneoff.training.loop import Training
-from tuneoff.training.objective import Objective
+from tuneoff.training.loss import Loss
 from tuneoff.training.optim.adamw import learning_rates
 from tuneoff.training.order import run_batches
 from tuneoff.training.selection import KeptWeights
@@ -106,7 +106,7 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
     if place.task.run.arm.fitted:
         return _prepare_fit(place, adapted, tokens)
     task, training_spec = place.task, place.task.training
-    objective = Objective.of(training_spec, tokens["train"].labels, task.texts.label_names)
+    loss = Loss.of(training_spec, tokens["train"].labels, task.texts.label_names)
     engine = make_engine(
         adapted.model,
         adapted.loaded,
@@ -116,7 +116,7 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
         place.micro_batch,
         place.parallel,
         task.run.arm,
-        objective,
+        loss,
     )
     planned = run_batches(tokens["train"].lengths, training_spec, task.run.seed, task.run.steps, engine.bucketed)
     place.peak.reset()

@@ -53,7 +53,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
     with place.watch.timing("setup"):
         trainer = prepare_training(place, adapted, tokens)
     _log_beginning(place, adapted, trainer)
-    guess = guess_loss(tokens["train"].labels, trainer.engine.objective.class_weights)
+    guess = guess_loss(tokens["train"].labels, trainer.engine.loss.class_weights)
     reporter = Reporter(
         connection, task.run.steps, trainer.examples, lambda: trainer.training.current_loss, place.train_peak
     )

@@ -26,7 +26,7 @@ from tuneoff.study.rates import at_starting_rates
 from tuneoff.study.search import MOST_EXTENSIONS, trial_steps, usual_trials
 from tuneoff.study.tuning import tuned_arms
 from tuneoff.training.loop import total_steps
-from tuneoff.training.objective import Objective
+from tuneoff.training.loss import Loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -108,7 +108,7 @@ def _outline(spec: StudySpec) -> StudyOutline:
 
 def _class_weights(spec: StudySpec, splits: Splits) -> dict[str, float] | None:
     names = splits.label_names
-    weights = Objective.of(spec.training, splits.labels("train").astype(np.int64), names).class_weights
+    weights = Loss.of(spec.training, splits.labels("train").astype(np.int64), names).class_weights
     return None if weights is None else dict(zip(names, weights, strict=True))
 
 

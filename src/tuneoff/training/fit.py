@@ -17,7 +17,7 @@ from tuneoff.records.measurements import CurvePoint
 from tuneoff.tasks.single_label import accuracy
 from tuneoff.training.engines.padded import PaddedEngine
 from tuneoff.training.loop import TrainingStopped, largest_share
-from tuneoff.training.objective import cross_entropy
+from tuneoff.training.loss import cross_entropy
 from tuneoff.training.parallel.devices import SingleDevice
 from tuneoff.training.signs import Trace
 

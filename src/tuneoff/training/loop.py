@@ -80,7 +80,7 @@ class Training:
         self._training = training
         self._kept = kept
         self._total = sum(map(len, batches))
-        self._guess = guess_loss(tokens["train"].labels, engine.objective.class_weights)
+        self._guess = guess_loss(tokens["train"].labels, engine.loss.class_weights)
         self.done = 0
         self.curve: list[CurvePoint] = []
         self.trace: Trace = []
@@ -182,9 +182,9 @@ class Training:
             epoch=epoch + 1,
             step=self.done,
             train_loss=self._mean_loss_since(start),
-            validation_loss=self._engine.objective.mean_loss(logits, validation.labels),
+            validation_loss=self._engine.loss.mean_loss(logits, validation.labels),
             validation_accuracy=accuracy(logits.argmax(axis=1), validation.labels),
-            validation_weighted_accuracy=self._engine.objective.accuracy(logits.argmax(axis=1), validation.labels),
+            validation_weighted_accuracy=self._engine.loss.accuracy(logits.argmax(axis=1), validation.labels),
             largest_share=largest_share(logits),
             train_seconds=self._watch.seconds["train"],
         )

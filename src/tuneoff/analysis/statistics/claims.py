@@ -47,14 +47,20 @@ def inferiority_p_values(field: Field, margin: float) -> Floats:
     design, Statistics in Medicine 17 (a score test of paired proportions).
     """
     tails = field.error.tail(np.stack([margin + field.centre, margin - field.centre]))
-    floors = score_p_value(np.stack([field.difference, -field.difference]), margin, field.examples)
+    floors = score_p_value(np.stack([field.difference, -field.difference]), margin, field.examples, field.unit)
     of_first, of_second = np.maximum(tails, floors)
     return field.matrix(of_first, of_second, absent=1.0)
 
 
-def score_p_value(difference: ArrayLike, margin: float, examples: int) -> Any:
-    """The p-value of "it loses `margin` or more" by the score of a rate of losses: a number, or an array as given."""
-    return ndtr(-(margin + np.asarray(difference)) / math.sqrt(margin * (1 - margin) / examples))
+def score_p_value(difference: ArrayLike, margin: float, examples: int, unit: float) -> Any:
+    """The p-value of "it loses `margin` or more" by the score of a rate of losses: a number, or an array as given.
+
+    A rate of losses of `margin / unit` loses the margin; where that is no rate, nothing is shown.
+    """
+    rate = margin / unit
+    if rate >= 1:
+        return np.ones(np.shape(difference)) if np.ndim(difference) else 1.0
+    return ndtr(-(margin + np.asarray(difference)) / (unit * math.sqrt(rate * (1 - rate) / examples)))
 
 
 def closeness_p_values(field: Field, margin: float, least_seeds: int = 1) -> Floats:
@@ -132,29 +138,30 @@ def at_worst(field: Field, arm: int) -> float | None:
         return None
     tail = RISK / (field.arms - 1)
     sign = np.where(field.first[here] == arm, -1.0, 1.0)
-    by_score = most_by_score(sign * field.difference[here], field.examples, tail)
+    by_score = most_by_score(sign * field.difference[here], field.examples, tail, field.unit)
     by_error = sign * field.centre[here] + field.error.at(here).half_width(tail)
     return float(min(1.0, max(0.0, by_score.max(), by_error.max())))
 
 
-def most_by_score(loss: ArrayLike, examples: int, tail: float) -> Any:
+def most_by_score(loss: ArrayLike, examples: int, tail: float, unit: float) -> Any:
     """The loss that `score_p_value` leaves at `tail`, of losses as seen; -1, no bound, for arms clearly ahead.
 
     Source: Wilson 1927, Probable inference, JASA 22.
     """
-    loss = np.asarray(loss, dtype=np.float64)
+    loss = np.asarray(loss, dtype=np.float64) / unit
     square = norm.isf(tail) ** 2 / examples
     middle = 2 * loss + square
     found = (middle + np.sqrt(np.maximum(0.0, middle**2 - 4 * (1 + square) * loss**2))) / (2 * (1 + square))
-    return np.where(found >= 0, found, -1.0)
+    return np.where(found >= 0, unit * found, -1.0)
 
 
-def least_examples(margin: float, arms: int = 2) -> int:
+def least_examples(margin: float, arms: int = 2, unit: float = 1.0) -> int:
     """Test examples below which no loss of `margin` can be excluded, however alike so many arms are."""
-    return math.ceil(norm.isf(RISK / (arms - 1)) ** 2 * (1 - margin) / margin)
+    rate = min(margin / unit, 1.0)
+    return math.ceil(norm.isf(RISK / (arms - 1)) ** 2 * (1 - rate) / rate)
 
 
-def least_margin(examples: int, arms: int = 2) -> float:
+def least_margin(examples: int, arms: int = 2, unit: float = 1.0) -> float:
     """The margin below which so many test examples cannot exclude a loss, however alike so many arms are."""
     square = float(norm.isf(RISK / (arms - 1))) ** 2
-    return square / (examples + square)
+    return unit * square / (examples + square)

@@ -16,7 +16,8 @@ from tuneoff.analysis.statistics.mean_error import Floats, MeanError, squares_of
 from tuneoff.analysis.statistics.spread import SeedSpread
 
 ADDED = 1.0
-"""One example that only the first arm gets right, and one that only the second does (Bonett and Price 2012)."""
+"""One example that only the first arm gets right, and one that only the second does (Bonett and Price 2012): they differ by
+one unit of the metric."""
 
 Places = NDArray[np.intp]
 Table = NDArray[np.floating[Any]]
@@ -24,14 +25,15 @@ Table = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Field:
-    """Arms and what their pairs show: accuracy of the first of a pair minus that of the second.
+    """Arms and what their pairs show: the metric of the first of a pair minus that of the second.
 
     Arrays have shape (pairs,) unless it is said. A pair is compared on the seeds that both arms have; arms without a
     common seed are no pair.
 
     Attributes:
-        accuracies: shape (arms,).
+        means: of the metric, shape (arms,).
         examples: test examples.
+        unit: how far one example moves the metric, times the number of examples; 1 for accuracy (`Contributions`).
         first, second: indices of the arms.
         seeds: that the two share.
         difference: as seen.
@@ -39,16 +41,17 @@ class Field:
         seed_variance, example_variance, residual_variance: of the differences, as in `CrossedMean`.
         error: of `centre`. Its row part comes from the arms' own spread between seeds (`SeedSpread`), not from that of
             their differences, which is as good as 0 by luck where seeds are few and pairs are many.
-        by_seed: for each pair, on how many more examples the first arm was right with each seed.
-        mcnemar: with one common seed, McNemar's exact two-sided p-value; else nan.
+        by_seed: for each pair and seed, the differences summed over examples: on how many more the first arm was right.
+        mcnemar: with one common seed, and where runs are right or wrong, McNemar's exact two-sided p-value; else nan.
 
     Sources: `CrossedMean`; `SeedSpread`; Bonett and Price 2012, Adjusted Wald confidence interval for a difference of
     binomial proportions based on paired data, Journal of Educational and Behavioral Statistics 37 (made-up examples);
     McNemar 1947.
     """
 
-    accuracies: Floats
+    means: Floats
     examples: int
+    unit: float
     first: Places
     second: Places
     seeds: Places
@@ -68,14 +71,17 @@ class Field:
         seeds: Sequence[Sequence[int]] | None = None,
         comparable: Sequence[bool] | None = None,
         pairs: Sequence[tuple[int, int]] | None = None,
+        unit: float = 1.0,
     ) -> Field:
         """Compares arms.
 
         Args:
-            tables: one an arm, shape (seeds, examples); 1 where a run was right, 0 where not.
+            tables: one an arm, shape (seeds, examples); what each example adds to a run's metric: to its accuracy 1 where
+                the run was right, 0 where not.
             seeds: of each arm's rows; where left out, all arms have the same.
             comparable: whether an arm's seeds say something of those of other arms; all where left out.
             pairs: indices of the arms that are compared; every two where left out.
+            unit: of the metric.
         """
         arms, examples = len(tables), tables[0].shape[1]
         numbers = [tuple(of_arm) for of_arm in seeds] if seeds is not None else [tuple(range(len(tables[0])))] * arms
@@ -98,7 +104,7 @@ class Field:
         for common, sums in groups.items():
             here = np.array([index for index, pair in enumerate(wanted) if shared[pair] == common], dtype=np.intp)
             if len(here):
-                differences = sums.fill(rows, here, first[here], second[here], size)
+                differences = sums.fill(rows, here, first[here], second[here], size, unit)
                 for index, row in zip(here, differences, strict=True):
                     by_seed[index] = row
         several = count > 1
@@ -108,8 +114,9 @@ class Field:
         freedom = np.where(several, np.maximum(count - 1, spread.freedom_of_pairs(first, second)), np.inf)
         total = np.array([sums.sum() for sums in by_seed])
         return cls(
-            accuracies=np.array([float(np.mean(table)) for table in tables]),
+            means=np.array([float(np.mean(table)) for table in tables]),
             examples=examples,
+            unit=unit,
             first=first,
             second=second,
             seeds=count,
@@ -131,7 +138,7 @@ class Field:
     @property
     def arms(self) -> int:
         """How many there are."""
-        return len(self.accuracies)
+        return len(self.means)
 
     @cached_property
     def p_values(self) -> Floats:
@@ -164,7 +171,7 @@ class Field:
         return replace(
             self,
             **cut,
-            accuracies=self.accuracies[list(arms)],
+            means=self.means[list(arms)],
             first=indices[self.first[kept]],
             second=indices[self.second[kept]],
             error=self.error.at(kept),
@@ -176,7 +183,7 @@ class Field:
         """What a study of so many seeds and examples would show, by the differences and variances of this one."""
         parts = resized_parts(
             self.seed_variance,
-            resized_examples(self.example_variance, 2 * ADDED, self.examples, examples),
+            resized_examples(self.example_variance, 2 * ADDED * self.unit**2, self.examples, examples),
             self.residual_variance,
             np.where(np.isinf(self.error.freedom), 1.0, self.error.freedom / np.maximum(1, self.seeds - 1)),
             seeds,
@@ -197,7 +204,7 @@ class Field:
             row_part=float(self.error.row[pair]),
             column_part=float(self.error.column[pair]),
             freedom=float(self.error.freedom[pair]),
-            made_up=2 * ADDED,
+            made_up=2 * ADDED * self.unit**2,
         )
 
 
@@ -245,7 +252,7 @@ class _Sums:
         )
         return float(seeds[0]), float(rest[0])
 
-    def fill(self, parts: _Parts, pairs: Places, first: Places, second: Places, size: float) -> Floats:
+    def fill(self, parts: _Parts, pairs: Places, first: Places, second: Places, size: float, unit: float) -> Floats:
         """Puts the mean squares of these pairs' differences at their indices; returns the sums over examples."""
         a, b = (np.array([self.index[arm] for arm in arms], dtype=np.intp) for arms in (first, second))
         seeds = self.rows.shape[1]
@@ -254,14 +261,16 @@ class _Sums:
             products[a, a] + products[b, b] - 2 * products[a, b] for products in (self.columns, self.cells)
         )
         _, of_columns, of_rest = squares_of(
-            differences, columns + 2 * ADDED * seeds**2, cells + 2 * ADDED * seeds, size
+            differences, columns + 2 * ADDED * (seeds * unit) ** 2, cells + 2 * ADDED * seeds * unit**2, size
         )
         parts.columns[pairs], parts.rest[pairs] = of_columns, of_rest
         return differences
 
 
 def _mcnemar(tables: Sequence[Table], numbers: Sequence[tuple[int, ...]], pair: tuple[int, int], seed: int) -> float:
-    """Exact two-sided McNemar test on one run of each of two arms."""
+    """Exact two-sided McNemar test on one run of each of two arms; nan where they are not right or wrong alone."""
     first, second = (tables[arm][numbers[arm].index(seed)] for arm in pair)
+    if not all(np.isin(runs, (0.0, 1.0)).all() for runs in (first, second)):
+        return np.nan
     better, worse = int((first > second).sum()), int((first < second).sum())
     return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0

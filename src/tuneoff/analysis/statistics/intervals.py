@@ -18,24 +18,30 @@ ADDED = 0.5
 """Half an example that is right and half one that is wrong (Haldane 1956, Anscombe 1956)."""
 
 
-def mean_interval(values: NDArray[np.floating[Any]]) -> MeanInterval:
-    """The 95% interval of an accuracy over seeds and test examples together, inside 0 to 1.
+def mean_interval(values: NDArray[np.floating[Any]], lowest: float = 0.0, unit: float = 1.0) -> MeanInterval:
+    """The 95% interval of an accuracy, or another metric, over seeds and test examples together, inside of its range.
 
-    It is computed on the scale of log odds, where accuracies near 1 have errors that are about symmetric. With one seed
-    it is Wilson's interval, which covers the examples alone.
+    It is computed on the scale of log odds, where accuracies near 1 have errors that are about symmetric; for a
+    correlation that is Fisher's z. With one seed it covers the examples alone, and for an accuracy is Wilson's interval.
 
     Args:
-        values: shape (seeds, examples); 1 where a run was right, 0 where not.
+        values: shape (seeds, examples); what each example adds to the metric: to accuracy 1 where a run was right, 0
+            where not.
+        lowest: that the metric can be; the highest is 1.
+        unit: of the metric (`Contributions`).
 
-    Sources: `CrossedMean`; Wilson 1927, Probable inference, JASA 22.
+    Sources: `CrossedMean`; Wilson 1927, Probable inference, JASA 22; Fisher 1921, On the probable error of a
+    coefficient of correlation, Metron 1.
     """
     seeds, examples = values.shape
     mean = float(values.mean(dtype=np.float64))
-    if seeds == 1:
+    if seeds == 1 and np.isin(values, (0.0, 1.0)).all():
         wilson = binomtest(round(mean * examples), examples).proportion_ci(CONFIDENCE, method="wilson")
         return MeanInterval(mean=mean, ci_low=float(wilson.low), ci_high=float(wilson.high), covers_seeds=False)
-    crossed = CrossedMean.measure(values, ADDED, ends=(0.0, 1.0))
+    span = 1 - lowest
+    ends = (0.5 - unit / span / 2, 0.5 + unit / span / 2)
+    crossed = CrossedMean.measure((values - lowest) / span, ADDED, ends)
     half = crossed.half_width(TAIL) / (crossed.mean * (1 - crossed.mean))
-    low, high = (float(expit(logit(crossed.mean) + side * half)) for side in (-1, 1))
+    low, high = (lowest + span * float(expit(logit(crossed.mean) + side * half)) for side in (-1, 1))
     # The centre lies a little inside of the mean, which matters where every value is 0 or every value is 1.
-    return MeanInterval(mean=mean, ci_low=min(low, mean), ci_high=max(high, mean), covers_seeds=True)
+    return MeanInterval(mean=mean, ci_low=min(low, mean), ci_high=max(high, mean), covers_seeds=seeds > 1)

@@ -55,9 +55,9 @@ def needed_for_difference(crossed: CrossedMean, tail: float) -> NeededData:
     return _needed(crossed, abs(crossed.mean), tail)
 
 
-def needed_for_non_inferiority(crossed: CrossedMean, margin: float) -> NeededData:
+def needed_for_non_inferiority(crossed: CrossedMean, margin: float, unit: float) -> NeededData:
     """What would show that the first of two arms does not lose `margin`, if the difference is as it was seen."""
-    return _needed(crossed, crossed.mean + margin, RISK, least_examples(margin))
+    return _needed(crossed, crossed.mean + margin, RISK, least_examples(margin, unit=unit))
 
 
 def _needed(crossed: CrossedMean, distance: float, tail: float, least: int = 0) -> NeededData:

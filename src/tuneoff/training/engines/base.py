@@ -19,7 +19,7 @@ from tuneoff.spec.arms import ArmSpec
 from tuneoff.training.engines.random_state import random_state_kept
 from tuneoff.training.kernels.choice import chosen_kernels
 from tuneoff.training.kernels.dropout import RANK_STRIDE, Calls, own_dropout
-from tuneoff.training.objective import Objective
+from tuneoff.training.loss import Loss
 from tuneoff.training.parallel.devices import SingleDevice
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Engine(ABC):
         micro_batch: sequences that are computed at once; a batch of more has its gradients accumulated.
         parallel: how the run uses its devices; one process with one device when None.
         arm: whose hooks take part in the steps; none when None.
-        objective: what steps make small; plain cross-entropy when None.
+        loss: what steps make small; plain cross-entropy when None.
     """
 
     name: str
@@ -73,10 +73,10 @@ class Engine(ABC):
         micro_batch: int,
         parallel: SingleDevice | None = None,
         arm: ArmSpec | None = None,
-        objective: Objective | None = None,
+        loss: Loss | None = None,
     ) -> None:
         self.model = model
-        self.objective = objective or Objective()
+        self.loss = loss or Loss()
         self.arm = arm or ArmSpec(method="")
         self.architecture = loaded.architecture
         self.micro_batch = micro_batch
@@ -102,7 +102,7 @@ class Engine(ABC):
         if not self.ranks.first:  # each process drops other elements
             self.dropout_seed += self.ranks.rank * RANK_STRIDE
             torch.manual_seed(torch.initial_seed() + self.ranks.rank)
-        weights = self.objective.class_weights
+        weights = self.loss.class_weights
         self._class_weights = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
         self._loss_sum = torch.zeros((), device=device)
         self._weight = 0.0
@@ -132,7 +132,7 @@ class Engine(ABC):
         for rows, learning_rate in schedule:
             self._step(tokens, rows, learning_rate)
             self._steps_done += 1
-            self._weight += self.objective.total(tokens.labels[rows])
+            self._weight += self.loss.total(tokens.labels[rows])
             yield
 
     def state(self) -> Saved:
@@ -187,7 +187,7 @@ class Engine(ABC):
     def mean_loss(self) -> float:
         """Mean training loss over the examples since the last call, in all processes; waits for the device.
 
-        As the objective weighs them, and without its smoothing.
+        As the loss weighs them, and without its smoothing.
         """
         self.ranks.all_reduce(self._loss_sum)
         mean = float(self._loss_sum) / (self._weight or 1.0)
@@ -246,7 +246,7 @@ class Engine(ABC):
     def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
         shard = self.ranks.shard(tokens, rows)
         largest_shard = -(-len(rows) // self.ranks.world_size)
-        total_weight = self.objective.total(tokens.labels[rows])  # of all processes' shards
+        total_weight = self.loss.total(tokens.labels[rows])  # of all processes' shards
         for start in range(0, largest_shard, self.micro_batch):
             micro_batch = shard[start : start + self.micro_batch]
             if len(micro_batch):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
-    from tuneoff.training.objective import Objective
+    from tuneoff.training.loss import Loss
 
 
 def make_engine(
@@ -30,7 +30,7 @@ def make_engine(
     micro_batch: int | None = None,
     parallel: SingleDevice | None = None,
     arm: ArmSpec | None = None,
-    objective: Objective | None = None,
+    loss: Loss | None = None,
 ) -> Engine:
     """Makes the fastest engine that the architecture, the method and the device allow.
 
@@ -45,7 +45,7 @@ def make_engine(
         micro_batch: sequences computed at once; the whole batch when None.
         parallel: how the run uses its devices; one process with one device when None.
         arm: whose `adapt` made the model; one without hooks when None.
-        objective: what steps make small; plain cross-entropy when None.
+        loss: what steps make small; plain cross-entropy when None.
     """
     parallel = parallel or SingleDevice(precision=precision)
     arm = arm or ArmSpec(method="")
@@ -54,5 +54,5 @@ def make_engine(
     if training.attention_dropout and "attention" not in chosen_kernels(training):
         packed = False  # PyTorch's attention among packed sequences drops no weights
     return (PackedEngine if packed else PaddedEngine)(
-        model, loaded, training, device, micro_batch or training.batch_size, parallel, arm, objective
+        model, loaded, training, device, micro_batch or training.batch_size, parallel, arm, loss
     )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
     from tuneoff.spec.arms import ArmSpec
-    from tuneoff.training.objective import Objective
+    from tuneoff.training.loss import Loss
     from tuneoff.training.parallel.devices import SingleDevice
 
 log = logging.getLogger(__name__)
@@ -70,9 +70,9 @@ class PackedEngine(Engine):
         micro_batch: int,
         parallel: SingleDevice | None = None,
         arm: ArmSpec | None = None,
-        objective: Objective | None = None,
+        loss: Loss | None = None,
     ) -> None:
-        super().__init__(model, loaded, training, device, micro_batch, parallel, arm, objective)
+        super().__init__(model, loaded, training, device, micro_batch, parallel, arm, loss)
         loaded.model.set_attn_implementation(ATTENTION if "attention" in self.kernels else TORCH_ATTENTION)
         self._batch_size = training.batch_size
         self._weight_dropout = WeightDropout(self.dropout_seed, self.calls) if training.attention_dropout else None
@@ -139,7 +139,7 @@ class PackedEngine(Engine):
         total = int(tokens.lengths[rows].sum())
         for graph in self._graphs:
             if graph.holds(total, len(rows)):
-                graph.replay(tokens, rows, self.objective.total(tokens.labels[rows]), learning_rate)
+                graph.replay(tokens, rows, self.loss.total(tokens.labels[rows]), learning_rate)
                 return
         super()._step(tokens, rows, learning_rate)
 
@@ -155,7 +155,7 @@ class PackedEngine(Engine):
         self.dropout_seed += 1
         with attending(batch, self._weight_dropout):
             logits = self._forward(batch).float()
-            losses, reported = self.objective.losses(logits, batch.labels.long(), self._class_weights)
+            losses, reported = self.loss.losses(logits, batch.labels.long(), self._class_weights)
             torch.sum(losses * batch.weights).backward()
         self._loss_sum += torch.sum(reported * (batch.weights > 0))
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Objective:
+class Loss:
     """The loss of a run, as `torch.nn.functional.cross_entropy` defines its weighted mean.
 
     Losses that are reported are without the smoothing, so that a model that is right and sure has a loss near zero.
@@ -29,7 +29,7 @@ class Objective:
     label_smoothing: float = 0.0
 
     @classmethod
-    def of(cls, training: TrainingSpec, labels: NDArray[np.int64], label_names: Sequence[str]) -> Objective:
+    def of(cls, training: TrainingSpec, labels: NDArray[np.int64], label_names: Sequence[str]) -> Loss:
         """That of a run.
 
         Args:
