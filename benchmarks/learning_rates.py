@@ -106,7 +106,7 @@ def _run(work: Work) -> dict[str, Any]:
     from tuneoff.models.hide import bitsandbytes_hidden
     from tuneoff.models.load import load_classifier, load_config
     from tuneoff.models.quantised import quantisation_of
-    from tuneoff.tasks.single_label import accuracy
+    from tuneoff.tasks.objectives.accuracy import Accuracy
     from tuneoff.training.device import choose_device, choose_precision
     from tuneoff.training.engines.choose import make_engine
     from tuneoff.training.loss import cross_entropy
@@ -156,8 +156,8 @@ def _run(work: Work) -> dict[str, Any]:
         "train_losses": losses,
         "guess_loss": float(-(shares * np.log(shares)).sum()),
         "validation_loss": cross_entropy(logits["validation"], labels["validation"]),
-        "validation_accuracy": accuracy(logits["validation"].argmax(axis=1), labels["validation"]),
-        "test_accuracy": accuracy(logits["test"].argmax(axis=1), labels["test"]),
+        "validation_accuracy": Accuracy.value(labels["validation"], logits["validation"].argmax(axis=1)),
+        "test_accuracy": Accuracy.value(labels["test"], logits["test"].argmax(axis=1)),
         "majority": float(np.bincount(labels["test"]).max() / len(labels["test"])),
         "largest_share": float(np.bincount(logits["validation"].argmax(axis=1)).max() / len(labels["validation"])),
     }

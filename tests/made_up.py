@@ -83,6 +83,8 @@ def arm_entries(
                 precision="bfloat16",
                 engine={},
                 device="a GPU",
+                test_score=mean_interval(rows),
+                test_scores=tuple(float(row.mean()) for row in rows),
                 test_accuracy=mean_interval(rows),
                 test_accuracies=tuple(float(row.mean()) for row in rows),
                 test_macro_f1=0.5,

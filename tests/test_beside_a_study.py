@@ -18,7 +18,7 @@ from conftest import study_toml
 from tuneoff.records.run import RunResult
 from tuneoff.runs.run import Run
 from tuneoff.study.listener import Silent
-from tuneoff.tasks.single_label import macro_f1
+from tuneoff.tasks.objectives.macro_f1 import MacroF1
 
 
 @pytest.fixture(scope="module")
@@ -116,5 +116,5 @@ def test_macro_f1_is_over_the_classes_that_are_tested() -> None:
     wrong[[0, 20]] = [1, 0]
     elsewhere = labels.copy()
     elsewhere[[0, 20]] = 2  # as many are wrong, and they are given a class that no example has
-    assert macro_f1(wrong, labels) == pytest.approx(0.95)
-    assert macro_f1(elsewhere, labels) == pytest.approx(2 * 19 / 39)
+    assert MacroF1.value(labels, wrong) == pytest.approx(0.95)
+    assert MacroF1.value(labels, elsewhere) == pytest.approx(2 * 19 / 39)

@@ -469,7 +469,8 @@ def test_charts_are_valid_and_become_svg_and_png(study_folder: Path, tmp_path: P
 def test_a_tuned_study_shows_its_trials(study_folder: Path) -> None:
     summary = api.load_results(study_folder).summary
     trials = tuple(
-        TrialSummary(learning_rate=rate, validation_accuracy=score, validation_loss=score, score=score, steps=9,
+        TrialSummary(learning_rate=rate, validation_score=score, validation_accuracy=score, validation_loss=score,
+                     score=score, steps=9,
                      learned=score is not None, too_high=False)
         for rate, score in ((1e-4, 0.6), (1e-3, None))
     )  # fmt: skip

@@ -24,6 +24,7 @@ from tuneoff.records.saved_model import SavedModel
 from tuneoff.serving.predictor import Predictor
 from tuneoff.spec import TrainingSpec
 from tuneoff.study.preview import outline_study
+from tuneoff.tasks.objectives.accuracy import Accuracy
 from tuneoff.training.loss import Loss, balanced
 from tuneoff.training.selection import is_over, selected
 
@@ -116,14 +117,14 @@ def test_the_best_is_the_most_accurate_then_the_surest_then_the_first(
         for place, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True))
     ]
     training = TrainingSpec(select="best", patience=2)
-    assert selected(curve, training) == best
-    over = [count for count in range(1, len(curve) + 1) if is_over(curve[:count], training)]
+    assert selected(curve, training, Accuracy) == best
+    over = [count for count in range(1, len(curve) + 1) if is_over(curve[:count], training, Accuracy)]
     assert over == ([] if over_after is None else [over_after])
-    assert selected(curve, TrainingSpec()) == len(curve) - 1
+    assert selected(curve, TrainingSpec(), Accuracy) == len(curve) - 1
     # What counts more where classes have weights is the accuracy that they weigh.
     weighed = [point.model_copy(update={"validation_weighted_accuracy": point.step / 1e3}) for point in curve]
     weighed[-1] = weighed[-1].model_copy(update={"validation_weighted_accuracy": 0.9})
-    assert selected(weighed, training) == len(curve) - 1
+    assert selected(weighed, training, Accuracy) == len(curve) - 1
 
 
 def test_the_weights_of_the_best_epoch_are_tested_and_saved(results: api.StudyResults, data: Path) -> None:

@@ -183,7 +183,7 @@ def test_a_rate_that_the_study_names_is_taken_as_it_is(tiny_model: Path, data_fi
 
 def tried(rate: float, accuracy: float, loss: float, final: float | None = None, largest: float = 1.0) -> Trial:
     """A trial of a task whose loss of guessing is 1."""
-    return Trial(rate, accuracy, loss, 1.0, Signs(1.0, largest, loss if final is None else final))
+    return Trial(rate, accuracy, accuracy, loss, 1.0, Signs(1.0, largest, loss if final is None else final))
 
 
 def settings(trials: int = 3) -> Any:
@@ -233,7 +233,7 @@ def test_of_two_rates_that_do_equally_well_the_one_far_from_a_collapse_is_taken(
 def summarised(**arm: Any) -> TuningSummary:
     """A summary's tuning of one arm, in which 1e-3 was chosen and 2e-3 had the higher accuracy."""
     trials = [
-        {"learning_rate": rate, "validation_accuracy": accuracy, "validation_loss": 0.5, "score": 0.1, "steps": 9,
+        {"learning_rate": rate, "validation_score": accuracy, "validation_accuracy": accuracy, "validation_loss": 0.5, "score": 0.1, "steps": 9,
          "learned": True, "too_high": False}
         for rate, accuracy in ((1e-3, 0.8), (2e-3, 0.85))
     ]  # fmt: skip
@@ -244,10 +244,10 @@ def summarised(**arm: Any) -> TuningSummary:
 
 
 def test_a_more_accurate_rate_that_is_passed_over_is_named_with_the_reason() -> None:
-    assert not [line for line in sentences(summarised()) if "more accurate" in line]
+    assert not [line for line in sentences(summarised(), "accuracy") if "more accurate" in line]
     for because, why in (("loss", "its validation loss is lower"), ("neighbours", "a rate beside that one did worse")):
-        other = {"learning_rate": 2e-3, "validation_accuracy": 0.85, "because": because}
-        (line,) = [line for line in sentences(summarised(passed_over=other)) if "more accurate" in line]
+        other = {"learning_rate": 2e-3, "validation_score": 0.85, "because": because}
+        (line,) = [line for line in sentences(summarised(passed_over=other), "accuracy") if "more accurate" in line]
         assert line.startswith("full runs at 0.001, though 0.002 was more accurate on validation (85.0%, not 80.0%)")
         assert why in line
 
@@ -258,7 +258,7 @@ def test_the_score_is_what_the_choice_goes_by() -> None:
     assert list(found) == [trial.rate for trial in done]
     assert min(found, key=lambda rate: found[rate]) == best(done)
     assert found[1e-2] == pytest.approx((0.1 - 0.9) + 0.25 * ((1 - 0.5) - (0.1 - 0.9)))
-    assert 5.0 not in scores([*done, Trial(5.0, None, None, None, None)])
+    assert 5.0 not in scores([*done, Trial(5.0, None, None, None, None, None)])
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_the_search_goes_up_while_nothing_learns_and_down_where_all_is_too_high(
 
 
 def test_an_arm_that_fails_is_not_tried_at_ever_higher_rates() -> None:
-    failed = [Trial(rate, None, None, None, None) for rate in grid(1e-3, 3)]
+    failed = [Trial(rate, None, None, None, None, None) for rate in grid(1e-3, 3)]
     assert proposals(settings(), 1e-3, failed) == []
     assert proposals(settings(), 1e-3, [*failed[:2], tried(3.2e-3, 0.5, 0.999)]) == [1e-2]
 

@@ -31,29 +31,35 @@ class AgainstBaseline:
 
     @property
     def beaten(self) -> bool:
-        """Whether the arm is shown to be more accurate."""
+        """Whether the arm is shown to be better."""
         return self.p_holm < RISK and self.difference.difference.mean > 0
 
 
 def against_baseline(
-    arms: Sequence[ArmSummary], correct: Mapping[str, NDArray[np.float64]], right: NDArray[np.bool_]
+    arms: Sequence[ArmSummary],
+    tables: Mapping[str, NDArray[np.float64]],
+    baseline: NDArray[np.float64],
+    unit: float = 1.0,
 ) -> list[AgainstBaseline]:
     """Compares each arm that has results with a baseline.
 
     Args:
         arms: of the summary.
-        correct: by arm, shape (seeds, examples), rows in the order of the arm's `seeds`.
-        right: whether the baseline is right, shape (examples,).
+        tables: by arm, what each example adds to the metric, shape (seeds, examples), rows in the order of the arm's
+            `seeds`.
+        baseline: likewise of the baseline, shape (examples,).
+        unit: of the metric.
     """
     scored = [arm for arm in arms if isinstance(arm, ScoredArm)]
     if not scored:
         return []
     seeds = sorted({seed for arm in scored for seed in arm.seeds})
     field = Field.measure(
-        [*(correct[arm.arm] for arm in scored), np.broadcast_to(right.astype(np.float64), (len(seeds), len(right)))],
+        [*(tables[arm.arm] for arm in scored), np.broadcast_to(baseline, (len(seeds), len(baseline)))],
         [*(arm.seeds for arm in scored), seeds],
         [*(arm.learned for arm in scored), False],
         [(arm, len(scored)) for arm in range(len(scored))],
+        unit,
     )
     found = [PairedDifference.of(field, pair) for pair in range(len(scored))]
     adjusted = holm([difference.p_value for difference in found])

@@ -23,18 +23,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.analysis.score_table import ScoreTable
 
 
-def describe_arms(results: StudyResults, correct: Mapping[str, NDArray[np.float64]]) -> tuple[ArmSummary, ...]:
+def describe_arms(
+    results: StudyResults, correct: Mapping[str, NDArray[np.float64]], scores: Mapping[str, ScoreTable]
+) -> tuple[ArmSummary, ...]:
     """The arms in `summary.json`, in the study's order.
 
     Args:
         results: of the study.
-        correct: by arm, shape (seeds, examples).
+        correct: by arm, which examples its runs got right, shape (seeds, examples).
+        scores: by arm, of the study's objective.
     """
     costs = measure_costs({arm.name: results.runs_by_seed(arm.name) for arm in results.spec.arms})
     return tuple(
-        _scored(results, _described(results, arm.name), correct[arm.name], costs[arm.name])
+        _scored(results, _described(results, arm.name), correct[arm.name], scores[arm.name], costs[arm.name])
         if arm.name in costs
         else _described(results, arm.name)
         for arm in results.spec.arms
@@ -61,7 +65,11 @@ def _described(results: StudyResults, name: str) -> ArmSummary:
 
 
 def _scored(
-    results: StudyResults, arm: ArmSummary, correct: NDArray[np.float64], costs: tuple[ArmCosts, ...]
+    results: StudyResults,
+    arm: ArmSummary,
+    correct: NDArray[np.float64],
+    score: ScoreTable,
+    costs: tuple[ArmCosts, ...],
 ) -> ScoredArm:
     runs = results.of_arm(arm.arm)
     spec = next(spec for spec in results.spec.arms if spec.name == arm.arm)
@@ -73,6 +81,8 @@ def _scored(
     return ScoredArm(
         **dict(arm),
         **dict(costs[0]),
+        test_score=mean_interval(score.values, results.objective.lowest, score.largest),
+        test_scores=tuple(float(row.mean()) for row in score.values),
         test_accuracy=mean_interval(correct),
         test_accuracies=tuple(run.test_accuracy for run in runs),
         test_macro_f1=_mean(run.test_macro_f1 for run in runs),

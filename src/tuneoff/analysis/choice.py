@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from tuneoff.analysis.comparisons import ComparedArms, in_points
 from tuneoff.analysis.costs import PREFERENCES, known_cost, not_comparable, ranked
 from tuneoff.analysis.statistics import Choice, Field, at_worst, choose
+from tuneoff.analysis.wording import ACCURACY, best, good_enough
 from tuneoff.records.arm_summary import ScoredArm
 from tuneoff.records.recommendation import ChooseNow, Preference
 from tuneoff.records.record import Record
@@ -36,26 +37,26 @@ def choose_now(
     Args:
         compared: two arms or more.
         candidates: of them, entries of the summary.
-        margin: accuracy that may be lost.
+        margin: of the metric, that may be lost.
         preference: a key of `PREFERENCES`; where that cost is not known or cannot be compared, the higher mean counts.
         against: the other arms that are compared, in words.
     """
     cost, least = PREFERENCES[preference]
     by_cost = len(ranked(candidates, cost)) == len(candidates) and not_comparable(candidates, cost) is None
-    in_order = sorted(candidates, key=lambda arm: (known_cost(arm, cost) if by_cost else 0.0, -arm.test_accuracy.mean))
+    in_order = sorted(candidates, key=lambda arm: (known_cost(arm, cost) if by_cost else 0.0, -arm.test_score.mean))
     field = compared.field
     choice = choose(field, margin, [compared.names.index(arm.arm) for arm in in_order])
     seeds = int(min(field.seeds, default=1))
-    rate = wrong_rate(seeds, field.examples, field.arms, margin)
+    rate = wrong_rate(seeds, field.examples, field.arms, margin) if compared.metric == ACCURACY else None
     name = compared.names[choice.arm]
-    enough = "accurate enough and " if len(candidates) < field.arms else ""
-    likely = f"{enough}likely to lose less than {in_points(margin)} of accuracy against {against}"
+    enough = f"{good_enough(compared.metric)} and " if len(candidates) < field.arms else ""
+    likely = f"{enough}likely to lose less than {in_points(margin)} of {compared.metric} against {against}"
     if not choice.likely:
         said = f"no arm is {likely}; {name} comes nearest"
     elif choice.likely == 1:
         said = f"only {name} is {likely}"
     else:
-        said = f"of the {choice.likely} arms {likely}, {name} {least if by_cost else 'is the most accurate'}"
+        said = f"of the {choice.likely} arms {likely}, {name} {least if by_cost else f'is {best(compared.metric)}'}"
     if choice.at_worst is None:
         runs = "By one run each" if seeds == 1 else "By the few runs that can be compared"
         sentences = [f"{runs}, {said}; no worst loss can be stated."]

@@ -14,6 +14,7 @@ from tuneoff.analysis.statistics import (
     lowest_sign_flip_p_value,
     most_accurate,
 )
+from tuneoff.analysis.wording import ACCURACY
 from tuneoff.records.arm_summary import ArmSummary, ScoredArm
 from tuneoff.records.comparison import (
     Comparison,
@@ -31,17 +32,18 @@ if TYPE_CHECKING:
 
 
 def in_points(margin: float) -> str:
-    """A margin of accuracy as people say it."""
+    """A margin of a metric as people say it: a point is a hundredth."""
     return "1 point" if margin == 0.01 else f"{100 * margin:g} points"
 
 
 @dataclass(frozen=True)
 class ComparedArms:
-    """Arms by their names, with all that their pairs show; `learned` are those that learned their training data."""
+    """Arms by their names, with all that their pairs show by a metric; `learned` are those that learned their data."""
 
     names: tuple[str, ...]
     field: Field
     learned: frozenset[str]
+    metric: str
 
     def among(self, names: Sequence[str]) -> ComparedArms:
         """These alone."""
@@ -49,24 +51,30 @@ class ComparedArms:
         return replace(self, names=tuple(kept), field=self.field.among([self.names.index(name) for name in kept]))
 
 
-def compare_arms(arms: Sequence[ArmSummary], correct: Mapping[str, NDArray[np.float64]]) -> ComparedArms | None:
-    """Compares the arms that have results, those of higher mean accuracy first; None where there are none.
+def compare_arms(
+    arms: Sequence[ArmSummary], tables: Mapping[str, NDArray[np.float64]], unit: float = 1.0, metric: str = ACCURACY
+) -> ComparedArms | None:
+    """Compares the arms that have results, the best first; None where there are none.
 
     Args:
         arms: of the summary.
-        correct: by arm, shape (seeds, examples), rows in the order of the arm's `seeds`.
+        tables: by arm, what each example adds to the metric, shape (seeds, examples), rows in the order of the arm's
+            `seeds`.
+        unit: of the metric.
+        metric: what people call it.
     """
-    scored = sorted((arm for arm in arms if isinstance(arm, ScoredArm)), key=lambda arm: -arm.test_accuracy.mean)
+    scored = sorted((arm for arm in arms if isinstance(arm, ScoredArm)), key=lambda arm: -arm.test_score.mean)
     if not scored:
         return None
     learned = frozenset(arm.arm for arm in scored if arm.learned)
     field = Field.measure(
-        [correct[arm.arm] for arm in scored],
+        [tables[arm.arm] for arm in scored],
         [arm.seeds for arm in scored],
         # An arm that has learned nothing says nothing of how far the seeds of others spread.
         comparable=[arm.arm in learned for arm in scored],
+        unit=unit,
     )
-    return ComparedArms(tuple(arm.arm for arm in scored), field, learned)
+    return ComparedArms(tuple(arm.arm for arm in scored), field, learned, metric)
 
 
 def compare_pairs(compared: ComparedArms | None, margin: float) -> tuple[Comparison, ...]:
@@ -87,7 +95,7 @@ def compare_pairs(compared: ComparedArms | None, margin: float) -> tuple[Compari
         seen, other = (PairedDifference.of(field, pair, turned=way) for way in (turned, not turned))
         names = (compared.names[a], compared.names[b])
         idle = tuple(name for name in names if name not in compared.learned)
-        pairs.append(_compared(names, seen, other, float(p_value), len(adjusted), margin, best, idle))
+        pairs.append(_compared(names, seen, other, float(p_value), len(adjusted), margin, best, idle, compared.metric))
     return tuple(pairs)
 
 
@@ -115,6 +123,7 @@ def _compared(
     margin: float,
     best: str | None,
     not_learned: tuple[str, ...],
+    metric: str,
 ) -> Comparison:
     several = seen.seeds > 1
     shown = pair_verdict(seen.p_value, p_adjusted, seen.difference, margin)
@@ -135,11 +144,12 @@ def _compared(
     return Comparison(
         a=names[0],
         b=names[1],
+        metric=metric,
         a_is_most_accurate=names[0] == best,
         seeds=seen.seeds,
         test_examples=seen.crossed.examples,
         difference=seen.difference,
-        test="crossed" if several else "mcnemar",
+        test="crossed" if several or metric != ACCURACY else "mcnemar",
         p_value=seen.p_value,
         p_adjusted=p_adjusted,
         adjusted_for=pairs,

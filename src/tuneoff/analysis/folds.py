@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from tuneoff.analysis.arm_costs import alike, seed_mean
 from tuneoff.records.measurements import MeasuredPeakBytes
 from tuneoff.records.run import ScoredFolds, ScoredRun
-from tuneoff.tasks.single_label import accuracy, macro_f1
+from tuneoff.tasks.objectives.accuracy import Accuracy
+from tuneoff.tasks.objectives.macro_f1 import MacroF1
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +42,8 @@ def pooled(runs: Sequence[ScoredRun], predictions: pd.DataFrame) -> ScoredFolds:
             **{name: seed_mean(measured, name) for name in MEANS},
             "learning_rate": only_rate(runs),
             "validation_accuracy": seed_mean(runs, "validation_accuracy"),
-            "test_accuracy": accuracy(guesses, labels),
-            "test_macro_f1": macro_f1(guesses, labels),
+            "test_accuracy": Accuracy.value(labels, guesses),
+            "test_macro_f1": MacroF1.value(labels, guesses),
             "peak_memory_bytes": {
                 name: max(getattr(run.peak_memory_bytes, name) for run in measured)
                 for name in MeasuredPeakBytes.model_fields

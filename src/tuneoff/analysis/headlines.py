@@ -8,44 +8,51 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuneoff.analysis.against_baselines import AgainstBaseline, against_baseline
+from tuneoff.analysis.score_table import ScoreTable, common_unit
+from tuneoff.analysis.wording import ACCURACY, better, worse
 from tuneoff.data.baselines import in_a_sentence
 from tuneoff.records.arm_summary import ArmSummary, ScoredArm
 from tuneoff.records.comparison import BaselineVerdict, Headline
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from tuneoff.analysis.results import StudyResults
 
 
 def compare_with_baselines(
-    results: StudyResults, arms: Sequence[ArmSummary], correct: Mapping[str, NDArray[np.float64]]
+    results: StudyResults, arms: Sequence[ArmSummary], scores: Mapping[str, ScoreTable]
 ) -> dict[str, list[AgainstBaseline]]:
     """By baseline, each arm that has results against it; nothing where no arm has."""
     scored = [arm.arm for arm in arms if isinstance(arm, ScoredArm)]
     if not scored:
         return {}
     truth = results.predictions(scored[0])[0]["label"].to_numpy()
+    tables, unit = {arm: table.values for arm, table in scores.items()}, common_unit(scores.values())
     return {
-        name: against_baseline(arms, correct, np.asarray(baseline.predictions) == truth)
+        name: against_baseline(
+            arms, tables, results.objective.contributions(truth, np.asarray(baseline.predictions)).values, unit
+        )
         for name, baseline in results.prepared.baselines.items()
     }
 
 
 def baseline_headlines(
-    labels: Mapping[str, str], against: Mapping[str, Sequence[AgainstBaseline]], which: str = ""
+    labels: Mapping[str, str],
+    against: Mapping[str, Sequence[AgainstBaseline]],
+    which: str = "",
+    metric: str = ACCURACY,
 ) -> tuple[Headline, ...]:
     """For each baseline, whether an arm beats it; nothing where there is no arm.
 
-    `verdict` is "beaten" where an arm is more accurate beyond the noise (Holm's correction over all arms of the study),
+    `verdict` is "beaten" where an arm is better beyond the noise (Holm's correction over all arms of the study),
     "not shown" where one has a higher mean, but that is not shown, "not beaten" where none has, and "better" where the
-    baseline is more accurate than every arm: all their 95% intervals are below 0. With one seed the test is McNemar's,
+    baseline is better than every arm: all their 95% intervals are below 0. With one seed the test is McNemar's,
     of trained models and not of methods, and the sentence says so.
 
     Args:
         labels: what each baseline is called.
         against: by baseline, those of what `compare_with_baselines` found that this is about.
         which: of all arms these are, such as " within the limits"; nothing for all.
+        metric: what they are compared by.
     """
     headlines = []
     for name, found in against.items():
@@ -64,7 +71,7 @@ def baseline_headlines(
                 p_holm=best.p_holm,
                 verdict=verdict,
                 beaten_by=tuple(one.arm for one in beaten_by),
-                sentence=_sentence(verdict, label, best, len(found), which),
+                sentence=_sentence(verdict, label, best, len(found), which, metric),
             )
         )
     return tuple(headlines)
@@ -77,20 +84,20 @@ def _verdict(best: AgainstBaseline, found: Sequence[AgainstBaseline]) -> Baselin
     return "not shown" if best.difference.difference.mean > 0 else "not beaten"
 
 
-def _sentence(verdict: BaselineVerdict, label: str, best: AgainstBaseline, arms: int, which: str) -> str:
+def _sentence(verdict: BaselineVerdict, label: str, best: AgainstBaseline, arms: int, which: str, metric: str) -> str:
     seen = best.difference.difference
     points = f"{100 * seen.mean:+.1f} points, {100 * seen.ci_low:+.1f} to {100 * seen.ci_high:+.1f}"
     if not seen.covers_seeds:
         points += ", with one seed, so of this trained model alone"
     if verdict == "beaten":
-        return f"{best.arm} is more accurate than {label} ({points})."
+        return f"{best.arm} is {better(metric)} than {label} ({points})."
     if verdict == "better":
         every = f"Every arm{which}" if arms > 1 else best.arm
-        return f"{every} is less accurate than {label} ({_named(best, arms)}{points})."
+        return f"{every} is {worse(metric)} than {label} ({_named(best, arms)}{points})."
     none = f"No arm{which} is" if arms > 1 else f"{best.arm} is not"
     if seen.ci_low > 0:
         points += f"; not shown after correcting for {arms} arms"
-    return f"{none} shown to be more accurate than {label} ({_named(best, arms)}{points})."
+    return f"{none} shown to be {better(metric)} than {label} ({_named(best, arms)}{points})."
 
 
 def _named(best: AgainstBaseline, arms: int) -> str:

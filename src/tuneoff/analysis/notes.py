@@ -18,7 +18,12 @@ NUMBERS = {2: "Two", 3: "Three", 4: "Four", 5: "Five"}
 
 
 def write_notes(
-    arms: Sequence[ArmSummary], planned_seeds: int, test_examples: int, margin: float, untried: Sequence[str]
+    arms: Sequence[ArmSummary],
+    planned_seeds: int,
+    test_examples: int,
+    margin: float,
+    untried: Sequence[str],
+    unit: float = 1.0,
 ) -> list[str]:
     """Sentences for the report about what few seeds, few test examples and failed runs leave open.
 
@@ -27,6 +32,7 @@ def write_notes(
         planned_seeds: of the study.
         test_examples: of the study.
         margin: accuracy that may be lost.
+        unit: of the metric that arms are compared by.
         untried: arms that ran at their starting rate, since the study tunes nothing.
     """
     scored = [arm for arm in arms if isinstance(arm, ScoredArm)]
@@ -47,7 +53,7 @@ def write_notes(
     if seeds == 1:
         notes.append(
             "With one seed an interval covers the choice of test examples alone: how far another seed would move an "
-            "accuracy is not known, so arms are not ranked. McNemar's test then speaks of two trained models, not of "
+            "accuracy is not known, so arms are not ranked. A test then speaks of two trained models, not of "
             "two methods."
         )
     elif lowest_sign_flip_p_value(seeds) > RISK:
@@ -60,7 +66,7 @@ def write_notes(
             f"{NUMBERS[seeds]} seeds say little about the spread between seeds, and the intervals are wide on purpose; "
             "each further seed narrows them by more than its share."
         )
-    least = least_examples(margin, max(2, len(scored)))
+    least = least_examples(margin, max(2, len(scored)), unit)
     if test_examples < least:
         notes.append(
             f"With {test_examples:,} test examples a loss of {in_points(margin)} cannot be excluded for one of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from tuneoff.analysis import wording
 from tuneoff.analysis.choice import choose_now, only_choice
 from tuneoff.analysis.comparisons import ComparedArms, in_points
 from tuneoff.analysis.costs import NAMES, PREFERENCES, UNMERGED, cost_of, known_cost, not_comparable
@@ -33,7 +34,7 @@ def recommend(
 ) -> Recommendation:
     """Chooses an arm that is shown to be good enough, or else the one to take if one must be taken now.
 
-    What is shown: the arm's expected accuracy (over seeds and test examples) is less than `margin` below that of the
+    What is shown: the arm's expected metric (over seeds and test examples) is less than `margin` below that of the
     best arm within the limits, whichever that is. The risk that this is wrong of any arm is 5%, so that the cheapest
     may be picked out of those of which it is shown, and it is harmless to try several preferences. No cost chooses
     between arms of which it was measured under different conditions.
@@ -41,7 +42,7 @@ def recommend(
     Args:
         arms: of the summary.
         compared: those that have results, with what their pairs show.
-        margin: accuracy that may be lost.
+        margin: of the metric, that may be lost.
         preference: a key of `PREFERENCES`.
         limits: what an arm may need, and must reach.
         unfit: arms that are neither named nor compared with; see `unfit_arms`.
@@ -97,7 +98,7 @@ def recommend(
     known = ranked_by(found, cost)
     names = ", ".join(arm.arm for arm in found)
     if not known:
-        return meanwhile(reason=f"No arm that is accurate enough ({names}) has a known {cost}.")
+        return meanwhile(reason=f"No arm that is {wording.good_enough(compared.metric)} ({names}) has a known {cost}.")
     excluded += [
         Excluded(arm=arm.arm, why=f"its {cost} is {'not known' if cost_of(arm, cost) is None else UNMERGED}")
         for arm in found
@@ -108,12 +109,14 @@ def recommend(
         return meanwhile(
             reason=f"The {NAMES[cost]} of {names} cannot be compared: {why_not}.", excluded=tuple(excluded)
         )
-    known.sort(key=lambda arm: (known_cost(arm, cost), -arm.test_accuracy.mean))
+    known.sort(key=lambda arm: (known_cost(arm, cost), -arm.test_score.mean))
     chosen = known[0]
     name = chosen.arm
-    claim = f"shown to lose less than {in_points(margin)} of accuracy against {against}"
+    claim = f"shown to lose less than {in_points(margin)} of {compared.metric} against {against}"
     if name == best and not ties:
-        reason = f"{against[0].upper()}{against[1:]} is less accurate{_and_least(known, name, least)}."
+        reason = (
+            f"{against[0].upper()}{against[1:]} is {wording.worse(compared.metric)}{_and_least(known, name, least)}."
+        )
     elif len(known) > 1:
         reason = f"Of the {len(known)} arms {claim}, {name} {least}."
     else:

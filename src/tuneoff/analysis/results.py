@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from tuneoff.analysis.folds import pooled
+from tuneoff.analysis.score_table import ScoreTable
 from tuneoff.core.errors import UserError, damaged
 from tuneoff.core.files import read_json
 from tuneoff.data.parts import part_names, size_name
@@ -23,11 +24,14 @@ from tuneoff.records.run import RunResult, ScoredFolds, ScoredRun, ScoredSeed, U
 from tuneoff.records.summary import Summary
 from tuneoff.runs.files import MODEL
 from tuneoff.spec import StudySpec, load_study
+from tuneoff.spec.schema import OBJECTIVES
 from tuneoff.study.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+    from tuneoff.tasks.objectives.base import Objective
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -142,6 +146,19 @@ class StudyResults:
         frames = self.predictions(arm, train_size)
         return np.array([(frame["prediction"] == frame["label"]).to_numpy(dtype=np.float64) for frame in frames])
 
+    @property
+    def objective(self) -> type[Objective]:
+        """The metric that the study goes by."""
+        return OBJECTIVES.named(self.spec.objective)
+
+    def scores(self, arm: str) -> ScoreTable:
+        """What each test example adds to the objective of each result of `of_arm`."""
+        frames = self.predictions(arm)
+        found = [
+            self.objective.contributions(frame["label"].to_numpy(), frame["prediction"].to_numpy()) for frame in frames
+        ]
+        return ScoreTable.of(found)
+
     def runs_by_seed(self, arm: str, train_size: int | None = None) -> list[list[ScoredRun]]:
         """For each seed the results behind that of `of_arm`: one, or those of its folds, all of which succeeded."""
         names = part_names(self.spec.data)
@@ -158,7 +175,7 @@ class StudyResults:
         The first of several that are equally good; None where the arm has no seed whose runs have all succeeded.
         """
         runs = [run for of_seed in self.runs_by_seed(arm) for run in of_seed]
-        return max(runs, key=lambda run: run.validation_accuracy, default=None)
+        return max(runs, key=lambda run: run.selected.score, default=None)
 
     def model_folder(self, arm: str) -> Path:
         """Where the model of an arm's best run on validation is.

@@ -15,14 +15,17 @@ from tuneoff.analysis.learning_curves import learning_curves
 from tuneoff.analysis.notes import write_notes
 from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.analysis.recommendation import recommend
+from tuneoff.analysis.score_table import ScoreTable, common_unit
 from tuneoff.analysis.selected_epochs import selection_notes
 from tuneoff.analysis.tuning import summarise_tuning
 from tuneoff.analysis.underfitting import underfitting_notes
 from tuneoff.data.audit import baseline_findings, in_order
 from tuneoff.records.arm_summary import ArmSummary, ScoredArm
+from tuneoff.records.baselines import Baseline
 from tuneoff.records.finding import Finding
 from tuneoff.records.recommendation import Recommendation
 from tuneoff.records.summary import BaselineSummary, Breakdown, BreakdownGroup, DataSummary, RunCounts, Summary
+from tuneoff.tasks.objectives.accuracy import Accuracy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,10 +40,11 @@ def summarise(results: StudyResults) -> Summary:
     """The analysis of a study."""
     spec = results.spec.analysis
     correct = {arm.name: results.correct(arm.name) for arm in results.spec.arms}
-    arms = describe_arms(results, correct)
-    compared = compare_arms(arms, correct)
+    scores = {arm.name: results.scores(arm.name) for arm in results.spec.arms}
+    arms = describe_arms(results, correct, scores)
+    compared = _compared(results, arms, scores)
     comparisons = compare_pairs(compared, spec.margin)
-    against = compare_with_baselines(results, arms, correct)
+    against = compare_with_baselines(results, arms, scores)
     recommendation = _recommend(results, spec, arms, compared, against)
     simulated = recommendation.choose_now and recommendation.choose_now.wrong_rate
     test_examples = next((rows.shape[1] for rows in correct.values() if len(rows)), results.prepared.sizes["test"])
@@ -55,6 +59,8 @@ def summarise(results: StudyResults) -> Summary:
             cut_texts=results.prepared.cut_texts,
             removed=results.prepared.removed,
         ),
+        objective=results.objective.name,
+        metric=results.objective.label,
         seeds=results.spec.seeds,
         runs=RunCounts(planned=len(results.planned), done=len(results.ended), failed=len(results.failed)),
         arms=arms,
@@ -62,19 +68,27 @@ def summarise(results: StudyResults) -> Summary:
             BaselineSummary(
                 baseline=name,
                 label=baseline.label,
+                test_score=_score_of_baseline(results, arms, baseline),
                 test_accuracy=baseline.test_accuracy,
                 test_examples=test_examples,
             )
             for name, baseline in results.prepared.baselines.items()
         ),
-        headlines=baseline_headlines(_labels(results), against),
+        headlines=baseline_headlines(_labels(results), against, metric=results.objective.label),
         comparisons=comparisons,
         pareto=pareto_fronts(arms, comparisons),
         recommendation=recommendation,
         notes=(
             *underfitting_notes(results, arms),
             *selection_notes(results, arms),
-            *write_notes(arms, len(results.spec.seeds), test_examples, spec.margin, _untried(results.spec)),
+            *write_notes(
+                arms,
+                len(results.spec.seeds),
+                test_examples,
+                spec.margin,
+                _untried(results.spec),
+                common_unit(scores.values()),
+            ),
             *([SIMULATED] if simulated else []),
         ),
         learning_curves=learning_curves(results),
@@ -88,11 +102,19 @@ def summarise(results: StudyResults) -> Summary:
 def recommend_anew(results: StudyResults, spec: AnalysisSpec) -> Summary:
     """The summary of a study with another margin, preference or limits than its own for the recommendation alone."""
     summary = results.summary
-    correct = {arm.name: results.correct(arm.name) for arm in results.spec.arms}
-    against = compare_with_baselines(results, summary.arms, correct)
-    compared = compare_arms(summary.arms, correct)
+    scores = {arm.name: results.scores(arm.name) for arm in results.spec.arms}
+    against = compare_with_baselines(results, summary.arms, scores)
+    compared = _compared(results, summary.arms, scores)
     recommendation = _recommend(results, spec, summary.arms, compared, against)
     return summary.model_copy(update={"recommendation": recommendation})
+
+
+def _compared(
+    results: StudyResults, arms: Sequence[ArmSummary], scores: Mapping[str, ScoreTable]
+) -> ComparedArms | None:
+    """The arms by the study's objective."""
+    tables = {arm: table.values for arm, table in scores.items()}
+    return compare_arms(arms, tables, common_unit(scores.values()), results.objective.label)
 
 
 def _untried(study: StudySpec) -> list[str]:
@@ -116,8 +138,18 @@ def _recommend(
     if not chosen_among and not limited:
         chosen_among = [name for name, found in unfit.items() if found.learned]
     left = {name: [one for one in found if one.arm in chosen_among] for name, found in against.items()}
-    headlines = baseline_headlines(_labels(results), left, " within the limits" if limited else "")
-    return answer.model_copy(update={"headlines": headlines})
+    which = " within the limits" if limited else ""
+    headlines = baseline_headlines(_labels(results), left, which, results.objective.label)
+    return answer.model_copy(update={"headlines": headlines, "metric": results.objective.label})
+
+
+def _score_of_baseline(results: StudyResults, arms: Sequence[ArmSummary], baseline: Baseline) -> float:
+    """The study's objective of a baseline; the labels are those that an arm was tested on."""
+    scored = [arm.arm for arm in arms if isinstance(arm, ScoredArm)]
+    if results.objective is Accuracy or not scored:
+        return baseline.test_accuracy
+    truth = results.predictions(scored[0])[0]["label"].to_numpy()
+    return results.objective.value(truth, baseline.predictions)
 
 
 def _labels(results: StudyResults) -> dict[str, str]:
@@ -129,11 +161,11 @@ def _findings(results: StudyResults, arms: Sequence[ArmSummary]) -> list[Finding
     """What the audit found before training, and what it says of baselines once there is an arm to compare them with."""
     findings = list(results.prepared.findings)
     scored = [
-        (arm.test_accuracy.mean, arm.arm)
+        (arm.test_score.mean, arm.arm)
         for arm in arms
         if isinstance(arm, ScoredArm) and arm.learned  # only then is the data to blame
     ]
-    if scored:
+    if scored and results.objective is Accuracy:
         accuracy, name = max(scored)
         baselines = [(baseline.label, baseline.test_accuracy) for baseline in results.prepared.baselines.values()]
         found = baseline_findings(baselines, (name, accuracy))

@@ -86,6 +86,7 @@ def _arm(results: StudyResults, name: str, part: str) -> ArmTuning:
         trials=tuple(
             TrialSummary(
                 learning_rate=trial.rate,
+                validation_score=trial.score,
                 validation_accuracy=trial.accuracy,
                 validation_loss=trial.loss,
                 score=score.get(trial.rate),
@@ -103,12 +104,12 @@ def _passed_over(trials: Sequence[Trial]) -> PassedOver | None:
     if not scored:
         return None
     chosen = scored[best(trials) or 0.0]
-    other = max(scored.values(), key=lambda trial: (trial.accuracy or 0.0, -trial.penalty))
-    if other.accuracy == chosen.accuracy:
+    other = max(scored.values(), key=lambda trial: (trial.score or 0.0, -trial.penalty))
+    if other.score == chosen.score:
         return None
     return PassedOver(
         learning_rate=other.rate,
-        validation_accuracy=other.accuracy,
+        validation_score=other.score,
         because="loss" if other.penalty > chosen.penalty else "neighbours",
     )
 

@@ -102,7 +102,7 @@ def model_card(
         data_notes=_data_notes(results),
         method=_method(results, scored, arm, run, saved, refit),
         verdict=f"**{audit.plain(words.verdict(summary))}**",
-        headings=words.HEADINGS,
+        headings=words.headings(results.summary),
         arms=[tuple(map(audit.plain, row)) for row in words.rows(summary)],
         marks=[audit.plain(line) for line in words.marks(summary)],
         intervals=evidence.INTERVALS,

@@ -23,7 +23,8 @@ from tuneoff.models.load import load_config
 from tuneoff.models.looking import architecture_of
 from tuneoff.models.recipe import loading_lines
 from tuneoff.records.export_check import ExportCheck
-from tuneoff.tasks.single_label import accuracy, macro_f1
+from tuneoff.tasks.objectives.accuracy import Accuracy
+from tuneoff.tasks.objectives.macro_f1 import MacroF1
 
 if TYPE_CHECKING:
     from tuneoff.records.saved_model import SavedModel
@@ -134,9 +135,9 @@ def _compared(stored: Floats, logits: Floats, labels: NDArray[np.int64], precisi
         tolerance=None if precision is None else TOLERANCES[precision] * scale,
         largest_difference=float(np.nan_to_num(np.abs(stored - logits), nan=np.inf).max()),
         changed_labels=int((stored.argmax(axis=1) != logits.argmax(axis=1)).sum()),
-        test_accuracy=accuracy(logits.argmax(axis=1), labels),
-        test_macro_f1=macro_f1(logits.argmax(axis=1), labels),
-        stored_test_accuracy=accuracy(stored.argmax(axis=1), labels),
+        test_accuracy=Accuracy.value(labels, logits.argmax(axis=1)),
+        test_macro_f1=MacroF1.value(labels, logits.argmax(axis=1)),
+        stored_test_accuracy=Accuracy.value(labels, stored.argmax(axis=1)),
         versions={},
     )
 

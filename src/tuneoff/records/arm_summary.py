@@ -94,6 +94,10 @@ class ScoredArm(ArmCosts, ArmSummary):
     Its costs are those under the conditions that most arms of the study have in common, where it has runs under them.
     """
 
+    test_score: MeanInterval
+    """the study's objective, over runs and test examples; the same as `test_accuracy` where that is the objective"""
+    test_scores: tuple[float, ...]
+    """of each run"""
     test_accuracy: MeanInterval
     """over runs and test examples"""
     test_accuracies: tuple[float, ...]

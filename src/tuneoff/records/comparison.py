@@ -71,16 +71,18 @@ class Comparison(Record):
     """the arm of higher mean on these seeds"""
     b: str
     """the other arm"""
+    metric: str = "accuracy"
+    """what they are compared by, as people call it"""
     a_is_most_accurate: bool
-    """whether `a` is shown to be more accurate than every other arm"""
+    """whether `a` is shown to be better by it than every other arm"""
     seeds: int
     """that both have"""
     test_examples: int
     """that both were scored on"""
     difference: MeanInterval
-    """accuracy of `a` minus that of `b`"""
+    """the metric of `a` minus that of `b`"""
     test: Literal["crossed", "mcnemar"]
-    """that the p value is of; `mcnemar` with one seed"""
+    """that the p value is of; `mcnemar` with one seed, where arms are compared by accuracy"""
     p_value: float
     """two-sided, against no difference"""
     p_adjusted: float
@@ -92,7 +94,7 @@ class Comparison(Record):
     lowest_p_sign_flip: float | None
     """what that cannot go below with so many seeds; null with one seed"""
     verdict: PairVerdict
-    """`better`: `a` is more accurate; `not shown`: its interval leaves out 0, but it is one of several comparisons;
+    """`better`: `a` is so, by the metric; `not shown`: its interval leaves out 0, but it is one of several comparisons;
     `tie`: it lies inside the margin on both sides; `not told apart`: it reaches beyond; `unranked`: one seed"""
     variances: Variances | None
     """null with one seed"""
@@ -114,12 +116,12 @@ class Headline(Record):
     arm: str
     """the best; of those that beat it, where one does"""
     difference: MeanInterval
-    """accuracy of that arm minus the baseline's"""
+    """the study's objective of that arm minus the baseline's"""
     p_holm: float
     """two-sided, after Holm's correction over the arms"""
     verdict: BaselineVerdict
     """of the baseline; `not shown`: an arm has a higher mean, but that is not shown; `better`: than every arm"""
     beaten_by: tuple[str, ...]
-    """arms that are shown to be more accurate"""
+    """arms that are shown to be better"""
     sentence: str
     """what the reports say of it"""

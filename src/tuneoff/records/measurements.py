@@ -60,7 +60,14 @@ class CurvePoint(Record):
     """from 0 to 1"""
     validation_weighted_accuracy: float | None = None
     """likewise, examples counted by the weights of their classes; null without `class_weights`"""
+    validation_score: float | None = None
+    """the study's objective; null of runs of before, which went by accuracy"""
     largest_share: float
     """of the validation examples that are given the most frequent answer; 1 where predictions are constant"""
     train_seconds: float
     """optimiser steps so far"""
+
+    @property
+    def score(self) -> float:
+        """The study's objective on validation."""
+        return self.validation_accuracy if self.validation_score is None else self.validation_score

@@ -59,8 +59,10 @@ class Recommendation(Record):
     """the arm of highest mean"""
     ties_with_best: tuple[str, ...] = ()
     """arms that it is not shown to be better than"""
+    metric: str = "accuracy"
+    """what it goes by, as people call it"""
     margin: float
-    """accuracy that may be lost"""
+    """of that, which may be lost"""
     prefer: Preference
     """what is to be cheap"""
     limits: Limits

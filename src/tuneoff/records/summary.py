@@ -13,7 +13,7 @@ from tuneoff.records.recommendation import Recommendation
 from tuneoff.records.record import Record
 from tuneoff.records.tuning import TuningSummary
 
-SUMMARY_SCHEMA_VERSION: Final = 6
+SUMMARY_SCHEMA_VERSION: Final = 7
 
 
 class DataSummary(Record):
@@ -51,6 +51,8 @@ class BaselineSummary(Record):
     """its name"""
     label: str
     """what it is called"""
+    test_score: float
+    """the study's objective"""
     test_accuracy: float
     """from 0 to 1"""
     test_examples: int
@@ -126,7 +128,7 @@ class Breakdown(Record):
 class Summary(Record):
     """The analysis of a study."""
 
-    schema_version: Literal[6] = SUMMARY_SCHEMA_VERSION
+    schema_version: Literal[7] = SUMMARY_SCHEMA_VERSION
     """of this file"""
     study: str
     """its name"""
@@ -134,6 +136,10 @@ class Summary(Record):
     """folder, or id on the Hub"""
     data: DataSummary
     """what was studied"""
+    objective: str
+    """the name of the metric that tuning, comparison and recommendation go by"""
+    metric: str
+    """what people call it, in the middle of a sentence"""
     seeds: tuple[int, ...]
     """of the study"""
     runs: RunCounts

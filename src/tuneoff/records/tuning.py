@@ -12,6 +12,8 @@ class TrialSummary(Record):
 
     learning_rate: float
     """that was tried"""
+    validation_score: float | None
+    """mean of the study's objective"""
     validation_accuracy: float | None
     """mean"""
     validation_loss: float | None
@@ -27,11 +29,11 @@ class TrialSummary(Record):
 
 
 class PassedOver(Record):
-    """A rate that was more accurate on validation than the one chosen."""
+    """A rate that was better on validation, by the study's objective, than the one chosen."""
 
     learning_rate: float
     """that was not chosen"""
-    validation_accuracy: float
+    validation_score: float
     """its own"""
     because: Literal["loss", "neighbours"]
     """of what it was not chosen"""
@@ -49,7 +51,7 @@ class ArmTuning(Record):
     at_edge: bool
     """whether it is the lowest or highest tried, so that one beyond may be better"""
     passed_over: PassedOver | None
-    """null where no other rate was more accurate"""
+    """null where no other rate was better on validation"""
     train_seconds: float
     """of its trials"""
     trials: tuple[TrialSummary, ...]

@@ -27,7 +27,7 @@ PARETO = {
 
 def results_html(summary: Summary) -> str:
     """The verdict, what was trained on what, and the result table, as HTML in which no text of the data acts."""
-    head = _line("th", words.HEADINGS)
+    head = _line("th", words.headings(summary))
     body = "".join(_line("td", row) for row in words.rows(summary))
     return (
         f"<p><strong>{escape(words.verdict(summary))}</strong></p>"

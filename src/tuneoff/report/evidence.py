@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tuneoff.analysis.comparisons import in_points
 from tuneoff.analysis.costs import LATENCY
+from tuneoff.analysis.wording import best, better
 from tuneoff.report import words
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def pair(comparison: Comparison) -> str:
     a, b, others, idle = comparison.a, comparison.b, comparison.adjusted_for, comparison.not_learned
     margin = in_points(comparison.non_inferiority.margin) if comparison.non_inferiority is not None else ""
     said = {
-        "better": f"{a} is more accurate than {b}",
+        "better": f"{a} is {better(comparison.metric)} than {b}",
         "not shown": f"{a} is ahead of {b}, but not shown to be after correcting for {others} comparisons",
         "tie": f"{a} and {b} are tied: they differ by less than {margin}",
         "not told apart": f"{a} and {b} are not told apart",
@@ -57,8 +58,8 @@ def pair(comparison: Comparison) -> str:
         points += f"; p = {words.probability(comparison.p_adjusted)} after the correction"
         if comparison.a_is_most_accurate:
             said = (
-                f"{a} is more accurate than {b}, since it is shown to be the most accurate of all arms, "
-                f"though not as one of {others} comparisons"
+                f"{a} is {better(comparison.metric)} than {b}, since it is shown to be {best(comparison.metric)} of "
+                f"all arms, though not as one of {others} comparisons"
             )
     return f"{said} ({points}){_shown_of_loss(comparison)}"
 

@@ -141,7 +141,7 @@ def _result(summary: Summary, drawn: list[DrawnChart], cited: _Citations) -> lis
     if drawn:
         ends: list[Inline] = [{"see": drawn[0]["name"]}, " to ", {"see": drawn[-1]["name"]}] if len(drawn) > 1 else []
         shown += ["; ", *(ends or [{"see": drawn[0]["name"]}]), " show them"]
-    table = _table("result", "Arms and baselines on the test split.", words.HEADINGS, words.rows(summary))
+    table = _table("result", "Arms and baselines on the test split.", words.headings(summary), words.rows(summary))
     marks = [_text(line) for line in words.marks(summary)]
     return [table, *marks, _text(*shown, f". {evidence.INTERVALS} ", cited("intervals"), f" {RULES}")]
 
@@ -173,7 +173,7 @@ def _pairs(summary: Summary, drawn: list[DrawnChart], cited: _Citations) -> list
     )
     shown: list[Inline] = [cited("pairs"), "; see ", {"see": "pairs"}, *chart, "."]
     return [
-        _text("Differences in test accuracy are paired by seed and test example ", *shown),
+        _text(f"Differences in test {summary.metric} are paired by seed and test example ", *shown),
         *_list(map(evidence.pair, summary.comparisons)),
         _table("pairs", "Differences between arms.", evidence.PAIR_HEADINGS, evidence.pair_rows(summary)),
     ]
@@ -223,12 +223,12 @@ def _breakdown(summary: Summary) -> list[tuple[str, list[Block]]]:
 
 
 def _tuning(summary: Summary) -> list[Block]:
-    if summary.tuning is None or not (rows := trials.rows(summary.tuning)):
+    if summary.tuning is None or not (rows := trials.rows(summary.tuning, summary.metric)):
         return []
-    sentences = " ".join(trials.sentences(summary.tuning))
+    sentences = " ".join(trials.sentences(summary.tuning, summary.metric))
     return [
         _text(f"{sentences} ", {"see": "trials"}, " holds all trials."),
-        _table("trials", "Learning rates that were tried.", trials.HEADINGS, rows),
+        _table("trials", "Learning rates that were tried.", trials.headings(summary.metric), rows),
     ]
 
 

@@ -57,12 +57,16 @@ def write_csv(results: StudyResults) -> Path:
 
 def _arm(arm: ArmSummary, breakdown: Breakdown | None) -> CsvRow:
     interval = arm.test_accuracy if isinstance(arm, ScoredArm) else None
+    score = arm.test_score if isinstance(arm, ScoredArm) else None
     by_class = arm.by_class if isinstance(arm, ScoredArm) else None
     classes = {} if by_class is None else by_class.classes
     row: CsvRow = {
         "kind": "arm",
         "name": arm.arm,
         "failed_runs": len(arm.failed),
+        "test_score": score.mean if score is not None else None,
+        "test_score_ci_low": score.ci_low if score is not None else None,
+        "test_score_ci_high": score.ci_high if score is not None else None,
         "test_accuracy": interval.mean if interval is not None else None,
         "test_accuracy_ci_low": interval.ci_low if interval is not None else None,
         "test_accuracy_ci_high": interval.ci_high if interval is not None else None,
@@ -82,14 +86,19 @@ def _arm(arm: ArmSummary, breakdown: Breakdown | None) -> CsvRow:
 
 
 def _baseline(baseline: BaselineSummary) -> CsvRow:
-    return {"kind": "baseline", "name": baseline.label, "test_accuracy": baseline.test_accuracy}
+    return {
+        "kind": "baseline",
+        "name": baseline.label,
+        "test_score": baseline.test_score,
+        "test_accuracy": baseline.test_accuracy,
+    }
 
 
 def write_latex(results: StudyResults) -> Path:
     """Writes `report.tex`: tables to be put into a paper with `\\input`, which needs the package booktabs."""
     summary = results.summary
     paragraphs = ["% \\usepackage{booktabs} and \\usepackage[T1]{fontenc} are needed.", "% " + _one_line(summary.study)]
-    paragraphs.append(tabular(words.HEADINGS, words.rows(summary)))
+    paragraphs.append(tabular(words.headings(summary), words.rows(summary)))
     paragraphs += [f"% {_one_line(line)}" for line in words.marks(summary)]
     if summary.scored_arms:
         paragraphs.append(tabular(evidence.QUALITY_HEADINGS, evidence.quality_rows(summary)))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tuneoff.runs.progress import RunProgress
     from tuneoff.runs.run import Run
 
-TERMINAL_COLUMNS = ("arm", "test accuracy", "95% interval", "train time", "peak memory", "trainable")
+LEFT_OUT = ("macro F1", "accuracy", "checkpoint")
 """Of the result table; a narrow terminal gets the first ones."""
 PLAN_COLUMNS = ("arm", "method", "learning rate", "trainable", "adapter", "head", "of all")
 
@@ -124,9 +124,9 @@ def print_results(results: StudyResults) -> None:
     """The result table, the verdict, and where everything was written."""
     console = wide_console()
     summary = results.summary
-    indices = [words.HEADINGS.index(name) for name in TERMINAL_COLUMNS]
-    rows = [[row[index] for index in indices] for row in words.rows(summary)]
-    table = fitting_table(TERMINAL_COLUMNS, rows, console.width)
+    columns = {index: name for index, name in enumerate(words.headings(summary)) if name not in LEFT_OUT}
+    rows = [[row[index] for index in columns] for row in words.rows(summary)]
+    table = fitting_table(tuple(columns.values()), rows, console.width)
     console.print(table)
     for line in words.marks(summary):
         console.print(escape(line))

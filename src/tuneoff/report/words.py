@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuneoff.analysis.wording import ACCURACY, better
 from tuneoff.data.parts import WHOLE, part_words
 from tuneoff.records.arm_summary import ScoredArm
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from tuneoff.records.arm_summary import ArmSummary
     from tuneoff.records.recommendation import Recommendation
     from tuneoff.records.summary import Summary
-
-HEADINGS = ("arm", "test accuracy", "95% interval", "macro F1", "train time", "peak memory", "trainable", "checkpoint")
 
 SHARED = " (shared)"
 """Marks a time that was taken while other runs computed on the same device."""
@@ -83,29 +82,49 @@ def _baselines(recommendation: Recommendation) -> tuple[list[str], list[str]]:
         if headline.verdict == "better":
             first.append(f"Use {headline.label}, or train for longer. {headline.sentence}")
         elif headline.verdict == "beaten" and named is not None:
-            after.append(f"{headline.arm} is shown to be more accurate than {headline.label}, {named} is not.")
+            after.append(
+                f"{headline.arm} is shown to be {better(recommendation.metric)} than {headline.label}, {named} is not."
+            )
         else:
             after.append(headline.sentence)
     return first, after
 
 
+def headings(summary: Summary) -> tuple[str, ...]:
+    """Those of the result table."""
+    beside = "macro F1" if summary.metric == ACCURACY else "accuracy"
+    costs = ("train time", "peak memory", "trainable", "checkpoint")
+    return ("arm", f"test {summary.metric}", "95% interval", beside, *costs)
+
+
+def score(value: float, metric: str) -> str:
+    """A value of the metric that a study goes by: accuracy in percent, others times 100."""
+    return percent(value) if metric == ACCURACY else f"{100 * value:.1f}"
+
+
+def axis(split: str, metric: str) -> str:
+    """The title of an axis of that metric."""
+    return f"{split} {metric}, %" if metric == ACCURACY else f"{split} {metric} × 100"
+
+
 def rows(summary: Summary) -> list[tuple[str, ...]]:
-    """The result table: one row an arm in the study's order, then the baselines, as text in the order of `HEADINGS`."""
+    """The result table: one row an arm in the study's order, then the baselines, as text in the order of `headings`."""
     table = []
+    columns = len(headings(summary))
     doubt = MEANINGLESS if accepted_errors(summary) else ""
     for arm in summary.arms:
         name = arm.arm if not arm.failed else f"{arm.arm} ({len(arm.failed)} failed)"
         if not isinstance(arm, ScoredArm):
             status = arm.failed[0].status if arm.failed else "not run yet"
-            table.append((name, status, *[""] * (len(HEADINGS) - 2)))
+            table.append((name, status, *[""] * (columns - 2)))
             continue
-        interval = arm.test_accuracy
+        interval = arm.test_score
         table.append(
             (
                 name,
-                percent(interval.mean) + doubt + learning_mark(arm),
+                score(interval.mean, summary.metric) + doubt + learning_mark(arm),
                 f"{100 * interval.ci_low:.1f} to {100 * interval.ci_high:.1f}",
-                f"{100 * arm.test_macro_f1:.1f}",
+                f"{100 * arm.test_macro_f1:.1f}" if summary.metric == ACCURACY else percent(arm.test_accuracy.mean),
                 duration(arm.train_seconds) + (SHARED if arm.times_shared else ""),
                 megabytes(arm.peak_train_memory_bytes),
                 f"{arm.trainable_parameters:,}",
@@ -114,7 +133,7 @@ def rows(summary: Summary) -> list[tuple[str, ...]]:
         )
     for baseline in summary.baselines:
         table.append(
-            (f"baseline: {baseline.label}", percent(baseline.test_accuracy) + doubt, *[""] * (len(HEADINGS) - 2))
+            (f"baseline: {baseline.label}", score(baseline.test_score, summary.metric) + doubt, *[""] * (columns - 2))
         )
     return table
 

@@ -16,6 +16,7 @@ from tuneoff.models.quantised import quantisation_of
 from tuneoff.models.virtual_tokens import NO_VIRTUAL_TOKENS, VirtualTokens, ids_behind, place_in_texts
 from tuneoff.records.measurements import ParameterCounts
 from tuneoff.runs.workplace import Workplace
+from tuneoff.spec.schema import OBJECTIVES
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.padded import padded_inputs
 from tuneoff.training.loop import Training
@@ -133,6 +134,7 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
         place.checkpoints,
         training_spec,
         KeptWeights(task.run_folder) if keeps else None,
+        OBJECTIVES.named(task.objective),
     )
     if place.saved is not None:
         training.resume(place.saved)
@@ -149,5 +151,6 @@ def _prepare_fit(place: Workplace, adapted: AdaptedModel, tokens: dict[str, Toke
     assert isinstance(adapted.model, MeanPooledClassifier)
     engine = FeatureEngine(adapted.model, adapted.loaded, task.training, place.device, place.parallel)
     place.peak.reset()
-    training = FeatureFit(task.run.arm, engine, tokens, place.watch, place.train_peak, task.run.steps)
+    objective = OBJECTIVES.named(task.objective)
+    training = FeatureFit(task.run.arm, engine, tokens, place.watch, place.train_peak, task.run.steps, objective)
     return Trainer(engine, training, examples=training.examples)

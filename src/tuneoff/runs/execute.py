@@ -21,7 +21,8 @@ from tuneoff.runs.files import MODEL
 from tuneoff.runs.reporter import Reporter
 from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.runs.workplace import Workplace
-from tuneoff.tasks.single_label import accuracy, macro_f1
+from tuneoff.tasks.objectives.accuracy import Accuracy
+from tuneoff.tasks.objectives.macro_f1 import MacroF1
 from tuneoff.training.latency import inference_latency
 from tuneoff.training.loop import TrainingDiverged, check_finite
 from tuneoff.training.signs import guess_loss
@@ -83,8 +84,8 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
     scores = None
     if test is not None and logits is not None:
         scores = Scores(
-            test_accuracy=accuracy(logits.argmax(axis=1), test.labels),
-            test_macro_f1=macro_f1(logits.argmax(axis=1), test.labels),
+            test_accuracy=Accuracy.value(test.labels, logits.argmax(axis=1)),
+            test_macro_f1=MacroF1.value(test.labels, logits.argmax(axis=1)),
             inference_latency_seconds=inference_latency(trainer.engine, test),
             checkpoint_bytes=_save(adapted, place, weights),
         )

@@ -32,7 +32,8 @@ class RunTask:
     where the run is carried out.
     `epochs` is after how many training ends, where that is before all that its learning rate is planned for.
     `refit` is what a run is trained on that repeats one of the study on more rows; `data_folder` holds them as splits.
-    `training` is the study's with `auto` resolved, and `allocation` is what the run computes on.
+    `training` is the study's with `auto` resolved, and `allocation` is what the run computes on. `objective` names the
+    metric that the study goes by.
     `micro_batch` is the number of sequences computed at once (all of a batch when None); `process` tells the processes
     of a run on several devices apart.
     """
@@ -49,6 +50,7 @@ class RunTask:
     texts: TextRules
     keep_model: bool
     allocation: Allocation
+    objective: str = "accuracy"
     refit: RefitRows | None = None
     epochs: int | None = None
     micro_batch: int | None = None

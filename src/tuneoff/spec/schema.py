@@ -28,6 +28,7 @@ from tuneoff.spec.data import Data
 
 if TYPE_CHECKING:
     from tuneoff.study.executors.base import Executor
+    from tuneoff.tasks.objectives.base import Objective
     from tuneoff.tracking.base import Tracker
 
 MOST_SEEDS = 10_000
@@ -150,10 +151,18 @@ Size = Annotated[str, _checked(parse_bytes)]
 
 EXECUTORS: Registry[Executor] = Registry("tuneoff.study.executors", "tuneoff.study.executors.base.Executor", "executor")
 TRACKERS: Registry[Tracker] = Registry("tuneoff.tracking", "tuneoff.tracking.base.Tracker", "tracker")
+OBJECTIVES: Registry[Objective] = Registry(
+    "tuneoff.tasks.objectives", "tuneoff.tasks.objectives.base.Objective", "objective"
+)
 
 
 def _known_executor(name: str) -> str:
     EXECUTORS.named(name)
+    return name
+
+
+def _known_objective(name: str) -> str:
+    OBJECTIVES.named(name)
     return name
 
 
@@ -273,6 +282,9 @@ class StudySpec(Frozen):
         str, made_of(r"[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, '.', '_' and '-', a letter or digit first")
     ]
     seeds: tuple[int, ...] = Field(min_length=1, description="a number of seeds (0, 1, ...) or a list of them")
+    objective: Annotated[str, AfterValidator(_known_objective)] = Field(
+        default="accuracy", description="the metric that tuning, comparison and recommendation go by"
+    )
     keep_models: bool = Field(default=True, description="keep each run's trained weights in its folder")
     model: ModelSpec
     data: Data

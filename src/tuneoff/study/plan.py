@@ -71,6 +71,7 @@ def make_run(
         seed,
         *named,
         *tried,
+        *([] if spec.objective == "accuracy" else [spec.objective]),  # its value on validation is part of the result
     ]
     name = "-".join([arm.name, *map(str, tried[:1]), f"seed{seed}", *named, canonical_hash(decisive)[:10]])
     return Run(name, arm, seed, steps, part, trial)

@@ -67,5 +67,6 @@ def make_task(
             text_pair=spec.data.text_pair or prepared.text_pair,
         ),
         allocation=allocation,
+        objective=spec.objective,
         refit=refit,
     )

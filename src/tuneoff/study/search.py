@@ -40,13 +40,15 @@ class Trial:
 
     Attributes:
         rate: the learning rate.
-        accuracy: mean validation accuracy over the tuning seeds.
+        score: mean of the study's objective on validation over the tuning seeds.
+        accuracy: likewise of accuracy.
         loss: mean validation loss, in nats.
         guess_loss: the loss of guessing by the shares of the classes, in nats.
         signs: of learning, of its first run, or of the first that did not end well; None where that failed.
     """
 
     rate: float
+    score: float | None
     accuracy: float | None
     loss: float | None
     guess_loss: float | None
@@ -58,12 +60,13 @@ class Trial:
         ended: list[TrainedRun] = []
         for result in results:
             if not isinstance(result, TrainedRun):
-                return cls(rate, None, None, None, Signs.of(result))
+                return cls(rate, None, None, None, None, Signs.of(result))
             ended.append(result)
         last = [result.selected for result in ended]
         accuracy = math.fsum(point.validation_accuracy for point in last) / len(last)
+        score = math.fsum(point.score for point in last) / len(last)
         loss = math.fsum(point.validation_loss for point in last) / len(last)
-        return cls(rate, accuracy, loss, ended[0].guess_loss, Signs.of(ended[0]))
+        return cls(rate, score, accuracy, loss, ended[0].guess_loss, Signs.of(ended[0]))
 
     @property
     def learned(self) -> bool:
@@ -80,14 +83,14 @@ class Trial:
 
     @property
     def penalty(self) -> float:
-        """What is to be small: validation loss in units of guessing, at most 1, less validation accuracy.
+        """What is to be small: validation loss in units of guessing, at most 1, less the objective on validation.
 
-        The loss tells rates apart that few validation examples call equally accurate; the accuracy keeps a rate from
-        being passed over that is right, but too sure of itself.
+        The loss tells rates apart that few validation examples call equally good; the objective keeps a rate from being
+        passed over that is right, but too sure of itself.
         """
-        if self.accuracy is None or self.loss is None or not self.guess_loss:
+        if self.score is None or self.loss is None or not self.guess_loss:
             return 1.0
-        return min(1.0, self.loss / self.guess_loss) - self.accuracy
+        return min(1.0, self.loss / self.guess_loss) - self.score
 
 
 def trial_steps(steps: int) -> int:

@@ -14,7 +14,7 @@ from tuneoff.data.tokens import Tokens
 from tuneoff.models.mean_pooled import MeanPooledClassifier
 from tuneoff.records.conditions import EngineDescription
 from tuneoff.records.measurements import CurvePoint
-from tuneoff.tasks.single_label import accuracy
+from tuneoff.tasks.objectives.accuracy import Accuracy
 from tuneoff.training.engines.padded import PaddedEngine
 from tuneoff.training.loop import TrainingStopped, largest_share
 from tuneoff.training.loss import cross_entropy
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
     from tuneoff.spec.arms import ArmSpec
+    from tuneoff.tasks.objectives.base import Objective
 
 MOST_ROWS = 25_000
 """Training examples that are read; of more, an even sample, as for the other baselines."""
@@ -76,6 +77,7 @@ class FeatureFit:
         watch: gains `train` (reading the training texts, and the fit) and `eval` seconds.
         peak: of memory, told when it is evaluated.
         steps: those of a run that trains, of which progress is told as a share.
+        objective: what the study goes by.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class FeatureFit:
         watch: Stopwatch,
         peak: PeakSoFar,
         steps: int,
+        objective: type[Objective],
     ) -> None:
         self._arm = arm
         self._engine = engine
@@ -93,6 +96,7 @@ class FeatureFit:
         self._watch = watch
         self._peak = peak
         self._steps = steps
+        self._objective = objective
         self.trace: Trace = []
         self.current_loss = None
         examples = len(tokens["train"])
@@ -122,13 +126,15 @@ class FeatureFit:
         validation = self._tokens["validation"]
         with self._watch.timing("eval"), self._peak.evaluating():
             logits = self._engine.logits(validation)
+        answers = logits.argmax(axis=1)
         return [
             CurvePoint(
                 epoch=1,
                 step=0,
                 train_loss=cross_entropy((features @ weights.T + biases).astype(np.float32), labels),
                 validation_loss=cross_entropy(logits, validation.labels),
-                validation_accuracy=accuracy(logits.argmax(axis=1), validation.labels),
+                validation_accuracy=Accuracy.value(validation.labels, answers),
+                validation_score=self._objective.value(validation.labels, answers),
                 largest_share=largest_share(logits),
                 train_seconds=self._watch.seconds["train"],
             )

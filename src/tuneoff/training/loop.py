@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.records.measurements import CurvePoint
-from tuneoff.tasks.single_label import accuracy
+from tuneoff.tasks.objectives.accuracy import Accuracy
 from tuneoff.training.selection import KeptWeights, Weights, is_over, selected
 from tuneoff.training.signs import SEGMENTS, Trace, guess_loss, has_diverged
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tuneoff.measure.clock import Stopwatch
     from tuneoff.measure.memory import PeakSoFar
     from tuneoff.spec import TrainingSpec
+    from tuneoff.tasks.objectives.base import Objective
     from tuneoff.training.checkpoint import Checkpoints
     from tuneoff.training.engines.base import Engine, Rows, Saved
 
@@ -56,6 +57,7 @@ class Training:
         checkpoints: where to go on from, and when to write.
         training: the study's settings.
         kept: holds the weights of the best evaluation; None where nobody wants them.
+        objective: what the study goes by.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Training:
         checkpoints: Checkpoints,
         training: TrainingSpec,
         kept: KeptWeights | None,
+        objective: type[Objective],
     ) -> None:
         self._engine = engine
         self._tokens = tokens
@@ -79,6 +82,7 @@ class Training:
         self._checkpoints = checkpoints
         self._training = training
         self._kept = kept
+        self._objective = objective
         self._total = sum(map(len, batches))
         self._guess = guess_loss(tokens["train"].labels, engine.loss.class_weights)
         self.done = 0
@@ -102,7 +106,7 @@ class Training:
     @property
     def selected(self) -> int:
         """The place in the curve of the evaluation whose weights the model has in the end."""
-        return selected(self.curve, self._training)
+        return selected(self.curve, self._training, self._objective)
 
     @property
     def examples(self) -> int:
@@ -129,7 +133,7 @@ class Training:
             start, end = end, end + len(batches)
             if epoch < len(self.curve):
                 continue
-            if is_over(self.curve, self._training):
+            if is_over(self.curve, self._training, self._objective):
                 break
             with self._watch.timing("train"):
                 schedule = list(zip(batches, self._rates[start:end], strict=True))[self.done - start :]
@@ -178,13 +182,15 @@ class Training:
         with self._watch.timing("eval"), self._peak.evaluating():
             logits = self._engine.logits(validation)
         check_finite(logits, f"at step {self.done:,} of {self._total:,}")  # an update may end it after its last loss
+        answers = logits.argmax(axis=1)
         return CurvePoint(
             epoch=epoch + 1,
             step=self.done,
             train_loss=self._mean_loss_since(start),
             validation_loss=self._engine.loss.mean_loss(logits, validation.labels),
-            validation_accuracy=accuracy(logits.argmax(axis=1), validation.labels),
-            validation_weighted_accuracy=self._engine.loss.accuracy(logits.argmax(axis=1), validation.labels),
+            validation_accuracy=Accuracy.value(validation.labels, answers),
+            validation_weighted_accuracy=self._engine.loss.accuracy(answers, validation.labels),
+            validation_score=self._objective.value(validation.labels, answers),
             largest_share=largest_share(logits),
             train_seconds=self._watch.seconds["train"],
         )

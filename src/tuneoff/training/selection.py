@@ -9,34 +9,37 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tuneoff.tasks.objectives.accuracy import Accuracy
+
 if TYPE_CHECKING:
     from tuneoff.records.measurements import CurvePoint
     from tuneoff.spec import TrainingSpec
+    from tuneoff.tasks.objectives.base import Objective
 
 Weights = dict[str, torch.Tensor]
 
 
-def selected(curve: Sequence[CurvePoint], training: TrainingSpec) -> int:
+def selected(curve: Sequence[CurvePoint], training: TrainingSpec, objective: type[Objective]) -> int:
     """The place in a curve of the evaluation whose weights are tested and saved: the last, or the best.
 
-    The best has the highest validation accuracy, in which examples have the weights of their classes where the study
-    gives them any; of equals the one with the lowest validation loss, then the earliest.
+    The best has the highest objective on validation; of equals it is the one with the lowest validation loss, then the
+    earliest. In accuracy, examples have the weights of their classes where the study gives them any.
     """
     if training.select == "last":
         return len(curve) - 1
-    return max(range(len(curve)), key=lambda place: (_accuracy(curve[place]), -curve[place].validation_loss, -place))
+
+    def score(point: CurvePoint) -> float:
+        weighted = point.validation_weighted_accuracy if objective.name == Accuracy.name else None
+        return point.score if weighted is None else weighted
+
+    return max(range(len(curve)), key=lambda place: (score(curve[place]), -curve[place].validation_loss, -place))
 
 
-def is_over(curve: Sequence[CurvePoint], training: TrainingSpec) -> bool:
+def is_over(curve: Sequence[CurvePoint], training: TrainingSpec, objective: type[Objective]) -> bool:
     """Whether so many evaluations brought nothing better that training ends."""
     if training.patience is None or not curve:
         return False
-    return len(curve) - 1 - selected(curve, training) >= training.patience
-
-
-def _accuracy(point: CurvePoint) -> float:
-    weighted = point.validation_weighted_accuracy
-    return point.validation_accuracy if weighted is None else weighted
+    return len(curve) - 1 - selected(curve, training, objective) >= training.patience
 
 
 class KeptWeights:

@@ -16,8 +16,8 @@ from tuneoff.analysis.statistics.mean_error import Floats, MeanError, squares_of
 from tuneoff.analysis.statistics.spread import SeedSpread
 
 ADDED = 1.0
-"""One example that only the first arm gets right, and one that only the second does (Bonett and Price 2012): they differ by
-one unit of the metric."""
+"""One example that only the first arm gets right, and one that only the second does (Bonett and Price 2012): they
+differ by one unit of the metric."""
 
 Places = NDArray[np.intp]
 Table = NDArray[np.floating[Any]]
@@ -76,8 +76,8 @@ class Field:
         """Compares arms.
 
         Args:
-            tables: one an arm, shape (seeds, examples); what each example adds to a run's metric: to its accuracy 1 where
-                the run was right, 0 where not.
+            tables: one an arm, shape (seeds, examples); what each example adds to a run's metric: to its accuracy 1
+                where the run was right, 0 where not.
             seeds: of each arm's rows; where left out, all arms have the same.
             comparable: whether an arm's seeds say something of those of other arms; all where left out.
             pairs: indices of the arms that are compared; every two where left out.

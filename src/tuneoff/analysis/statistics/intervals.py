@@ -18,17 +18,17 @@ ADDED = 0.5
 """Half an example that is right and half one that is wrong (Haldane 1956, Anscombe 1956)."""
 
 
-def mean_interval(values: NDArray[np.floating[Any]], lowest: float = 0.0, unit: float = 1.0) -> MeanInterval:
+def mean_interval(values: NDArray[np.floating[Any]], lowest: float = 0.0, largest: float = 1.0) -> MeanInterval:
     """The 95% interval of an accuracy, or another metric, over seeds and test examples together, inside of its range.
 
     It is computed on the scale of log odds, where accuracies near 1 have errors that are about symmetric; for a
-    correlation that is Fisher's z. With one seed it covers the examples alone, and for an accuracy is Wilson's interval.
+    correlation that is Fisher's z. With one seed it covers the examples alone; for an accuracy it is Wilson's then.
 
     Args:
         values: shape (seeds, examples); what each example adds to the metric: to accuracy 1 where a run was right, 0
             where not.
         lowest: that the metric can be; the highest is 1.
-        unit: of the metric (`Contributions`).
+        largest: how far one example moves the metric, times their number (`Contributions`).
 
     Sources: `CrossedMean`; Wilson 1927, Probable inference, JASA 22; Fisher 1921, On the probable error of a
     coefficient of correlation, Metron 1.
@@ -39,7 +39,7 @@ def mean_interval(values: NDArray[np.floating[Any]], lowest: float = 0.0, unit: 
         wilson = binomtest(round(mean * examples), examples).proportion_ci(CONFIDENCE, method="wilson")
         return MeanInterval(mean=mean, ci_low=float(wilson.low), ci_high=float(wilson.high), covers_seeds=False)
     span = 1 - lowest
-    ends = (0.5 - unit / span / 2, 0.5 + unit / span / 2)
+    ends = (0.5 - largest / span / 2, 0.5 + largest / span / 2)
     crossed = CrossedMean.measure((values - lowest) / span, ADDED, ends)
     half = crossed.half_width(TAIL) / (crossed.mean * (1 - crossed.mean))
     low, high = (lowest + span * float(expit(logit(crossed.mean) + side * half)) for side in (-1, 1))

@@ -22,7 +22,7 @@ from tuneoff.report.charts.style import (
     room_beside,
     row_height,
 )
-from tuneoff.report.words import duration, megabytes, percent
+from tuneoff.report.words import axis, duration, megabytes, score
 
 if TYPE_CHECKING:
     from tuneoff.records.arm_summary import ScoredArm
@@ -33,7 +33,7 @@ NEAR_BASELINE = 15
 
 
 def accuracy(summary: Summary, runs: Runs) -> alt.LayerChart | None:
-    """Mean test accuracy with its interval, every seed, and the baselines."""
+    """The mean of the objective on test with its interval, every seed, and the baselines."""
     arms = summary.scored_arms
     if not arms:
         return None
@@ -41,20 +41,20 @@ def accuracy(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     rows: Rows = [
         {
             "arm": arm.arm,
-            "mean": 100 * arm.test_accuracy.mean,
-            "low": 100 * arm.test_accuracy.ci_low,
-            "high": 100 * arm.test_accuracy.ci_high,
-            "text": f"{100 * arm.test_accuracy.mean:.1f}",
+            "mean": 100 * arm.test_score.mean,
+            "low": 100 * arm.test_score.ci_low,
+            "high": 100 * arm.test_score.ci_high,
+            "text": f"{100 * arm.test_score.mean:.1f}",
             "learned": arm.learned,
         }
         for arm in arms
     ]
-    seeds: Rows = [{"arm": arm.arm, "value": 100 * value} for arm in arms for value in arm.test_accuracies]
+    seeds: Rows = [{"arm": arm.arm, "value": 100 * value} for arm in arms for value in arm.test_scores]
     lowest = min([*(row["low"] for row in rows), *(row["value"] for row in seeds)])
-    near = [baseline for baseline in summary.baselines if 100 * baseline.test_accuracy > lowest - NEAR_BASELINE]
+    near = [baseline for baseline in summary.baselines if 100 * baseline.test_score > lowest - NEAR_BASELINE]
     x = alt.X(
         "mean:Q",
-        title=["test accuracy, %", "mean, 95% interval; ticks: seeds"],
+        title=[axis("test", summary.metric), "mean, 95% interval; ticks: seeds"],
         scale=alt.Scale(zero=False),
     )
     y, tint = arm_rows(names), colour(summary, names, legend=False)
@@ -71,20 +71,20 @@ def accuracy(summary: Summary, runs: Runs) -> alt.LayerChart | None:
         .encode(x="value:Q", y=y, color=tint),
     ]
     highest = max([*(row["high"] for row in rows), *(row["value"] for row in seeds)])
-    middle = (min([lowest, *(100 * baseline.test_accuracy for baseline in near)]) + highest) / 2
+    middle = (min([lowest, *(100 * baseline.test_score for baseline in near)]) + highest) / 2
     for line, baseline in enumerate(near):
-        drawn.extend(_baseline(baseline, line, left_of_rule=100 * baseline.test_accuracy > middle))
+        drawn.extend(_baseline(baseline, summary.metric, line, left_of_rule=100 * baseline.test_score > middle))
     return layers((arm_height(names) + 8) * len(rows), *drawn)
 
 
-def _baseline(baseline: BaselineSummary, line: int, left_of_rule: bool) -> list[alt.Chart]:
+def _baseline(baseline: BaselineSummary, metric: str, line: int, left_of_rule: bool) -> list[alt.Chart]:
     """A baseline's rule, and its name above the chart, in a line of its own, counted from 0 upwards."""
-    accuracy = 100 * baseline.test_accuracy
-    text = f"{baseline.label} {percent(baseline.test_accuracy)}"
-    base = alt.Chart(data([{"value": accuracy, "text": text}]))
+    at = 100 * baseline.test_score
+    text = f"{baseline.label} {score(baseline.test_score, metric)}"
+    base = alt.Chart(data([{"value": at, "text": text}]))
     align: Literal["left", "right"] = "right" if left_of_rule else "left"
     wide = 5 + LETTER * len(text)
-    rule_at = f"scale('x', {accuracy:.6g})"
+    rule_at = f"scale('x', {at:.6g})"
     # A name that is wider than the chart goes on above the names of the arms.
     inside = f"min(max({rule_at} + 3, {wide:g}), width)" if left_of_rule else f"min({rule_at} - 3, width - {wide:g})"
     name = base.mark_text(
@@ -134,8 +134,8 @@ def log_dots(
         for arm, value in zip(arms, values, strict=True)
     ]
     room = room_beside([row["text"] for row in rows], names)
-    axis = log_axis(title[0], lowest, lowest * (max(values) / lowest) ** (1 / (1 - room)), label_format)
-    x = alt.X("value:Q", **axis | {"title": [axis["title"], *title[1:]]})
+    logarithmic = log_axis(title[0], lowest, lowest * (max(values) / lowest) ** (1 / (1 - room)), label_format)
+    x = alt.X("value:Q", **logarithmic | {"title": [logarithmic["title"], *title[1:]]})
     y, tint = arm_rows(names), colour(summary, names, legend=False)
     base = alt.Chart(data(rows)).encode(y=y)
     return layers(
@@ -180,8 +180,8 @@ def _bars(
     rows: Rows = [{"arm": arm.arm, "value": cost(arm) / unit, "text": text(cost(arm))} for arm in arms]
     most = max(row["value"] for row in rows + each)
     end = most / (1 - room_beside([row["text"] for row in rows], names))
-    axis = alt.Axis(tickCount=4, labelOverlap=True)
-    x = alt.X("value:Q", title=title, scale=alt.Scale(domain=[0, end], nice=False), axis=axis)
+    few = alt.Axis(tickCount=4, labelOverlap=True)
+    x = alt.X("value:Q", title=title, scale=alt.Scale(domain=[0, end], nice=False), axis=few)
     y = arm_rows(names)
     base = alt.Chart(data(rows)).encode(y=y)
     drawn = [

@@ -69,4 +69,4 @@ def _arm(summary: Summary) -> ScoredArm | None:
     named = (recommendation.arm, None if now is None else now.arm, recommendation.best)
     learned = [arm for arm in summary.scored_arms if arm.learned]
     chosen = (arm for name in named for arm in learned if arm.arm == name)
-    return next(chosen, max(learned, key=lambda arm: arm.test_accuracy.mean, default=None))
+    return next(chosen, max(learned, key=lambda arm: arm.test_score.mean, default=None))

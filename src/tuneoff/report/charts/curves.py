@@ -21,6 +21,7 @@ from tuneoff.report.charts.style import (
     log_axis,
     shape,
 )
+from tuneoff.report.words import axis
 
 if TYPE_CHECKING:
     from tuneoff.records.measurements import CurvePoint
@@ -119,19 +120,19 @@ def tuning(summary: Summary, runs: Runs) -> alt.LayerChart | None:
             "arm": arm.arm,
             "part": arm.part,
             "rate": trial.learning_rate,
-            "accuracy": 100 * trial.validation_accuracy,
+            "accuracy": 100 * trial.validation_score,
             "chosen": trial.learning_rate == arm.chosen,
         }
         for arm in summary.tuning.arms
         for trial in arm.trials
-        if trial.validation_accuracy is not None
+        if trial.validation_score is not None
     ]
     if not rows:
         return None
     names = [arm.arm for arm in summary.arms if any(row["arm"] == arm.arm for row in rows)]
     rates = [row["rate"] for row in rows]
     x = alt.X("rate:Q", **log_axis("learning rate", min(rates) / 1.6, max(rates) * 1.6, "~e"))
-    y = alt.Y("accuracy:Q", title="validation accuracy, %", scale=alt.Scale(zero=False))
+    y = alt.Y("accuracy:Q", title=axis("validation", summary.metric), scale=alt.Scale(zero=False))
     tint = colour(summary, names)
     base = alt.Chart(data(rows)).encode(x=x, y=y, color=tint, detail=["arm:N", "part:N"])
     return layers(

@@ -25,7 +25,7 @@ VERDICTS = {
 
 
 def differences(summary: Summary, runs: Runs) -> alt.LayerChart | None:
-    """The difference in test accuracy of each pair, with its interval; filled where it is beyond the noise."""
+    """The difference in the objective on test of each pair, with its interval; filled where it is beyond the noise."""
     if not summary.comparisons:
         return None
     rows: Rows = [
@@ -43,7 +43,7 @@ def differences(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     y = named_rows("pair:N", names)
     x = alt.X(
         "points:Q",
-        title=["difference in test accuracy, points", "with 95% interval"],
+        title=[f"difference in test {summary.metric}, points", "with 95% interval"],
         axis=alt.Axis(titleAnchor="end"),  # beside long names it is wider than the chart
     )
     base = alt.Chart(data(rows)).encode(y=y)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import altair as alt
 
+from tuneoff.analysis.wording import ACCURACY
 from tuneoff.report.charts.style import HEIGHT, INK, Rows, Runs, Spec, colour, cost_axis, data, fill, layers, shape
-from tuneoff.report.words import duration, megabytes, percent
+from tuneoff.report.words import axis, duration, megabytes, score
 
 if TYPE_CHECKING:
     from tuneoff.records.arm_summary import ScoredArm
@@ -66,8 +67,8 @@ def by_latency(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     return _tradeoff(summary, runs, LATENCY)
 
 
-RUN_TOOLTIP = ("run", "seed", "learning rate", "test accuracy", "train time", "peak memory")
-MEAN_TOOLTIP = ("arm", "runs", "test accuracy", "95% interval", "train time", "peak memory", "Pareto front")
+RUN_TOOLTIP = ("run", "seed", "learning rate", "test {metric}", "train time", "peak memory")
+MEAN_TOOLTIP = ("arm", "runs", "test {metric}", "95% interval", "train time", "peak memory", "Pareto front")
 
 
 def _tradeoff(summary: Summary, runs: Runs, cost: Cost) -> alt.LayerChart | None:
@@ -76,12 +77,15 @@ def _tradeoff(summary: Summary, runs: Runs, cost: Cost) -> alt.LayerChart | None
         return None
     names = [arm.arm for arm in arms]
     front = summary.pareto.get(cost.field, ())
-    means = [_mean(arm, cost, front) for arm in arms]
+    means = [_mean(arm, cost, front, summary.metric) for arm in arms]
+    scores = {(arm.arm, seed): value for arm in arms for seed, value in zip(arm.seeds, arm.test_scores, strict=True)}
     points = [
-        _run(run, found / cost.unit) for run in runs if run.arm in names and (found := cost.of_run(run)) is not None
+        _run(run, found / cost.unit, _score_of(run, summary, scores), summary.metric)
+        for run in runs
+        if run.arm in names and (found := cost.of_run(run)) is not None
     ]
     x = alt.X("cost:Q", **cost_axis(cost.title, [row["cost"] for row in means + points], cost.format))
-    y = alt.Y("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False))
+    y = alt.Y("accuracy:Q", title=axis("test", summary.metric), scale=alt.Scale(zero=False))
     tint, form = colour(summary, names), shape(summary, names)
     base = alt.Chart(data(means))
     line = alt.Chart(data(_best_means(means))).mark_line(color=INK, opacity=0.5, strokeDash=[3, 3], strokeWidth=1)
@@ -95,9 +99,9 @@ def _tradeoff(summary: Summary, runs: Runs, cost: Cost) -> alt.LayerChart | None
         shape=form,
         fill=fill(summary, names),
         fillOpacity=alt.condition("datum.front", alt.value(1), alt.value(0)),
-        tooltip=[f"{name}:N" for name in MEAN_TOOLTIP],
+        tooltip=[f"{name.format(metric=summary.metric)}:N" for name in MEAN_TOOLTIP],
     )
-    tooltip = [f"{name}:N" for name in RUN_TOOLTIP]
+    tooltip = [f"{name.format(metric=summary.metric)}:N" for name in RUN_TOOLTIP]
     return layers(
         HEIGHT,
         *on_front,
@@ -105,6 +109,12 @@ def _tradeoff(summary: Summary, runs: Runs, cost: Cost) -> alt.LayerChart | None
         middle,
         each.encode(x=x, y=y, fill=fill(summary, names), shape=form, tooltip=tooltip),
     )
+
+
+def _score_of(run: ScoredRun, summary: Summary, scores: dict[tuple[str, int], float]) -> float:
+    """The objective of a run; of one of several folds, where that is not accuracy, that of all folds of its seed."""
+    of_seed = scores.get((run.arm, run.seed), run.test_accuracy)
+    return run.test_accuracy if summary.metric == ACCURACY else of_seed
 
 
 def _best_means(means: Rows) -> Rows:
@@ -116,8 +126,8 @@ def _best_means(means: Rows) -> Rows:
     return best
 
 
-def _mean(arm: ScoredArm, cost: Cost, front: tuple[str, ...]) -> Spec:
-    interval = arm.test_accuracy
+def _mean(arm: ScoredArm, cost: Cost, front: tuple[str, ...], metric: str) -> Spec:
+    interval = arm.test_score
     return {
         "arm": arm.arm,
         "cost": getattr(arm, cost.field) / cost.unit,
@@ -126,7 +136,7 @@ def _mean(arm: ScoredArm, cost: Cost, front: tuple[str, ...]) -> Spec:
         "high": 100 * interval.ci_high,
         "front": arm.arm in front,
         "runs": arm.runs,
-        "test accuracy": percent(interval.mean),
+        f"test {metric}": score(interval.mean, metric),
         "95% interval": f"{100 * interval.ci_low:.1f} to {100 * interval.ci_high:.1f}",
         "train time": duration(arm.train_seconds),
         "peak memory": megabytes(arm.peak_train_memory_bytes),
@@ -134,15 +144,15 @@ def _mean(arm: ScoredArm, cost: Cost, front: tuple[str, ...]) -> Spec:
     }
 
 
-def _run(run: ScoredRun, cost: float) -> Spec:
+def _run(run: ScoredRun, cost: float, value: float, metric: str) -> Spec:
     return {
         "arm": run.arm,
         "cost": cost,
-        "accuracy": 100 * run.test_accuracy,
+        "accuracy": 100 * value,
         "run": run.run_id,
         "seed": run.seed,
         "learning rate": f"{run.learning_rate:g}",
-        "test accuracy": percent(run.test_accuracy),
+        f"test {metric}": score(value, metric),
         "train time": duration(run.train_seconds),
         "peak memory": megabytes(run.peak_memory_bytes.train),
     }

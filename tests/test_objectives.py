@@ -1,0 +1,186 @@
+"""What a study goes by: metrics against scikit-learn's, and whole studies that follow another one than accuracy."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from sklearn import metrics
+
+from conftest import Command, study_toml
+from tuneoff.spec.schema import OBJECTIVES
+
+Classes = NDArray[np.int64]
+SKLEARN: dict[str, Callable[[Classes, Classes], float]] = {
+    "accuracy": metrics.accuracy_score,
+    "balanced_accuracy": metrics.balanced_accuracy_score,
+    "cohen_kappa": metrics.cohen_kappa_score,
+    "macro_f1": lambda labels, predictions: metrics.f1_score(
+        labels, predictions, labels=np.unique(labels), average="macro", zero_division=0.0
+    ),
+    "mcc": metrics.matthews_corrcoef,
+    "weighted_f1": lambda labels, predictions: metrics.f1_score(
+        labels, predictions, average="weighted", zero_division=0.0
+    ),
+}
+GUIDE = (Path(__file__).parents[1] / "docs" / "adding-an-objective.md").read_text()
+
+
+def drawn(classes: int, examples: int, right: float, seed: int) -> tuple[Classes, Classes]:
+    """Labels of uneven classes, and predictions of which such a share is right."""
+    draw = np.random.default_rng(seed)
+    labels = draw.choice(classes, examples, p=draw.dirichlet(np.ones(classes)))
+    return labels, np.where(draw.random(examples) < right, labels, draw.integers(0, classes, examples))
+
+
+def test_every_objective_has_a_metric_to_be_compared_with() -> None:
+    assert set(OBJECTIVES.classes()) == set(SKLEARN)
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+@pytest.mark.parametrize("name", SKLEARN)
+@pytest.mark.parametrize(("classes", "examples", "right"), [(2, 60, 0.8), (6, 300, 0.9), (40, 90, 0.4), (3, 50, 1.0)])
+def test_objectives_are_those_of_scikit_learn(name: str, classes: int, examples: int, right: float) -> None:
+    objective, expected = OBJECTIVES.named(name), SKLEARN[name]
+    for seed in range(5):
+        labels, predictions = drawn(classes, examples, right, seed)
+        whole = expected(labels, predictions)
+        assert objective.value(labels, predictions) == pytest.approx(whole)
+        found = objective.contributions(labels, predictions)
+        assert found.values.mean() == pytest.approx(whole)
+        rest = [np.delete(np.arange(examples), left_out) for left_out in range(examples)]
+        without = np.array([expected(labels[kept], predictions[kept]) for kept in rest])
+        jackknife = whole + (examples - 1) * (whole - without)
+        assert found.values - found.values.mean() == pytest.approx(jackknife - jackknife.mean(), abs=1e-8)
+
+
+def test_constant_answers_and_a_single_class_have_a_value() -> None:
+    labels = np.array([0, 0, 0, 1])
+    for objective in OBJECTIVES.classes().values():
+        for answers in (np.zeros(4, dtype=np.int64), np.ones(4, dtype=np.int64)):
+            found = objective.contributions(labels, answers)
+            assert np.isfinite(found.values).all()
+            assert found.unit > 0
+        alone = objective.contributions(labels[:3], labels[:3])
+        assert np.isfinite(alone.values).all()
+
+
+def uneven(folder: Path, classes: dict[str, int], seed: int) -> None:
+    """`train.csv` and `test.csv` with so many rows of each class, whose words tell them apart, though not always."""
+    draw = np.random.default_rng(seed)
+    names = list(classes)
+    for split, times in (("train", 1), ("test", 2)):
+        rows = [
+            (f"{draw.choice(names) if draw.random() < 0.25 else name} {draw.integers(10**6)}", name)
+            for name, count in classes.items()
+            for _ in range(times * count)
+        ]
+        order = draw.permutation(len(rows))
+        pd.DataFrame([rows[place] for place in order], columns=["text", "label"]).to_csv(
+            folder / f"{split}.csv", index=False
+        )
+
+
+def run_study(
+    tuneoff: Command, model: Path, folder: Path, objective: str, **training: Any
+) -> tuple[dict[str, Any], Path, str]:
+    """The summary of a study of two arms that are tuned by an objective, its folder, and what it printed."""
+    arms = ["full", 'method = "bitfit"\nlearning_rate = 5e-3']
+    toml = study_toml(model, folder, arms, seeds=2, epochs=3, **training)
+    (folder / "study.toml").write_text(f'objective = "{objective}"\n{toml}')
+    answer = tuneoff("run", "study.toml", "--out", "out")
+    assert answer.returncode == 0, answer.stderr
+    return json.loads((folder / "out" / "summary.json").read_text()), folder / "out", answer.stdout
+
+
+def check_against_scikit_learn(summary: dict[str, Any], out: Path, objective: str) -> None:
+    """Compares what a summary says by the objective with scikit-learn's metric of the stored predictions."""
+    metric = SKLEARN[objective]
+    scores = {}
+    for arm in summary["arms"]:
+        frames = [
+            pd.read_parquet(next((out / "runs").glob(f"{arm['arm']}-seed{seed}-*")) / "predictions.parquet")
+            for seed in arm["seeds"]
+        ]
+        scores[arm["arm"]] = [metric(frame["label"].to_numpy(), frame["prediction"].to_numpy()) for frame in frames]
+        assert arm["test_scores"] == pytest.approx(scores[arm["arm"]])
+        interval = arm["test_score"]
+        assert interval["mean"] == pytest.approx(np.mean(scores[arm["arm"]]))
+        assert interval["ci_low"] < interval["mean"] < interval["ci_high"] <= 1
+        assert arm["test_accuracy"]["mean"] == pytest.approx(
+            np.mean([(frame["label"] == frame["prediction"]).mean() for frame in frames])
+        )
+    for pair in summary["comparisons"]:
+        assert pair["metric"] == OBJECTIVES.named(objective).label
+        assert pair["difference"]["mean"] == pytest.approx(np.mean(scores[pair["a"]]) - np.mean(scores[pair["b"]]))
+    truth = frames[0]["label"].to_numpy()
+    by_name = {baseline["baseline"]: baseline for baseline in summary["baselines"]}
+    majority = np.full(len(truth), np.bincount(truth).argmax())
+    assert by_name["majority"]["test_score"] == pytest.approx(metric(truth, majority))
+
+
+def test_uneven_classes_by_mcc(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
+    uneven(tmp_path, {"good": 102, "bad": 18}, seed=1)
+    summary, out, printed = run_study(tuneoff, tiny_model, tmp_path, "mcc")
+    assert (summary["objective"], summary["metric"]) == ("mcc", "MCC")
+    check_against_scikit_learn(summary, out, "mcc")
+    assert "of MCC" in summary["recommendation"]["reason"] + json.dumps(summary["recommendation"]["choose_now"])
+    assert "test MCC" in printed
+    for name in ("report.md", "report.html"):
+        text = (out / name).read_text()
+        assert "test MCC" in text
+        assert "accurate than" not in text
+
+
+def test_six_classes_by_macro_f1_with_the_best_epoch(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
+    uneven(tmp_path, {"one": 30, "two": 25, "three": 20, "four": 15, "five": 10, "six": 6}, seed=2)
+    summary, out, _ = run_study(tuneoff, tiny_model, tmp_path, "macro_f1", select='"best"')
+    check_against_scikit_learn(summary, out, "macro_f1")
+    for path in (out / "runs").glob("*/result.json"):
+        result = json.loads(path.read_text())
+        reached = [point["validation_score"] for point in result["curve"]]
+        selected = [point["epoch"] for point in result["curve"] if point["validation_score"] == max(reached)]
+        assert result["selected_epoch"] in selected
+
+
+def test_an_unknown_objective_is_refused_with_the_near_one(
+    tuneoff: Command, tiny_model: Path, data_files: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "study.toml"
+    study.write_text('objective = "macro-f1"\n' + study_toml(tiny_model, data_files, ["full"]))
+    answer = tuneoff("plan", study)
+    assert answer.returncode == 2
+    assert "unknown objective 'macro-f1'; did you mean 'macro_f1'" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_an_objective_of_another_package_is_followed_like_any(
+    tuneoff: Command, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, points = (re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)[0] for language in ("python", "toml"))
+    ((group, named),) = tomllib.loads(points)["project"]["entry-points"].items()
+    ((name, target),) = named.items()
+    metadata = tmp_path / "site" / "tuneoff_more-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (tmp_path / "site" / "tuneoff_more.py").write_text(code)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tuneoff-more\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        f"[{group}]\n{name} = {target.replace('your_package', 'tuneoff_more')}\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
+    uneven(tmp_path, {"good": 60, "bad": 30}, seed=3)
+    summary, out, _ = run_study(tuneoff, tiny_model, tmp_path, name)
+    assert summary["metric"] == "geometric mean of recalls"
+    for arm in summary["arms"]:
+        frame = pd.read_parquet(next((out / "runs").glob(f"{arm['arm']}-seed0-*")) / "predictions.parquet")
+        recalls = metrics.recall_score(frame["label"], frame["prediction"], average=None)
+        assert arm["test_scores"][0] == pytest.approx(np.sqrt(recalls.prod()))
