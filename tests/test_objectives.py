@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from conftest import Command, study_toml
+from conftest import NEGATIVE, NEUTRAL, POSITIVE, Command, study_toml
 from tuneoff.spec.schema import OBJECTIVES
 
 Classes = NDArray[np.int64]
@@ -74,28 +74,27 @@ def test_constant_answers_and_a_single_class_have_a_value() -> None:
         assert np.isfinite(alone.values).all()
 
 
-def uneven(folder: Path, classes: dict[str, int], seed: int) -> None:
-    """`train.csv` and `test.csv` with so many rows of each class, whose words tell them apart, though not always."""
+def uneven(folder: Path, classes: dict[str, int], seed: int, mistaken: float = 0.13) -> None:
+    """`train.csv` and `test.csv` with so many rows of each class, of which one word tells them apart, mostly."""
     draw = np.random.default_rng(seed)
-    names = list(classes)
+    names, words = list(classes), dict(zip(classes, [*POSITIVE, *NEGATIVE], strict=False))
     for split, times in (("train", 1), ("test", 2)):
         rows = [
-            (f"{draw.choice(names) if draw.random() < 0.25 else name} {draw.integers(10**6)}", name)
+            (words[str(draw.choice(names)) if draw.random() < mistaken else name], row, name)
             for name, count in classes.items()
-            for _ in range(times * count)
+            for row in range(times * count)
         ]
-        order = draw.permutation(len(rows))
-        pd.DataFrame([rows[place] for place in order], columns=["text", "label"]).to_csv(
-            folder / f"{split}.csv", index=False
-        )
+        texts = [" ".join([*draw.choice(NEUTRAL, 4), word, f"{split}{name}{row}"]) for word, row, name in rows]
+        frame = pd.DataFrame({"text": texts, "label": [name for _, _, name in rows]})
+        frame.sample(frac=1, random_state=seed).to_csv(folder / f"{split}.csv", index=False)
 
 
 def run_study(
     tuneoff: Command, model: Path, folder: Path, objective: str, **training: Any
 ) -> tuple[dict[str, Any], Path, str]:
-    """The summary of a study of two arms that are tuned by an objective, its folder, and what it printed."""
-    arms = ["full", 'method = "bitfit"\nlearning_rate = 5e-3']
-    toml = study_toml(model, folder, arms, seeds=2, epochs=3, **training)
+    """The summary of a study of two arms that goes by an objective, its folder, and what it printed."""
+    arms = ['method = "full"\nlearning_rate = 3e-3', 'method = "full"\nname = "slow"\nlearning_rate = 2e-3']
+    toml = study_toml(model, folder, arms, seeds=2, epochs=8, **training)
     (folder / "study.toml").write_text(f'objective = "{objective}"\n{toml}')
     answer = tuneoff("run", "study.toml", "--out", "out")
     assert answer.returncode == 0, answer.stderr
@@ -129,7 +128,7 @@ def check_against_scikit_learn(summary: dict[str, Any], out: Path, objective: st
 
 
 def test_uneven_classes_by_mcc(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
-    uneven(tmp_path, {"good": 102, "bad": 18}, seed=1)
+    uneven(tmp_path, {"good": 84, "bad": 36}, seed=1, mistaken=0.24)
     summary, out, printed = run_study(tuneoff, tiny_model, tmp_path, "mcc")
     assert (summary["objective"], summary["metric"]) == ("mcc", "MCC")
     check_against_scikit_learn(summary, out, "mcc")

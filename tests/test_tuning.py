@@ -233,8 +233,8 @@ def test_of_two_rates_that_do_equally_well_the_one_far_from_a_collapse_is_taken(
 def summarised(**arm: Any) -> TuningSummary:
     """A summary's tuning of one arm, in which 1e-3 was chosen and 2e-3 had the higher accuracy."""
     trials = [
-        {"learning_rate": rate, "validation_score": accuracy, "validation_accuracy": accuracy, "validation_loss": 0.5, "score": 0.1, "steps": 9,
-         "learned": True, "too_high": False}
+        {"learning_rate": rate, "validation_score": accuracy, "validation_accuracy": accuracy, "validation_loss": 0.5,
+         "score": 0.1, "steps": 9, "learned": True, "too_high": False}
         for rate, accuracy in ((1e-3, 0.8), (2e-3, 0.85))
     ]  # fmt: skip
     one = {"arm": "full", "part": "", "chosen": 1e-3, "at_edge": False, "trials": trials, "passed_over": None,

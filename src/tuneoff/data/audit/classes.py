@@ -101,8 +101,8 @@ def _balance(name: str, labels: tuple[str, ...], count: NDArray[np.int64]) -> Fi
             split=name,
             count=total,
             message=message,
-            advice="Where classes are uneven, read macro F1 beside accuracy; training.class_weights = 'balanced' gives "
-            "each class the same say in training.",
+            advice="Where classes are uneven, accuracy hardly sees the rare ones: objective = 'macro_f1' or 'mcc' makes "
+            "the study go by what does; training.class_weights = 'balanced' gives each class the same say in training.",
         )
     why = f"fewer than {FEWEST_EXAMPLES} examples" if few.any() else "under a twentieth of an even share"
     which = f"the class {named(labels[rarest])} has" if rare.sum() == 1 else f"{int(rare.sum()):,} classes have"
@@ -113,8 +113,8 @@ def _balance(name: str, labels: tuple[str, ...], count: NDArray[np.int64]) -> Fi
         count=int(count[rare].sum()),
         message=f"{message} In train {which} {why}: a model can leave out what is that rare and lose hardly any "
         "accuracy.",
-        advice="Read macro F1 beside accuracy; give more examples of rare classes, merge them, or try "
-        "training.class_weights = 'balanced'.",
+        advice="Set objective = 'macro_f1' or 'mcc', so that the study goes by what sees rare classes; give more "
+        "examples of them, merge them, or try training.class_weights = 'balanced'.",
     )
 
 
