@@ -93,7 +93,7 @@ def print_table(arguments: argparse.Namespace) -> None:
                 cells += ["", "", "", ""]
                 continue
             arm = arms[method]
-            learned = "" if arm.learned and arm.learning is not None and not arm.failed else " †"
+            learned = " †" if arm.learning is not None and arm.learning.not_learned else ""
             cells += [
                 f"{arm.learning_rate:.2g}" if arm.learning_rate else "",
                 " ".join(f"{100 * accuracy:.1f}" for accuracy in arm.test_accuracies),

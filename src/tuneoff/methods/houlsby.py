@@ -57,6 +57,10 @@ class Houlsby(BottleneckMethod):
     title: ClassVar[str] = "Houlsby adapters"
     summary: ClassVar[str] = "trains small networks behind attention and feed-forward part, and the head"
     reference: ClassVar[str] = "Houlsby et al. 2019 (adapters): 3e-5 to 3e-3, sizes 8 to 256"
+    shortfall: ClassVar[str] = (
+        "10 points of accuracy on rotten_tomatoes, where one seed of three collapsed at the rate that was "
+        "found; the other two reach 80.5%, half a point behind"
+    )
 
     method: Literal["houlsby"] = "houlsby"
 

@@ -20,6 +20,10 @@ class PTuning(PromptMethod):
     title: ClassVar[str] = "P-tuning"
     summary: ClassVar[str] = "trains a network that makes the embeddings of virtual tokens in each text, and the head"
     reference: ClassVar[str] = "Liu et al. 2021 (P-tuning), with peft's network of three layers"
+    shortfall: ClassVar[str] = (
+        "10 points of accuracy: its training loss was still 0.54 of 0.69 nats on rotten_tomatoes after three "
+        "epochs, and falling"
+    )
     starting_rate: ClassVar[float] = 1e-2
 
     method: Literal["p_tuning"] = "p_tuning"

@@ -66,6 +66,10 @@ class PromptTuning(PromptMethod):
     title: ClassVar[str] = "prompt tuning"
     summary: ClassVar[str] = "trains the embeddings of virtual tokens in each text, and the head"
     reference: ClassVar[str] = "Lester et al. 2021 (prompt tuning): 0.3, with Adafactor and T5"
+    shortfall: ClassVar[str] = (
+        "8 points of accuracy on rotten_tomatoes, 3 on TREC-6: its training loss was still 0.54 of 0.69 nats "
+        "on the former after three epochs, and falling"
+    )
     starting_rate: ClassVar[float] = 2e-2
 
     method: Literal["prompt_tuning"] = "prompt_tuning"

@@ -41,6 +41,8 @@ class DescribedMethod(Record):
     """how the backbone's weights may be stored, beside full precision"""
     reference: str
     """the paper or page that it comes from"""
+    shortfall: str
+    """where it stayed more than four points behind full fine-tuning, and why; empty where it did not"""
     starting_rate: float | None
     """where the search for its learning rate starts; null where it has none"""
     options: tuple[DescribedOption, ...]

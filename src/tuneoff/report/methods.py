@@ -51,6 +51,7 @@ def print_method(method: DescribedMethod) -> None:
         ("parameters", f"{method.formula}, and the head" if method.formula else ""),
         ("rate", f"the search starts at {method.starting_rate:g} {RULE}" if method.starting_rate else ""),
         ("source", method.reference),
+        ("behind", method.shortfall),
         ("also", "; ".join(able)),
     ]
     for name, said in facts:

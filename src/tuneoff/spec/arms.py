@@ -38,6 +38,8 @@ class ArmSpec(Frozen):
     """One line for `tuneoff methods`."""
     reference: ClassVar[str]
     """Where the method comes from."""
+    shortfall: ClassVar[str] = ""
+    """Where it stayed more than four points behind full fine-tuning in `docs/results.md`, and why."""
     starting_rate: ClassVar[float | None] = None
     """Where the search for a learning rate begins, for a model of width 768 and 1,000 steps (`tuneoff.study.rates`)."""
     backbone_bits: ClassVar[tuple[int, ...]] = ()
@@ -141,6 +143,7 @@ class ArmSpec(Frozen):
             packs=not cls.fitted,
             quantizations=cls.quantizations(),
             reference=cls.reference,
+            shortfall=cls.shortfall,
             starting_rate=cls.starting_rate,
             options=tuple(options),
         )

@@ -101,8 +101,8 @@ def _balance(name: str, labels: tuple[str, ...], count: NDArray[np.int64]) -> Fi
             split=name,
             count=total,
             message=message,
-            advice="Where classes are uneven, accuracy hardly sees the rare ones: objective = 'macro_f1' or 'mcc' makes "
-            "the study go by what does; training.class_weights = 'balanced' gives each class the same say in training.",
+            advice="Where classes are uneven, accuracy hardly sees the rare ones: with objective = 'macro_f1' or 'mcc' "
+            "the study goes by what does; training.class_weights = 'balanced' gives each class the same say.",
         )
     why = f"fewer than {FEWEST_EXAMPLES} examples" if few.any() else "under a twentieth of an even share"
     which = f"the class {named(labels[rarest])} has" if rare.sum() == 1 else f"{int(rare.sum()):,} classes have"
