@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from commands import Answer, run_command, server_for
+from commands import Answer, can_fork, run_command, server_for, start_server, use_server
 
 POSITIVE = ("good", "great", "lovely", "superb")
 NEGATIVE = ("bad", "awful", "dull", "poor")
@@ -36,6 +36,24 @@ notebook extending ray learning tuning hub_data faults soak hub_models train_siz
 formats page files architectures kernels attention
 """
 """Files of tests that take long, which start first, so that at the end no worker waits long for another."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Gives pytest-xdist's workers servers of commands that they share, so that not each of them imports."""
+    if can_fork():
+        if not _shared:
+            _shared.extend((hub, start_server(hub)) for hub in (True, False))
+        node.workerinput["command_servers"] = _shared
+
+
+_shared: list[tuple[bool, str]] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Has a worker of pytest-xdist use them."""
+    for hub, address in getattr(config, "workerinput", {}).get("command_servers", []):
+        use_server(hub, address)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
