@@ -12,12 +12,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from another_package import install_package
 from commands import Answer, can_fork, run_command, server_for, start_server, use_server
 
 POSITIVE = ("good", "great", "lovely", "superb")
@@ -29,6 +31,7 @@ os.environ["TUNEOFF_CACHE"] = tempfile.mkdtemp(prefix="tuneoff-cache-")
 
 Command = Callable[..., Answer]
 Interpreted = Callable[..., Any]
+Install = Callable[[str, str, str], dict[str, str]]
 
 
 LONGEST = """
@@ -202,6 +205,12 @@ def tuneoff(tmp_path: Path) -> Command:
         return run_command([*map(str, arguments)], tmp_path, whole, timeout, server)
 
     return call
+
+
+@pytest.fixture
+def install(tmp_path: Path) -> Install:
+    """Installs a package of one module that offers something under a name; returns the environment that has it."""
+    return partial(install_package, tmp_path / "site")
 
 
 def _interpret() -> None:
