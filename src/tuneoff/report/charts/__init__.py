@@ -75,7 +75,7 @@ CHARTS: dict[str, ChartKind] = {
 def draw_charts(results: StudyResults) -> Mapping[str, alt.LayerChart]:
     """Every chart that the study has something to show in, by its name in `CHARTS`; without style and width.
 
-    Drawing takes a second, and a report's files show the same charts: those of the last results are kept.
+    A page and its files show the same charts: those of the last results are kept.
     """
     runs = counted_runs(results)
     drawn = {name: kind.draw(results.summary, runs) for name, kind in CHARTS.items()}
