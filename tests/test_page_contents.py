@@ -24,10 +24,13 @@ from tuneoff.records.tuning import ArmTuning, TrialSummary, TuningSummary
 from tuneoff.report import evidence
 from tuneoff.report.charts import CHARTS, draw_charts, save_charts
 from tuneoff.report.charts.style import arm_colours, styled
-from tuneoff.report.page import sort_value, write_page
+from tuneoff.report.page import PageKeeper, sort_value, write_page
 from tuneoff.report.pdf import report_content
 from tuneoff.report.words import memory_columns
 from tuneoff.report.write import write_markdown
+from tuneoff.runs.run import Run
+from tuneoff.spec.arms import METHODS
+from tuneoff.study.ahead import Ahead
 
 __all__ = ["page_file", "study_folder"]
 
@@ -100,6 +103,22 @@ def test_the_page_is_one_file_of_moderate_size(page_file: Path, study_folder: Pa
     environment = json.loads((study_folder / "environment.json").read_text())
     for text in (f"tuneoff run {study_folder / 'study.toml'}", *environment["versions"].values()):
         assert text in text_of_page
+
+
+def test_after_the_last_run_the_page_is_left_to_the_end_of_the_study(study_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    shutil.copytree(study_folder, folder)
+    page = folder / "report.html"
+    page.unlink()
+    result = api.load_results(folder).runs[0]
+    run = Run(result.run_id, METHODS.classes()["full"].model_validate({"method": "full"}), 0, 1)
+    keeper = PageKeeper(folder, pytest.fail)
+    keeper.planned(2, 1, 1, "run", Ahead())
+    keeper.run_finished(run, result)
+    assert not page.exists()
+    keeper.planned(2, 0, 1, "run", Ahead())
+    keeper.run_finished(run, result)
+    assert page.exists()
 
 
 def test_charts_are_valid_and_become_svg_and_png(study_folder: Path, tmp_path: Path) -> None:
