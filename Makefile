@@ -19,6 +19,8 @@ LOWEST := .venv-lowest/bin/python -m pip install --quiet --disable-pip-version-c
 EXTRAS := quickstart,hub,cluster,pdf,notebook,onnx,optuna,serve,wandb,tensorboard,mlflow,dev
 # One test compares with what scikit-learn has only since 1.7: the Brier score of several classes.
 LOWEST_CHOICE := not calibration_and_classes
+# Tests wait for processes for two fifths of their time: three workers keep two cores busy.
+WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 LOWEST_TESTS := cli data engines kernels methods packaging sources spec statistics study training
 
 .PHONY: quickstart test test-long test-matrix test-lowest soak test-gpu lint notebook docs screenshots clean
@@ -27,10 +29,10 @@ quickstart: .venv/installed
 	$(BIN)/tuneoff run quickstart
 
 test: .venv/installed-dev
-	$(PYTEST) -m "not gpu and not soak and not long and not matrix" -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not gpu and not soak and not long and not matrix" $(WORKERS)
 
 test-long: .venv/installed-dev
-	$(PYTEST) -m "long and not gpu and not matrix" -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "long and not gpu and not matrix" $(WORKERS)
 
 test-matrix: .venv/installed-dev
 	$(PYTEST) -m matrix -n 2

@@ -234,16 +234,14 @@ def _await_start(command: socket.socket) -> Work:
 
 
 def main() -> Work:
-    """Imports, then listens at the socket that the command line names. Returns in each child what that has to do."""
-    address, *names = sys.argv[1:]
+    """Imports, then answers at the socket whose descriptor it is given. Returns in each child what that has to do."""
+    descriptor, *names = sys.argv[1:]
     os.environ.setdefault(SPINS, "3000")
     with only_errors_logged("bitsandbytes"):
         import_all(WITHOUT_HUB if names == ["without-hub"] else [*WITHOUT_HUB, *WITH_HUB])
     assert ("huggingface_hub" in sys.modules) == (names != ["without-hub"])
     gc.freeze()
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
-        listener.listen()
+    with socket.socket(fileno=int(descriptor)) as listener:
         return serve(listener)
 
 

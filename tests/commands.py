@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -105,18 +104,12 @@ class CommandServer:
 
     Args:
         hub: whether huggingface_hub and transformers are imported before.
+        address: of the socket at which it listens.
     """
 
-    def __init__(self, hub: bool) -> None:
+    def __init__(self, hub: bool, address: str) -> None:
         self._no_matter = READ_LATE + SET_AT_IMPORTS + SET_BY_COMMANDS + (() if hub else READ_BY_THE_HUB)
-        self._address = str(Path(tempfile.mkdtemp(prefix="tuneoff-commands-")) / "socket")
-        # Its standard input is closed when this process ends, and then it ends as well.
-        self._process = subprocess.Popen(
-            [sys.executable, SCRIPT, self._address, *([] if hub else ["without-hub"])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            env=ENVIRONMENT,
-        )
+        self._address = address
 
     def suits(self, environment: Mapping[str, str]) -> bool:
         """Whether a command with this environment does the same as in a fresh interpreter."""
@@ -135,7 +128,8 @@ class CommandServer:
         session: bool,
     ) -> Running:
         """Starts a command; see `start_command`."""
-        connection = self._connect()
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self._address)  # is answered once the server has imported
         request = {
             "arguments": arguments,
             "folder": str(folder),
@@ -147,31 +141,53 @@ class CommandServer:
         connection.sendall(line[1:])
         return Running(connection)
 
-    def _connect(self) -> socket.socket:
-        while True:
-            connection = socket.socket(socket.AF_UNIX)
-            try:
-                connection.connect(self._address)
-            except (FileNotFoundError, ConnectionRefusedError):  # it is importing
-                connection.close()
-                assert self._process.poll() is None, "the server of commands has not started"
-                time.sleep(0.05)
-            else:
-                return connection
-
 
 _servers: dict[bool, CommandServer] = {}
+_started: list[subprocess.Popen[bytes]] = []
+"""Keeps their standard input open."""
+
+
+def can_fork() -> bool:
+    """Whether commands can be forked here."""
+    return hasattr(os, "pidfd_open") and not DEVICES.exists()
+
+
+def start_server(hub: bool) -> str:
+    """Starts a server that ends with this process; returns the address of its socket.
+
+    Args:
+        hub: as in `CommandServer`.
+    """
+    address = str(Path(tempfile.mkdtemp(prefix="tuneoff-commands-")) / "socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        # Its standard input is closed when this process ends, and then it ends as well.
+        server = subprocess.Popen(
+            [sys.executable, SCRIPT, str(listener.fileno()), *([] if hub else ["without-hub"])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=ENVIRONMENT,
+            pass_fds=[listener.fileno()],
+        )
+    _started.append(server)
+    return address
+
+
+def use_server(hub: bool, address: str) -> None:
+    """Has this process's commands forked by a server that another process has started."""
+    _servers[hub] = CommandServer(hub, address)
 
 
 def server_for(command: str, hub: bool = True) -> CommandServer | None:
-    """The server for a command of this name; the first one that is worth it starts the server.
+    """The server for a command of this name; the first one that is worth it starts the server, where there is none.
 
     Args:
         command: such as `plan`.
         hub: whether what huggingface_hub and transformers read from the environment is as in other tests.
     """
-    if command in HEAVY and hub not in _servers and hasattr(os, "pidfd_open") and not DEVICES.exists():
-        _servers[hub] = CommandServer(hub)
+    if command in HEAVY and hub not in _servers and can_fork():
+        use_server(hub, start_server(hub))
     return _servers.get(hub)
 
 

@@ -12,13 +12,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from commands import Answer, run_command, server_for
+from another_package import install_package
+from commands import Answer, can_fork, run_command, server_for, start_server, use_server
 
 POSITIVE = ("good", "great", "lovely", "superb")
 NEGATIVE = ("bad", "awful", "dull", "poor")
@@ -29,13 +31,32 @@ os.environ["TUNEOFF_CACHE"] = tempfile.mkdtemp(prefix="tuneoff-cache-")
 
 Command = Callable[..., Answer]
 Interpreted = Callable[..., Any]
+Install = Callable[[str, str, str], dict[str, str]]
 
 
 LONGEST = """
-notebook extending ray learning tuning hub_data faults soak hub_models train_sizes terminal study parallel tracking
-formats page files architectures kernels attention
+notebook extending_methods ray learning tuning hub_data faults soak hub_models train_sizes terminal study extending
+parallel parallel_studies tracking formats page page_contents files architectures kernels attention extending_sources
 """
 """Files of tests that take long, which start first, so that at the end no worker waits long for another."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Gives pytest-xdist's workers servers of commands that they share, so that not each of them imports."""
+    if can_fork():
+        if not _shared:
+            _shared.extend((hub, start_server(hub)) for hub in (True, False))
+        node.workerinput["command_servers"] = _shared
+
+
+_shared: list[tuple[bool, str]] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Has a worker of pytest-xdist use them."""
+    for hub, address in getattr(config, "workerinput", {}).get("command_servers", []):
+        use_server(hub, address)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -184,6 +205,12 @@ def tuneoff(tmp_path: Path) -> Command:
         return run_command([*map(str, arguments)], tmp_path, whole, timeout, server)
 
     return call
+
+
+@pytest.fixture
+def install(tmp_path: Path) -> Install:
+    """Installs a package of one module that offers something under a name; returns the environment that has it."""
+    return partial(install_package, tmp_path / "site")
 
 
 def _interpret() -> None:

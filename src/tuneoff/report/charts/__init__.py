@@ -75,7 +75,7 @@ CHARTS: dict[str, ChartKind] = {
 def draw_charts(results: StudyResults) -> Mapping[str, alt.LayerChart]:
     """Every chart that the study has something to show in, by its name in `CHARTS`; without style and width.
 
-    Drawing takes a second, and a report's files show the same charts: those of the last results are kept.
+    A page and its files show the same charts: those of the last results are kept.
     """
     runs = counted_runs(results)
     drawn = {name: kind.draw(results.summary, runs) for name, kind in CHARTS.items()}
@@ -90,8 +90,9 @@ def counted_runs(results: StudyResults) -> Runs:
     return [run for run in scored if is_fold(first) or run.part == first]
 
 
-def page_charts(results: StudyResults) -> dict[str, Spec]:
-    """The charts as Vega-Lite, as wide as the element that they are put into."""
+@lru_cache(maxsize=1)
+def page_charts(results: StudyResults) -> Mapping[str, Spec]:
+    """The charts as Vega-Lite, as wide as the element that they are put into; kept likewise."""
     return {name: styled(chart, "container").to_dict(validate=False) for name, chart in draw_charts(results).items()}
 
 
@@ -104,9 +105,9 @@ def save_charts(results: StudyResults, folder: Path) -> dict[str, Path]:
     import vl_convert
 
     written = {}
-    for name, chart in draw_charts(results).items():
-        titled = styled(chart.properties(title=CHARTS[name].title), FILE_WIDTH).properties(background="white")
-        svg = vl_convert.vegalite_to_svg(titled.to_dict(validate=False))
+    for name, spec in page_charts(results).items():
+        titled = {**spec, "title": CHARTS[name].title, "width": FILE_WIDTH, "background": "white"}
+        svg = vl_convert.vegalite_to_svg(titled)
         written[name] = folder / f"{name}.svg"
         with replacing(written[name]) as temporary:
             temporary.write_text(svg, encoding="utf-8")

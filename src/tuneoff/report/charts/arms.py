@@ -17,6 +17,7 @@ from tuneoff.report.charts.style import (
     arm_rows,
     colour,
     data,
+    filled_where,
     layers,
     log_axis,
     room_beside,
@@ -61,14 +62,14 @@ def accuracy(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     inside = alt.Fill("arm:N", scale=tint["scale"], legend=None)
     base = alt.Chart(data(rows)).encode(y=y)
     drawn = [
-        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", color=tint),
+        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"), color=tint),
         base.mark_point(size=90, strokeWidth=2, opacity=1).encode(
-            x=x, color=tint, fill=inside, fillOpacity=alt.condition("datum.learned", alt.value(1), alt.value(0))
+            x=x, color=tint, fill=inside, fillOpacity=filled_where("datum.learned")
         ),
-        base.mark_text(dy=-11, fontSize=11, color=INK).encode(x=x, text="text:N"),
+        base.mark_text(dy=-11, fontSize=11, color=INK).encode(x=x, text=alt.Text("text:N")),
         alt.Chart(data(seeds))
         .mark_tick(yOffset=9, height=6, thickness=1.5, opacity=0.8)
-        .encode(x="value:Q", y=y, color=tint),
+        .encode(x=alt.X("value:Q"), y=y, color=tint),
     ]
     highest = max([*(row["high"] for row in rows), *(row["value"] for row in seeds)])
     middle = (min([lowest, *(100 * baseline.test_score for baseline in near)]) + highest) / 2
@@ -91,7 +92,7 @@ def _baseline(baseline: BaselineSummary, metric: str, line: int, left_of_rule: b
         align=align, baseline="bottom", x=alt.ExprRef(inside), dy=-3 - 14 * line, fontSize=11, color=INK
     )
     rule = base.mark_rule(color=INK, strokeDash=[2, 3], strokeWidth=1.2, opacity=0.8)
-    return [rule.encode(x=alt.X("value:Q")), name.encode(y=alt.value(0), text="text:N")]
+    return [rule.encode(x=alt.X("value:Q")), name.encode(y=alt.value(0), text=alt.Text("text:N"))]
 
 
 def arm_height(arms: list[str]) -> int:
@@ -140,9 +141,9 @@ def log_dots(
     base = alt.Chart(data(rows)).encode(y=y)
     return layers(
         arm_height(names) * len(names),
-        base.mark_rule(strokeWidth=2, opacity=0.5).encode(x=alt.X("from:Q"), x2="value:Q", color=tint),
+        base.mark_rule(strokeWidth=2, opacity=0.5).encode(x=alt.X("from:Q"), x2=alt.X2("value:Q"), color=tint),
         base.mark_point(filled=True, size=90, opacity=1).encode(x=x, color=tint),
-        base.mark_text(align="left", dx=9, fontSize=11, color=INK).encode(x=x, text="text:N"),
+        base.mark_text(align="left", dx=9, fontSize=11, color=INK).encode(x=x, text=alt.Text("text:N")),
     )
 
 
@@ -186,9 +187,9 @@ def _bars(
     base = alt.Chart(data(rows)).encode(y=y)
     drawn = [
         base.mark_bar(height=16).encode(x=x, color=colour(summary, names, legend=False)),
-        base.mark_text(align="left", dx=7, fontSize=11, color=INK).encode(x=x, text="text:N"),
+        base.mark_text(align="left", dx=7, fontSize=11, color=INK).encode(x=x, text=alt.Text("text:N")),
     ]
     if each:
         ticks = alt.Chart(data(each)).mark_tick(yOffset=11, height=5, thickness=1.5, color=INK, opacity=0.7)
-        drawn.append(ticks.encode(x="value:Q", y=y))
+        drawn.append(ticks.encode(x=alt.X("value:Q"), y=y))
     return layers(arm_height(names) * len(names), *drawn)

@@ -56,9 +56,13 @@ def confusion_matrix(summary: Summary, runs: Runs) -> alt.LayerChart | None:
         row_height(names.values(), CELL) * len(shown),
         base.mark_rect(color=INK).encode(
             opacity=alt.Opacity("share:Q", scale=alt.Scale(domain=[0, 100], range=[0.03, 0.45]), legend=None),
-            tooltip=["label:N", "prediction:N", alt.Tooltip("share:Q", format=".1f", title="% of the class")],
+            tooltip=[
+                alt.Tooltip("label:N"),
+                alt.Tooltip("prediction:N"),
+                alt.Tooltip("share:Q", format=".1f", title="% of the class"),
+            ],
         ),
-        base.mark_text(color=INK, fontSize=11).encode(text="text:N"),
+        base.mark_text(color=INK, fontSize=11).encode(text=alt.Text("text:N")),
     )
 
 

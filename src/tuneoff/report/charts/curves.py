@@ -17,6 +17,7 @@ from tuneoff.report.charts.style import (
     dash,
     data,
     fill,
+    filled_where,
     layers,
     log_axis,
     shape,
@@ -75,10 +76,10 @@ def accuracy_by_train_size(summary: Summary, runs: Runs) -> alt.LayerChart | Non
     x = alt.X("examples:Q", **axis | {"axis": alt.Axis(values=sizes, format="~s", labelOverlap=True)})
     y = alt.Y("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False))
     baseline_line = alt.Chart(data(baselines)).mark_line(color=INK, opacity=0.6, strokeDash=[2, 3], strokeWidth=1.5)
-    tooltip = ["baseline:N", "examples:Q", alt.Tooltip("accuracy:Q", format=".1f")]
+    tooltip = [alt.Tooltip("baseline:N"), alt.Tooltip("examples:Q"), alt.Tooltip("accuracy:Q", format=".1f")]
     return layers(
         HEIGHT,
-        baseline_line.encode(x=x, y=y, detail="baseline:N", tooltip=tooltip),
+        baseline_line.encode(x=x, y=y, detail=alt.Detail("baseline:N"), tooltip=tooltip),
         *(_forecasts(summary, ahead, x, y) if ahead else []),
         *_lines(summary, rows, x, y, ["arm:N", "examples:Q", "runs:Q"]),
     )
@@ -105,9 +106,13 @@ def _forecasts(summary: Summary, rows: Rows, x: alt.X, y: alt.Y) -> list[alt.Cha
     points = base.transform_filter("datum.forecast")
     shown = [alt.Tooltip(f"{name}:Q", format=".1f") for name in ("accuracy", "low", "high")]
     return [
-        points.mark_rule(strokeWidth=1.5, opacity=0.55, strokeDash=[2, 3]).encode(y=alt.Y("low:Q"), y2="high:Q"),
-        base.mark_line(strokeWidth=1.5, strokeDash=[2, 3]).encode(y=y, detail="arm:N"),
-        points.mark_point(filled=False, size=55, opacity=1).encode(y=y, tooltip=["arm:N", "examples:Q", *shown]),
+        points.mark_rule(strokeWidth=1.5, opacity=0.55, strokeDash=[2, 3]).encode(
+            y=alt.Y("low:Q"), y2=alt.Y2("high:Q")
+        ),
+        base.mark_line(strokeWidth=1.5, strokeDash=[2, 3]).encode(y=y, detail=alt.Detail("arm:N")),
+        points.mark_point(filled=False, size=55, opacity=1).encode(
+            y=y, tooltip=[alt.Tooltip("arm:N"), alt.Tooltip("examples:Q"), *shown]
+        ),
     ]
 
 
@@ -134,15 +139,19 @@ def tuning(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     x = alt.X("rate:Q", **log_axis("learning rate", min(rates) / 1.6, max(rates) * 1.6, "~e"))
     y = alt.Y("accuracy:Q", title=axis("validation", summary.metric), scale=alt.Scale(zero=False))
     tint = colour(summary, names)
-    base = alt.Chart(data(rows)).encode(x=x, y=y, color=tint, detail=["arm:N", "part:N"])
+    base = alt.Chart(data(rows)).encode(x=x, y=y, color=tint, detail=[alt.Detail("arm:N"), alt.Detail("part:N")])
     return layers(
         HEIGHT,
         base.mark_line(strokeWidth=1.5, opacity=0.6).encode(strokeDash=dash(summary, names)),
         base.mark_point(size=90, strokeWidth=2, opacity=1).encode(
             shape=shape(summary, names),
             fill=fill(summary, names),
-            fillOpacity=alt.condition("datum.chosen", alt.value(1), alt.value(0)),
-            tooltip=["arm:N", "part:N", "rate:Q", alt.Tooltip("accuracy:Q", format=".1f"), "chosen:N"],
+            fillOpacity=filled_where("datum.chosen"),
+            tooltip=[
+                *(alt.Tooltip(field) for field in ("arm:N", "part:N", "rate:Q")),
+                alt.Tooltip("accuracy:Q", format=".1f"),
+                alt.Tooltip("chosen:N"),
+            ],
         ),
     )
 
@@ -182,9 +191,9 @@ def _lines(summary: Summary, rows: Rows, x: alt.X, y: alt.Y, tooltip: list[str])
     shown = [alt.Tooltip("accuracy:Q", title="mean", format=".4~g")]
     shown += [alt.Tooltip(f"{end}:Q", format=".4~g") for end in ("low", "high")]
     return [
-        base.mark_rule(strokeWidth=1.5, opacity=0.55).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_rule(strokeWidth=1.5, opacity=0.55).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
         base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash(summary, names)),
         base.mark_point(filled=True, size=55, opacity=1).encode(
-            y=y, shape=shape(summary, names), tooltip=[*tooltip, *shown]
+            y=y, shape=shape(summary, names), tooltip=[*(alt.Tooltip(field) for field in tooltip), *shown]
         ),
     ]

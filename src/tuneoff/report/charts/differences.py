@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import altair as alt
 
 from tuneoff.core.texts import broken
-from tuneoff.report.charts.style import INK, Rows, Runs, data, layers, named_rows, row_height
+from tuneoff.report.charts.style import INK, Rows, Runs, data, filled_where, layers, named_rows, row_height
 
 if TYPE_CHECKING:
     from tuneoff.records.summary import Summary
@@ -48,14 +48,15 @@ def differences(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     )
     base = alt.Chart(data(rows)).encode(y=y)
     zero = alt.Chart(data([{"at": 0}])).mark_rule(color=INK, strokeWidth=1.2).encode(x=alt.X("at:Q"))
-    tooltip = ["pair:N", *(alt.Tooltip(f"{name}:Q", format="+.1f") for name in ("points", "low", "high")), "seeds:Q"]
+    points = (alt.Tooltip(f"{name}:Q", format="+.1f") for name in ("points", "low", "high"))
+    tooltip = [alt.Tooltip("pair:N"), *points, alt.Tooltip("seeds:Q")]
     return layers(
         row_height(names.values(), 26) * len(rows),
         zero,
-        base.mark_rule(strokeWidth=2, color=INK, opacity=0.6).encode(x=alt.X("low:Q"), x2="high:Q"),
+        base.mark_rule(strokeWidth=2, color=INK, opacity=0.6).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q")),
         base.mark_point(size=70, strokeWidth=2, opacity=1, stroke=INK, fill=INK).encode(
             x=x,
-            fillOpacity=alt.condition("datum.shown == 'beyond the noise'", alt.value(1), alt.value(0)),
+            fillOpacity=filled_where("datum.shown == 'beyond the noise'"),
             tooltip=[*tooltip, alt.Tooltip("shown:N", title="verdict")],
         ),
     )

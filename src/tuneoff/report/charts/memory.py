@@ -62,9 +62,9 @@ def memory_breakdown(summary: Summary, runs: Runs) -> alt.LayerChart | None:
             fillOpacity=alt.FillOpacity(
                 "kind:N", sort=kinds, scale=alt.Scale(domain=kinds, range=list(OPACITY[: len(kinds)])), legend=legend
             ),
-            tooltip=["arm:N", "kind:N", alt.Tooltip("text:N", title="size")],
+            tooltip=[alt.Tooltip("arm:N"), alt.Tooltip("kind:N"), alt.Tooltip("text:N", title="size")],
         ),
-        base.mark_text(align="left", dx=6, fontSize=11, color=INK).encode(x=x, text="text:N"),
+        base.mark_text(align="left", dx=6, fontSize=11, color=INK).encode(x=x, text=alt.Text("text:N")),
     )
 
 

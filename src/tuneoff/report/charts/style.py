@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -56,6 +57,11 @@ def fill(summary: Summary, arms: list[str]) -> alt.Fill:
     """The colour inside the field `arm`'s points, where some are to be hollow."""
     of_lines = colour(summary, arms)
     return alt.Fill("arm:N", scale=of_lines["scale"], legend=of_lines["legend"])
+
+
+def filled_where(test: str) -> alt.FillOpacityValue:
+    """Fills points of which an expression is true, and leaves others hollow."""
+    return alt.FillOpacityValue(0, condition={"test": test, "value": 1})
 
 
 def shape(summary: Summary, arms: list[str]) -> alt.Shape:
@@ -158,46 +164,52 @@ def layers(height: int, *charts: alt.Chart) -> alt.LayerChart:
     """Charts on top of each other."""
     layered = alt.layer(*charts)
     assert isinstance(layered, alt.LayerChart)
-    return layered.properties(height=height)
+    layered["height"] = height  # `properties` would copy all that is in the chart, which takes as long as making it
+    return layered
 
 
 def styled(chart: alt.LayerChart, width: int | str) -> alt.LayerChart:
     """The chart with the common style; `width` in pixels, or `container`."""
-    return chart.properties(  # all at once: each call copies the whole chart
-        width=width,
-        background="transparent",
-        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
-        config=alt.Config(
-            font=FONT,
-            padding=4,
-            view=alt.ViewConfig(stroke=None),
-            axis=alt.AxisConfig(
-                labelColor=INK,
-                titleColor=INK,
-                tickColor=INK,
-                domainColor=INK,
-                gridColor=INK,
-                gridOpacity=0.13,
-                tickOpacity=0.4,
-                domainOpacity=0.4,
-                labelFontSize=12,
-                titleFontSize=11.5,
-                titleFontWeight="normal",
-                titlePadding=8,
-                labelFlush=False,
-            ),
-            legend=alt.LegendConfig(
-                orient="bottom",
-                labelColor=INK,
-                titleColor=INK,
-                labelFontSize=12,
-                labelLimit=0,
-                symbolSize=70,
-                symbolStrokeWidth=2,
-                title=None,
-            ),
-            title=alt.TitleConfig(color=INK, fontSize=14, anchor="start", subtitleColor=INK, offset=10),
+    copy = chart.copy(deep=False)
+    copy["width"] = width
+    copy["background"] = "transparent"
+    copy["autosize"] = alt.AutoSizeParams(type="fit-x", contains="padding")
+    copy["config"] = _style()
+    return copy
+
+
+@cache
+def _style() -> alt.Config:
+    return alt.Config(
+        font=FONT,
+        padding=4,
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(
+            labelColor=INK,
+            titleColor=INK,
+            tickColor=INK,
+            domainColor=INK,
+            gridColor=INK,
+            gridOpacity=0.13,
+            tickOpacity=0.4,
+            domainOpacity=0.4,
+            labelFontSize=12,
+            titleFontSize=11.5,
+            titleFontWeight="normal",
+            titlePadding=8,
+            labelFlush=False,
         ),
+        legend=alt.LegendConfig(
+            orient="bottom",
+            labelColor=INK,
+            titleColor=INK,
+            labelFontSize=12,
+            labelLimit=0,
+            symbolSize=70,
+            symbolStrokeWidth=2,
+            title=None,
+        ),
+        title=alt.TitleConfig(color=INK, fontSize=14, anchor="start", subtitleColor=INK, offset=10),
     )
 
 

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING
 import altair as alt
 
 from tuneoff.analysis.wording import ACCURACY
-from tuneoff.report.charts.style import HEIGHT, INK, Rows, Runs, Spec, colour, cost_axis, data, fill, layers, shape
+from tuneoff.report.charts.style import (
+    HEIGHT,
+    INK,
+    Rows,
+    Runs,
+    Spec,
+    colour,
+    cost_axis,
+    data,
+    fill,
+    filled_where,
+    layers,
+    shape,
+)
 from tuneoff.report.words import axis, duration, megabytes, score
 
 if TYPE_CHECKING:
@@ -89,8 +102,8 @@ def _tradeoff(summary: Summary, runs: Runs, cost: Cost) -> alt.LayerChart | None
     tint, form = colour(summary, names), shape(summary, names)
     base = alt.Chart(data(means))
     line = alt.Chart(data(_best_means(means))).mark_line(color=INK, opacity=0.5, strokeDash=[3, 3], strokeWidth=1)
-    on_front = [line.encode(x=x, y=y, order="cost:Q")] if front else []
-    intervals = base.mark_rule(strokeWidth=2).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=tint)
+    on_front = [line.encode(x=x, y=y, order=alt.Order("cost:Q"))] if front else []
+    intervals = base.mark_rule(strokeWidth=2).encode(x=x, y=alt.Y("low:Q"), y2=alt.Y2("high:Q"), color=tint)
     each = alt.Chart(data(points)).mark_point(filled=True, size=28, opacity=0.8, stroke=INK, strokeWidth=0.7)
     middle = base.mark_point(size=120, strokeWidth=2, opacity=1).encode(
         x=x,
@@ -98,10 +111,10 @@ def _tradeoff(summary: Summary, runs: Runs, cost: Cost) -> alt.LayerChart | None
         color=tint,
         shape=form,
         fill=fill(summary, names),
-        fillOpacity=alt.condition("datum.front", alt.value(1), alt.value(0)),
-        tooltip=[f"{name.format(metric=summary.metric)}:N" for name in MEAN_TOOLTIP],
+        fillOpacity=filled_where("datum.front"),
+        tooltip=[alt.Tooltip(f"{name.format(metric=summary.metric)}:N") for name in MEAN_TOOLTIP],
     )
-    tooltip = [f"{name.format(metric=summary.metric)}:N" for name in RUN_TOOLTIP]
+    tooltip = [alt.Tooltip(f"{name.format(metric=summary.metric)}:N") for name in RUN_TOOLTIP]
     return layers(
         HEIGHT,
         *on_front,
