@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import transformers
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -13,7 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from conftest import Command, study_toml
 from tiny_models import model_folder
 from tuneoff.models.load import load_tokenizer
-from tuneoff.models.virtual_tokens import place_in_texts, put_into_texts
+from tuneoff.models.virtual_tokens import are_put_in, load_as_written, place_in_texts, put_into_texts
 
 VIRTUAL = (60, 61, 62)
 TEMPLATE = processors.TemplateProcessing(
@@ -54,6 +55,7 @@ def test_they_stand_behind_what_a_text_starts_with(kind: str, tmp_path: Path) ->
     assert place == (1 if "[CLS]" in tokenizer.convert_ids_to_tokens(before("a").input_ids) else 0)
     put_into_texts(tokenizer, VIRTUAL)
     tokenizer.save_pretrained(tmp_path / "after")
+    load_as_written(tmp_path / "after")
     after = AutoTokenizer.from_pretrained(tmp_path / "after")
     for texts in (("good film",), ("good film", "a dull one")):
         without, with_them = before(*texts), after(*texts)
@@ -64,6 +66,51 @@ def test_they_stand_behind_what_a_text_starts_with(kind: str, tmp_path: Path) ->
         cut = after(*texts, truncation=True, max_length=len(expected) - 1).input_ids
         assert len(cut) == len(expected) - 1
         assert cut[place : place + 3] == list(VIRTUAL)
+
+
+WORDS = {
+    word: index for index, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "film", "one"])
+}
+CLASSES = {
+    "albert": "AlbertTokenizer",
+    "bart": "BartTokenizer",
+    "bert": "BertTokenizer",
+    "camembert": "CamembertTokenizer",
+    "deberta": "DebertaTokenizer",
+    "deberta-v2": "DebertaV2Tokenizer",
+    "distilbert": "DistilBertTokenizer",
+    "electra": "ElectraTokenizer",
+    "funnel": "FunnelTokenizer",
+    "gpt2": "GPT2Tokenizer",
+    "llama": "LlamaTokenizer",
+    "mpnet": "MPNetTokenizer",
+    "qwen2": "Qwen2Tokenizer",
+    "roberta": "RobertaTokenizer",
+    "t5": "T5Tokenizer",
+    "xlm-roberta": "XLMRobertaTokenizer",
+    "xlnet": "XLNetTokenizer",
+}
+UNIGRAM = ("albert", "camembert", "deberta-v2", "t5", "xlm-roberta", "xlnet")
+"""transformers' own tokenizers, some of which write their template anew when they are loaded."""
+
+
+@pytest.mark.parametrize("model_type", CLASSES)
+def test_they_are_there_again_once_a_tokenizer_is_loaded(model_type: str, tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        words = [(word, -1.0) for word in WORDS] if model_type in UNIGRAM else WORDS
+        getattr(transformers, CLASSES[model_type])(vocab=words).save_pretrained(tmp_path / name)
+        (tmp_path / name / "config.json").write_text(json.dumps({"model_type": model_type}))
+    before, tokenizer = (AutoTokenizer.from_pretrained(tmp_path / name) for name in ("before", "after"))
+    place = place_in_texts(tokenizer)
+    put_into_texts(tokenizer, VIRTUAL)
+    tokenizer.save_pretrained(tmp_path / "after")
+    load_as_written(tmp_path / "after")
+    after = AutoTokenizer.from_pretrained(tmp_path / "after")
+    assert are_put_in(after, VIRTUAL)
+    assert not are_put_in(before, VIRTUAL)
+    for texts in (("a good film",), ("a good film", "one")):
+        without = before(*texts).input_ids
+        assert after(*texts).input_ids == [*without[:place], *VIRTUAL, *without[place:]]
 
 
 PROMPTED = [

@@ -95,7 +95,8 @@ def _scored(
         trainable_parameters=runs[0].parameters.trainable,
         parameters=runs[0].parameters,
         checkpoint_bytes=max(run.checkpoint_bytes for run in runs),
-        adapter_unmerged=spec.mergeable and runs[0].parameters.adapter > 0,  # runs are timed as they were trained
+        # Runs are timed as they were trained. Virtual tokens lengthen each text, merged or not.
+        adapter_unmerged=spec.mergeable and not spec.virtual_tokens and runs[0].parameters.adapter > 0,
         other_costs=costs[1:],
     )
 

@@ -183,6 +183,11 @@ def _guess_texts(source: SourceTable, looks: Looks, free: Sequence[str], second:
     if usual:
         return usual[0], second
     if not texts:
+        twice = next((name for name in source.columns if source.columns.count(name) > 1), None)
+        if twice is not None:
+            raise UserError(
+                f"{source.where}: there are {source.columns.count(twice)} columns called '{twice}'; rename one"
+            )
         raise UserError(
             f"{source.where}: none of its columns ({in_line(source.columns)}) looks like texts; name it with --text"
             f"{no_header(source.columns) if source.header else ''}"

@@ -18,7 +18,8 @@ from tuneoff.export.trained import Trained
 from tuneoff.export.whole import whole_classifier
 from tuneoff.models.folder import ADAPTER
 from tuneoff.models.quiet import transformers_quiet
-from tuneoff.models.save import QUANTISATION, describe_saved
+from tuneoff.models.save import describe_saved
+from tuneoff.models.saved import QUANTISATION
 from tuneoff.records.saved_model import SavedModel
 
 if TYPE_CHECKING:

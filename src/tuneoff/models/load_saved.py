@@ -18,7 +18,7 @@ from tuneoff.models.quantised import Quantisation, keep_dtype, quantisation_of, 
 from tuneoff.models.quiet import transformers_quiet
 from tuneoff.models.save import BOTTLENECKS, HEAD
 from tuneoff.models.saved import SavedFolder
-from tuneoff.models.virtual_tokens import ids_behind
+from tuneoff.models.virtual_tokens import are_put_in, ids_behind
 
 if TYPE_CHECKING:
     import torch
@@ -99,10 +99,12 @@ def load_saved(
     if saved.kind == "whole":
         loaded = load_whole(opened.folder, load_config(opened.folder, classes, tokenizer.pad_token_id), device)
         model: Any = loaded.model
+        _check_virtual_tokens(opened, tokenizer, _rows(loaded) - saved.virtual_tokens)
     else:
         assert base is not None
         base_models = base_models or BaseModels()
         loaded = base_models.classifier(opened, base, tokenizer.pad_token_id, device, dtype)
+        _check_virtual_tokens(opened, tokenizer, _rows(loaded))
         put = {"adapter": _with_adapter, "bottleneck": _with_bottlenecks, "features": _with_head}[saved.kind]
         if saved.quantised:
             model = put(opened, loaded)
@@ -125,6 +127,21 @@ def _with_own_modules(loaded: LoadedModel, config: Any) -> LoadedModel:
     give_shapes(copied, loaded.head_modules, unquantised(config))
     copied.config.num_labels = copied.num_labels = config.num_labels
     return LoadedModel.of(copied, loaded.head_modules)
+
+
+def _rows(loaded: LoadedModel) -> int:
+    rows: int = loaded.model.get_input_embeddings().num_embeddings
+    return rows
+
+
+def _check_virtual_tokens(opened: SavedFolder, tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> None:
+    """Refuses a tokenizer that would have texts answered without what was trained to stand in them."""
+    count = opened.saved.virtual_tokens
+    if count and not are_put_in(tokenizer, ids_behind(vocabulary, count)):
+        raise UserError(
+            f"the tokenizer in '{opened.folder}' does not put the {count} virtual tokens into texts that the model was "
+            "trained with; train the model again"
+        )
 
 
 def _with_adapter(opened: SavedFolder, loaded: LoadedModel) -> nn.Module:

@@ -12,7 +12,8 @@ from tuneoff.models.looking import architecture_of
 from tuneoff.models.quantised import stored_quantisation, unquantised
 from tuneoff.models.quiet import transformers_quiet
 from tuneoff.models.recipe import BASE, loading_lines
-from tuneoff.models.virtual_tokens import ids_behind, put_into_texts
+from tuneoff.models.saved import QUANTISATION
+from tuneoff.models.virtual_tokens import ids_behind, load_as_written, put_into_texts
 from tuneoff.records.saved_model import REFIT_WORDS, SAVED_MODEL, BaseModel, SavedKind, SavedModel
 from tuneoff.spec.arms import METHODS
 
@@ -25,8 +26,6 @@ BOTTLENECKS = "bottlenecks.safetensors"
 """The tensors of bottlenecks and of the head, by their names in the model."""
 HEAD = "head.safetensors"
 """The linear head of a model that reads mean features: `weight`, shape (classes, hidden), and `bias`."""
-QUANTISATION = "quantization_config.json"
-"""What `transformers.BitsAndBytesConfig` takes, of an adapter whose base is in 4 bits."""
 LOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.onnx", "*.onnx.data")
 """What a model is loaded from."""
 
@@ -227,6 +226,8 @@ def _save_tokenizer(source: Path, folder: Path, saved: SavedModel, config: Any, 
     if padding != tokenizer.pad_token_id and padding in tokenizer.get_vocab().values():
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding)
     tokenizer.save_pretrained(folder)
+    if saved.virtual_tokens:
+        load_as_written(folder)
 
 
 def _read_me(saved: SavedModel) -> str:

@@ -16,6 +16,7 @@ from tuneoff.models.fingerprint import stamp_folder
 from tuneoff.models.folder import ADAPTER, checked_folder
 from tuneoff.models.load import resolve_model
 from tuneoff.records.saved_model import SAVED_MODEL, SavedKind, SavedModel
+from tuneoff.spec.quantization import QUANTIZATIONS
 
 if TYPE_CHECKING:
     from tuneoff.spec import StudySpec
@@ -30,6 +31,11 @@ WEIGHTS: dict[SavedKind, tuple[str, ...]] = {
 """Where the weights are; the second name is of an index of several files."""
 NO_STUDY_FILE = (r"use local files instead \(.*", "name a local folder with --base")
 """What errors of the Hub advise who has a study file, and what is said where there is none."""
+QUANTISATION = "quantization_config.json"
+"""What `transformers.BitsAndBytesConfig` takes, of an adapter whose base is in 4 bits."""
+ANEW = "export or train the model again"
+HOLD_PROMPTS = ("adapter", "whole", "onnx")
+"""Kinds of saved models that there may be virtual tokens in."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -68,6 +74,7 @@ class SavedFolder:
                 raise UserError(f"'{path}' lacks {name}; export or train the model again")
             if "auto_map" in _json_object(path / name):
                 raise UserError(f"'{path / name}' asks for code of its own (auto_map), which tuneoff never runs")
+        _check_agreement(path, saved)
         return cls(path, saved)
 
     def base_folder(self, given: str | None = None) -> Path | None:
@@ -106,6 +113,27 @@ class SavedFolder:
                 "differ); name the right one with --base FOLDER"
             )
         return found
+
+
+def _check_agreement(folder: Path, saved: SavedModel) -> None:
+    """Makes sure that what a folder says of itself is what its other files, whose hashes are known, say.
+
+    Raises:
+        UserError: where it is not.
+    """
+    names = _json_object(folder / "config.json").get("id2label")
+    in_order = tuple(str(names[number]) for number in sorted(names, key=int)) if isinstance(names, dict) else None
+    if in_order is not None and in_order != saved.texts.label_names:
+        raise UserError(f"'{folder}' names other classes in {SAVED_MODEL} than in config.json; {ANEW}")
+    if saved.quantization is not None:
+        try:
+            bits = QUANTIZATIONS.named(saved.quantization).bits
+        except ValueError as error:
+            raise UserError(f"'{folder / SAVED_MODEL}': {error}") from error
+        if QUANTISATION in saved.sha256 and not _json_object(folder / QUANTISATION).get(f"load_in_{bits}bit"):
+            raise UserError(f"'{folder}' says another quantization in {SAVED_MODEL} than in {QUANTISATION}; {ANEW}")
+    if saved.virtual_tokens >= saved.texts.max_length or (saved.virtual_tokens and saved.kind not in HOLD_PROMPTS):
+        raise UserError(f"'{folder / SAVED_MODEL}' says of virtual tokens what cannot be; {ANEW}")
 
 
 def named_base(given: str) -> Path:

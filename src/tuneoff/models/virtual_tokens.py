@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from transformers import PreTrainedTokenizerBase
 
 MARK = "<virtual>"
@@ -74,6 +76,23 @@ def put_into_texts(tokenizer: PreTrainedTokenizerBase, ids: tuple[int, ...]) -> 
     tokenizer.backend_tokenizer.post_processor = Tokenizer.from_str(json.dumps(definition)).post_processor
     for name in ("add_bos_token", "add_eos_token"):  # by which a tokenizer would write its template anew
         tokenizer.init_kwargs.pop(name, None)
+
+
+def load_as_written(folder: Path) -> None:
+    """Has a saved tokenizer loaded from its `tokenizer.json` alone.
+
+    transformers' classes for BERT, RoBERTa and others write their template anew when they are loaded, and so leave out
+    what was put into it.
+    """
+    path = folder / "tokenizer_config.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    written["tokenizer_class"] = "PreTrainedTokenizerFast"
+    path.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def are_put_in(tokenizer: PreTrainedTokenizerBase, ids: tuple[int, ...]) -> bool:
+    """Whether a tokenizer puts these virtual tokens into a text."""
+    return set(ids) <= set(tokenizer("a").input_ids)
 
 
 def _template(processor: dict[str, Any] | None) -> dict[str, Any] | None:

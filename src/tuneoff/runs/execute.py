@@ -49,7 +49,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         adapted = load_and_adapt(place)
     tokens = {name: split.with_virtual(adapted.virtual) for name, split in tokens.items()}
     if task.run.arm.reads_texts:
-        with place.watch.timing("train"):
+        with place.watch.timing("setup" if place.saved else "train"):  # of a run that goes on it was counted before
             adapted = start_from_texts(place, adapted, tokens["train"])
     with place.watch.timing("setup"):
         trainer = prepare_training(place, adapted, tokens)

@@ -134,7 +134,8 @@ def _format(paths: Sequence[Path], written: Sequence[str]) -> FormatSpec:
             raise UserError(
                 f"--read {setting}: write KEY=VALUE, with one of {', '.join(FormatSpec.model_fields)} as KEY"
             )
-        given[key] = toml_or_text(text)
+        value = toml_or_text(text)
+        given[key] = value.split(",") if key == "columns" and isinstance(value, str) else value
     try:
         asked = FormatSpec.model_validate(given)
         if "kind" in given:

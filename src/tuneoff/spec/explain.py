@@ -71,7 +71,9 @@ def arm_name(arm: Any, position: int) -> str:
 
 def _path(location: Location, table: Table) -> list[str]:
     """Where a value is, as people write it: with an arm's name for its position."""
-    path = [str(part) for part in location]
+    path = [
+        str(part) for part in location if not re.match(r"[a-z-]+\[|(str|int|float|bool)$", str(part))
+    ]  # without what pydantic adds
     by_name = location[:1] == ("arms",) and len(location) > 1 and location[-1] != "name"
     if by_name and isinstance(location[1], int):
         arms: Sequence[Any] = table["arms"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -44,11 +43,19 @@ class ModelSpec(Frozen):
     revision: str | None = Field(default=None, description="branch, tag or commit of a Hub model")
 
 
+SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-9, 1e9
+"""Of a class: losses times these are numbers that float32 holds."""
+
+
 def _balanced_or_by_class(value: Any) -> Any:
     if isinstance(value, dict):
         for name, weight in value.items():
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
-                raise ValueError(f"the weight of a class is a number above 0 (that of '{name}' is {weight!r})")
+            number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not number or not SMALLEST_WEIGHT <= weight <= LARGEST_WEIGHT:
+                raise ValueError(
+                    f"the weight of a class is a number from {SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g} (that of "
+                    f"'{name}' is {weight!r})"
+                )
     elif value != "balanced":
         raise ValueError("write 'balanced', or a table with a weight for each class")
     return value

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tuneoff.core.errors import UserError
-from tuneoff.core.files import expanded
+from tuneoff.core.files import expanded, write_text
 from tuneoff.core.texts import in_line
 from tuneoff.data.conventions import SPLIT_WORDS, SPLITS
 from tuneoff.data.describe import Understanding, understand
@@ -82,8 +82,7 @@ def init_study(
         say(f"model       takes at most {most} tokens, so longer texts are cut there")
     if most is None:
         say("model       is not on this machine yet; `tuneoff plan` checks that it takes max_length tokens")
-    with path.open("x", encoding="utf-8") as file:
-        file.write(written)
+    write_text(path, written)
     return path
 
 
