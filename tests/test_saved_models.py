@@ -248,10 +248,20 @@ def edited(folder: Path, file: str, **fields: Any) -> None:
         resealed(folder)
 
 
-def of_labels(*names: str) -> Callable[[Path], None]:
+def said_of_labels(*names: str) -> Callable[[Path], None]:
     return lambda folder: edited(
         folder, "tuneoff.json", texts={"label_names": names, "max_length": MAX_LENGTH, "text": None, "text_pair": None}
     )
+
+
+def of_labels(*names: str) -> Callable[[Path], None]:
+    """Of other classes in all files but the weights."""
+
+    def change(folder: Path) -> None:
+        edited(folder, "config.json", id2label=dict(enumerate(names)), label2id={})
+        said_of_labels(*names)(folder)
+
+    return change
 
 
 def cut(name: str, seal: bool = False) -> Callable[[Path], None]:
@@ -315,6 +325,13 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     ),
     "truncated model": ("full", cut("model.safetensors", seal=True), "no weights could be loaded"),
     "a pickle alone": ("lora", pickled, "adapter_model.bin is a pickle, which tuneoff never loads"),
+    "classes the other way round": ("lora", said_of_labels("b", "a"), "names other classes in tuneoff.json than in"),
+    "no such quantization": (
+        "lora", lambda folder: edited(folder, "tuneoff.json", quantization="zz"), "unknown quantization 'zz'",
+    ),
+    "virtual tokens of no prompt": (
+        "houlsby", lambda folder: edited(folder, "tuneoff.json", virtual_tokens=5), "what cannot be",
+    ),
     "no description": ("lora", without("tuneoff.json"), "no model that tuneoff saved"),
     "a damaged description": ("lora", cut("tuneoff.json"), "cannot be read"),
     "a later version": ("lora", lambda folder: edited(folder, "tuneoff.json", schema_version=9), "another version"),

@@ -36,9 +36,10 @@ def unfit_arms(arms: Sequence[ArmSummary], against_majority: Sequence[AgainstBas
         if found.arm not in unfit and not found.beaten:
             seen = found.difference.difference
             points = f"{100 * seen.mean:+.1f} points, {100 * seen.ci_low:+.1f} to {100 * seen.ci_high:+.1f}"
-            unfit[found.arm] = Unfit(
-                f"it is not shown to beat the majority class after correcting for all arms ({points})", learned=True
-            )
+            how = "is not shown to beat the majority class after correcting for all arms"
+            if seen.ci_high < 0:
+                how = "does worse than the majority class"
+            unfit[found.arm] = Unfit(f"it {how} ({points})", learned=True)
     return unfit
 
 
