@@ -31,7 +31,7 @@ def export(
     ] = None,
     recommended: Annotated[bool, typer.Option("--recommended", help="The arm that the study recommends.")] = False,
     seed: Annotated[
-        str, typer.Option(help="Which of its runs: a seed, or that of the best validation accuracy.", metavar="N")
+        str, typer.Option(help="Which of its runs: a seed, or that of the best validation score.", metavar="N")
     ] = BEST,
     form: Annotated[
         str,

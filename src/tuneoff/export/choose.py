@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tuneoff.analysis.wording import ACCURACY
 from tuneoff.core.errors import UserError
 from tuneoff.core.names import did_you_mean
 from tuneoff.core.texts import in_line
@@ -34,7 +35,7 @@ def choose_run(results: StudyResults, arm: str | None = None, seed: int | None =
     Args:
         results: of the study.
         arm: its name; the recommended one when left out.
-        seed: of the run; that of the best validation accuracy when left out.
+        seed: of the run; that of the best validation score when left out.
 
     Raises:
         UserError: where there is no such run that has succeeded.
@@ -55,12 +56,13 @@ def choose_run(results: StudyResults, arm: str | None = None, seed: int | None =
         if failed is None:
             raise UserError(f"{which} has not been trained yet; `tuneoff run` goes on with the study")
         raise UserError(f"{which} has no run that succeeded ({failed.status}: {failed.error})")
-    best = max(scored, key=lambda run: (run.validation_accuracy, -run.seed))
+    best = max(scored, key=lambda run: (run.selected.score, -run.seed))
     if seed is None and len(scored) > 1:
-        equals = sum(run.validation_accuracy == best.validation_accuracy for run in scored)
+        equals = sum(run.selected.score == best.selected.score for run in scored)
         first = "" if equals == 1 else f"; {equals} seeds have it, of which it is the first"
-        accuracy = f"{100 * best.validation_accuracy:.1f}%"
-        why = (*why, f"Seed {best.seed} has the best validation accuracy of {len(scored)} seeds ({accuracy}){first}")
+        metric = results.objective.label
+        reached = f"{100 * best.selected.score:.1f}{'%' if metric == ACCURACY else ''}"
+        why = (*why, f"Seed {best.seed} has the best validation {metric} of {len(scored)} seeds ({reached}){first}")
     if part:
         rest = "the other folds are models of their own" if is_fold(part) else "the study's largest training size"
         why = (*why, f"It is the run of {part_words(part)}; {rest}")

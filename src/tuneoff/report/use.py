@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tuneoff.analysis.underfitting import never_answered
+from tuneoff.analysis.wording import ACCURACY
 from tuneoff.core.errors import UserError
 from tuneoff.models.load import resolve_model
 from tuneoff.models.recipe import loading_lines
@@ -94,7 +95,8 @@ def _of_this_run(results: StudyResults, name: str) -> str:
     if run is None:
         return ""
     never = never_answered(results, [Store(results.folder).predictions(run.run_id)])
-    return f" On test this one had {words.percent(run.test_accuracy)}" + (
+    of = "" if results.objective.label == ACCURACY else "an accuracy of "
+    return f" On test this one had {of}{words.percent(run.test_accuracy)}" + (
         f", and it never answers {never.classes}." if never is not None else "."
     )
 

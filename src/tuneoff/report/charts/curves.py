@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def validation_accuracy_by_epoch(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Validation accuracy after each epoch: mean over an arm's runs, and the range from the lowest to the highest."""
-    return _by_epoch(summary, runs, lambda point: 100 * point.validation_accuracy, "validation accuracy, %")
+    return _by_epoch(summary, runs, lambda point: 100 * point.score, axis("validation", summary.metric))
 
 
 def validation_loss_by_epoch(summary: Summary, runs: Runs) -> alt.LayerChart | None:
