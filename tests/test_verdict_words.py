@@ -31,7 +31,8 @@ NO_ANSWER: dict[str, Any] = {
     "shown": [], "excluded": [], "headlines": [],
 }  # fmt: skip
 NOTHING_FOUND: dict[str, Any] = {
-    "study": "made up", "model": "tiny", "seeds": [0], "runs": {"planned": 6, "done": 6, "failed": 0},
+    "study": "made up", "model": "tiny", "objective": "accuracy", "metric": "accuracy", "seeds": [0],
+    "runs": {"planned": 6, "done": 6, "failed": 0},
     "data": {"source": "files", "sizes": {}, "folds": None, "label_names": [], "cut_texts": {}, "removed": {}},
     "arms": [], "baselines": [], "headlines": [], "comparisons": [], "pareto": {}, "notes": [], "audit": [],
     "learning_curves": None, "tuning": None, "breakdown": None, "label_check": None,

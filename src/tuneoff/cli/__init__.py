@@ -15,7 +15,7 @@ import typer
 
 from tuneoff.cli import completion, predict
 from tuneoff.cli.arguments import Folder, Json, path_given
-from tuneoff.cli.exits import exit_code, going_on
+from tuneoff.cli.exits import INTERRUPTED, exit_code, going_on
 from tuneoff.cli.export import export
 from tuneoff.cli.methods import methods
 from tuneoff.cli.serve import serve
@@ -383,6 +383,10 @@ def main() -> None:
             signal.signal(number, signal.default_int_handler)
     silence_libraries()
     outlast_readers()
-    code = exit_code(app)
+    try:
+        code = exit_code(app)
+    except KeyboardInterrupt:  # a second signal, while the first was being told of
+        code = INTERRUPTED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
     sys.stdout.flush()
     sys.exit(code or (2 if output_was_lost() else 0))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,8 +62,6 @@ def exit_code(command: Callable[..., Any]) -> int:
 
 def _say(message: str, code: int) -> int:
     """Prints an error as one line, in which nothing that a user or a file wrote acts on the terminal."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
     line = " ".join(message.split())
     shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
     print(f"tuneoff: {shown}", file=sys.stderr)
