@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tuneoff.analysis.wording import ACCURACY
 from tuneoff.core.errors import UserError
 from tuneoff.core.names import did_you_mean
 from tuneoff.core.texts import in_line
 from tuneoff.data.parts import is_fold, part_names, part_words
 from tuneoff.records.run import ScoredRun, UnsuccessfulRun
+from tuneoff.report.words import score
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -61,7 +61,7 @@ def choose_run(results: StudyResults, arm: str | None = None, seed: int | None =
         equals = sum(run.selected.score == best.selected.score for run in scored)
         first = "" if equals == 1 else f"; {equals} seeds have it, of which it is the first"
         metric = results.objective.label
-        reached = f"{100 * best.selected.score:.1f}{'%' if metric == ACCURACY else ''}"
+        reached = score(best.selected.score, metric)
         why = (*why, f"Seed {best.seed} has the best validation {metric} of {len(scored)} seeds ({reached}){first}")
     if part:
         rest = "the other folds are models of their own" if is_fold(part) else "the study's largest training size"
