@@ -37,6 +37,7 @@ from processes import (
     wait_until,
 )
 from stored import dictionaries, dictionary
+from tuneoff.core.processes import SIGNALS
 from tuneoff.records.run import RunResult
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.run import Run
@@ -274,8 +275,13 @@ def _main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
     from tuneoff.cli import main
 
     monkeypatch.setattr(sys, "argv", ["tuneoff", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        for number, handler in before.items():  # which a command leaves as they suit a process that ends
+            signal.signal(number, handler)
     return ended.value.code
 
 
