@@ -72,11 +72,11 @@ def print_table(arguments: argparse.Namespace) -> None:
     """Markdown: a row for each method, by how far it is behind full over all studies."""
     studies = [tuneoff.load_results(folder) for folder in arguments.folders]
     scored = [{arm.method: arm for arm in study.summary.arms if isinstance(arm, ScoredArm)} for study in studies]
-    full = [arms["full"].test_accuracy.mean for arms in scored]
+    full = [arms["full"].test_score.mean for arms in scored]
 
     def gaps(method: str) -> list[float | None]:
         return [
-            100 * (arms[method].test_accuracy.mean - best) if method in arms else None
+            100 * (arms[method].test_score.mean - best) if method in arms else None
             for arms, best in zip(scored, full, strict=True)
         ]
 
@@ -96,8 +96,8 @@ def print_table(arguments: argparse.Namespace) -> None:
             learned = " †" if arm.learning is not None and arm.learning.not_learned else ""
             cells += [
                 f"{arm.learning_rate:.2g}" if arm.learning_rate else "",
-                " ".join(f"{100 * accuracy:.1f}" for accuracy in arm.test_accuracies),
-                f"{100 * arm.test_accuracy.mean:.1f}{learned}",
+                " ".join(f"{100 * accuracy:.1f}" for accuracy in arm.test_scores),
+                f"{100 * arm.test_score.mean:.1f}{learned}",
                 f"**{gap:+.1f}**" if gap < -BEHIND else f"{gap:+.1f}",
             ]
         print("| " + " | ".join(cells) + " |")

@@ -106,10 +106,10 @@ def _run(work: Work) -> dict[str, Any]:
     from tuneoff.models.hide import bitsandbytes_hidden
     from tuneoff.models.load import load_classifier, load_config
     from tuneoff.models.quantised import quantisation_of
+    from tuneoff.tasks.losses import CrossEntropy
     from tuneoff.tasks.objectives.accuracy import Accuracy
     from tuneoff.training.device import choose_device, choose_precision
     from tuneoff.training.engines.choose import make_engine
-    from tuneoff.training.loss import cross_entropy
     from tuneoff.training.optim.adamw import learning_rates
     from tuneoff.training.order import epoch_batches
 
@@ -155,7 +155,7 @@ def _run(work: Work) -> dict[str, Any]:
         "steps": len(batches),
         "train_losses": losses,
         "guess_loss": float(-(shares * np.log(shares)).sum()),
-        "validation_loss": cross_entropy(logits["validation"], labels["validation"]),
+        "validation_loss": CrossEntropy().mean_loss(logits["validation"], labels["validation"]),
         "validation_accuracy": Accuracy.value(labels["validation"], logits["validation"].argmax(axis=1)),
         "test_accuracy": Accuracy.value(labels["test"], logits["test"].argmax(axis=1)),
         "majority": float(np.bincount(labels["test"]).max() / len(labels["test"])),

@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tuneoff.analysis.statistics import RISK, Field, adjust_pairs, mean_interval, shown
 from tuneoff.spec.schema import OBJECTIVES
+from tuneoff.tasks.objectives.base import ClassObjective
 
 KINDS: dict[str, tuple[float, ...]] = {
     "2 classes, 85/15": (0.85, 0.15),
@@ -99,6 +100,7 @@ def draw(
 def truths(cell: Cell, behind: Sequence[float]) -> NDArray[np.float64]:
     """The metric of each arm on all examples there could be, on average over seeds."""
     objective = OBJECTIVES.named(cell.objective)
+    assert issubclass(objective, ClassObjective)
     shares = np.array(KINDS[cell.kind])
     classes = len(shares)
     luck = LUCK * np.random.default_rng(7).standard_normal((100_000, classes))

@@ -124,7 +124,7 @@ def _pipeline(folder: str, precision: str, device: Any, predictor: Predictor) ->
 
 
 def _labelling(predictor: Predictor, texts: list[str]) -> Label:
-    return lambda: [answer.label for answer in predictor.predict(texts)]
+    return lambda: [str(answer.label) for answer in predictor.predict(texts)]
 
 
 def _timed(label: Label) -> tuple[float, Labels]:

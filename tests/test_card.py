@@ -97,7 +97,7 @@ def test_a_card_says_what_the_study_found(results: api.StudyResults, tmp_path: P
     run, saved = _handed_over(results)
     write_card(tmp_path, results, run, saved)
     card = ModelCard.load(tmp_path / "README.md")
-    assert _scores(card) == {"accuracy": round(run.test_accuracy, 6), "f1": round(run.test_macro_f1, 6)}
+    assert _scores(card) == {"accuracy": round(run.score, 6), "f1": round(run.test_macro_f1 or 0, 6)}
     assert _data(card).pipeline_tag == "text-classification"
     assert _data(card).library_name == "peft"
     assert _data(card).tags == ["tuneoff", "lora"]
@@ -105,9 +105,9 @@ def test_a_card_says_what_the_study_found(results: api.StudyResults, tmp_path: P
         assert getattr(_data(card), unset, None) is None
     text = card.text
     assert f"# {saved.study}: text classification (LoRA on {saved.base.id})\n" in text
-    assert f"**{100 * run.test_accuracy:.1f}%** of 62 test examples" in text
+    assert f"**{100 * run.score:.1f}%** of 62 test examples" in text
     for arm in results.summary.scored_arms:
-        interval = arm.test_accuracy
+        interval = arm.test_score
         (row,) = [line for line in text.splitlines() if line.startswith(f"| {arm.arm} |")]
         assert f"{100 * interval.mean:.1f}%" in row
         assert f"{100 * interval.ci_low:.1f} to {100 * interval.ci_high:.1f}" in row
@@ -177,8 +177,8 @@ def test_a_refit_that_nothing_was_left_to_test_is_said_to_be_untested(results: a
     text = " ".join(card.text.split())
     assert "**This very model was not tested.** After the study it was trained once more on all labelled rows" in text
     (arm,) = [arm for arm in results.summary.scored_arms if arm.arm == "lora"]
-    assert f"{100 * arm.test_accuracy.mean:.1f}% of test examples right" in text
-    assert f"{100 * arm.test_accuracy.ci_low:.1f} to {100 * arm.test_accuracy.ci_high:.1f} (95%)" in text
+    assert f"{100 * arm.test_score.mean:.1f}% of test examples right" in text
+    assert f"{100 * arm.test_score.ci_low:.1f} to {100 * arm.test_score.ci_high:.1f} (95%)" in text
     # What it says of texts that it was trained on does not make it a tested one.
     checked = saved.model_copy(update={"check": _check(changed_labels=3)})
     assert _results(model_card(results, run, checked, refit=_refit(run, "all"))) == []
@@ -216,7 +216,7 @@ def test_what_another_form_scores_and_loses_is_told(results: api.StudyResults) -
     assert "onnxruntime.InferenceSession" in card.text
     assert "- Of 62 test texts that it was compared on, 3 have another label" in card.text
     same = model_card(results, run, saved.model_copy(update={"kind": "onnx", "check": _check(0)}))
-    assert _scores(same) == {"accuracy": round(run.test_accuracy, 6), "f1": round(run.test_macro_f1, 6)}
+    assert _scores(same) == {"accuracy": round(run.score, 6), "f1": round(run.test_macro_f1 or 0, 6)}
 
 
 def test_a_model_and_data_of_the_hub_are_named(results: api.StudyResults) -> None:

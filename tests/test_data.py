@@ -218,4 +218,4 @@ def test_baselines_of_hundreds_of_classes_fit_into_memory(tiny_model: Path, tmp_
         f'data = {{ source = "files", train = "{tmp_path / "many.csv"}", max_length = 16 }}\n'
     )
     prepared = prepare_study(load_study(tmp_path / "study.toml"), tmp_path / "out", print)
-    assert prepared.prepared.baselines["tfidf"].test_accuracy > 0.5
+    assert (prepared.prepared.baselines["tfidf"].test_accuracy or 0) > 0.5

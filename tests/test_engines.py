@@ -16,12 +16,12 @@ from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel, load_classifier, load_config
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS
+from tuneoff.tasks.losses import CrossEntropy
 from tuneoff.training.engines.base import Engine
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.packed import PackedEngine
 from tuneoff.training.engines.padded import PaddedEngine, padded_inputs
 from tuneoff.training.kernels.dropout import Calls, Dropout, own_dropout
-from tuneoff.training.loss import Loss
 from tuneoff.training.optim.adamw import make_optimiser
 
 CPU = torch.device("cpu")
@@ -126,7 +126,7 @@ def test_weighted_and_smoothed_losses_are_those_of_torch(
     options = {**PACKED["bert"], "attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0}
     rows = [0, 2, 5, 8]
     loaded = classifier("bert", options)
-    training, loss = TrainingSpec(batch_size=4), Loss(weights, smoothing)
+    training, loss = TrainingSpec(batch_size=4), CrossEntropy(weights, smoothing)
     engine = make(loaded.model, loaded, training, CPU, micro_batch, loss=loss)
     found = gradients(engine, rows)
     engine._weight = loss.total(TOKENS.labels[rows])

@@ -210,7 +210,7 @@ def test_the_run_that_is_exported(study: StudyResults) -> None:
             choose_run(study)
     with pytest.raises(UserError, match=r"^there is nothing to export yet: no run of .* has succeeded$"):
         choose_run(replace(study, runs=[]))
-    best = max(study.of_arm("lora"), key=lambda run: run.validation_accuracy)
+    best = max(study.of_arm("lora"), key=lambda run: run.validation_accuracy or 0)
     assert choose_run(study, "lora").run.validation_accuracy == best.validation_accuracy
     assert choose_run(study, "lora", seed=1).run.seed == 1
     learning = next(arm.learning for arm in study.summary.arms if arm.arm == "lora")

@@ -79,17 +79,15 @@ def interval(mean: float, width: float) -> MeanInterval:
 
 def test_how_it_is_shown() -> None:
     points = tuple(
-        LearningCurvePoint(train_size=size, runs=3, test_accuracy=interval(accuracy, 0.02))
+        LearningCurvePoint(train_size=size, runs=3, test_score=interval(accuracy, 0.02))
         for size, accuracy in zip(SIZES, (0.64, 0.72, 0.775), strict=True)
     )
     curves = LearningCurves(
         train_sizes=tuple(SIZES),
         arms={"full": points, "lora": points},
         forecasts={
-            "full": Forecast(
-                train_size=800, test_accuracy=interval(0.81, 0.03), gain=interval(0.035, 0.02), why_not=None
-            ),
-            "lora": Forecast(train_size=800, test_accuracy=None, gain=None, why_not="one seed"),
+            "full": Forecast(train_size=800, test_score=interval(0.81, 0.03), gain=interval(0.035, 0.02), why_not=None),
+            "lora": Forecast(train_size=800, test_score=None, gain=None, why_not="one seed"),
         },
         baselines={},
     )

@@ -17,8 +17,10 @@ import tuneoff as api
 from conftest import Command, study_toml
 from stored import dictionary
 from tuneoff.records.run import RunResult, ScoredRun
+from tuneoff.records.saved_model import TextRules
 from tuneoff.spec.arms import METHODS, ArmSpec
 from tuneoff.tasks.objectives.accuracy import Accuracy
+from tuneoff.tasks.single_label import SingleLabel
 
 
 def _arm(**options: Any) -> ArmSpec:
@@ -171,9 +173,9 @@ def test_it_stops_when_it_is_asked_to(tiny_model: Path) -> None:
     engine = FeatureEngine(model, loaded, TrainingSpec(), CPU, SingleDevice())
     tokens = Tokens(TOKENS.ids % 20, TOKENS.offsets, TOKENS.labels)
     peak = PeakSoFar(peak_memory(CPU))
-    fit = FeatureFit(
-        _arm(), engine, {"train": tokens, "validation": tokens}, Stopwatch(CPU), peak, steps=7, objective=Accuracy
-    )
+    splits = {"train": tokens, "validation": tokens}
+    task = SingleLabel(TextRules(label_names=("a", "b", "c"), max_length=8))
+    fit = FeatureFit(_arm(), engine, splits, Stopwatch(CPU), peak, steps=7, task=task, objective=Accuracy)
     told: list[int] = []
     with pytest.raises(TrainingStopped):
         fit.run(told.append, lambda: True)

@@ -19,12 +19,12 @@ from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS
+from tuneoff.tasks.losses import CrossEntropy
 from tuneoff.training.engines.base import Engine
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.packed import PackedEngine
 from tuneoff.training.kernels.choice import KERNELS
 from tuneoff.training.kernels.dropout import Dropout, own_dropout
-from tuneoff.training.loss import Loss
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -38,7 +38,7 @@ def engine_for(
     method: str = "full",
     checkpointing: bool = False,
     dropout: bool = True,
-    loss: Loss | None = None,
+    loss: CrossEntropy | None = None,
 ) -> Engine:
     loaded = classifier(kind, PACKED[kind])
     loaded = LoadedModel.of(loaded.model, ("classifier",) if hasattr(loaded.model, "classifier") else ("score",))
@@ -85,7 +85,7 @@ def test_graphed_steps_equal_eager_ones(kind: str, method: str, checkpointing: b
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_graphed_steps_weigh_classes_as_eager_ones(smoothing: float) -> None:
-    loss = Loss((0.3, 1.0, 5.0), smoothing)
+    loss = CrossEntropy((0.3, 1.0, 5.0), smoothing)
     eager, eager_loss = train(engine_for(dropout=False, loss=loss), graphed=False)
     graphed, graphed_loss = train(engine_for(dropout=False, loss=loss), graphed=True)
     assert graphed_loss == pytest.approx(eager_loss, rel=2e-2)

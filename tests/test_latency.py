@@ -52,7 +52,9 @@ def test_the_latency_of_an_unmerged_adapter_says_so_and_is_not_ranked(
     assert {arm.arm: arm.adapter_unmerged for arm in summary.scored_arms} == {
         "full": False, "qlora": True, "head_only": False,
     }  # fmt: skip
-    shown = {row[0]: row[evidence.QUALITY_HEADINGS.index("time a text")] for row in evidence.quality_rows(summary)}
+    shown = {
+        row[0]: row[evidence.quality_headings(summary).index("time a text")] for row in evidence.quality_rows(summary)
+    }
     assert {name for name, text in shown.items() if text.endswith(" ms (unmerged)")} == {"qlora"}
     assert "qlora" not in summary.pareto["inference_latency_seconds"]
     assert any("adapter of qlora beside the weights" in note for note in summary.notes)

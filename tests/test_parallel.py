@@ -18,11 +18,11 @@ from tuneoff.models.load import LoadedModel
 from tuneoff.runs.process import ForkServer
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS
+from tuneoff.tasks.losses import CrossEntropy
 from tuneoff.training.checkpoint import Checkpoints
 from tuneoff.training.engines.base import Engine, Step
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.kernels.dropout import Dropout
-from tuneoff.training.loss import Loss
 from tuneoff.training.parallel.devices import make_parallel
 from tuneoff.training.parallel.process_rank import ProcessRank
 from tuneoff.training.parallel.ranks import Ranks
@@ -100,7 +100,7 @@ def make(case: Case, ranks: Ranks, dropout: bool = False) -> Engine:
         }
     )
     parallel = make_parallel(training, ranks, case.precision)
-    loss = Loss((0.3, 1.0, 5.0), 0.1) if case.weighted else None
+    loss = CrossEntropy((0.3, 1.0, 5.0), 0.1) if case.weighted else None
     engine = make_engine(model, loaded, training, CPU, case.precision, case.micro_batch, parallel, loss=loss)
     if not dropout:
         for module in model.modules():

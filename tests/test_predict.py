@@ -26,8 +26,8 @@ from tuneoff.records.saved_model import TextRules
 from tuneoff.serving import labelling
 from tuneoff.serving.label_file import label_into
 from tuneoff.serving.labelling import Labeller
-from tuneoff.serving.predictor import softmax
 from tuneoff.serving.text_rows import given_texts, rows_of_file
+from tuneoff.tasks.probabilities import softmax
 
 Models = dict[str, Path]
 Say = Callable[..., tuple[int, str]]

@@ -24,8 +24,8 @@ from tuneoff.records.saved_model import SavedModel
 from tuneoff.serving.predictor import Predictor
 from tuneoff.spec import TrainingSpec
 from tuneoff.study.preview import outline_study
+from tuneoff.tasks.losses import CrossEntropy, balanced
 from tuneoff.tasks.objectives.accuracy import Accuracy
-from tuneoff.training.loss import Loss, balanced
 from tuneoff.training.selection import is_over, selected
 
 ARMS = [
@@ -95,7 +95,7 @@ def test_weights_are_as_scikit_learn_has_them() -> None:
 def test_losses_over_a_split_are_those_of_torch(smoothing: float) -> None:
     draw = np.random.default_rng(0)
     logits, labels = draw.normal(size=(30, 3)).astype(np.float32), draw.integers(0, 3, size=30)
-    loss = Loss((0.5, 1.0, 4.0), smoothing)
+    loss = CrossEntropy((0.5, 1.0, 4.0), smoothing)
     weights = torch.tensor([0.5, 1.0, 4.0])
     expected = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels), weights)
     assert loss.mean_loss(logits, labels) == pytest.approx(float(expected), rel=1e-5)

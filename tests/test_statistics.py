@@ -14,7 +14,6 @@ from statsmodels.stats.multitest import multipletests  # type: ignore[import-unt
 from statsmodels.stats.proportion import proportion_confint  # type: ignore[import-untyped]
 
 from simulated import Setting, studies
-from tuneoff.analysis.by_class import score_classes
 from tuneoff.analysis.statistics import (
     CrossedMean,
     Field,
@@ -34,6 +33,7 @@ from tuneoff.analysis.statistics import (
     softmax,
 )
 from tuneoff.records.class_scores import ClassScores
+from tuneoff.tasks.by_class import score_classes
 
 DRAW = np.random.default_rng(0)
 

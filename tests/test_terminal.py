@@ -183,7 +183,7 @@ def test_sentences_are_broken_between_words_and_nothing_is_cut(watched: tuple[Pa
         assert "…" not in shown
         if command == "report":
             for arm in results.summary.scored_arms:
-                assert matches(rf"^ +{arm.arm} .*{100 * arm.test_accuracy.mean:.1f}%", shown), shown
+                assert matches(rf"^ +{arm.arm} .*{100 * arm.test_score.mean:.1f}%", shown), shown
 
 
 def test_a_plan_fits_where_there_is_little_room(study: Path) -> None:

@@ -140,8 +140,8 @@ def test_every_size_has_results_and_the_summary_is_of_the_largest(finished: Path
         assert {run.part for (run,) in results.runs_by_seed(arm)} == {"train-96"}
         for size in SIZES:
             assert [run.part for (run,) in results.runs_by_seed(arm, size)] == [f"train-{size}"] * 2
-            accuracies = [run.test_accuracy for run in results.of_arm(arm, size)]
-            np.testing.assert_allclose(results.correct(arm, size).mean(axis=1), accuracies)
+            accuracies = [run.score for run in results.of_arm(arm, size)]
+            np.testing.assert_allclose(results.scores(arm, size).values.mean(axis=1), accuracies)
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["data"]["sizes"]["train"] == 96
     assert [arm["runs"] for arm in summary["arms"]] == [2, 2]
@@ -158,20 +158,20 @@ def test_learning_curves(finished: Path) -> None:
     for arm, points in curves.arms.items():
         assert [point.train_size for point in points] == SIZES
         for point in points:
-            accuracy = point.test_accuracy
+            accuracy = point.test_score
             assert accuracy is not None
             assert point.runs == 2
-            assert accuracy.mean == pytest.approx(results.correct(arm, point.train_size).mean())
+            assert accuracy.mean == pytest.approx(results.scores(arm, point.train_size).values.mean())
             assert accuracy.ci_low <= accuracy.mean <= accuracy.ci_high
     assert curves.forecasts.keys() == set(ARMS)
     for arm in ARMS:
         forecast = curves.forecasts[arm]
-        assert (forecast.train_size, forecast.test_accuracy) == (192, None)
+        assert (forecast.train_size, forecast.test_score) == (192, None)
         assert forecast.why_not == "most of its runs learned nothing from 96", "an epoch of 12 steps is too little"
     assert curves.baselines.keys() == results.prepared.baselines.keys()
     for name, of_baseline in curves.baselines.items():
         assert [point.train_size for point in of_baseline] == SIZES
-        assert of_baseline[-1].test_accuracy == results.prepared.baselines[name].test_accuracy
+        assert of_baseline[-1].test_score == results.prepared.baselines[name].test_accuracy
 
 
 def test_another_size_leaves_runs_that_are_done(finished: Path, tuneoff: Command, tmp_path: Path) -> None:

@@ -58,11 +58,11 @@ def test_the_best_run_on_validation_is_loaded(results: api.StudyResults, data_fi
         runs = [run for (run,) in results.runs_by_seed(arm)]
         best = results.best_run(arm)
         assert best is not None
-        assert best.validation_accuracy == max(run.validation_accuracy for run in runs)
+        assert best.selected.score == max(run.selected.score for run in runs)
         stored = pd.read_parquet(results.folder / "runs" / best.run_id / "predictions.parquet")
         model = results.load(arm, precision="fp32")
         np.testing.assert_allclose(model.logits(texts), np.stack(stored["logits"].tolist()), atol=1e-5)
-        labels = [int(found.label) for found in model.predict(texts)]
+        labels = [int(str(found.label)) for found in model.predict(texts)]
         assert labels == stored["prediction"].tolist()
     with pytest.raises(UserError, match="no arm is called 'ia3'; there are full, lora"):
         results.load("ia3")

@@ -138,7 +138,7 @@ def test_words_never_contradict_intervals_and_there_is_always_an_answer(
         # What an arm may lose is said once.
         assert len(re.findall(r"lose less than [\d.]+ points? of accuracy", text)) <= 1
     scored = [arm for arm in arms if isinstance(arm, ScoredArm)]
-    means = {arm.arm: arm.test_accuracy.mean for arm in scored if arm.arm not in left_out}
+    means = {arm.arm: arm.test_score.mean for arm in scored if arm.arm not in left_out}
     if now is not None and now.at_worst is not None:
         assert 0 <= now.at_worst <= 1
         assert f"at most {100 * now.at_worst:.1f} points" in text

@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuneoff.analysis.arm_costs import measure_costs
-from tuneoff.analysis.by_class import score_classes
 from tuneoff.analysis.folds import only_rate
 from tuneoff.analysis.learning import learning_of
-from tuneoff.analysis.statistics import (
-    brier_score,
-    expected_calibration_error,
-    mean_interval,
-    softmax,
-)
+from tuneoff.analysis.reliability import calibrate
+from tuneoff.analysis.statistics import mean_interval
 from tuneoff.records.arm_summary import ArmCosts, ArmSummary, FailedRun, ScoredArm
 
 if TYPE_CHECKING:
@@ -33,7 +28,7 @@ def describe_arms(
 
     Args:
         results: of the study.
-        correct: by arm, which examples its runs got right, shape (seeds, examples).
+        correct: by arm, which examples its runs got right, shape (seeds, examples); no rows of numbers.
         scores: by arm, of the study's objective.
     """
     costs = measure_costs({arm.name: results.runs_by_seed(arm.name) for arm in results.spec.arms})
@@ -73,24 +68,23 @@ def _scored(
 ) -> ScoredArm:
     runs = results.of_arm(arm.arm)
     spec = next(spec for spec in results.spec.arms if spec.name == arm.arm)
-    names = list(results.prepared.label_names)
-    scored = [
-        (frame["label"].to_numpy(), frame["prediction"].to_numpy(), softmax(np.stack(frame["logits"].to_list())))
-        for frame in results.predictions(arm.arm)
-    ]
+    names = results.prepared.label_names
+    frames = results.predictions(arm.arm)
+    answers = [results.answers_of(frame) for frame in frames]
+    calibrations, reliability = calibrate(results, frames)
     return ScoredArm(
         **dict(arm),
         **dict(costs[0]),
         test_score=mean_interval(score.values, results.objective.lowest, score.largest),
         test_scores=tuple(float(row.mean()) for row in score.values),
-        test_accuracy=mean_interval(correct),
-        test_accuracies=tuple(run.test_accuracy for run in runs),
+        test_accuracy=mean_interval(correct) if len(correct) else None,
+        test_accuracies=tuple(run.test_accuracy for run in runs if run.test_accuracy is not None),
         test_macro_f1=_mean(run.test_macro_f1 for run in runs),
-        by_class=score_classes([(labels, predictions) for labels, predictions, _ in scored], names),
-        expected_calibration_error=_mean(
-            expected_calibration_error(labels, probabilities) for labels, _, probabilities in scored
-        ),
-        brier_score=_mean(brier_score(labels, probabilities) for labels, _, probabilities in scored),
+        test_metrics={name: float(np.mean([run.test_metrics[name] for run in runs])) for name in runs[0].test_metrics},
+        by_class=results.task.by_class(answers, names),
+        expected_calibration_error=_mean(one.error for one in calibrations),
+        brier_score=_mean(one.brier for one in calibrations),
+        reliability=reliability,
         validation_accuracy=_mean(run.validation_accuracy for run in runs),
         trainable_parameters=runs[0].parameters.trainable,
         parameters=runs[0].parameters,
@@ -101,5 +95,8 @@ def _scored(
     )
 
 
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
+def _mean(values: Iterable[float | None]) -> float | None:
+    """None where one is missing, or there are none."""
+    known = list(values)
+    numbers = [value for value in known if value is not None]
+    return float(np.mean(numbers)) if numbers and len(numbers) == len(known) else None

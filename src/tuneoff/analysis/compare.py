@@ -65,6 +65,10 @@ def compare_studies(*studies: StudyResults) -> ComparedStudies:
     for other in sides[1:]:
         check_same_data(sides[0].results, other.results, other.name)
     for side in sides:
+        if side.results.task.name == "regression":
+            raise UserError(
+                f"{side.results.folder} predicts numbers, and studies are compared by accuracy, of which there is none"
+            )
         if not side.results.summary.scored_arms:
             raise UserError(f"{side.results.folder} has no results to compare")
     comparisons = [_compare(sides[0], other) for other in sides[1:]]
@@ -135,7 +139,7 @@ def _paired_arms(a: StudyResults, b: StudyResults) -> tuple[list[tuple[str, str]
 def _best(results: StudyResults) -> str | None:
     """The most accurate arm that learned; None where none did."""
     learned = [arm for arm in results.summary.scored_arms if arm.learned]
-    return max(learned, key=lambda arm: arm.test_accuracy.mean).arm if learned else None
+    return max(learned, key=lambda arm: arm.test_score.mean).arm if learned else None
 
 
 def _pair(first: _Side, other: _Side, arm_a: str, arm_b: str) -> ArmPair:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,32 +27,36 @@ def find_disagreements(results: StudyResults) -> list[Disagreement]:
     between arms. Examples on which all arms do equally well are left out, so that there may be none.
     """
     learned = [arm.arm for arm in results.summary.arms if arm.learned]
-    predictions = {arm: results.predictions(arm) for arm in learned}
-    predictions = {arm: frames for arm, frames in predictions.items() if frames}
-    if len(predictions) < 2:
+    right = {arm: found.mean(axis=0) for arm in learned if len(found := results.correct(arm))}
+    if len(right) < 2:
         return []
-    truth = next(iter(predictions.values()))[0]["label"].to_numpy()
-    answers = {
-        arm: np.stack([frame["prediction"].to_numpy() for frame in frames]) for arm, frames in predictions.items()
-    }
-    right = {arm: (given == truth).mean(axis=0) for arm, given in answers.items()}
+    answers = {arm: results.answers(arm) for arm in right}
+    truth = next(iter(answers.values()))[0][0]
     spread = np.stack(list(right.values())).var(axis=0)
     chosen = [int(row) for row in np.argsort(-spread, kind="stable")[:MOST] if spread[row] > 0]
-    names = results.prepared.label_names
+    labels = results.task.in_words(truth[chosen], results.prepared.label_names)
+    given = {
+        arm: [results.task.in_words(said[chosen], results.prepared.label_names) for _, said in of_runs]
+        for arm, of_runs in answers.items()
+    }
     return [
         Disagreement(
             example=row,
             file=source.file,
             row=source.row,
             text=_text(source),
-            label=names[truth[row]],
+            label=labels[place],
             arms={
-                arm: Answers(right=float(right[arm][row]), answer=names[np.bincount(given[:, row]).argmax()])
-                for arm, given in answers.items()
+                arm: Answers(right=float(right[arm][row]), answer=_most_frequent([run[place] for run in of_runs]))
+                for arm, of_runs in given.items()
             },
         )
-        for row, source in zip(chosen, source_rows(results, chosen), strict=True)
+        for place, (row, source) in enumerate(zip(chosen, source_rows(results, chosen), strict=True))
     ]
+
+
+def _most_frequent(answers: list[str]) -> str:
+    return Counter(answers).most_common(1)[0][0]
 
 
 def _text(source: SourceRow) -> str:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from tuneoff.analysis.arm_costs import alike, seed_mean
 from tuneoff.records.measurements import MeasuredPeakBytes
 from tuneoff.records.run import ScoredFolds, ScoredRun
-from tuneoff.tasks.objectives.accuracy import Accuracy
-from tuneoff.tasks.objectives.macro_f1 import MacroF1
+from tuneoff.tasks.scores import scores_of
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from tuneoff.tasks.base import Answers, Task
+    from tuneoff.tasks.objectives.base import Objective
 
 MEANS = (
     "train_seconds",
@@ -27,23 +27,29 @@ MEANS = (
 """What a fold costs: as a study without folds would have it from one run."""
 
 
-def pooled(runs: Sequence[ScoredRun], predictions: pd.DataFrame) -> ScoredFolds:
+def pooled(
+    runs: Sequence[ScoredRun], task: type[Task], objective: type[Objective], truth: Answers, answers: Answers
+) -> ScoredFolds:
     """One result from those of a seed's folds.
 
     Args:
         runs: of all folds.
-        predictions: of all folds, with the columns `label` and `prediction`.
+        task: says what answers are worth.
+        objective: what the study goes by.
+        truth: labels of all folds.
+        answers: likewise what was predicted.
     """
-    labels, guesses = predictions["label"], predictions["prediction"]
     measured = alike(runs)
     return ScoredFolds.model_validate(
         {
             **{name: getattr(measured[0], name) for name in ScoredFolds.model_fields},
             **{name: seed_mean(measured, name) for name in MEANS},
             "learning_rate": only_rate(runs),
-            "validation_accuracy": seed_mean(runs, "validation_accuracy"),
-            "test_accuracy": Accuracy.value(labels, guesses),
-            "test_macro_f1": MacroF1.value(labels, guesses),
+            "validation_accuracy": seed_mean(runs, "validation_accuracy")
+            if task.correct(truth, answers) is not None
+            else None,
+            **scores_of(task, truth, answers),
+            "test_score": objective.value(truth, answers),
             "peak_memory_bytes": {
                 name: max(getattr(run.peak_memory_bytes, name) for run in measured)
                 for name in MeasuredPeakBytes.model_fields

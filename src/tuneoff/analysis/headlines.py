@@ -10,9 +10,10 @@ import numpy as np
 from tuneoff.analysis.against_baselines import AgainstBaseline, against_baseline
 from tuneoff.analysis.score_table import ScoreTable, common_unit
 from tuneoff.analysis.wording import ACCURACY, better, worse
-from tuneoff.data.baselines import in_a_sentence
 from tuneoff.records.arm_summary import ArmSummary, ScoredArm
+from tuneoff.records.baselines import Baseline
 from tuneoff.records.comparison import BaselineVerdict, Headline
+from tuneoff.tasks.objectives.accuracy import Accuracy
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -25,7 +26,7 @@ def compare_with_baselines(
     scored = [arm.arm for arm in arms if isinstance(arm, ScoredArm)]
     if not scored:
         return {}
-    truth = results.predictions(scored[0])[0]["label"].to_numpy()
+    truth, _ = results.answers(scored[0])[0]
     tables, unit = {arm: table.values for arm, table in scores.items()}, common_unit(scores.values())
     return {
         name: against_baseline(
@@ -33,6 +34,16 @@ def compare_with_baselines(
         )
         for name, baseline in results.prepared.baselines.items()
     }
+
+
+def baseline_score(results: StudyResults, baseline: Baseline) -> float | None:
+    """The study's objective of a baseline; None where that takes labels, and no arm was tested, which has them."""
+    if results.objective is Accuracy:
+        return baseline.test_accuracy
+    tested = next((arm.name for arm in results.spec.arms if results.of_arm(arm.name)), None)
+    if tested is None:
+        return None
+    return results.objective.value(results.answers(tested)[0][0], np.asarray(baseline.predictions))
 
 
 def baseline_headlines(
@@ -60,7 +71,7 @@ def baseline_headlines(
             continue
         beaten_by = [one for one in found if one.beaten]
         best = max(beaten_by or found, key=lambda one: one.difference.difference.mean)
-        label = in_a_sentence(name, labels[name])
+        label = _in_a_sentence(name, labels[name])
         verdict: BaselineVerdict = "beaten" if beaten_by else _verdict(best, found)
         headlines.append(
             Headline(
@@ -102,3 +113,8 @@ def _sentence(verdict: BaselineVerdict, label: str, best: AgainstBaseline, arms:
 
 def _named(best: AgainstBaseline, arms: int) -> str:
     return f"the best, {best.arm}: " if arms > 1 else ""
+
+
+def _in_a_sentence(name: str, label: str) -> str:
+    """What a baseline is called in a sentence."""
+    return f"the {label}" if name == "majority" else label

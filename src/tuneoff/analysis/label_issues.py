@@ -74,6 +74,8 @@ class _Answers:
 
     @classmethod
     def of(cls, results: StudyResults) -> Self | None:
+        if not results.task.is_classes:
+            return None
         frames = {arm.name: _of_seeds_that_learned(results, arm.name) for arm in results.spec.arms}
         frames = {arm: of_arm for arm, of_arm in frames.items() if of_arm}
         if not frames:

@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from tuneoff.analysis.comparable import main_parts
 from tuneoff.core.texts import in_line
 from tuneoff.records.learning import Learning, LearningState
 from tuneoff.records.run import DivergedRun, ScoredRun
 from tuneoff.study.rates import starting_rate, two_digits
 from tuneoff.study.search import Trial
+from tuneoff.study.store import Store
 from tuneoff.study.tuning import tuned_arms
 from tuneoff.training.signs import NEAR_GUESSING, Signs
 
@@ -81,9 +84,15 @@ def run_state(results: StudyResults, run: Ended) -> LearningState:
         or last.validation_loss > NEAR_GUESSING * _guess(run)
         or (part.sizes["validation"] < FEW_EXAMPLES and results.spec.training.class_weights is None)
     )
-    if doubtful and run.test_accuracy <= _within_noise_of_guessing(results, part):
-        return GUESSING
-    return LEARNED
+    return GUESSING if doubtful and _is_guessing(results, run, part) else LEARNED
+
+
+def _is_guessing(results: StudyResults, run: ScoredRun, part: PreparedPart) -> bool:
+    """Whether a run is no better on test than one answer for all texts, within noise."""
+    if run.test_accuracy is not None and results.task.is_classes:
+        return run.test_accuracy <= _within_noise_of_guessing(results, part)
+    truth, answers = results.answers_of(Store(results.folder).predictions(run.run_id))
+    return results.task.is_guessing(truth, answers, np.asarray(part.baselines["majority"].predictions))
 
 
 def _guess(run: Ended) -> float:
@@ -93,6 +102,8 @@ def _guess(run: Ended) -> float:
 
 def _is_right_all_the_same(results: StudyResults, run: ScoredRun, part: PreparedPart) -> bool:
     """Whether a run that learned only in its last steps makes less than half of guessing's errors on test."""
+    if run.test_accuracy is None or not results.task.is_classes:
+        return False
     guessing = _accuracy_of_guessing(results, part)
     right = run.test_accuracy > max(1 - HALF * (1 - guessing), _within_noise_of_guessing(results, part))
     return bool(right and run.selected.largest_share < CONSTANT)
@@ -106,7 +117,9 @@ def _within_noise_of_guessing(results: StudyResults, part: PreparedPart) -> floa
 
 def _accuracy_of_guessing(results: StudyResults, part: PreparedPart) -> float:
     """The test accuracy of guessing: that of the majority class, or of drawing lots where that is higher."""
-    return float(max(part.baselines["majority"].test_accuracy, 1 / len(results.prepared.label_names)))
+    majority = part.baselines["majority"].test_accuracy
+    assert majority is not None
+    return float(max(majority, 1 / len(results.prepared.label_names)))
 
 
 def _sentence(
@@ -187,7 +200,9 @@ def _why_not(results: StudyResults, arm: ArmSpec, run: Ended, start: float | Non
             f"Trials of {in_line([f'{each:g}' for each in sorted(set(learned))])} learned, with another seed or length."
         )
     found = part.baselines.get("tfidf")
-    if found is None or found.test_accuracy <= _within_noise_of_guessing(results, part):
+    if not results.task.is_classes:
+        return f"{tried} Set more training.epochs.".strip()
+    if found is None or found.test_accuracy is None or found.test_accuracy <= _within_noise_of_guessing(results, part):
         return (
             f"{tried} TF-IDF finds nothing in these texts either: more training.epochs would show whether the labels "
             "can be learned at all."

@@ -1,14 +1,16 @@
-"""Test accuracy against the number of training examples, by arm and by baseline, and what more of them would bring."""
+"""The objective on test against the number of training examples, by arm and baseline, and what more would bring."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tuneoff.analysis.headlines import baseline_score
 from tuneoff.analysis.learning import LEARNED, run_state
 from tuneoff.analysis.statistics import Estimate, UnknowableError, extrapolate, mean_interval
 from tuneoff.data.parts import size_name
 from tuneoff.records.interval import MeanInterval
 from tuneoff.records.summary import BaselineCurvePoint, Forecast, LearningCurvePoint, LearningCurves
+from tuneoff.tasks.objectives.accuracy import Accuracy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +30,9 @@ def learning_curves(results: StudyResults) -> LearningCurves | None:
         forecasts={arm.name: _forecast(results, arm.name, sizes) for arm in results.spec.arms},
         baselines={
             name: tuple(
-                BaselineCurvePoint(train_size=size, test_accuracy=baselines[size][name].test_accuracy)
+                BaselineCurvePoint(train_size=size, test_score=score)
                 for size in sizes
-                if name in baselines[size]
+                if name in baselines[size] and (score := baseline_score(results, baselines[size][name])) is not None
             )
             for name in results.prepared.baselines
         },
@@ -38,9 +40,10 @@ def learning_curves(results: StudyResults) -> LearningCurves | None:
 
 
 def _point(results: StudyResults, arm: str, train_size: int) -> LearningCurvePoint:
-    correct = results.correct(arm, train_size)
-    accuracy = mean_interval(correct) if len(correct) else None
-    return LearningCurvePoint(train_size=train_size, runs=len(correct), test_accuracy=accuracy)
+    scores = results.scores(arm, train_size)
+    runs = len(scores.values)
+    interval = mean_interval(scores.values, results.objective.lowest, scores.largest) if runs else None
+    return LearningCurvePoint(train_size=train_size, runs=runs, test_score=interval)
 
 
 def _forecast(results: StudyResults, arm: str, sizes: Sequence[int]) -> Forecast:
@@ -48,12 +51,14 @@ def _forecast(results: StudyResults, arm: str, sizes: Sequence[int]) -> Forecast
     twice = 2 * sizes[-1]
     learned = [size for size in sizes if _learned(results, arm, size)]
     try:
+        if results.objective is not Accuracy:
+            raise UnknowableError("that is told of accuracy alone")
         if sizes[-1] not in learned:
             raise UnknowableError(f"most of its runs learned nothing from {sizes[-1]:,}")
-        found = extrapolate([results.correct(arm, size) for size in learned], learned, twice)
+        found = extrapolate([results.scores(arm, size).values for size in learned], learned, twice)
     except UnknowableError as reason:
-        return Forecast(train_size=twice, test_accuracy=None, gain=None, why_not=str(reason))
-    return Forecast(train_size=twice, test_accuracy=_interval(found.accuracy), gain=_interval(found.gain), why_not=None)
+        return Forecast(train_size=twice, test_score=None, gain=None, why_not=str(reason))
+    return Forecast(train_size=twice, test_score=_interval(found.accuracy), gain=_interval(found.gain), why_not=None)
 
 
 def _learned(results: StudyResults, arm: str, train_size: int) -> bool:

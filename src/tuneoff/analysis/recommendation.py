@@ -10,7 +10,7 @@ from tuneoff.analysis.choice import choose_now, only_choice
 from tuneoff.analysis.comparisons import ComparedArms, in_points
 from tuneoff.analysis.costs import NAMES, PREFERENCES, UNMERGED, cost_of, known_cost, not_comparable
 from tuneoff.analysis.costs import ranked as ranked_by
-from tuneoff.analysis.fitness import Unfit, none_is_fit
+from tuneoff.analysis.fitness import Unfit, guess_of, none_is_fit
 from tuneoff.analysis.limits import beyond_limits
 from tuneoff.analysis.statistics import (
     RISK,
@@ -144,7 +144,7 @@ def _against(compared: int, within: Sequence[ScoredArm], arms: Sequence[ArmSumma
     which = []
     if unfit:
         beaten = any(found.learned for found in unfit.values())
-        which.append("that beats the majority class" if beaten else "that learned")
+        which.append(f"that beats {guess_of(unfit)}" if beaten else "that learned")
     if len(within) < sum(isinstance(arm, ScoredArm) for arm in arms) - len(unfit):
         which.append("within the limits")
     if compared < len(within):
@@ -208,7 +208,7 @@ def _alone(
     if scored - 1 > len(unfit):
         reason = "No other arm is within the limits; nothing is claimed of the accuracy of those beyond them."
     elif any(found.learned for found in unfit.values()):
-        reason = "No other arm is shown to beat the majority class."
+        reason = f"No other arm is shown to beat {guess_of(unfit)}."
     else:
         reason = "No other arm learned this task."
     if arm.runs == 1 and unfit:
@@ -219,12 +219,14 @@ def _alone(
 
 
 def _reaches(arm: ScoredArm, limits: Limits) -> bool:
-    return limits.min_accuracy is None or arm.test_accuracy.mean >= limits.min_accuracy
+    if limits.min_accuracy is None:
+        return True
+    return arm.test_accuracy is not None and arm.test_accuracy.mean >= limits.min_accuracy
 
 
 def _reaches_below(arm: ScoredArm, limits: Limits) -> str:
     lowest = limits.min_accuracy
-    if lowest is None or arm.test_accuracy.ci_low >= lowest:
+    if lowest is None or arm.test_accuracy is None or arm.test_accuracy.ci_low >= lowest:
         return ""
     return f" The mean accuracy of {arm.arm} reaches {_percent(lowest)}, but its interval begins below."
 

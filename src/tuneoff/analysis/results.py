@@ -24,6 +24,7 @@ from tuneoff.records.run import RunResult, ScoredFolds, ScoredRun, ScoredSeed, U
 from tuneoff.records.summary import Summary
 from tuneoff.runs.files import MODEL
 from tuneoff.spec import StudySpec, load_study
+from tuneoff.spec.data import TASKS
 from tuneoff.spec.schema import OBJECTIVES
 from tuneoff.study.store import Store
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from tuneoff.tasks.base import Answers, Task
     from tuneoff.tasks.objectives.base import Objective
 
 
@@ -141,23 +143,35 @@ class StudyResults:
             for runs in self.runs_by_seed(arm, train_size)
         ]
 
-    def correct(self, arm: str, train_size: int | None = None) -> NDArray[np.float64]:
-        """Which test examples each result of `of_arm` got right: 0 or 1, shape (seeds, examples)."""
-        frames = self.predictions(arm, train_size)
-        return np.array([(frame["prediction"] == frame["label"]).to_numpy(dtype=np.float64) for frame in frames])
+    def answers(self, arm: str, train_size: int | None = None) -> list[tuple[Answers, Answers]]:
+        """Labels, and what was predicted, of each result of `of_arm`."""
+        return [self.answers_of(frame) for frame in self.predictions(arm, train_size)]
+
+    def answers_of(self, frame: pd.DataFrame) -> tuple[Answers, Answers]:
+        """Labels, and what was predicted, of some rows of `predictions.parquet`."""
+        return self.task.stored(frame["label"].to_numpy()), self.task.stored(frame["prediction"].to_numpy())
+
+    def correct(self, arm: str) -> NDArray[np.float64]:
+        """Which test examples each result of `of_arm` got right: 0 or 1, shape (seeds, examples).
+
+        Not of numbers, which are no more than near.
+        """
+        found = [self.task.correct(*answers) for answers in self.answers(arm)]
+        return np.array([right.astype(np.float64) for right in found if right is not None])
+
+    @property
+    def task(self) -> type[Task]:
+        """What a label is."""
+        return TASKS.named(self.spec.data.task)
 
     @property
     def objective(self) -> type[Objective]:
         """The metric that the study goes by."""
         return OBJECTIVES.named(self.spec.objective)
 
-    def scores(self, arm: str) -> ScoreTable:
+    def scores(self, arm: str, train_size: int | None = None) -> ScoreTable:
         """What each test example adds to the objective of each result of `of_arm`."""
-        frames = self.predictions(arm)
-        found = [
-            self.objective.contributions(frame["label"].to_numpy(), frame["prediction"].to_numpy()) for frame in frames
-        ]
-        return ScoreTable.of(found)
+        return ScoreTable.of([self.objective.contributions(*answers) for answers in self.answers(arm, train_size)])
 
     def runs_by_seed(self, arm: str, train_size: int | None = None) -> list[list[ScoredRun]]:
         """For each seed the results behind that of `of_arm`: one, or those of its folds, all of which succeeded."""
@@ -198,8 +212,8 @@ class StudyResults:
     def _pooled(self) -> dict[str, list[ScoredFolds]]:
         return {
             arm.name: [
-                pooled(runs, frame)
-                for runs, frame in zip(self.runs_by_seed(arm.name), self.predictions(arm.name), strict=True)
+                pooled(runs, self.task, self.objective, *answers)
+                for runs, answers in zip(self.runs_by_seed(arm.name), self.answers(arm.name), strict=True)
             ]
             for arm in self.spec.arms
         }

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tuneoff.analysis.arms import describe_arms
 from tuneoff.analysis.choice import SIMULATED
 from tuneoff.analysis.comparisons import ComparedArms, compare_arms, compare_pairs
 from tuneoff.analysis.fitness import unfit_arms
-from tuneoff.analysis.headlines import baseline_headlines, compare_with_baselines
+from tuneoff.analysis.headlines import baseline_headlines, baseline_score, compare_with_baselines
 from tuneoff.analysis.label_issues import check_labels
 from tuneoff.analysis.learning_curves import learning_curves
 from tuneoff.analysis.notes import write_notes
@@ -19,18 +21,15 @@ from tuneoff.analysis.score_table import ScoreTable, common_unit
 from tuneoff.analysis.selected_epochs import selection_notes
 from tuneoff.analysis.tuning import summarise_tuning
 from tuneoff.analysis.underfitting import underfitting_notes
+from tuneoff.core.errors import UserError
 from tuneoff.data.audit import baseline_findings, in_order
 from tuneoff.records.arm_summary import ArmSummary, ScoredArm
-from tuneoff.records.baselines import Baseline
 from tuneoff.records.finding import Finding
 from tuneoff.records.recommendation import Recommendation
 from tuneoff.records.summary import BaselineSummary, Breakdown, BreakdownGroup, DataSummary, RunCounts, Summary
 from tuneoff.tasks.objectives.accuracy import Accuracy
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from tuneoff.analysis.against_baselines import AgainstBaseline
     from tuneoff.analysis.results import StudyResults
     from tuneoff.spec import AnalysisSpec, StudySpec
@@ -47,12 +46,14 @@ def summarise(results: StudyResults) -> Summary:
     against = compare_with_baselines(results, arms, scores)
     recommendation = _recommend(results, spec, arms, compared, against)
     simulated = recommendation.choose_now and recommendation.choose_now.wrong_rate
-    test_examples = next((rows.shape[1] for rows in correct.values() if len(rows)), results.prepared.sizes["test"])
+    tested = [table.values.shape[1] for table in scores.values() if len(table.values)]
+    test_examples = tested[0] if tested else results.prepared.sizes["test"]
     return Summary(
         study=results.spec.name,
         model=results.spec.model.id,
         data=DataSummary(
             source=results.spec.data.source,
+            task=results.task.name,
             sizes=results.prepared.sizes,
             folds=results.spec.data.folds,
             label_names=results.prepared.label_names,
@@ -68,11 +69,12 @@ def summarise(results: StudyResults) -> Summary:
             BaselineSummary(
                 baseline=name,
                 label=baseline.label,
-                test_score=_score_of_baseline(results, arms, baseline),
+                test_score=score,
                 test_accuracy=baseline.test_accuracy,
                 test_examples=test_examples,
             )
             for name, baseline in results.prepared.baselines.items()
+            if (score := baseline_score(results, baseline)) is not None
         ),
         headlines=baseline_headlines(_labels(results), against, metric=results.objective.label),
         comparisons=comparisons,
@@ -93,7 +95,7 @@ def summarise(results: StudyResults) -> Summary:
         ),
         learning_curves=learning_curves(results),
         tuning=summarise_tuning(results),
-        breakdown=_breakdown(results, correct),
+        breakdown=_breakdown(results, arms),
         label_check=check_labels(results),
         audit=tuple(_findings(results, arms)),
     )
@@ -101,6 +103,10 @@ def summarise(results: StudyResults) -> Summary:
 
 def recommend_anew(results: StudyResults, spec: AnalysisSpec) -> Summary:
     """The summary of a study with another margin, preference or limits than its own for the recommendation alone."""
+    if spec.min_accuracy is not None and results.task.name == "regression":
+        raise UserError(
+            "min_accuracy: the labels of this study are numbers, of which there is no accuracy; leave it out"
+        )
     summary = results.summary
     scores = {arm.name: results.scores(arm.name) for arm in results.spec.arms}
     against = compare_with_baselines(results, summary.arms, scores)
@@ -130,7 +136,7 @@ def _recommend(
     against: Mapping[str, Sequence[AgainstBaseline]],
 ) -> Recommendation:
     """The recommendation, with what is to be said of the baselines and those arms that it chooses among."""
-    unfit = unfit_arms(arms, against.get("majority", []))
+    unfit = unfit_arms(arms, against.get("majority", []), results.task.guess)
     answer = recommend(arms, compared, spec.margin, spec.prefer, spec.limits, unfit)
     left_out = {entry.arm for entry in answer.excluded}
     limited = any(isinstance(arm, ScoredArm) and arm.arm in left_out - set(unfit) for arm in arms)
@@ -141,15 +147,6 @@ def _recommend(
     which = " within the limits" if limited else ""
     headlines = baseline_headlines(_labels(results), left, which, results.objective.label)
     return answer.model_copy(update={"headlines": headlines, "metric": results.objective.label})
-
-
-def _score_of_baseline(results: StudyResults, arms: Sequence[ArmSummary], baseline: Baseline) -> float:
-    """The study's objective of a baseline; the labels are those that an arm was tested on."""
-    scored = [arm.arm for arm in arms if isinstance(arm, ScoredArm)]
-    if results.objective is Accuracy or not scored:
-        return baseline.test_accuracy
-    truth = results.predictions(scored[0])[0]["label"].to_numpy()
-    return results.objective.value(truth, baseline.predictions)
 
 
 def _labels(results: StudyResults) -> dict[str, str]:
@@ -167,32 +164,36 @@ def _findings(results: StudyResults, arms: Sequence[ArmSummary]) -> list[Finding
     ]
     if scored and results.objective is Accuracy:
         accuracy, name = max(scored)
-        baselines = [(baseline.label, baseline.test_accuracy) for baseline in results.prepared.baselines.values()]
+        baselines = [
+            (baseline.label, baseline.test_accuracy)
+            for baseline in results.prepared.baselines.values()
+            if baseline.test_accuracy is not None
+        ]
         found = baseline_findings(baselines, (name, accuracy))
         findings += [finding for finding in found if finding.name == "baseline-near-best"]
     return in_order(findings)
 
 
-def _breakdown(results: StudyResults, correct: Mapping[str, NDArray[np.float64]]) -> Breakdown | None:
-    """Mean test accuracy by arm for each value of the breakdown column, with the number of examples."""
+def _breakdown(results: StudyResults, arms: Sequence[ArmSummary]) -> Breakdown | None:
+    """The mean objective by arm for each value of the breakdown column, with the number of examples."""
     if results.spec.data.breakdown is None:
         return None
     import pandas as pd
 
     values = pd.read_parquet(results.folder / "data" / "test.parquet", columns=["breakdown"])["breakdown"]
-    groups = values.value_counts()
+    answers = {arm.arm: results.answers(arm.arm) for arm in arms if isinstance(arm, ScoredArm)}
+
+    def scores(value: str) -> dict[str, float]:
+        there = (values == value).to_numpy()
+        return {
+            arm: float(np.mean([results.objective.value(truth[there], said[there]) for truth, said in of_runs]))
+            for arm, of_runs in answers.items()
+        }
+
     return Breakdown(
         column=results.spec.data.breakdown,
         groups=tuple(
-            BreakdownGroup(
-                value=str(value),
-                test_examples=int(count),
-                test_accuracy={
-                    arm: float(rows[:, (values == value).to_numpy()].mean())
-                    for arm, rows in correct.items()
-                    if len(rows)
-                },
-            )
-            for value, count in groups.items()
+            BreakdownGroup(value=str(value), test_examples=int(count), test_score=scores(str(value)))
+            for value, count in values.value_counts().items()
         ),
     )

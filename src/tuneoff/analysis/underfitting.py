@@ -100,8 +100,12 @@ def never_answered(results: StudyResults, frames: Sequence[pd.DataFrame]) -> Nev
         frames: predictions of runs with the same test examples: columns `label` and `prediction`.
     """
     classes = results.prepared.label_names
-    labels = np.bincount(frames[0]["label"], minlength=len(classes))
-    answers = sum(np.bincount(frame["prediction"], minlength=len(classes)) for frame in frames)
+    found = [results.answers_of(frame) for frame in frames]
+    labels = results.task.counts(found[0][0], len(classes))
+    if labels is None:
+        return None
+    counted = [results.task.counts(said, len(classes)) for _, said in found]
+    answers = np.sum([one for one in counted if one is not None], axis=0)
     never = np.flatnonzero((labels >= FEWEST_EXAMPLES) & (answers == 0))
     if not len(never):
         return None

@@ -103,7 +103,7 @@ def _run(
         if quiet or as_json:
             results = run_study(spec, out, retry_failed=retry_failed)
         else:
-            with Progress() as progress:
+            with Progress(spec.metric) as progress:
                 results = run_study(spec, out, progress, retry_failed)
     if as_json:
         summary = results.summary.model_dump(mode="json")
@@ -204,6 +204,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
     """Show which runs of a study are done, running, failed and left, and the time left; also while it runs."""
     from tuneoff.report.tally import Tally
     from tuneoff.report.terminal import print_status
+    from tuneoff.spec import load_study
     from tuneoff.study.ahead import ahead_in
     from tuneoff.study.lock import running_driver
     from tuneoff.study.store import Store
@@ -216,7 +217,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
         runs = [state.as_json() for state in states]
         print(json.dumps({"driver": told, "seconds_left": left, "ahead": asdict(ahead), "runs": runs}))
     else:
-        print_status(states, ahead)
+        print_status(states, ahead, load_study(folder / "study.toml").metric)
 
 
 @app.command(epilog="Example: tuneoff report studies-out/quickstart --format html,pdf")

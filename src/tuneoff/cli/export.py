@@ -127,7 +127,7 @@ def _refitted(results: StudyResults, run: ScoredRun, rows: RefitRows, base: str 
     with going_on():
         if quiet:
             return refit(results, run, rows, base)
-        with Progress() as progress:
+        with Progress(results.objective.label) as progress:
             return refit(results, run, rows, base, progress)
 
 

@@ -11,9 +11,10 @@ import regex
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
+from tuneoff.data.class_labels import spelt
 from tuneoff.data.columns import Columns
 from tuneoff.data.conventions import SPLIT_WORDS, SPLITS
-from tuneoff.data.labels import spelt
+from tuneoff.data.label_sets import yes_no
 from tuneoff.data.rows import EMPTY, LABEL
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class CheckedRows:
             UserError: where a row that is not left out has no text, label, split or group, or another kind of value.
         """
         values = {name: table.column(name).to_pylist() for name in names.used}
+        if names.label_columns:
+            values[names.label] = _sets(names.label_columns, values, where, rows)
         needed = [values[name] for name in (names.text, names.text_pair, names.label) if name is not None]
         out = _left_out(needed, values[names.label], spec)
 
@@ -126,6 +129,12 @@ def _left_out(needed: Sequence[list[Any]], labels: list[Any], spec: DataSpec) ->
             empty = (number for number, value in enumerate(values) if _missing(value) or _blank(value))
             found |= dict.fromkeys(empty, EMPTY)
     return found
+
+
+def _sets(columns: Sequence[str], values: dict[str, list[Any]], where: str, rows: range) -> list[Any]:
+    """The labels of each row by the columns that say which it has."""
+    said = {column: yes_no(values[column], column, where, rows) for column in columns}
+    return [[column for column in columns if said[column][number]] for number in range(len(rows))]
 
 
 def _spellings(label: Any) -> set[str]:

@@ -16,11 +16,12 @@ from tuneoff.core.errors import UserError
 from tuneoff.data.checked_rows import CheckedRows
 from tuneoff.data.columns import choose_columns
 from tuneoff.data.conventions import SPLITS
-from tuneoff.data.labels import Labels
 from tuneoff.data.looks import Looks, look_at
 from tuneoff.data.rows import EMPTY, LABEL, Rows
+from tuneoff.spec.data import TASKS
 
 if TYPE_CHECKING:
+    from tuneoff.data.label_reader import LabelReader
     from tuneoff.data.source_table import SourceTable
     from tuneoff.spec import DataSpec
 
@@ -33,11 +34,13 @@ def collect_rows(sources: Sequence[SourceTable], spec: DataSpec, folder: Path, s
     """Reads a source's tables from beginning to end and writes its rows into `folder`.
 
     Raises:
-        UserError: where a column is missing, a table is empty, a row has no text or label, or labels cannot be classes.
+        UserError: where a column is missing, a table is empty, a row has no text or label, or labels are not what the
+            task says.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    task = TASKS.named(spec.task)
     columns = [choose_columns(source, spec) for source in sources]
     for source, names in zip(sources, columns, strict=True):
         if (names.text_pair is None) != (columns[0].text_pair is None):
@@ -49,7 +52,7 @@ def collect_rows(sources: Sequence[SourceTable], spec: DataSpec, folder: Path, s
     schema = pa.schema(
         [*((name, pa.large_string()) for name in kept), ("source_file", pa.string()), ("source_row", pa.int64())]
     )
-    labels: Labels | None = None
+    labels: LabelReader | None = None
     arrays: dict[str, list[NDArray[Any]]] = {
         name: [] for name in ("labels", "splits", "keys", "loose_keys", "groups", "characters")
     }
@@ -67,7 +70,7 @@ def collect_rows(sources: Sequence[SourceTable], spec: DataSpec, folder: Path, s
                 if not len(table):
                     continue
                 looks = looks or look_at(source, table)
-                labels = labels or Labels(columns[0].label, looks.other_labels(columns[0]))
+                labels = labels or task.reader(spec, columns[0].label, looks.other_labels(columns[0]))
                 where, numbers = source.locate(table, total - before)
                 batch = CheckedRows.of(names, table, source.split, where, numbers, spec)
                 arrays["labels"].append(labels.codes(batch.labels, where, numbers))
@@ -94,11 +97,13 @@ def collect_rows(sources: Sequence[SourceTable], spec: DataSpec, folder: Path, s
                 )
     assert looks is not None
     assert labels is not None
-    codes, label_names = labels.ordered(np.concatenate(arrays["labels"]), sources[0])
+    read = labels.finish(np.concatenate(arrays["labels"]), sources[0])
     return Rows(
         file=file,
-        label_names=label_names,
-        labels=codes,
+        label_names=read.names,
+        labels=read.codes,
+        label_table=read.table,
+        strata=read.strata,
         splits=np.concatenate(arrays["splits"]),
         keys=np.concatenate(arrays["keys"]),
         loose_keys=np.concatenate(arrays["loose_keys"]),

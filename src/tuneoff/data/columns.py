@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns that are used; those that are not asked for are None."""
+    """The names of the columns that are used; those that are not asked for are None.
+
+    `label` is what the labels are called; where several columns say which of several labels a row has, these are
+    `label_columns`, which is empty otherwise.
+    """
 
     text: str
     label: str
@@ -27,11 +31,14 @@ class Columns:
     breakdown: str | None
     group: str | None
     split: str | None
+    label_columns: tuple[str, ...] = ()
 
     @property
     def used(self) -> list[str]:
         """All of them, each once."""
-        return list(dict.fromkeys(name for name in vars(self).values() if name is not None))
+        labels = self.label_columns or (self.label,)
+        names = (self.text, *labels, self.text_pair, self.breakdown, self.group, self.split)
+        return list(dict.fromkeys(name for name in names if name is not None))
 
 
 def choose_columns(source: SourceTable, spec: DataSpec) -> Columns:
@@ -40,25 +47,31 @@ def choose_columns(source: SourceTable, spec: DataSpec) -> Columns:
     Raises:
         UserError: where a column is not there, is there twice, or none has a usual name.
     """
-    for option in ("text", "text_pair", "label", "breakdown", "group", "split"):
+    for option in ("text", "text_pair", "breakdown", "group", "split"):
         check_column(source, f"data.{option}", getattr(spec, option))
+    for label in spec.label_columns or (spec.label,):
+        assert not isinstance(label, tuple)
+        check_column(source, "data.label", label)
     text, pair = spec.text, spec.text_pair
     if text is None:
         text, pair = _usual_texts(source, pair)
-    label = spec.label or _usual(source, LABELS, "label", "holds the classes")
-    columns = Columns(text, label, pair, spec.breakdown, spec.group, spec.split)
+    several = spec.label_columns
+    label = ", ".join(several) or spec.label
+    if not isinstance(label, str):
+        label = _usual(source, LABELS, "label", "holds the labels")
+    columns = Columns(text, label, pair, spec.breakdown, spec.group, spec.split, several)
     for name in columns.used:
         if source.columns.count(name) > 1:
             cure = "name all columns with data.format.columns" if source.header else "rename one"
             raise UserError(f"{source.where}: there are {source.columns.count(name)} columns called '{name}'; {cure}")
-    if pair == label:
+    if pair in (several or (label,)):
         raise UserError(
             f"{source.where}: the column '{pair}' cannot be both data.text_pair and data.label; set another"
         )
-    if text in (label, pair):
+    if text == pair or text in (several or (label,)):
+        other, option = ("pair", "text_pair") if text == pair else ("label", "label")
         raise UserError(
-            f"{source.where}: the column '{text}' cannot be both text and {'label' if text == label else 'pair'}; set "
-            f"data.text and data.{'label' if text == label else 'text_pair'}"
+            f"{source.where}: the column '{text}' cannot be both text and {other}; set data.text and data.{option}"
         )
     return columns
 

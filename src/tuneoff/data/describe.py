@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ from tuneoff.core.texts import counted, in_line
 from tuneoff.data.collect import collect_rows
 from tuneoff.data.conventions import SPLITS
 from tuneoff.data.formats.detect import detect_format
-from tuneoff.data.guess import Guess, guess_columns
-from tuneoff.data.label_signs import sentinels
+from tuneoff.data.guess import MULTI, REGRESSION, SINGLE, Guess, guess_columns
+from tuneoff.data.label_signs import ordered, sentinels, several_in_one
 from tuneoff.data.notes import notes_on
 from tuneoff.data.rows import EMPTY, LABEL, Rows
 from tuneoff.data.source_table import SourceTable
@@ -47,7 +47,7 @@ class Understanding:
         total: rows in the data.
         sizes: rows that a study uses by split, as the data has them.
         study_sizes: rows of each split of a study.
-        classes: names and rows that a study uses, most first.
+        labels: what they are: classes or labels with the rows that a study uses of each, most first, or numbers.
         characters: the shortest, the middle and the longest text.
         repeated: rows whose text an earlier row has; and of them, those whose label is not that of the first one.
         dropped: rows without text or label, and rows with a label that means none, which are left out.
@@ -60,7 +60,7 @@ class Understanding:
     total: int
     sizes: dict[str, int]
     study_sizes: dict[str, int]
-    classes: list[tuple[str, int]]
+    labels: str
     characters: tuple[int, int, int]
     repeated: tuple[int, int]
     dropped: tuple[int, int]
@@ -74,7 +74,7 @@ class Understanding:
         return [
             f"rows        {self.total:,}{of_all}; columns {in_line(self.columns)}",
             f"text        {in_line([self.guess.text])}{pair}: {self.text_lengths}",
-            f"label       {in_line([self.guess.label])}: {self.class_counts}",
+            f"label       {in_line(self.guess.label_columns or [self.guess.label])}: {self.labels}",
             f"splits      {self.splits}",
             f"repeated    {self.repeats}",
             f"max_length  {self.spec.max_length} tokens, by a rough count",
@@ -94,12 +94,6 @@ class Understanding:
     def text_lengths(self) -> str:
         shortest, middle, longest = self.characters
         return f"{shortest:,} to {longest:,} characters, half of them at most {middle:,}"
-
-    @property
-    def class_counts(self) -> str:
-        more = len(self.classes) - MOST_CLASSES_SHOWN
-        shown = _each(self.classes[:MOST_CLASSES_SHOWN])
-        return f"{len(self.classes)} classes: {shown}{f' and {more} more' if more > 0 else ''}"
 
     @property
     def splits(self) -> str:
@@ -127,13 +121,15 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
         asked = {option: uses[getattr(spec, option)] for option in guess.named}
         spec = spec.model_copy(update={**asked, "format": spec.format.model_copy(update={"columns": names})})
         sources, guess = _guess(spec)
-    chosen: dict[str, object] = {"text": guess.text, "text_pair": guess.text_pair, "label": guess.label}
+    chosen: dict[str, object] = {"text": guess.text, "text_pair": guess.text_pair, "task": guess.task}
+    chosen["label"] = guess.label_columns or guess.label
     if len(sources) == 1:
         chosen["split"] = guess.split
     spec = spec.model_copy(update={**chosen, "drop_empty": True})
     with TemporaryDirectory() as folder:
         rows = collect_rows(sources, spec, Path(folder), say)
-        meaningless, _ = sentinels(rows.label_names, _counts(rows), rows.declared)
+        spec, rows = _of_their_task(spec, rows, lambda other: collect_rows(sources, other, Path(folder), say))
+        meaningless = _meaningless(rows)
         if meaningless:
             spec = spec.model_copy(update={"drop_labels": tuple(meaningless)})
             rows = collect_rows(sources, spec, Path(folder), say)
@@ -146,7 +142,6 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
         notes = tuple(notes_on(used, guess, rows, empty, unlabelled))
     members = make_splits(rows, used).members
     study = np.concatenate(list(members.values()))
-    counts = np.bincount(rows.labels[study], minlength=len(rows.label_names)).tolist()
     sizes = np.bincount(rows.splits[study], minlength=len(SPLITS)).tolist()
     lengths = np.quantile(rows.characters[study], (0, 0.5, 1))
     return Understanding(
@@ -156,7 +151,7 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
         total=len(rows),
         sizes={name: count for name, count in zip(SPLITS, sizes, strict=True) if count},
         study_sizes={name: len(members[name]) for name in SPLITS},
-        classes=sorted(zip(rows.label_names, counts, strict=True), key=lambda item: -item[1]),
+        labels=_labels(rows, study),
         characters=(int(lengths[0]), int(lengths[1]), int(lengths[2])),
         repeated=repeated,
         dropped=(empty, unlabelled),
@@ -172,6 +167,51 @@ def _guess(spec: FilesData) -> tuple[list[SourceTable], Guess]:
     guess = guess_columns(sources[0], table, spec)
     # So that a class that saved data names has its name.
     return spec.model_copy(update={"label": guess.label}).open_tables(), guess
+
+
+def _of_their_task(spec: FilesData, rows: Rows, read: Callable[[FilesData], Rows]) -> tuple[FilesData, Rows]:
+    """The data as the names of all its classes say that it is: several labels in one text, or numbers to predict."""
+    if spec.task != SINGLE:
+        return spec, rows
+    several = several_in_one(rows.label_names)
+    if several is not None:
+        spec = spec.model_copy(update={"task": MULTI, "label_separator": several[0]})
+        return spec, read(spec)
+    steps = ordered(rows.label_names, rows.columns.label)
+    if steps is not None and steps.many:
+        spec = spec.model_copy(update={"task": REGRESSION})
+        return spec, read(spec)
+    return spec, rows
+
+
+def _meaningless(rows: Rows) -> list[str]:
+    """Classes that mean that there is none."""
+    return [] if rows.label_table is not None else sentinels(rows.label_names, _counts(rows), rows.declared)[0]
+
+
+def _labels(rows: Rows, study: NDArray[np.int64]) -> str:
+    """What the labels of a study's rows are."""
+    codes = rows.labels[study]
+    if rows.label_table is None:
+        counts = np.bincount(codes, minlength=len(rows.label_names))
+        return f"{len(counts)} classes: {_most_first(rows.label_names, counts)}"
+    values = rows.label_table[codes]
+    if values.shape[1] == 1:
+        low, middle, high = np.quantile(values, (0, 0.5, 1))
+        return f"numbers from {low:.6g} to {high:.6g}, half of them at most {middle:.6g} (data.task = 'regression')"
+    each = values.sum(axis=1).mean()
+    counts = values.sum(axis=0).astype(int)
+    return (
+        f"{len(counts)} labels, {each:.2g} an example (data.task = 'multi_label'): "
+        f"{_most_first(rows.label_names, counts)}"
+    )
+
+
+def _most_first(names: Sequence[str], counts: NDArray[np.integer[Any]]) -> str:
+    order = np.argsort(-counts, kind="stable")
+    shown = _each((names[index], int(counts[index])) for index in order[:MOST_CLASSES_SHOWN])
+    more = len(names) - MOST_CLASSES_SHOWN
+    return f"{shown}{f' and {more} more' if more > 0 else ''}"
 
 
 def _uses(guess: Guess) -> dict[str | None, str]:

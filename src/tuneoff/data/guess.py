@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.texts import in_line
+from tuneoff.data.class_labels import MOST_CLASSES, RECURRING
 from tuneoff.data.columns import check_column, find_named
 from tuneoff.data.conventions import LABELS, PAIRS, PEOPLE, STATES, TEXTS
 from tuneoff.data.formats.nested import BETWEEN
 from tuneoff.data.headers import no_header
-from tuneoff.data.labels import MOST_CLASSES, RECURRING, not_predicted, several_labels
 from tuneoff.data.looks import Looks, look_at
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tuneoff.data.source_table import SourceTable
     from tuneoff.spec.data import DataSpec
 
+SINGLE, MULTI, REGRESSION = "single_label", "multi_label", "regression"
+FEWEST_COLUMNS = 3
+"""That say yes or no, so that together they are taken for the labels of an example."""
 GROUP_WORDS = ("user", "author", "group", "patient", "customer", "product", "session", "thread", "document", "speaker")
 MOST_BREAKDOWN_VALUES = 30
 """Values of a column by which accuracy could be broken down."""
@@ -60,11 +63,13 @@ class Guess:
         named: which of `text`, `text_pair` and `label` somebody has named.
         other_texts: hold texts as well, where texts are not named.
         other_labels: could hold classes as well, where labels are not named.
-        measures: hold numbers that are not all whole, which are no classes.
+        measures: hold numbers that are not all whole, which are no classes, where they are not what is learned.
         groups: have values that rows share, such as authors.
         breakdowns: have a few values, by which accuracy could be looked at.
         several: columns that hold 0 or 1 each, of which `label` is one; several labels an example, or one of several.
         one_hot: exactly one of `several` is 1 in every row.
+        task: what a label is, as far as one can tell from single columns.
+        label_columns: of several labels an example, where each has a column.
     """
 
     text: str
@@ -79,6 +84,8 @@ class Guess:
     breakdowns: tuple[str, ...]
     several: tuple[str, ...] = ()
     one_hot: bool = False
+    task: str = SINGLE
+    label_columns: tuple[str, ...] = ()
 
 
 def guess_columns(source: SourceTable, table: pa.Table, asked: DataSpec) -> Guess:
@@ -92,7 +99,8 @@ def guess_columns(source: SourceTable, table: pa.Table, asked: DataSpec) -> Gues
     Raises:
         UserError: where none looks like texts, or none like classes, or one that is named is not there.
     """
-    named = {option: getattr(asked, option) for option in ("text", "text_pair", "label")}
+    assert not isinstance(asked.label, tuple)
+    named = {"text": asked.text, "text_pair": asked.text_pair, "label": asked.label}
     for option, name in named.items():
         check_column(source, f"--{option.replace('_', '-')}", name)
     looks = look_at(source, table)
@@ -102,10 +110,11 @@ def guess_columns(source: SourceTable, table: pa.Table, asked: DataSpec) -> Gues
     if text is None:
         text, pair = _guess_texts(source, looks, [name for name in free if name != label], pair)
     classes = sorted((name for name in looks.classes if name not in (text, pair)), key=_says_who_or_how)
-    label = label or next(iter(classes), None)
+    label = label or next(iter(classes), None) or next(iter(looks.measures), None)
     if label is None:
         raise UserError(f"{source.where}: {_no_label(source, table, looks, free)}")
-    others = [name for name in looks.values if name not in (text, pair, label) and name not in looks.texts]
+    task, columns = _task_of(label, looks, named=asked.label is not None)
+    others = [name for name in looks.values if name not in (text, pair, label, *columns) and name not in looks.texts]
     repeating = [name for name in others if 2 <= looks.values[name] <= RECURRING * looks.filled[name]]
     return Guess(
         text=text,
@@ -114,17 +123,31 @@ def guess_columns(source: SourceTable, table: pa.Table, asked: DataSpec) -> Gues
         split=next(iter(looks.splits), None),
         named=tuple(option for option, name in named.items() if name is not None),
         other_texts=tuple(name for name in looks.texts if name not in (text, pair, label) and asked.text is None),
-        other_labels=tuple(name for name in classes if name != label and asked.label is None),
-        measures=tuple(name for name in looks.measures if name.lower().rpartition(BETWEEN)[2] in LABELS),
+        other_labels=tuple(name for name in classes if name not in (label, *columns) and asked.label is None),
+        measures=tuple(
+            name for name in looks.measures if name != label and name.lower().rpartition(BETWEEN)[2] in LABELS
+        ),
         groups=tuple(
             name
             for name in repeating
             if looks.values[name] > MOST_BREAKDOWN_VALUES or any(word in name.lower() for word in GROUP_WORDS)
         ),
         breakdowns=tuple(name for name in repeating if looks.values[name] <= MOST_BREAKDOWN_VALUES),
-        several=looks.yes_no if looks.one_of_several(label) else (),
+        several=looks.yes_no if looks.one_of_several(label) and not columns else (),
         one_hot=looks.one_hot,
+        task=task,
+        label_columns=columns,
     )
+
+
+def _task_of(label: str, looks: Looks, named: bool) -> tuple[str, tuple[str, ...]]:
+    """What a label is by its column, and the columns of several labels an example, where each has one."""
+    if label in looks.measures:
+        return REGRESSION, ()
+    if label in looks.lists:
+        return MULTI, ()
+    together = looks.one_of_several(label) and not looks.one_hot and len(looks.yes_no) >= FEWEST_COLUMNS
+    return (MULTI, looks.yes_no) if together and not named else (SINGLE, ())
 
 
 def _says_who_or_how(name: str) -> bool:
@@ -134,25 +157,19 @@ def _says_who_or_how(name: str) -> bool:
 
 
 def _usual_label(looks: Looks, free: Sequence[str]) -> str | None:
-    """The column with the most usual name for classes, of those whose values recur."""
+    """The column with the most usual name for labels, of those whose values recur, are numbers, or lists."""
     named = [name for name in (find_named(free, name) for name in LABELS) if name is not None]
-    return next((name for name in named if 1 <= looks.values[name] <= RECURRING * looks.filled[name]), None)
+    recurring = [name for name in named if 1 <= looks.values[name] <= RECURRING * looks.filled[name]]
+    return next((name for name in named if name in (*recurring, *looks.measures, *looks.lists)), None)
 
 
 def _no_label(source: SourceTable, table: pa.Table, looks: Looks, free: Sequence[str]) -> str:
     """Why no column holds classes, by the one that is called like that."""
     known = f"none of its columns ({in_line(source.columns)}) looks like classes"
     named = next((name for name in (find_named(free, name) for name in LABELS) if name is not None), None)
-    measured = next((name for name in (named, *looks.measures) if name in looks.measures), None)
-    if measured is not None:
-        numbers = {str(value) for value in table.column(measured).to_pylist() if value is not None and value == value}
-        return f"{known}: {in_line([measured])} {not_predicted(numbers)}"
     if named is None:
         return f"{known}; name it with --label{no_header(source.columns) if source.header else ''}"
     values: list[Any] = [value for value in table.column(named).to_pylist() if value is not None]
-    odd = next((value for value in values if isinstance(value, list | dict)), None)
-    if odd is not None:
-        return f"{known}: '{named}' {several_labels(odd)}"
     if not values:
         return f"{known}: '{named}' is empty in the first {len(table):,} rows"
     if not looks.values.get(named):

@@ -86,7 +86,7 @@ class Ordered:
         if self.many:
             return (
                 f"the labels are {len(names):,} different whole numbers from {names[0]} to {names[-1]}, as numbers to "
-                "predict are (regression), and tuneoff compares classifiers today: each number is a class apart"
+                "predict are, and each is taken for a class apart"
             )
         return (
             f"the labels {names[0]} to {names[-1]} seem to be steps of a scale, and are classes: their order is not "
@@ -97,8 +97,8 @@ class Ordered:
     def cure(self) -> str:
         """What to do about them."""
         if self.many:
-            return "where they are, put them into a few classes first (pandas.cut, pandas.qcut)"
-        return "where near misses matter less, put neighbouring steps into one class"
+            return "set data.task = 'regression' to predict the number"
+        return "where near misses matter less, set data.task = 'regression' to predict the number"
 
 
 def ordered(names: Sequence[str], column: str) -> Ordered | None:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tuneoff.data.class_labels import MOST_CLASSES, numbers_to_predict, spelt
 from tuneoff.data.columns import Columns
 from tuneoff.data.conventions import LABELS, SPLIT_WORDS
 from tuneoff.data.headers import example_in
-from tuneoff.data.labels import MOST_CLASSES, numbers_to_predict, spelt
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,6 +49,7 @@ class Looks:
         splits: say which split a row is of.
         indexes: number rows, or name them.
         measures: hold numbers that are not all whole, which are no classes.
+        lists: hold lists of words or whole numbers, as several labels an example are.
         yes_no: hold 0 or 1 each, or true or false.
         one_hot: exactly one of `yes_no` is 1 in every row.
         example: what stands where a name of a column should be, if the header seems to be an example.
@@ -61,6 +62,7 @@ class Looks:
     splits: tuple[str, ...]
     indexes: tuple[str, ...]
     measures: tuple[str, ...]
+    lists: tuple[str, ...]
     yes_no: tuple[str, ...]
     one_hot: bool
     example: str | None
@@ -106,6 +108,7 @@ def look_at(source: SourceTable, table: pa.Table) -> Looks:
         splits=splits,
         indexes=indexes,
         measures=measures,
+        lists=tuple(name for name, values in left.items() if values and all(map(_is_list, values))),
         yes_no=yes_no,
         one_hot=len(yes_no) > 1 and _one_a_row(table, yes_no),
         example=_example(source, table) if source.header else None,
@@ -155,6 +158,10 @@ def _text_like(values: Sequence[Any]) -> float:
         return WORDED + length if varied or (long_words and different > FEWEST_TEXTS) else 0
     lettered = sum(LETTER.search(value) is not None for value in values)
     return length if 2 * min(different, lettered) > len(values) and length >= TEXT_CHARACTERS else 0
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and all(spelt(item) is not None for item in value)
 
 
 def _distinct(values: Iterable[Any]) -> set[str]:

@@ -62,8 +62,8 @@ def could_be(guess: Guess) -> Iterator[str]:
     for name in guess.measures:
         if name != guess.label:
             yield (
-                f"{in_line([name])} holds numbers that are not all whole, and tuneoff compares classifiers today: for "
-                "it to be data.label, write classes in its place, such as the words low, middle and high"
+                f"{in_line([name])} holds numbers to predict; for it to be what is learned set data.label = "
+                f"{in_line([name])} and data.task = 'regression'"
             )
 
 
@@ -72,7 +72,10 @@ def multi_hot(columns: tuple[str, ...], label: str, one_hot: bool) -> str:
     if one_hot:
         means = "exactly one of them in every row, so that they are one label: write its name into a column of its own"
     else:
-        means = "several labels an example (multi-label), and tuneoff trains one: take another of them"
+        means = "several labels an example: to learn all of them set data.task = 'multi_label' and data.label to a list"
+        return (
+            f"the columns {in_line(columns)} hold 0 or 1 each, {means} of these columns; '{label}' alone is learned now"
+        )
     return (
         f"the columns {in_line(columns)} hold 0 or 1 each, {means}, and set data.label to that, or go on with "
         f"'{label}' alone"
@@ -81,6 +84,8 @@ def multi_hot(columns: tuple[str, ...], label: str, one_hot: bool) -> str:
 
 def on_labels(rows: Rows) -> Iterator[str]:
     """What is odd about the names of classes."""
+    if rows.label_table is not None:
+        return
     counts = np.bincount(rows.labels[rows.labels >= 0], minlength=len(rows.label_names)).tolist()
     for name in sentinels(rows.label_names, counts, rows.declared)[1]:
         yield f"the label '{name}' is taken for a class; if it means none, set data.drop_labels = [\"{name}\"]"
@@ -104,8 +109,8 @@ def joined(separator: str, names: list[str]) -> str:
     """That labels are several classes each."""
     how = "lists" if separator == "[]" else f"several classes with {separator!r} between them"
     return (
-        f"labels such as {in_line(names[:SHOWN])} are {how} (multi-label); tuneoff trains one label an example "
-        "and takes each combination for a class: set data.label to a column with one label"
+        f"labels such as {in_line(names[:SHOWN])} are {how}, and each combination is taken for a class: with data.task "
+        "= 'multi_label' each of them is learned by itself"
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tuneoff.core.errors import UserError
 from tuneoff.data.rows import Rows
-from tuneoff.data.splits import Splits, complete, given, make_splits, take
+from tuneoff.data.splits import Splits, check_learnable, complete, given, make_splits, take
 from tuneoff.data.units import Units
 
 if TYPE_CHECKING:
@@ -106,8 +106,10 @@ def _folds(rows: Rows, spec: DataSpec, folds: int) -> dict[str, Splits]:
                 "texts or groups to deal; take fewer folds"
             )
         splits = complete(rows, {**members, "train": numbers[~test], "test": numbers[test]}, removed, spec)
-        unseen = np.setdiff1d(rows.labels[numbers], splits.labels("train"))
-        if len(unseen):
+        unseen = np.setdiff1d(rows.strata[numbers], splits.rows.strata[splits.members["train"]])
+        if rows.label_table is not None:
+            check_learnable(rows, splits.members["train"], f"fold {fold}: ")
+        elif len(unseen):
             raise UserError(
                 f"data.folds = {folds}, but fold {fold} would train on no example of '{rows.label_names[unseen[0]]}', "
                 f"which has {int((units.classes == unseen[0]).sum())} texts or groups; take fewer folds, give more "

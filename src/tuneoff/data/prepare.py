@@ -8,21 +8,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import canonical_hash, write_json
 from tuneoff.data.audit import audit, baseline_findings, in_order, stop_on_errors
 from tuneoff.data.audit.truncation import truncation_findings
 from tuneoff.data.audit.unknown import unknown_findings
-from tuneoff.data.baselines import pooled_baselines, score_baselines
+from tuneoff.data.baselines import pooled_baselines
 from tuneoff.data.cache import PREPARED
 from tuneoff.data.collect import collect_rows
 from tuneoff.data.parts import WHOLE, make_parts, overall, part_words
-from tuneoff.data.prepared import load_tokens
+from tuneoff.data.prepared import TARGETS, load_tokens
 from tuneoff.data.splits import Splits
 from tuneoff.models.load import load_config, load_tokenizer, longest_input
 from tuneoff.models.looking import architecture_of
 from tuneoff.records.finding import Audit, Finding
+from tuneoff.records.number_scale import NumberScale
 from tuneoff.records.prepared import Prepared, PreparedPart
+from tuneoff.spec.data import TASKS
 
 if TYPE_CHECKING:
     from tuneoff.data.write import WrittenSplit
@@ -94,15 +98,14 @@ def prepare_data(
     accepted()
     first = next(iter(parts.values()))
     # Before the tokenizer, with which torch comes: both at once would take the most memory.
-    say("Scoring the baselines: majority class, TF-IDF with logistic regression")
-    baselines = {part: score_baselines(splits) for part, splits in parts.items()}
+    say("Scoring the baselines: one answer for all texts, TF-IDF with a linear model")
+    task = TASKS.named(spec.data.task)
+    baselines = {part: task.baselines(splits) for part, splits in parts.items()}
     definition, pad_token_id = cutting_tokenizer(spec, model_folder, len(first.label_names))
     written = write_parts(parts, folder, definition, say)
     study_baselines = next(iter(baselines.values()))
     if spec.data.folds is not None:
-        study_baselines = pooled_baselines(
-            list(baselines.values()), [splits.labels("test") for splits in parts.values()]
-        )
+        study_baselines = pooled_baselines(list(baselines.values()))
     first_written = next(iter(written.values()))
     findings = in_order(
         [
@@ -113,12 +116,20 @@ def prepare_data(
                 {name: split.tokens for name, split in first_written.items()},
             ),
             *unknown_findings(first, load_tokens(folder, next(iter(parts))), definition),
-            *baseline_findings((baseline.label, baseline.test_accuracy) for baseline in study_baselines.values()),
+            *baseline_findings(
+                (baseline.label, baseline.test_accuracy)
+                for baseline in study_baselines.values()
+                if baseline.test_accuracy is not None
+            ),
         ]
     )
+    if first.rows.label_table is not None:
+        np.save(folder / TARGETS, first.rows.label_table)
     first.rows.file.unlink()
+    meaning = [] if first.rows.label_table is None else [first.rows.label_table.tolist()]
     fingerprints = {
-        part: canonical_hash([split.digest for split in by_split.values()]) for part, by_split in written.items()
+        part: canonical_hash([*(split.digest for split in by_split.values()), *meaning])
+        for part, by_split in written.items()
     }
 
     def numbers(of: Callable[[WrittenSplit], int]) -> dict[str, int]:
@@ -132,6 +143,7 @@ def prepare_data(
         text=first.rows.columns.text,
         text_pair=first.rows.columns.text_pair,
         label_names=first.label_names,
+        scale=_scale(first),
         sizes=numbers(lambda split: len(split.lost)),
         tokens=numbers(lambda split: split.tokens),
         cut_texts=numbers(lambda split: split.cut_texts),
@@ -148,6 +160,15 @@ def prepare_data(
     )
     write_json(folder / "audit.json", Audit(findings=prepared.findings).model_dump(mode="json"))
     write_json(folder / PREPARED, prepared.model_dump(mode="json"))
+
+
+def _scale(splits: Splits) -> NumberScale:
+    """Of the numbers that are trained on; that of classes and labels says nothing."""
+    table = splits.rows.label_table
+    if table is None or table.shape[1] > 1:
+        return NumberScale()
+    numbers = table[splits.labels("train"), 0]
+    return NumberScale(mean=float(numbers.mean()), deviation=float(numbers.std()))
 
 
 def cutting_tokenizer(spec: StudySpec, model_folder: Path, num_labels: int) -> tuple[str, int]:

@@ -18,7 +18,22 @@ from tuneoff.data.parts import WHOLE, split_path
 from tuneoff.records.prepared import Prepared
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tuneoff.data.tokens import Tokens
+
+
+TARGETS = "targets.npy"
+"""What each label's code stands for, float64, shape (codes, outputs); absent where a code is a class."""
+
+
+def load_targets(data_folder: Path) -> NDArray[np.float64] | None:
+    """What the codes of labels stand for; None where they are classes."""
+    import numpy as np
+
+    path = data_folder / TARGETS
+    return np.load(path) if path.exists() else None
 
 
 def load_tokens(data_folder: Path, part: str = WHOLE, splits: Sequence[str] = SPLITS) -> dict[str, Tokens]:

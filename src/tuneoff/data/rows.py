@@ -28,8 +28,11 @@ class Rows:
     Attributes:
         file: Parquet with the columns `text`, and where there are such, `text_pair` and `breakdown` (strings); and with
             `source_file` and `source_row`, where the user finds the row (see `SourceTable.locate`).
-        label_names: the classes, in order.
-        labels: index into `label_names`, int32, shape (rows,); -1 where a row is left out.
+        label_names: of what a model learns to give, in order: classes, labels, or the one number.
+        labels: a code of each different label, int32, shape (rows,); -1 where a row is left out. Of one class an
+            example, the index into `label_names`.
+        label_table: what each code stands for, shape (codes, names); None where a code is a class.
+        strata: what rows are shared out by, int32, shape (rows,): their classes, where they have one each.
         splits: index into `SPLITS` as the source has it, int8, shape (rows,); -1 where a row is left out.
         keys: hashes of text and pair, without spaces around them: equal keys are the same example. uint64, (rows,).
         loose_keys: the same without regard to case, punctuation and white space. uint64, shape (rows,).
@@ -44,6 +47,8 @@ class Rows:
     file: Path
     label_names: tuple[str, ...]
     labels: NDArray[np.int32]
+    label_table: NDArray[np.float64] | None
+    strata: NDArray[np.int32]
     splits: NDArray[np.int8]
     keys: NDArray[np.uint64]
     loose_keys: NDArray[np.uint64]
@@ -56,6 +61,15 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def label_in_words(self, code: int) -> str:
+        """What a label's code stands for: a class, several labels, or a number."""
+        if self.label_table is None:
+            return self.label_names[code]
+        values = self.label_table[code]
+        if len(values) == 1:
+            return f"{values[0]:.6g}"
+        return ", ".join(name for name, has in zip(self.label_names, values, strict=True) if has) or "none"
 
     def tables(
         self, chosen: NDArray[np.int64] | None = None, columns: Sequence[str] | None = None

@@ -139,7 +139,36 @@ def complete(rows: Rows, members: dict[str, Numbers], removed: dict[str, int], s
     return Splits(rows, {name: members[name] for name in SPLITS}, removed, spec.deduplicate)
 
 
+def check_learnable(rows: Rows, train: Numbers, where: str = "") -> None:
+    """Makes sure that training examples of labels that are no classes differ in each thing that is learned.
+
+    Args:
+        rows: all rows.
+        train: numbers of those to train on.
+        where: what a message begins with.
+
+    Raises:
+        UserError: where they do not.
+    """
+    assert rows.label_table is not None
+    values = rows.label_table[rows.labels[train]]
+    constant = np.flatnonzero((values == values[:1]).all(axis=0))
+    if not len(constant):
+        return
+    name = rows.label_names[constant[0]]
+    if len(rows.label_names) == 1:
+        raise UserError(f"{where}every training example has the same number, so that there is nothing to learn")
+    whose = "every" if values[0, constant[0]] else "no"
+    raise UserError(
+        f"{where}{whose} training example has the label '{name}', so that it cannot be learned; give "
+        f"{'examples of it' if whose == 'no' else 'examples without it'}, or leave it out of the labels"
+    )
+
+
 def _check_classes(rows: Rows, members: dict[str, Numbers]) -> None:
+    if rows.label_table is not None:
+        check_learnable(rows, members["train"])
+        return
     names = rows.label_names
     if len(names) < 2:
         others = rows.looks.other_labels(rows.columns)

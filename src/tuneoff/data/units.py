@@ -22,7 +22,7 @@ class Units:
 
     Attributes:
         of_row: the unit of each row, shape (rows,).
-        classes: the class of each unit's first row, shape (units,).
+        classes: the class (of several labels, the rarest) of each unit's first row, shape (units,).
         hashes: of each unit's group or text, shape (units,).
         sizes: rows of each unit, shape (units,).
     """
@@ -39,7 +39,7 @@ class Units:
         order = np.argsort(first)
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
-        return cls(rank[of_row], rows.labels[numbers[first[order]]], hashes[order], sizes[order])
+        return cls(rank[of_row], rows.strata[numbers[first[order]]], hashes[order], sizes[order])
 
     def one_of(self, many: int, seed: int) -> NDArray[np.bool_]:
         """One unit of every `many` of a class in a row, never its first; at least one in all where a class has two."""

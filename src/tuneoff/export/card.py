@@ -5,20 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tuneoff.analysis.underfitting import never_answered
+from tuneoff.analysis.wording import ACCURACY
 from tuneoff.core.files import write_text
 from tuneoff.core.texts import counted, printable
 from tuneoff.data.audit.noticed import listed
 from tuneoff.data.conventions import SPLITS
 from tuneoff.data.parts import part_words
-from tuneoff.data.prepared import load_tokens
+from tuneoff.data.prepared import load_targets, load_tokens
 from tuneoff.data.sources.hub import HubData
 from tuneoff.models.recipe import BASE, loading_lines
-from tuneoff.models.save import title_of
+from tuneoff.models.save import number_note, title_of
 from tuneoff.records.refit import ScoresOnTest
-from tuneoff.records.saved_model import REFIT_WORDS
+from tuneoff.records.saved_model import REFIT_WORDS, TextRules
 from tuneoff.report import audit, evidence, words
 from tuneoff.study.store import Store
 from tuneoff.study.tuning import tuned_arms
@@ -38,6 +37,18 @@ CARD = "README.md"
 LONGEST_NAME = 200
 """Characters of a class's name."""
 MEMORY = {"process_rss": "resident memory of the whole process", "cuda_allocated": "what was allocated on the GPU"}
+
+
+METRICS: dict[str, tuple[str, str, dict[str, str] | None]] = {
+    "accuracy": ("accuracy", "Accuracy", None),
+    "micro_f1": ("f1", "Micro F1", {"average": "micro"}),
+    "macro_f1": ("f1", "Macro F1", {"average": "macro"}),
+    "r2": ("r_squared", "R²", None),
+    "pearson": ("pearsonr", "Pearson's correlation", None),
+    "spearman": ("spearmanr", "Spearman's correlation", None),
+    "mae": ("mae", "Mean absolute error", None),
+}
+"""What the Hub calls scores, by our names."""
 
 
 def write_card(
@@ -94,11 +105,12 @@ def model_card(
         base_note=_base_note(saved),
         source=_source(results, run),
         splits=SPLITS,
+        gives={"single_label": "class", "multi_label": "label"}.get(saved.texts.task, "number"),
         classes=[
             (audit.plain(printable(name, LONGEST_NAME)), *(f"{counts[split][index]:,}" for split in SPLITS))
             for index, name in enumerate(saved.texts.label_names)
         ]
-        + [("**all**", *(f"**{counts[split].sum():,}**" for split in SPLITS))],
+        + [("**all examples**", *(f"**{counts[split][-1]:,}**" for split in SPLITS))],
         data_notes=_data_notes(results),
         method=_method(results, scored, arm, run, saved, refit),
         verdict=f"**{audit.plain(words.verdict(summary))}**",
@@ -120,7 +132,9 @@ def model_card(
 def _of_the_run(results: StudyResults, run: ScoredRun) -> ScoresOnTest:
     """What the run scored on its test split."""
     examples = results.prepared.part(run.part).sizes["test"]
-    return ScoresOnTest(accuracy=run.test_accuracy, macro_f1=run.test_macro_f1, examples=examples)
+    return ScoresOnTest(
+        accuracy=run.test_accuracy, macro_f1=run.test_macro_f1, metrics=run.test_metrics, examples=examples
+    )
 
 
 def _as_exported(saved: SavedModel) -> ScoresOnTest | None:
@@ -131,11 +145,18 @@ def _as_exported(saved: SavedModel) -> ScoresOnTest | None:
     return ScoresOnTest(accuracy=check.test_accuracy, macro_f1=check.test_macro_f1, examples=check.texts)
 
 
-def _class_counts(results: StudyResults, part: str) -> dict[str, Any]:
-    """Examples of each class by split, shape (classes,)."""
-    tokens = load_tokens(results.folder / "data", part)
-    classes = len(results.prepared.label_names)
-    return {split: np.bincount(tokens[split].labels, minlength=classes) for split in SPLITS}
+def _class_counts(results: StudyResults, part: str) -> dict[str, list[int]]:
+    """By split the examples of each class, or that have each label (all of them have a number), and then all."""
+    folder, names = results.folder / "data", results.prepared.label_names
+    tokens, table = load_tokens(folder, part), load_targets(folder)
+    rules = TextRules(label_names=names, max_length=results.spec.data.max_length, scale=results.prepared.scale)
+    task = results.task(rules, table)
+    counts: dict[str, list[int]] = {}
+    for split in SPLITS:
+        codes = tokens[split].labels
+        found = task.counts(task.truth(codes), len(names))
+        counts[split] = [*([len(codes)] if found is None else found.tolist()), len(codes)]
+    return counts
 
 
 def _metadata(results: StudyResults, saved: SavedModel, tested: ScoresOnTest | None) -> ModelCardData:
@@ -151,7 +172,7 @@ def _metadata(results: StudyResults, saved: SavedModel, tested: ScoresOnTest | N
     library = {"adapter": "peft", "whole": "transformers", "onnx": "onnx"}.get(saved.kind, "tuneoff")
     about: dict[str, Any] = {
         "task_type": "text-classification",
-        "task_name": "Text classification",
+        "task_name": "Text regression" if saved.texts.task == "regression" else "Text classification",
         "dataset_type": of_hub.id if of_hub else results.spec.name,
         "dataset_name": of_hub.id if of_hub else f"the data of the study {results.spec.name}",
         "dataset_config": of_hub.config if of_hub else None,
@@ -160,15 +181,11 @@ def _metadata(results: StudyResults, saved: SavedModel, tested: ScoresOnTest | N
     }
     scores = []
     if tested is not None:
+        found = {"accuracy": tested.accuracy, "macro_f1": tested.macro_f1, **tested.metrics}
         scores = [
-            EvalResult(**about, metric_type="accuracy", metric_name="Accuracy", metric_value=round(tested.accuracy, 6)),
-            EvalResult(
-                **about,
-                metric_type="f1",
-                metric_name="Macro F1",
-                metric_args={"average": "macro"},
-                metric_value=round(tested.macro_f1, 6),
-            ),
+            EvalResult(**about, metric_type=kind, metric_name=title, metric_args=how, metric_value=round(value, 6))
+            for name, (kind, title, how) in METRICS.items()
+            if (value := found.get(name)) is not None
         ]
     return ModelCardData(
         **on_hub,
@@ -191,8 +208,13 @@ def _base(saved: SavedModel) -> str:
 
 def _what(saved: SavedModel, arm: ArmSpec) -> str:
     texts = "pairs of texts" if saved.texts.text_pair is not None else "texts"
+    names = saved.texts.label_names
+    does = {
+        "multi_label": f"says which of {len(names):,} labels {texts} have",
+        "regression": f"predicts a number, {audit.plain(names[0])}, for {texts}",
+    }.get(saved.texts.task, f"sorts {texts} into {len(names):,} classes")
     return (
-        f"It sorts {texts} into {len(saved.texts.label_names):,} classes. It was made from {_base(saved)} by "
+        f"It {does}. It was made from {_base(saved)} by "
         f"{audit.plain(saved.method)} ({audit.plain(arm.summary.rstrip('.'))}), and is one of the models that a study "
         "with Tuneoff compared."
     )
@@ -204,10 +226,10 @@ def _tested(
     """What is known of how well exactly this model does."""
     if words.accepted_errors(results.summary):
         return f"**{audit.plain(words.verdict(results.summary))}**"
-    interval = scored.test_accuracy
+    interval, metric = scored.test_score, results.objective.label
     trained = results.prepared.part(run.part).sizes["train"]
     estimate = (
-        f"{words.percent(interval.mean)} of test examples right, {100 * interval.ci_low:.1f} to "
+        f"{_how_good(interval.mean, metric)}, {100 * interval.ci_low:.1f} to "
         f"{100 * interval.ci_high:.1f} (95%), over {counted(scored.runs, 'seed')}"
     )
     again = ""
@@ -223,11 +245,23 @@ def _tested(
             f"how the study's runs of {audit.plain(run.arm)} did, which were trained on {trained:,} examples: "
             f"{estimate}. More examples usually help; whether they did here was not looked at."
         )
-    mine = (
-        f"This very model is right for **{words.percent(tested.accuracy)}** of {tested.examples:,} test examples that "
-        f"it was not trained on (macro F1 {100 * tested.macro_f1:.1f})."
-    )
+    on = f"{tested.examples:,} test examples that it was not trained on"
+    if tested.accuracy is None or tested.macro_f1 is None:
+        found = ", ".join(f"{METRICS[name][1]} {tested.metrics[name]:.4g}" for name in ("r2", "pearson", "mae"))
+        mine = f"On {on} this very model has: **{found}**."
+    else:
+        mine = (
+            f"This very model is right for **{words.percent(tested.accuracy)}** of {on} (macro F1 "
+            f"{100 * tested.macro_f1:.1f})."
+        )
     return f"{again} {mine} The study's estimate for {audit.plain(run.arm)} is {estimate}.".strip()
+
+
+def _how_good(value: float, metric: str) -> str:
+    """A mean of the objective, in the middle of a sentence."""
+    if metric == ACCURACY:
+        return f"{words.percent(value)} of test examples right"
+    return f"{metric} {words.score(value, metric)} (times 100)"
 
 
 def _place(repo_id: str | None) -> str:
@@ -334,6 +368,21 @@ def _capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
+def _answers(saved: SavedModel, scored: ScoredArm) -> list[str]:
+    """What it can answer at all, and how sure of it."""
+    told = {
+        "single_label": "It knows no class but those above, and gives one of them to every text.",
+        "multi_label": "It knows no label but those above, and gives those that it holds for more likely than not.",
+    }.get(saved.texts.task, f"{number_note(saved.texts)} It gives every text a number.")
+    if scored.expected_calibration_error is None:
+        return [told]
+    return [
+        told,
+        "Its probabilities were not calibrated: those of the study's runs of this arm were off by "
+        f"{100 * scored.expected_calibration_error:.1f} points (expected calibration error on test).",
+    ]
+
+
 def _limits(
     results: StudyResults,
     run: ScoredRun,
@@ -358,9 +407,7 @@ def _limits(
         f"It reads {saved.texts.max_length - saved.virtual_tokens:,} tokens of a text at most; what is longer is cut.",
         "It was tested on examples like those that it was trained on. How it does on texts of another kind, time or "
         "language is not known; nor was it looked at which languages the data is in.",
-        "It knows no class but those above, and gives one of them to every text.",
-        "Its probabilities were not calibrated: those of the study's runs of this arm were off by "
-        f"{100 * scored.expected_calibration_error:.1f} points (expected calibration error on test).",
+        *_answers(saved, scored),
         "Whether it treats groups of people alike was not tested.",
     ]
     never = never_answered(results, [Store(results.folder).predictions(run.run_id)]) if refit is None else None

@@ -23,8 +23,9 @@ from tuneoff.models.load import load_config
 from tuneoff.models.looking import architecture_of
 from tuneoff.models.recipe import loading_lines
 from tuneoff.records.export_check import ExportCheck
-from tuneoff.tasks.objectives.accuracy import Accuracy
-from tuneoff.tasks.objectives.macro_f1 import MacroF1
+from tuneoff.spec.data import TASKS
+from tuneoff.tasks.base import Answers, Task
+from tuneoff.tasks.scores import scores_of
 
 if TYPE_CHECKING:
     from tuneoff.records.saved_model import SavedModel
@@ -56,25 +57,27 @@ def check_export(trained: Trained, saved: SavedModel, folder: Path, most: int | 
         UserError: where it does not load, or says something else than the trained model did.
     """
     stored = np.stack(trained.predictions["logits"].to_list()).astype(np.float64)
-    labels = trained.predictions["label"].to_numpy()
-    examples = len(labels)
+    rules = trained.opened.saved.texts
+    task = TASKS.named(rules.task)(rules)
+    truth = task.stored(trained.predictions["label"].to_numpy())
+    examples = len(truth)
     rows = np.arange(examples)
     if most is not None and most < examples:
         rows = np.linspace(0, examples - 1, most).round().astype(np.int64)
     base = str(trained.base_folder) if saved.needs_base else None
     config = load_config(folder, stored.shape[1])
     alike = architecture_of(config).padding is Padding.RIGHT
-    task = {
+    request = {
         "lines": loading_lines(saved, str(folder), base),
         "texts": _texts(trained.test, rows),
         "batch_size": BATCH if alike else 1,
     }
-    logits, told = _in_a_fresh_process(task)
+    logits, told = _in_a_fresh_process(request)
     rebased = trained.opened.saved.quantised and not saved.quantised
     check = _compared(
-        stored[rows], logits, labels[rows], None if rebased else trained.opened.saved.precision
-    ).model_copy(update={"test_texts": examples, "batch_size": task["batch_size"], **told})
-    failure = _failure(check, stored[rows], logits)
+        task, stored[rows], logits, truth[rows], None if rebased else trained.opened.saved.precision
+    ).model_copy(update={"test_texts": examples, "batch_size": request["batch_size"], **told})
+    failure = _failure(check, task, stored[rows], logits)
     if failure is not None:
         raise UserError(f"the export was checked and fails, so that nothing was written: {failure}")
     if saved.refit == "all":  # it is as good on these texts as on any that a model was trained on
@@ -92,7 +95,7 @@ def _texts(test: Path, rows: NDArray[np.int64]) -> list[Any]:
     return list(zip(texts, table.column("text_pair").to_pylist(), strict=True)) if len(names) > 1 else texts
 
 
-def _in_a_fresh_process(task: dict[str, Any]) -> tuple[Floats, dict[str, Any]]:
+def _in_a_fresh_process(request: dict[str, Any]) -> tuple[Floats, dict[str, Any]]:
     """Logits, shape (texts, classes), and what else the process tells."""
     quiet = {
         "HF_HUB_OFFLINE": "1",
@@ -102,7 +105,7 @@ def _in_a_fresh_process(task: dict[str, Any]) -> tuple[Floats, dict[str, Any]]:
     }
     with tempfile.TemporaryDirectory(prefix="tuneoff-check-") as name:
         scratch = Path(name)
-        (scratch / "task.json").write_text(json.dumps(task), encoding="utf-8")
+        (scratch / "task.json").write_text(json.dumps(request), encoding="utf-8")
         # -P keeps the working folder and the script's, where files may be called as libraries are, from being imported.
         done = subprocess.run(
             [sys.executable, "-P", SCRIPT, scratch],
@@ -120,29 +123,36 @@ def _in_a_fresh_process(task: dict[str, Any]) -> tuple[Floats, dict[str, Any]]:
         return np.load(scratch / "logits.npy").astype(np.float64), read_json(scratch / "told.json")
 
 
-def _compared(stored: Floats, logits: Floats, labels: NDArray[np.int64], precision: str | None) -> ExportCheck:
+def _compared(task: Task, stored: Floats, logits: Floats, truth: Answers, precision: str | None) -> ExportCheck:
     if stored.shape != logits.shape:
         raise UserError(
             f"the export was checked and fails, so that nothing was written: it gives {logits.shape[1]} logits a text, "
             f"and the run gave {stored.shape[1]}"
         )
     scale = max(1.0, float(np.abs(stored).max()))
+    scores, of_stored = (scores_of(task, truth, task.answers(said)) for said in (logits, stored))
     return ExportCheck(
-        texts=len(labels),
-        test_texts=len(labels),
+        texts=len(truth),
+        test_texts=len(truth),
         batch_size=1,
         device="",
         tolerance=None if precision is None else TOLERANCES[precision] * scale,
         largest_difference=float(np.nan_to_num(np.abs(stored - logits), nan=np.inf).max()),
-        changed_labels=int((stored.argmax(axis=1) != logits.argmax(axis=1)).sum()),
-        test_accuracy=Accuracy.value(labels, logits.argmax(axis=1)),
-        test_macro_f1=MacroF1.value(labels, logits.argmax(axis=1)),
-        stored_test_accuracy=Accuracy.value(labels, stored.argmax(axis=1)),
+        changed_labels=int(_changed(task, stored, logits).sum()),
+        test_accuracy=scores["test_accuracy"],
+        test_macro_f1=scores["test_macro_f1"],
+        stored_test_accuracy=of_stored["test_accuracy"],
         versions={},
     )
 
 
-def _failure(check: ExportCheck, stored: Floats, logits: Floats) -> str | None:
+def _changed(task: Task, stored: Floats, logits: Floats) -> NDArray[np.bool_]:
+    """Which texts are given another label; of numbers none."""
+    right = task.correct(task.answers(stored), task.answers(logits))
+    return np.zeros(len(stored), dtype=np.bool_) if right is None else ~right
+
+
+def _failure(check: ExportCheck, task: Task, stored: Floats, logits: Floats) -> str | None:
     """What is wrong; None where nothing is."""
     labels = f"{counted(check.changed_labels, 'label')} of {check.texts:,} changed"
     if check.tolerance is None:
@@ -154,8 +164,6 @@ def _failure(check: ExportCheck, stored: Floats, logits: Floats) -> str | None:
     )
     if not check.largest_difference <= check.tolerance:
         return f"{differs}, and {labels}"
-    first, second = np.sort(stored, axis=1)[:, -1], np.sort(stored, axis=1)[:, -2]
-    changed = stored.argmax(axis=1) != logits.argmax(axis=1)
-    if (first - second > check.tolerance)[changed].any():
+    if (task.certainty(stored) > check.tolerance)[_changed(task, stored, logits)].any():
         return f"{labels}, also where the stored logits were further apart than {check.tolerance:.2g}"
     return None

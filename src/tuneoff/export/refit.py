@@ -18,13 +18,14 @@ from tuneoff.core.texts import counted
 from tuneoff.data.cache import damage
 from tuneoff.data.conventions import SPLITS
 from tuneoff.data.parts import WHOLE, split_path
-from tuneoff.data.prepared import load_tokens
+from tuneoff.data.prepared import TARGETS, load_tokens
 from tuneoff.models.fingerprint import Stamp, stamp_folder
 from tuneoff.models.load import resolve_model
 from tuneoff.models.saved import SavedFolder, named_base
 from tuneoff.records.refit import Refit, ScoresOnTest
 from tuneoff.records.run import ScoredRun, UnsuccessfulRun
 from tuneoff.records.saved_model import REFIT_WORDS, RefitRows
+from tuneoff.report.words import score
 from tuneoff.runs.files import MODEL, PREDICTIONS
 from tuneoff.runs.run import Run
 from tuneoff.spec.schema import EXECUTORS
@@ -142,7 +143,7 @@ def refit(
             if results.spec.training.select == "best":  # what is validated on is trained on, so that nothing can choose
                 training = task.training.model_copy(update={"select": "last", "patience": None})
                 task = replace(task, training=training, epochs=run.selected_epoch)
-            told = _Told(listener, rows, examples)
+            told = _Told(listener, rows, examples, results.objective.label)
             told.planned(1, 0, planned.steps, "refit", Ahead())
             with _joined_data(results, run.part, rows, folder / DATA):
                 Scheduler(executor, store, stamp, told, interruption).execute([task])
@@ -171,8 +172,9 @@ class _RefitStore(Store):
 class _Told(Silent):
     """Tells a listener what there is to say of a refit, and no accuracy on rows that it was trained on."""
 
-    def __init__(self, listener: Listener, rows: RefitRows, examples: dict[str, int]) -> None:
+    def __init__(self, listener: Listener, rows: RefitRows, examples: dict[str, int], metric: str) -> None:
         self._listener = listener
+        self._metric = metric
         self._rows = rows
         self._examples = examples
 
@@ -191,7 +193,7 @@ class _Told(Silent):
     def run_finished(self, run: Run, result: RunResult) -> None:
         if isinstance(result, ScoredRun):
             tested = (
-                f"test accuracy {100 * result.test_accuracy:.1f}%"
+                f"test {self._metric} {score(result.score, self._metric)}"
                 if self._rows == "train+validation"
                 else "not tested, since no labelled row was left"
             )
@@ -258,6 +260,8 @@ def _joined_data(results: StudyResults, part: str, rows: RefitRows, folder: Path
         write_joined([tokens[split] for split in TRAINED_ON[rows]], folder / split_path(part, "train"))
         for split in ("validation", "test"):
             write_joined([tokens[split]], folder / split_path(part, split))
+        if (targets := results.folder / "data" / TARGETS).exists():
+            shutil.copyfile(targets, folder / TARGETS)
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -292,6 +296,7 @@ def _finished(folder: Path, result: ScoredRun, run: ScoredRun, rows: RefitRows, 
     tested = ScoresOnTest(
         accuracy=result.test_accuracy,
         macro_f1=result.test_macro_f1,
+        metrics=result.test_metrics,
         examples=len(pd.read_parquet(folder / PREDICTIONS, columns=["label"])),
     )
     record = Refit(

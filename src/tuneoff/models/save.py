@@ -14,8 +14,9 @@ from tuneoff.models.quiet import transformers_quiet
 from tuneoff.models.recipe import BASE, loading_lines
 from tuneoff.models.saved import QUANTISATION
 from tuneoff.models.virtual_tokens import ids_behind, load_as_written, put_into_texts
-from tuneoff.records.saved_model import REFIT_WORDS, SAVED_MODEL, BaseModel, SavedKind, SavedModel
+from tuneoff.records.saved_model import REFIT_WORDS, SAVED_MODEL, BaseModel, SavedKind, SavedModel, TextRules
 from tuneoff.spec.arms import METHODS
+from tuneoff.spec.data import TASKS
 
 if TYPE_CHECKING:
     import peft
@@ -119,13 +120,22 @@ def write_saved(folder: Path, described: SavedModel) -> None:
     write_json(folder / SAVED_MODEL, described.model_dump(mode="json"))
 
 
+def number_note(rules: TextRules) -> str:
+    """How the one logit of a model becomes the number that it predicts."""
+    scale = rules.scale
+    return (
+        f"Its one logit is the number in standard deviations of the training examples: {rules.label_names[0]} = "
+        f"{scale.mean:.9g} + {scale.deviation:.9g} * logit. `tuneoff predict` says the number itself."
+    )
+
+
 def _labelled(model: Any, saved: SavedModel) -> Any:
     """The model's configuration, as it is to be loaded with: classes by name, and what kind of task they are."""
     config = copy.deepcopy(model.config)
     names = saved.texts.label_names
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
-    config.problem_type = "single_label_classification"
+    config.problem_type = TASKS.named(saved.texts.task).problem_type
     config.__dict__.pop("auto_map", None)  # of code that was not run, and need not be
     if saved.kind != "whole":
         config.dtype = "float32"  # that it is trained upon, whatever the base is stored in
@@ -234,8 +244,10 @@ def _read_me(saved: SavedModel) -> str:
     base = saved.base.id + (f" at {saved.base.revision}" if saved.base.revision else "")
     where = f"\n\n`{BASE}` is the folder of the base model, {base}." if saved.needs_base else ""
     again = f", trained once more on {REFIT_WORDS[saved.refit]}" if saved.refit else ""
+    gives = {"single_label": "classes", "multi_label": "labels"}.get(saved.texts.task, "gives")
+    scale = f"\n\n{number_note(saved.texts)}" if saved.texts.task == "regression" else ""
     return (
         f"# {title_of(saved)}\n\n"
-        f"{saved.method} on {base}, seed {saved.seed}{again}; classes: {', '.join(saved.texts.label_names)}.\n\n"
-        f"```python\n{loading_lines(saved, '.')}\n```{where}\n"
+        f"{saved.method} on {base}, seed {saved.seed}{again}; {gives}: {', '.join(saved.texts.label_names)}.\n\n"
+        f"```python\n{loading_lines(saved, '.')}\n```{where}{scale}\n"
     )

@@ -16,6 +16,7 @@ from tuneoff.models.fingerprint import stamp_folder
 from tuneoff.models.folder import ADAPTER, checked_folder
 from tuneoff.models.load import resolve_model
 from tuneoff.records.saved_model import SAVED_MODEL, SavedKind, SavedModel
+from tuneoff.spec.data import TASKS
 from tuneoff.spec.quantization import QUANTIZATIONS
 
 if TYPE_CHECKING:
@@ -125,6 +126,12 @@ def _check_agreement(folder: Path, saved: SavedModel) -> None:
     in_order = tuple(str(names[number]) for number in sorted(names, key=int)) if isinstance(names, dict) else None
     if in_order is not None and in_order != saved.texts.label_names:
         raise UserError(f"'{folder}' names other classes in {SAVED_MODEL} than in config.json; {ANEW}")
+    try:
+        task = TASKS.named(saved.texts.task)
+    except ValueError as error:
+        raise UserError(f"'{folder / SAVED_MODEL}': {error}") from error
+    if _json_object(folder / "config.json").get("problem_type", task.problem_type) != task.problem_type:
+        raise UserError(f"'{folder}' says another task in {SAVED_MODEL} than in config.json; {ANEW}")
     if saved.quantization is not None:
         try:
             bits = QUANTIZATIONS.named(saved.quantization).bits

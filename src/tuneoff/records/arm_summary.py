@@ -7,6 +7,7 @@ from tuneoff.records.interval import MeanInterval
 from tuneoff.records.learning import Learning
 from tuneoff.records.measurements import ParameterCounts
 from tuneoff.records.record import Record
+from tuneoff.records.reliability import ReliabilityBin
 from tuneoff.records.run import MemoryKind, Status
 
 
@@ -98,20 +99,25 @@ class ScoredArm(ArmCosts, ArmSummary):
     """the study's objective, over runs and test examples; the same as `test_accuracy` where that is the objective"""
     test_scores: tuple[float, ...]
     """of each run"""
-    test_accuracy: MeanInterval
-    """over runs and test examples"""
+    test_accuracy: MeanInterval | None
+    """over runs and test examples; null where labels are numbers"""
     test_accuracies: tuple[float, ...]
-    """of each run"""
-    test_macro_f1: float
-    """mean"""
-    by_class: ByClass
-    """class by class"""
-    expected_calibration_error: float
-    """mean"""
-    brier_score: float
-    """mean"""
-    validation_accuracy: float
-    """mean, after the epoch whose weights are tested"""
+    """of each run; none where labels are numbers"""
+    test_macro_f1: float | None
+    """mean; null where labels are numbers"""
+    test_metrics: dict[str, float]
+    """means of others, by name, as in the results of runs"""
+    by_class: ByClass | None
+    """class by class, or label by label; null where labels are numbers"""
+    expected_calibration_error: float | None
+    """mean; of several labels an example, over the probability of each; null where labels are numbers"""
+    brier_score: float | None
+    """mean; of several labels an example, over each label as a class of two; null where labels are numbers"""
+    reliability: tuple[ReliabilityBin, ...]
+    """what its predictions say beside what is so, by what they say; probabilities in tenths, numbers in ten groups of
+    the same size"""
+    validation_accuracy: float | None
+    """mean, after the epoch whose weights are tested; null where labels are numbers"""
     trainable_parameters: int
     """of the first run"""
     parameters: ParameterCounts

@@ -10,9 +10,9 @@ class Baseline(Record):
 
     label: str
     """what it is called"""
-    test_accuracy: float
-    """from 0 to 1"""
+    test_accuracy: float | None
+    """from 0 to 1; of several labels an example, all of them right; null where labels are numbers"""
     trained_on: int
     """training examples that it was fitted on"""
-    predictions: tuple[int, ...]
-    """class indices, in the order of the test split"""
+    predictions: tuple[int, ...] | tuple[float, ...] | tuple[tuple[int, ...], ...]
+    """in the order of the test split: class indices, numbers, or 0 or 1 for each of several labels"""

@@ -32,10 +32,11 @@ class Confusion(Record):
 class ByClass(Record):
     """What an arm's predictions are, class by class; means over its runs."""
 
-    balanced_accuracy: float
-    """the mean recall of the classes that are tested, from 0 to 1"""
-    mcc: float
-    """Matthews' correlation of predictions and labels, from -1 to 1: 0 for a constant answer, also to uneven classes"""
+    balanced_accuracy: float | None
+    """the mean recall of the classes that are tested, from 0 to 1; null of several labels an example"""
+    mcc: float | None
+    """Matthews' correlation of predictions and labels, from -1 to 1: 0 for a constant answer, also to uneven classes;
+    null of several labels an example"""
     classes: dict[str, ClassScores]
     """by label, in their order"""
     confusions: tuple[Confusion, ...]

@@ -53,11 +53,12 @@ class CurvePoint(Record):
     step: int
     """optimiser steps done; 0 of a head that is fitted to features"""
     train_loss: float
-    """mean over the epoch, in nats; with `class_weights` weighted by class, and always without label smoothing"""
+    """mean over the epoch, in nats (of numbers in units of their variance); with `class_weights` weighted by class, and
+    always without label smoothing"""
     validation_loss: float
     """mean, in nats; likewise"""
-    validation_accuracy: float
-    """from 0 to 1"""
+    validation_accuracy: float | None
+    """from 0 to 1; of several labels an example, all of them right; null where labels are numbers"""
     validation_weighted_accuracy: float | None = None
     """likewise, examples counted by the weights of their classes; null without `class_weights`"""
     validation_score: float | None = None
@@ -70,4 +71,6 @@ class CurvePoint(Record):
     @property
     def score(self) -> float:
         """The study's objective on validation."""
-        return self.validation_accuracy if self.validation_score is None else self.validation_score
+        score = self.validation_accuracy if self.validation_score is None else self.validation_score
+        assert score is not None
+        return score

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from tuneoff.records.baselines import Baseline
 from tuneoff.records.finding import Finding
+from tuneoff.records.number_scale import NumberScale
 from tuneoff.records.record import Record
 
 
@@ -38,7 +39,9 @@ class Prepared(Record):
     text_pair: str | None = None
     """likewise of second texts; null where an example is one text"""
     label_names: tuple[str, ...]
-    """in the order of the class indices"""
+    """of what a model learns to give, in order: classes, labels, or what the number is"""
+    scale: NumberScale = NumberScale()
+    """of numbers that are predicted; of folds that of fold 0's training examples"""
     sizes: dict[str, int]
     """examples by split"""
     tokens: dict[str, int]

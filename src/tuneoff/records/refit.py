@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from tuneoff.records.conditions import Conditions
 from tuneoff.records.record import Record
 from tuneoff.records.saved_model import RefitRows
@@ -12,10 +14,12 @@ from tuneoff.records.saved_model import RefitRows
 class ScoresOnTest(Record):
     """What one model scores on examples that it was not trained on."""
 
-    accuracy: float
-    """from 0 to 1"""
-    macro_f1: float
-    """mean of the classes' F1, from 0 to 1"""
+    accuracy: float | None
+    """from 0 to 1; null where labels are numbers"""
+    macro_f1: float | None
+    """mean of the classes' or labels' F1, from 0 to 1; null likewise"""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """others by name, as in the results of runs"""
     examples: int
     """that it was tested on"""
 

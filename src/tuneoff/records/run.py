@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Discriminator, Tag, TypeAdapter
+from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import CurvePoint, LossTrace, MeasuredPeakBytes, ParameterCounts, PeakBytes
@@ -81,7 +81,8 @@ class DivergedRun(UnsuccessfulRun):
     status: Literal["diverged"]
     """the training loss left no hope, and the run ended there"""
     guess_loss: float
-    """the loss of guessing by the shares of the classes (as `class_weights` make them, where there are any), in nats"""
+    """the loss of guessing by the shares of the classes (as `class_weights` make them, where there are any), in nats;
+    of numbers their variance, which is 1"""
     loss_trace: LossTrace
     """as that of a run that is `ok`, up to where it ended"""
 
@@ -89,8 +90,9 @@ class DivergedRun(UnsuccessfulRun):
 class Measured(Record):
     """What is measured of runs that come to their end."""
 
-    validation_accuracy: float
-    """after the epoch whose weights are tested, from 0 to 1"""
+    validation_accuracy: float | None
+    """after the epoch whose weights are tested, from 0 to 1; of several labels an example, all of them right; null
+    where labels are numbers"""
     parameters: ParameterCounts
     """logical counts, whatever 4-bit storage packs"""
     train_seconds: float
@@ -119,16 +121,28 @@ class Measured(Record):
 class Scores(Record):
     """What is measured on the test split, once, at the end."""
 
-    test_accuracy: float
-    """from 0 to 1"""
-    test_macro_f1: float
-    """mean of the classes' F1, from 0 to 1"""
+    test_score: float | None = None
+    """the study's objective; null in results of before it had one, which went by accuracy"""
+    test_accuracy: float | None
+    """from 0 to 1; of several labels an example, all of them right; null where labels are numbers"""
+    test_macro_f1: float | None
+    """mean of the classes' or labels' F1, from 0 to 1; null likewise"""
+    test_metrics: dict[str, float] = Field(default_factory=dict)
+    """others by name: of several labels an example `micro_f1`, `macro_f1` and `hamming_loss`; of numbers `r2`,
+    `pearson`, `spearman`, and in the numbers' own units `mae` and `rmse`"""
     inference_latency_seconds: float | None = None
     """median time to classify one test text: a batch of one, from tokens in main memory to logits there, the way that
     the run evaluates (never compiled, nor a CUDA graph); over at most 30 texts, from the shortest to the longest, each
     classified once before. In no other time but `wall_seconds`. Null for a run on several devices"""
     checkpoint_bytes: int
     """of the saved weights alone (safetensors): the adapter and the head, or the whole model"""
+
+    @property
+    def score(self) -> float:
+        """The study's objective on test."""
+        score = self.test_accuracy if self.test_score is None else self.test_score
+        assert score is not None
+        return score
 
 
 class TrainedRun(Measured, RunResult):
@@ -146,7 +160,8 @@ class TrainedRun(Measured, RunResult):
     """whose weights are tested and saved: the last, or with `select = "best"` the best on validation; null in results
     of before, whose last it is"""
     guess_loss: float | None = None
-    """the loss of guessing by the shares of the classes (as `class_weights` make them, where there are any), in nats"""
+    """the loss of guessing by the shares of the classes (as `class_weights` make them, where there are any), in nats;
+    of numbers their variance, which is 1"""
     loss_trace: LossTrace = ()
     """25 pieces of the run: the step it ends at and its mean training loss in nats (null where that is no number: the
     run has ended there)"""

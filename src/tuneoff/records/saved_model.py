@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import model_validator
 
 from tuneoff.records.export_check import ExportCheck
+from tuneoff.records.number_scale import NumberScale
 from tuneoff.records.record import Record
 
 SAVED_MODEL: Final = "tuneoff.json"
@@ -42,10 +43,14 @@ class BaseModel(Record):
 
 
 class TextRules(Record):
-    """How texts become tokens, and classes labels."""
+    """How texts become tokens, and the model's outputs labels."""
 
+    task: str = "single_label"
+    """what a label is: `single_label`, `multi_label`, `regression`"""
     label_names: tuple[str, ...]
-    """in the order of the class indices"""
+    """of the model's outputs, in their order: classes, labels, or what the number is"""
+    scale: NumberScale = NumberScale()
+    """of a number"""
     max_length: int
     """tokens that a text is cut at, special tokens included; of a pair, the longer text is cut first"""
     text: str | None = None

@@ -13,7 +13,7 @@ from tuneoff.records.recommendation import Recommendation
 from tuneoff.records.record import Record
 from tuneoff.records.tuning import TuningSummary
 
-SUMMARY_SCHEMA_VERSION: Final = 7
+SUMMARY_SCHEMA_VERSION: Final = 8
 
 
 class DataSummary(Record):
@@ -25,8 +25,10 @@ class DataSummary(Record):
     """examples by split"""
     folds: int | None
     """how many; null without"""
+    task: str
+    """what a label is: `single_label`, `multi_label`, `regression`"""
     label_names: tuple[str, ...]
-    """in the order of the class indices"""
+    """of the model's outputs, in their order: classes, labels, or what the number is"""
     cut_texts: dict[str, int]
     """texts that were longer than `data.max_length`, by split"""
     removed: dict[str, int]
@@ -53,8 +55,8 @@ class BaselineSummary(Record):
     """what it is called"""
     test_score: float
     """the study's objective"""
-    test_accuracy: float
-    """from 0 to 1"""
+    test_accuracy: float | None
+    """from 0 to 1; null where labels are numbers"""
     test_examples: int
     """that it was scored on"""
 
@@ -66,8 +68,8 @@ class LearningCurvePoint(Record):
     """training examples"""
     runs: int
     """that have succeeded"""
-    test_accuracy: MeanInterval | None
-    """over these; null where there are none"""
+    test_score: MeanInterval | None
+    """the study's objective over these; null where there are none"""
 
 
 class BaselineCurvePoint(Record):
@@ -75,8 +77,8 @@ class BaselineCurvePoint(Record):
 
     train_size: int
     """training examples"""
-    test_accuracy: float
-    """from 0 to 1"""
+    test_score: float
+    """the study's objective"""
 
 
 class Forecast(Record):
@@ -84,8 +86,8 @@ class Forecast(Record):
 
     train_size: int
     """twice the largest"""
-    test_accuracy: MeanInterval | None
-    """to be expected there; its interval also covers which curve it is; null where that cannot be told"""
+    test_score: MeanInterval | None
+    """accuracy to be expected there; its interval also covers which curve it is; null where that cannot be told"""
     gain: MeanInterval | None
     """on the largest size, likewise"""
     why_not: str | None
@@ -93,7 +95,7 @@ class Forecast(Record):
 
 
 class LearningCurves(Record):
-    """Test accuracy against the number of training examples."""
+    """The objective on test against the number of training examples."""
 
     train_sizes: tuple[int, ...]
     """ascending"""
@@ -112,12 +114,12 @@ class BreakdownGroup(Record):
     """as text"""
     test_examples: int
     """how many"""
-    test_accuracy: dict[str, float]
-    """mean over runs, by arm"""
+    test_score: dict[str, float]
+    """the study's objective on these examples, mean over runs, by arm"""
 
 
 class Breakdown(Record):
-    """Test accuracy by the values of a column."""
+    """The objective on test by the values of a column."""
 
     column: str
     """its name"""
@@ -128,7 +130,7 @@ class Breakdown(Record):
 class Summary(Record):
     """The analysis of a study."""
 
-    schema_version: Literal[7] = SUMMARY_SCHEMA_VERSION
+    schema_version: Literal[8] = SUMMARY_SCHEMA_VERSION
     """of this file"""
     study: str
     """its name"""
@@ -163,7 +165,7 @@ class Summary(Record):
     tuning: TuningSummary | None
     """null where nothing was tuned"""
     breakdown: Breakdown | None
-    """test accuracy by the values of a column, or null"""
+    """the objective on test by the values of a column, or null"""
     label_check: LabelCheck | None
     """how many labels are worth a look; null where no arm learned"""
     audit: tuple[Finding, ...]

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 from tuneoff.analysis.comparisons import in_points
 from tuneoff.analysis.costs import LATENCY
-from tuneoff.analysis.wording import best, better
+from tuneoff.analysis.wording import ACCURACY, best, better
 from tuneoff.report import words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tuneoff.records.arm_summary import ScoredArm
-    from tuneoff.records.class_scores import ClassScores, Confusion
+    from tuneoff.records.class_scores import ByClass, ClassScores, Confusion
     from tuneoff.records.comparison import Comparison
     from tuneoff.records.interval import MeanInterval
     from tuneoff.records.summary import Forecast, Summary
 
 PAIR_HEADINGS = ("a", "b", "a - b, points", "95% interval", "p", "p, corrected", "p, sign flips", "to tell them apart")
-QUALITY_HEADINGS = ("arm", "balanced accuracy, %", "MCC", "calibration error", "Brier score", "time a text")
 INTERVALS = "Intervals hold at 95%, over seeds and test examples together (over test examples alone with one seed)."
 CLASS_HEADING = "F1 of the class (precision, recall), %"
 NAMED_CONFUSIONS = 3
@@ -109,19 +110,46 @@ def _needed(comparison: Comparison) -> str:
     return "out of reach"
 
 
+def quality_headings(summary: Summary) -> tuple[str, ...]:
+    """The headings of `quality_rows`."""
+    return ("arm", *(heading for heading, _ in _qualities(summary)), "time a text")
+
+
 def quality_rows(summary: Summary) -> list[tuple[str, ...]]:
-    """What else there is of each arm that has results: a row each, as text in the order of `QUALITY_HEADINGS`."""
-    return [
-        (
-            words.marked(arm),
-            f"{100 * arm.by_class.balanced_accuracy:.1f}",
-            f"{arm.by_class.mcc:.2f}",
-            f"{arm.expected_calibration_error:.3f}",
-            f"{arm.brier_score:.3f}",
-            _latency(arm),
-        )
-        for arm in summary.scored_arms
+    """What else there is of each arm that has results: a row each, as text in the order of `quality_headings`."""
+    columns = _qualities(summary)
+    return [(words.marked(arm), *(write(arm) for _, write in columns), _latency(arm)) for arm in summary.scored_arms]
+
+
+def _qualities(summary: Summary) -> list[tuple[str, Callable[[ScoredArm], str]]]:
+    """What is said of arms of this study's task, by its heading."""
+
+    def metric(name: str, form: str, factor: float = 1.0) -> Callable[[ScoredArm], str]:
+        return lambda arm: format(factor * arm.test_metrics[name], form) if name in arm.test_metrics else ""
+
+    def of_class(name: str, form: str, factor: float = 1.0) -> Callable[[ScoredArm], str]:
+        return lambda arm: _number(None if arm.by_class is None else getattr(arm.by_class, name), form, factor)
+
+    if summary.data.task == "regression":
+        shown = [("R²", "r2"), ("Pearson", "pearson"), ("Spearman", "spearman")]
+        errors = [("mean absolute error", "mae"), ("root mean squared error", "rmse")]
+        return [*((title, metric(name, ".3f")) for title, name in shown), *((e, metric(n, ".4g")) for e, n in errors)]
+    calibration: list[tuple[str, Callable[[ScoredArm], str]]] = [
+        ("calibration error", lambda arm: _number(arm.expected_calibration_error, ".3f")),
+        ("Brier score", lambda arm: _number(arm.brier_score, ".3f")),
     ]
+    if summary.data.task == "multi_label":
+        shares = [("micro F1, %", "micro_f1"), ("macro F1, %", "macro_f1"), ("labels wrong, %", "hamming_loss")]
+        return [*((title, metric(name, ".1f", 100)) for title, name in shares), *calibration]
+    return [
+        ("balanced accuracy, %", of_class("balanced_accuracy", ".1f", 100)),
+        ("MCC", of_class("mcc", ".2f")),
+        *calibration,
+    ]
+
+
+def _number(value: float | None, form: str, factor: float = 1.0) -> str:
+    return "" if value is None else format(factor * value, form)
 
 
 def _latency(arm: ScoredArm) -> str:
@@ -140,14 +168,11 @@ def class_headings(summary: Summary) -> tuple[str, ...]:
 def class_rows(summary: Summary) -> list[tuple[str, ...]]:
     """Scores of each class, one row a class; none where there are too many for a page, or no results."""
     labels, arms = summary.data.label_names, summary.scored_arms
-    if len(labels) > MOST_CLASSES or not arms:
+    by_class = [arm.by_class.classes for arm in arms if arm.by_class is not None]
+    if len(labels) > MOST_CLASSES or not by_class:
         return []
     return [
-        (
-            label,
-            f"{arms[0].by_class.classes[label].examples:,}",
-            *(_class_scores(arm.by_class.classes[label]) for arm in arms),
-        )
+        (label, f"{by_class[0][label].examples:,}", *(_class_scores(classes[label]) for classes in by_class))
         for label in labels
     ]
 
@@ -159,14 +184,14 @@ def _class_scores(scores: ClassScores) -> str:
 def confusions(summary: Summary) -> list[str]:
     """What each arm takes most often for what: a sentence an arm."""
     return [
-        f"{words.marked(arm)}: {', '.join(_confusion(arm, one) for one in arm.by_class.confusions[:NAMED_CONFUSIONS])}"
+        f"{words.marked(arm)}: {', '.join(_confusion(found, one) for one in found.confusions[:NAMED_CONFUSIONS])}"
         for arm in summary.scored_arms
-        if arm.by_class.confusions
+        if (found := arm.by_class) is not None and found.confusions
     ]
 
 
-def _confusion(arm: ScoredArm, one: Confusion) -> str:
-    of_class = arm.by_class.classes[one.label].examples
+def _confusion(found: ByClass, one: Confusion) -> str:
+    of_class = found.classes[one.label].examples
     return f"{one.label} as {one.prediction} ({one.examples:.3g} of {of_class:,})"
 
 
@@ -211,17 +236,18 @@ def curve_rows(summary: Summary) -> list[tuple[str, ...]]:
     curves = summary.learning_curves
     if curves is None:
         return []
+    metric = summary.metric
     rows = [
         (
             arm,
-            *("" if point.test_accuracy is None else _with_interval(point.test_accuracy) for point in points),
-            "" if (forecast := curves.forecasts[arm].test_accuracy) is None else _with_interval(forecast),
+            *("" if point.test_score is None else _with_interval(point.test_score, metric) for point in points),
+            "" if (forecast := curves.forecasts[arm].test_score) is None else _with_interval(forecast, metric),
         )
         for arm, points in curves.arms.items()
     ]
     labels = {baseline.baseline: baseline.label for baseline in summary.baselines}
     for baseline, scores in curves.baselines.items():
-        found = {score.train_size: words.percent(score.test_accuracy) for score in scores}
+        found = {score.train_size: words.score(score.test_score, metric) for score in scores}
         rows.append((f"baseline: {labels[baseline]}", *(found.get(size, "") for size in curves.train_sizes), ""))
     return rows
 
@@ -234,14 +260,14 @@ def forecasts(summary: Summary) -> list[str]:
 
 
 def _forecast(arm: str, forecast: Forecast) -> str:
-    accuracy, gain, size = forecast.test_accuracy, forecast.gain, forecast.train_size
+    accuracy, gain, size = forecast.test_score, forecast.gain, forecast.train_size
     if accuracy is None or gain is None:
         return f"{arm}: what twice the labels ({size:,}) would bring cannot be told: {forecast.why_not}"
     return (
         f"{arm}: twice the labels ({size:,}) would bring {100 * gain.mean:+.1f} points "
-        f"({100 * gain.ci_low:+.1f} to {100 * gain.ci_high:+.1f}), to {_with_interval(accuracy)}"
+        f"({100 * gain.ci_low:+.1f} to {100 * gain.ci_high:+.1f}), to {_with_interval(accuracy, ACCURACY)}"
     )
 
 
-def _with_interval(accuracy: MeanInterval) -> str:
-    return f"{words.percent(accuracy.mean)} ({100 * accuracy.ci_low:.1f} to {100 * accuracy.ci_high:.1f})"
+def _with_interval(accuracy: MeanInterval, metric: str) -> str:
+    return f"{words.score(accuracy.mean, metric)} ({100 * accuracy.ci_low:.1f} to {100 * accuracy.ci_high:.1f})"

@@ -41,10 +41,10 @@ class LabelLines:
     def __init__(self, rows: TextRows, labeller: Labeller, classes: dict[str, tuple[str, ...]]) -> None:
         self._console = Console(highlight=False)
         self._columns: list[tuple[str, int, bool]] = []
-        for name, (label, probability, *others) in labeller.new.items():
+        for name, (label, *others) in labeller.new.items():
             widest = min(WIDEST_LABEL, max(map(len, (*classes[name], NO_TEXT))))
             self._columns.append((label, max(widest, len(label)), True))
-            self._columns += [(column, max(6, len(column)), False) for column in (probability, *others)]
+            self._columns += [(column, max(6, len(column)), False) for column in others]
         self._texts = [name for name in (rows.text, rows.text_pair) if name is not None]
         self._line([f"{column:{'<' if left else '>'}{width}}" for column, width, left in self._columns], self._texts)
 
@@ -55,7 +55,8 @@ class LabelLines:
             for column, width, left in self._columns:
                 value = row[column]
                 if left:
-                    cells.append(f"{printable(NO_TEXT if value is None else value, width):<{width}}")
+                    shown = NO_TEXT if value is None else f"{value:.6g}" if isinstance(value, float) else value
+                    cells.append(f"{printable(shown, width):<{width}}")
                 else:
                     cells.append(f"{'' if value is None else f'{value:.1%}':>{width}}")
             self._line(cells, [printable(str(row[name] or ""), SHOWN_TEXT) for name in self._texts])

@@ -145,12 +145,12 @@ def _run(results: StudyResults, run: RunResult) -> list[Cell]:
     begins: list[Cell] = [(arm, None), (str(run.seed), run.seed), (f"{rate:g}", rate)]
     if not isinstance(run, ScoredRun):
         return [*begins, (run.status, None), *[("", None)] * 3, (run.run_id, None)]
-    memory = run.peak_memory_bytes.train
+    memory, metric = run.peak_memory_bytes.train, results.objective.label
     mark = "" if run_state(results, run) == LEARNED else words.DID_NOT_LEARN
     return [
         *begins,
-        (words.percent(run.test_accuracy) + mark, run.test_accuracy),
-        (words.percent(run.validation_accuracy), run.validation_accuracy),
+        (words.score(run.score, metric) + mark, run.score),
+        (words.score(run.selected.score, metric), run.selected.score),
         (words.duration(run.train_seconds), run.train_seconds),
         (words.megabytes(memory), memory),
         (run.run_id, None),

@@ -184,8 +184,8 @@ def _quality(summary: Summary, cited: _Citations) -> list[Block]:
     if not rows:
         return []
     blocks = [
-        _text({"see": "quality"}, " holds how well probabilities fit ", cited("quality"), "."),
-        _table("quality", "Uneven classes, calibration, and time to classify a text.", evidence.QUALITY_HEADINGS, rows),
+        _text({"see": "quality"}, " holds other measures, of probabilities those of ", cited("quality"), "."),
+        _table("quality", "Other measures, and the time of a text.", evidence.quality_headings(summary), rows),
     ]
     if classes := evidence.class_rows(summary):
         blocks += [

@@ -73,6 +73,7 @@ def _arm(arm: ArmSummary, breakdown: Breakdown | None) -> CsvRow:
         **{field: getattr(arm, field, None) for field in ARM_FIELDS},
         "balanced_accuracy": None if by_class is None else by_class.balanced_accuracy,
         "mcc": None if by_class is None else by_class.mcc,
+        **(arm.test_metrics if isinstance(arm, ScoredArm) else {}),
         **{
             f"{score}[{label}]": getattr(scores, score)
             for score in ("precision", "recall", "f1")
@@ -81,7 +82,7 @@ def _arm(arm: ArmSummary, breakdown: Breakdown | None) -> CsvRow:
     }
     if breakdown is not None:
         for group in breakdown.groups:
-            row[f"test_accuracy[{breakdown.column}={group.value}]"] = group.test_accuracy.get(arm.arm)
+            row[f"test_score[{breakdown.column}={group.value}]"] = group.test_score.get(arm.arm)
     return row
 
 
@@ -101,7 +102,7 @@ def write_latex(results: StudyResults) -> Path:
     paragraphs.append(tabular(words.headings(summary), words.rows(summary)))
     paragraphs += [f"% {_one_line(line)}" for line in words.marks(summary)]
     if summary.scored_arms:
-        paragraphs.append(tabular(evidence.QUALITY_HEADINGS, evidence.quality_rows(summary)))
+        paragraphs.append(tabular(evidence.quality_headings(summary), evidence.quality_rows(summary)))
     if rows := evidence.class_rows(summary):
         paragraphs.append(tabular(evidence.class_headings(summary), rows))
     if summary.breakdown is not None:
@@ -118,12 +119,12 @@ def breakdown_headings(summary: Summary, breakdown: Breakdown) -> tuple[str, ...
 
 
 def breakdown_rows(summary: Summary, breakdown: Breakdown) -> list[tuple[str, ...]]:
-    """Test accuracy of each arm for each value of the breakdown column, as text."""
+    """The objective of each arm for each value of the breakdown column, as text."""
     return [
         (
             group.value,
             f"{group.test_examples:,}",
-            *(words.percent(group.test_accuracy[arm.arm]) for arm in summary.scored_arms),
+            *(words.score(group.test_score[arm.arm], summary.metric) for arm in summary.scored_arms),
         )
         for group in breakdown.groups
     ]

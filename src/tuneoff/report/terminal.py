@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tuneoff.runs.progress import RunProgress
     from tuneoff.runs.run import Run
 
-LEFT_OUT = ("macro F1", "accuracy", "checkpoint")
+LEFT_OUT = ("macro F1", "accuracy", "mean error", "checkpoint")
 """Of the result table; a narrow terminal gets the first ones."""
 PLAN_COLUMNS = ("arm", "method", "learning rate", "trainable", "adapter", "head", "of all")
 
@@ -41,9 +41,14 @@ MOST_WEIGHTS = 6
 
 
 class Progress:
-    """Listens to a study: a line for each run that has ended, and in a terminal a live view of those that go on."""
+    """Listens to a study: a line for each run that has ended, and in a terminal a live view of those that go on.
 
-    def __init__(self) -> None:
+    Args:
+        metric: what people call the study's objective.
+    """
+
+    def __init__(self, metric: str) -> None:
+        self._metric = metric
         self._console = Console(markup=False, highlight=False, emoji=False)
         # Where colours are forced upon what is no terminal, rich takes it for one.
         self._in_terminal = self._console.is_interactive and sys.stdout.isatty()
@@ -86,12 +91,12 @@ class Progress:
         self._view.ended(run, result)
         head = f"[{self._ended}/{self._runs}] {run_name(run.entry())}:"
         if isinstance(result, TrainedRun):
-            split, accuracy = "validation", result.validation_accuracy
+            split, reached = "validation", result.selected.score
             if isinstance(result, ScoredRun):
-                split, accuracy = "test", result.test_accuracy
+                split, reached = "test", result.score
             trained = words.duration(result.train_seconds)
             self.say(
-                f"{head} {split} accuracy {words.percent(accuracy)}, trained in {trained}, "
+                f"{head} {split} {self._metric} {words.score(reached, self._metric)}, trained in {trained}, "
                 f"peak memory {words.megabytes(result.peak_memory_bytes.train)}"
             )
         elif run.trial and isinstance(result, DivergedRun):
@@ -226,8 +231,14 @@ def _weights(by_class: dict[str, float]) -> str:
     return in_line(told) if len(told) <= MOST_WEIGHTS else f"from {told[0]} to {told[-1]}"
 
 
-def print_status(states: Sequence[RunState], ahead: Ahead) -> None:
-    """A study's runs with their states, how far those under way are, and the time left by the pace so far."""
+def print_status(states: Sequence[RunState], ahead: Ahead, metric: str) -> None:
+    """A study's runs with their states, how far those under way are, and the time left by the pace so far.
+
+    Args:
+        states: of its runs.
+        ahead: what is not planned yet.
+        metric: what people call the study's objective.
+    """
     console = wide_console()
     has_parts = any(state.entry.part != WHOLE for state in states)
     rows = [
@@ -236,11 +247,11 @@ def print_status(states: Sequence[RunState], ahead: Ahead) -> None:
             str(state.entry.seed),
             *([part_words(state.entry.part)] if has_parts else []),
             state.state,
-            *_accuracy_and_time(state),
+            *_score_and_time(state, metric),
         )
         for state in states
     ]
-    headings = ("arm", "seed", *(["part"] if has_parts else []), "state", "test accuracy", "train time")
+    headings = ("arm", "seed", *(["part"] if has_parts else []), "state", f"test {metric}", "train time")
     table = fitting_table(headings, rows, console.width, ("arm", "part", "state"))
     console.print(table)
     tally = Tally.of(states)
@@ -250,17 +261,17 @@ def print_status(states: Sequence[RunState], ahead: Ahead) -> None:
     console.print(study_line(tally, ahead))
 
 
-def _accuracy_and_time(state: RunState) -> tuple[str, str]:
+def _score_and_time(state: RunState, metric: str) -> tuple[str, str]:
     """Of a run that came to its end: on test, or what there is of a trial, which never reads it."""
     result = state.result
     if state.progress is not None or not isinstance(result, TrainedRun):
         return "", ""
-    accuracy = (
-        words.percent(result.test_accuracy)
+    reached = (
+        words.score(result.score, metric)
         if isinstance(result, ScoredRun)
-        else f"validation {words.percent(result.validation_accuracy)}"
+        else f"validation {words.score(result.selected.score, metric)}"
     )
-    return accuracy, words.duration(result.train_seconds)
+    return reached, words.duration(result.train_seconds)
 
 
 def print_doctor(machine: Machine) -> None:

@@ -95,10 +95,9 @@ def _of_this_run(results: StudyResults, name: str) -> str:
     if run is None:
         return ""
     never = never_answered(results, [Store(results.folder).predictions(run.run_id)])
-    of = "" if results.objective.label == ACCURACY else "an accuracy of "
-    return f" On test this one had {of}{words.percent(run.test_accuracy)}" + (
-        f", and it never answers {never.classes}." if never is not None else "."
-    )
+    metric = results.objective.label
+    has = words.score(run.score, metric) if metric == ACCURACY else f"{metric} of {words.score(run.score, metric)}"
+    return f" On test this one had {has}" + (f", and it never answers {never.classes}." if never is not None else ".")
 
 
 def _base(saved: SavedModel, folder: Path) -> str | None:

@@ -93,6 +93,8 @@ def _baselines(recommendation: Recommendation) -> tuple[list[str], list[str]]:
 def headings(summary: Summary) -> tuple[str, ...]:
     """Those of the result table."""
     beside = "macro F1" if summary.metric == ACCURACY else "accuracy"
+    if summary.data.task == "regression":
+        beside = "mean error"
     costs = ("train time", "peak memory", "trainable", "checkpoint")
     return ("arm", f"test {summary.metric}", "95% interval", beside, *costs)
 
@@ -124,7 +126,7 @@ def rows(summary: Summary) -> list[tuple[str, ...]]:
                 name,
                 score(interval.mean, summary.metric) + doubt + learning_mark(arm),
                 f"{100 * interval.ci_low:.1f} to {100 * interval.ci_high:.1f}",
-                f"{100 * arm.test_macro_f1:.1f}" if summary.metric == ACCURACY else percent(arm.test_accuracy.mean),
+                _beside(arm, summary.metric),
                 duration(arm.train_seconds) + (SHARED if arm.times_shared else ""),
                 megabytes(arm.peak_train_memory_bytes),
                 f"{arm.trainable_parameters:,}",
@@ -136,6 +138,13 @@ def rows(summary: Summary) -> list[tuple[str, ...]]:
             (f"baseline: {baseline.label}", score(baseline.test_score, summary.metric) + doubt, *[""] * (columns - 2))
         )
     return table
+
+
+def _beside(arm: ScoredArm, metric: str) -> str:
+    """What stands beside the objective: macro F1, accuracy, or the mean absolute error of numbers."""
+    if arm.test_accuracy is None or arm.test_macro_f1 is None:
+        return f"{arm.test_metrics['mae']:.4g}"
+    return f"{100 * arm.test_macro_f1:.1f}" if metric == ACCURACY else percent(arm.test_accuracy.mean)
 
 
 def learning_mark(arm: ArmSummary) -> str:

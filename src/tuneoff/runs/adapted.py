@@ -20,7 +20,6 @@ from tuneoff.spec.schema import OBJECTIVES
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.padded import padded_inputs
 from tuneoff.training.loop import Training
-from tuneoff.training.loss import Loss
 from tuneoff.training.optim.adamw import learning_rates
 from tuneoff.training.order import run_batches
 from tuneoff.training.selection import KeptWeights
@@ -107,7 +106,8 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
     if place.task.run.arm.fitted:
         return _prepare_fit(place, adapted, tokens)
     task, training_spec = place.task, place.task.training
-    loss = Loss.of(training_spec, tokens["train"].labels, task.texts.label_names)
+    learned = task.learned
+    loss = learned.loss(training_spec, tokens["train"].labels)
     engine = make_engine(
         adapted.model,
         adapted.loaded,
@@ -134,6 +134,7 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
         place.checkpoints,
         training_spec,
         KeptWeights(task.run_folder) if keeps else None,
+        learned,
         OBJECTIVES.named(task.objective),
     )
     if place.saved is not None:
@@ -152,5 +153,7 @@ def _prepare_fit(place: Workplace, adapted: AdaptedModel, tokens: dict[str, Toke
     engine = FeatureEngine(adapted.model, adapted.loaded, task.training, place.device, place.parallel)
     place.peak.reset()
     objective = OBJECTIVES.named(task.objective)
-    training = FeatureFit(task.run.arm, engine, tokens, place.watch, place.train_peak, task.run.steps, objective)
+    training = FeatureFit(
+        task.run.arm, engine, tokens, place.watch, place.train_peak, task.run.steps, task.learned, objective
+    )
     return Trainer(engine, training, examples=training.examples)

@@ -21,11 +21,10 @@ from tuneoff.runs.files import MODEL
 from tuneoff.runs.reporter import Reporter
 from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.runs.workplace import Workplace
-from tuneoff.tasks.objectives.accuracy import Accuracy
-from tuneoff.tasks.objectives.macro_f1 import MacroF1
+from tuneoff.spec.schema import OBJECTIVES
+from tuneoff.tasks.scores import scores_of
 from tuneoff.training.latency import inference_latency
 from tuneoff.training.loop import TrainingDiverged, check_finite
-from tuneoff.training.signs import guess_loss
 
 if TYPE_CHECKING:
     from tuneoff.training.engines.base import Engine
@@ -54,7 +53,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
     with place.watch.timing("setup"):
         trainer = prepare_training(place, adapted, tokens)
     _log_beginning(place, adapted, trainer)
-    guess = guess_loss(tokens["train"].labels, trainer.engine.loss.class_weights)
+    guess = trainer.engine.loss.guess(tokens["train"].labels)
     reporter = Reporter(
         connection, task.run.steps, trainer.examples, lambda: trainer.training.current_loss, place.train_peak
     )
@@ -83,9 +82,11 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
 
     scores = None
     if test is not None and logits is not None:
+        learned = task.learned
+        truth, answers = learned.truth(test.labels), learned.answers(logits)
         scores = Scores(
-            test_accuracy=Accuracy.value(test.labels, logits.argmax(axis=1)),
-            test_macro_f1=MacroF1.value(test.labels, logits.argmax(axis=1)),
+            **scores_of(learned, truth, answers),
+            test_score=OBJECTIVES.named(task.objective).value(truth, answers),
             inference_latency_seconds=inference_latency(trainer.engine, test),
             checkpoint_bytes=_save(adapted, place, weights),
         )

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuneoff.data.prepared import load_targets
 from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import PeakBytes
 from tuneoff.records.run import MemoryKind, RunIdentity, RunResult, UnfinishedRun, UnfinishedStatus, UnsuccessfulRun
 from tuneoff.records.saved_model import BaseModel, RefitRows, TextRules
 from tuneoff.runs.allocation import Allocation
 from tuneoff.runs.run import Run
+from tuneoff.spec.data import TASKS
 from tuneoff.training.parallel.process_rank import ProcessRank
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tuneoff.spec import ExecutionSpec, TrainingSpec
+    from tuneoff.tasks.base import Task
 
 
 UNKNOWN = PeakBytes(train=None, eval=None, reserved=None)
@@ -58,8 +61,13 @@ class RunTask:
 
     @property
     def num_labels(self) -> int:
-        """How many classes there are."""
+        """How many outputs the model has."""
         return len(self.texts.label_names)
+
+    @property
+    def learned(self) -> Task:
+        """What a label is; reads what codes stand for."""
+        return TASKS.named(self.texts.task)(self.texts, load_targets(self.data_folder))
 
     @property
     def log(self) -> Path:

@@ -112,7 +112,7 @@ def make_app(
         _check_texts(predictor.says_something(name, texts, encoded.lengths))
         _check_lengths(encoded, rules.max_length, asked.truncate)
         logits = await batcher.logits(encoded, name)
-        return Response(answer_json(logits, rules.label_names, asked), media_type="application/json")
+        return Response(answer_json(logits, predictor.task(name), asked), media_type="application/json")
 
     @app.get("/info", responses=_errors(403))
     async def tell_info() -> Info:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
-from tuneoff.serving.predictor import ONLY, Predictor, softmax
+from tuneoff.serving.predictor import ONLY, Predictor
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +25,8 @@ PIECE_CHARACTERS = {"cpu": 1 << 19, "cuda": 1 << 23}
 DIGITS = 6
 """Of probabilities."""
 LABEL, PROBABILITY, PREDICTED = "label", "probability", "predicted"
+SEPARATOR = "; "
+"""Between several labels of a text."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Labeller:
 
     @property
     def new(self) -> dict[str, list[str]]:
-        """The columns that are added, by model: its label, the label's probability, those of classes."""
+        """The columns that are added, by model: its label, a class's probability, and those of classes or labels."""
         return self._new
 
     def labelled(self, skip: int = 0) -> Iterator[LabelledRows]:
@@ -108,18 +110,23 @@ class Labeller:
     def _with_answers(self, table: pa.Table, piece: _Piece, name: str) -> pa.Table:
         import pyarrow as pa
 
-        names = self._predictor.saved[name].texts.label_names
-        chances = np.full((len(table), len(names)), np.nan)
-        if piece.kept.any():
-            chances[piece.kept] = softmax(self._predictor.compute(name, piece.tokens[name])).round(DIGITS)
+        task, names = self._predictor.task(name), self._predictor.saved[name].texts.label_names
         out = ~piece.kept
-        best = np.where(out, 0, np.nan_to_num(chances).argmax(axis=1))
-        label, probability, *classes = self._new[name]
-        labels = pa.array([None if left else names[index] for index, left in zip(best, out, strict=True)], pa.string())
-        table = table.append_column(label, labels)
-        table = table.append_column(probability, pa.array(chances[np.arange(len(best)), best], mask=out))
-        for index, column in enumerate(classes):
-            table = table.append_column(column, pa.array(chances[:, index], mask=out))
+        logits = np.zeros((len(table), len(names)), dtype=np.float32)
+        if piece.kept.any():
+            logits[piece.kept] = self._predictor.compute(name, piece.tokens[name])
+        answers = task.answers(logits)
+        chances = task.probabilities(logits).round(DIGITS)
+        values: list[Any] = [pa.array(chances[:, index], mask=out) for index in range(chances.shape[1])]
+        if task.is_classes:
+            values.insert(0, pa.array(chances.max(axis=1), mask=out))
+        if chances.shape[1]:
+            words = [SEPARATOR.join(each) if isinstance(each, tuple) else each for each in task.given(answers, names)]
+            values.insert(0, pa.array(words, pa.string(), mask=out))
+        else:
+            values.insert(0, pa.array(answers, pa.float64(), mask=out))
+        for column, value in zip(self._new[name], values, strict=False):  # without those that are not asked for
+            table = table.append_column(column, value)
         return table
 
     def _pieces(self, skip: int) -> Iterator[_Piece]:
@@ -165,8 +172,10 @@ class Labeller:
 
 def _new_columns(predictor: Predictor, name: str, probabilities: bool) -> list[str]:
     before = f"{name}_" if name != ONLY else ""
-    classes = predictor.saved[name].texts.label_names if probabilities else ()
-    return [f"{before}{LABEL}", f"{before}{PROBABILITY}", *(f"{before}{PROBABILITY}_{label}" for label in classes)]
+    task, names = predictor.task(name), predictor.saved[name].texts.label_names
+    outputs = names if probabilities and task.has_probabilities else ()
+    certain = [f"{before}{PROBABILITY}"] if task.is_classes else []
+    return [f"{before}{LABEL}", *certain, *(f"{before}{PROBABILITY}_{label}" for label in outputs)]
 
 
 def _is_given(text: str | tuple[str | None, str | None] | None) -> bool:

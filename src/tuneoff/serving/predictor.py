@@ -19,11 +19,13 @@ from tuneoff.models.load_saved import BaseModels, SavedClassifier, load_saved
 from tuneoff.models.saved import SavedFolder
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS, ArmSpec
+from tuneoff.spec.data import TASKS
 from tuneoff.training.device import choose_device, choose_precision, precision_name
 from tuneoff.training.engines.choose import make_engine
 
 if TYPE_CHECKING:
     from tuneoff.records.saved_model import SavedModel
+    from tuneoff.tasks.base import Task
     from tuneoff.training.engines.base import Engine
 
 ONLY = ""
@@ -36,20 +38,21 @@ class Prediction:
     """What a model says of a text.
 
     Attributes:
-        label: the most probable class.
-        probabilities: of all classes, by name, in their order.
+        label: the most probable class; of a model of several labels those that it gives, in their order; or the number.
+        probabilities: of all classes or labels, by name, in their order; none of a number.
     """
 
-    label: str
+    label: str | tuple[str, ...] | float
     probabilities: dict[str, float]
 
     @property
-    def probability(self) -> float:
-        """Of the label."""
-        return self.probabilities[self.label]
+    def probability(self) -> float | None:
+        """Of the class; None where there is not one."""
+        return self.probabilities.get(self.label) if isinstance(self.label, str) else None
 
     def __repr__(self) -> str:
-        return f"Prediction(label={self.label!r}, probability={self.probability:.4f})"
+        certain = "" if self.probability is None else f", probability={self.probability:.4f}"
+        return f"Prediction(label={self.label!r}{certain})"
 
 
 def load(
@@ -136,10 +139,8 @@ class Predictor:
         for name in dict.fromkeys(chosen):
             rows = [row for row, of_row in enumerate(chosen) if of_row == name]
             own: Any = [texts[row] for row in rows]
-            names = self.saved[name].texts.label_names
-            for row, probabilities in zip(rows, softmax(self._logits(name, own)), strict=True):
-                by_name = dict(zip(names, probabilities.tolist(), strict=True))
-                answers[row] = Prediction(names[int(probabilities.argmax())], by_name)
+            for row, prediction in zip(rows, self._predictions(name, self._logits(name, own)), strict=True):
+                answers[row] = prediction
         return [answer for answer in answers if answer is not None]
 
     def logits(self, texts: Texts, model: str | None = None) -> NDArray[np.float32]:
@@ -177,6 +178,19 @@ class Predictor:
     def compute(self, name: str, tokens: Tokens) -> NDArray[np.float32]:
         """Logits of one model for texts that each say something, shape (texts, classes)."""
         return self._models[name].compute(tokens)
+
+    def task(self, name: str) -> Task:
+        """What a model's logits say."""
+        rules = self.saved[name].texts
+        return TASKS.named(rules.task)(rules)
+
+    def _predictions(self, name: str, logits: NDArray[np.float32]) -> list[Prediction]:
+        task, names = self.task(name), self.saved[name].texts.label_names
+        given = task.given(task.answers(logits), names)
+        chances = task.probabilities(logits)
+        found = names[: chances.shape[1]]
+        by_name = [dict(zip(found, row, strict=True)) for row in chances.tolist()]
+        return [Prediction(label, row) for label, row in zip(given, by_name, strict=True)]
 
     def _logits(self, name: str, texts: Texts) -> NDArray[np.float32]:
         if not texts:
@@ -235,13 +249,6 @@ class _Model:
         return self._engine.logits(tokens)
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Probabilities of classes, shape (texts, classes)."""
-    wide = logits.astype(np.float64)
-    exponents = np.exp(wide - wide.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
-
-
 def _engine(classifier: SavedClassifier, saved: SavedModel, device: torch.device, precision: torch.dtype) -> Engine:
     from tuneoff.models.mean_pooled import MeanPooledClassifier
     from tuneoff.training.fit import FeatureEngine
@@ -289,5 +296,6 @@ def _checked(texts: Iterable[Any]) -> Texts:
 
 def _described(name: str, saved: SavedModel) -> str:
     names = saved.texts.label_names
+    gives = {"single_label": "classes", "multi_label": "labels"}.get(saved.texts.task, "which gives")
     shown = ", ".join(names[:MOST_CLASSES_SHOWN]) + (" ..." if len(names) > MOST_CLASSES_SHOWN else "")
-    return f"{f'{name}: ' if name else ''}{saved.arm} of {saved.study} on {saved.base.id}, classes {shown}"
+    return f"{f'{name}: ' if name else ''}{saved.arm} of {saved.study} on {saved.base.id}, {gives} {shown}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tuneoff.core.texts import in_line
 from tuneoff.data.encode import Texts
-from tuneoff.serving.predictor import softmax
 from tuneoff.serving.refusal import Refusal
+
+if TYPE_CHECKING:
+    from tuneoff.tasks.base import Task
 
 Input = Annotated[list[str], Field(min_length=1, max_length=2)]
 """One text, or a pair of them, as a list."""
@@ -73,7 +75,7 @@ class Score(BaseModel):
     score: float
 
 
-Scores = Annotated[list[Score], Field(description="Of all classes, the highest score first.")]
+Scores = Annotated[list[Score], Field(description="Of all classes or labels, the highest score first; or the number.")]
 PredictAnswer = Scores | list[Scores]
 
 
@@ -102,15 +104,18 @@ def read_request(body: bytes) -> PredictRequest:
     raise Refusal(422, "validation", f"{where}: {first['msg']}")
 
 
-def answer_json(logits: NDArray[np.float32], labels: tuple[str, ...], asked: PredictRequest) -> bytes:
-    """What is answered: scores of every class by its label, nested where the request is a batch.
+def answer_json(logits: NDArray[np.float32], task: Task, asked: PredictRequest) -> bytes:
+    """What is answered: scores of every class or label, or the number; nested where the request is a batch.
 
     Args:
-        logits: shape (texts, classes).
-        labels: of the classes.
+        logits: shape (texts, outputs).
+        task: says what they mean.
         asked: the request.
     """
-    scores = logits.astype(np.float64) if asked.raw_scores else softmax(logits)
+    labels = task.rules.label_names
+    scores = logits.astype(np.float64) if asked.raw_scores else task.probabilities(logits)
+    if not scores.shape[1]:
+        scores = task.answers(logits)[:, None]
     rows: list[Any] = []
     for of_text, order in zip(scores.tolist(), np.argsort(-scores, axis=1, kind="stable").tolist(), strict=True):
         rows.append([{"label": labels[index], "score": of_text[index]} for index in order])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from tuneoff.core.frozen import Frozen
@@ -14,8 +14,17 @@ from tuneoff.spec.findings import AcceptableFinding
 
 if TYPE_CHECKING:
     from tuneoff.data.source_table import SourceTable
+    from tuneoff.tasks.base import Task
 
 MOST_FOLDS = 100
+
+
+TASKS: Registry[Task] = Registry("tuneoff.tasks", "tuneoff.tasks.base.Task", "task")
+
+
+def _known_task(name: str) -> str:
+    TASKS.named(name)
+    return name
 
 
 class DataSpec(Frozen):
@@ -43,7 +52,17 @@ class DataSpec(Frozen):
     accept: tuple[AcceptableFinding, ...] = Field(default=(), description="audit errors to go on with, by name")
     text: str | None = Field(default=None, description="the column of texts; found by its name when left out")
     text_pair: str | None = Field(default=None, description="the column of second texts, where an example is a pair")
-    label: str | None = Field(default=None, description="the column of classes; found by its name when left out")
+    task: Annotated[str, AfterValidator(_known_task)] = Field(
+        default="single_label", description="what a label is: one class, several labels, or a number to predict"
+    )
+    label: str | tuple[str, ...] | None = Field(
+        default=None,
+        description="the column of labels, found by its name when left out; of several labels also a list of columns "
+        "that say 1 or 0",
+    )
+    label_separator: str | None = Field(
+        default=None, min_length=1, description="what stands between several labels in one text; found when left out"
+    )
     breakdown: str | None = Field(default=None, description="a column by which test accuracy is also reported")
     group: str | None = Field(default=None, description="a column; rows with the same value stay in one split")
     split: str | None = Field(default=None, description="a column that says train, validation or test")
@@ -71,6 +90,21 @@ class DataSpec(Frozen):
         if self.folds is not None and self.sampling == "first":
             raise ValueError("folds are drawn by class; leave out sampling = 'first'")
         return self
+
+    @model_validator(mode="after")
+    def _labels_of_a_task(self) -> DataSpec:
+        columns = self.label_columns
+        if self.task != "multi_label" and (columns or self.label_separator is not None):
+            named = "a list of columns as label" if columns else "label_separator"
+            raise ValueError(f"{named} is for several labels an example; set task = 'multi_label', or leave it out")
+        if isinstance(self.label, tuple) and (len(columns) < 2 or len(set(columns)) < len(columns)):
+            raise ValueError("label as a list names at least two columns, each once")
+        return self
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns that say which of several labels a row has; none where one column holds them."""
+        return self.label if isinstance(self.label, tuple) else ()
 
     @model_validator(mode="after")
     def _groups_are_drawn(self) -> DataSpec:

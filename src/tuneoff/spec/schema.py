@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,7 +23,7 @@ from tuneoff.core.quantities import parse_bytes, parse_seconds
 from tuneoff.core.registry import Registry
 from tuneoff.records.recommendation import Limits, Preference
 from tuneoff.spec.arms import METHODS, ArmSpec
-from tuneoff.spec.data import Data
+from tuneoff.spec.data import TASKS, Data
 
 if TYPE_CHECKING:
     from tuneoff.study.executors.base import Executor
@@ -290,7 +290,9 @@ class StudySpec(Frozen):
     ]
     seeds: tuple[int, ...] = Field(min_length=1, description="a number of seeds (0, 1, ...) or a list of them")
     objective: Annotated[str, AfterValidator(_known_objective)] = Field(
-        default="accuracy", description="the metric that tuning, comparison and recommendation go by"
+        default="accuracy",
+        description="the metric that tuning, comparison and recommendation go by; left out, that of data.task: "
+        "accuracy, micro_f1 or r2",
     )
     keep_models: bool = Field(default=True, description="keep each run's trained weights in its folder")
     model: ModelSpec
@@ -324,6 +326,36 @@ class StudySpec(Frozen):
             raise ValueError(f"seeds go up to {HIGHEST_SEED:,}, and there may be {MOST_SEEDS:,} of them")
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _objective_of_the_task(cls, value: Any) -> Any:
+        """Puts in the task's own objective where none is named."""
+        data = value.get("data") if isinstance(value, dict) else None
+        task = data.get("task") if isinstance(data, dict) else getattr(data, "task", None)
+        if isinstance(task, str) and task in TASKS.classes():
+            return {"objective": TASKS.named(task).objective, **value}
+        return value
+
+    @model_validator(mode="after")
+    def _all_suits_the_task(self) -> StudySpec:
+        task = self.data.task
+        suited = [name for name, objective in OBJECTIVES.classes().items() if task in objective.tasks]
+        if self.objective not in suited:
+            raise ValueError(
+                f"objective = '{self.objective}' is not for data.task = '{task}'; for that {_one_of(suited)}"
+            )
+        if TASKS.named(task).is_classes:
+            return self
+        for name in ("class_weights", "label_smoothing"):
+            if getattr(self.training, name):
+                raise ValueError(f"training.{name} is for one class an example, and not for data.task = '{task}'")
+        if self.analysis.min_accuracy is not None and task != "multi_label":
+            raise ValueError(f"analysis.min_accuracy: there is no accuracy with data.task = '{task}'; leave it out")
+        fitted = [arm.name for arm in self.arms if arm.fitted]
+        if fitted:
+            raise ValueError(f"arms.{fitted[0]}: {fitted[0]} fits one class an example, and no data.task = '{task}'")
+        return self
+
     @model_validator(mode="after")
     def _several_devices_work_in_parallel(self) -> StudySpec:
         if self.execution.devices > 1 and self.training.parallel == "none":
@@ -346,9 +378,19 @@ class StudySpec(Frozen):
                 raise ValueError(f"two arms are called '{name}'; give each a name of its own")
         return value
 
+    @property
+    def metric(self) -> str:
+        """What people call the objective, in the middle of a sentence."""
+        return OBJECTIVES.named(self.objective).label
+
     def to_toml(self) -> str:
         """The study with every default written out, as TOML that `load_study` reads back to an equal spec."""
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+
+def _one_of(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"choose {', '.join(others)} or {last}" if others else f"choose {last}"
 
 
 def _without_none(value: Any) -> Any:

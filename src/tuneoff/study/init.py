@@ -15,6 +15,7 @@ from tuneoff.data.conventions import SPLIT_WORDS, SPLITS
 from tuneoff.data.describe import Understanding, understand
 from tuneoff.data.formats.detect import toml, unusual
 from tuneoff.data.formats.spec import FormatSpec
+from tuneoff.data.guess import SINGLE
 from tuneoff.data.sources.files import FilesData
 from tuneoff.models.load import PACKAGE_PREFIX, load_config, load_tokenizer, longest_input, resolve_model
 from tuneoff.spec import load_study
@@ -22,6 +23,10 @@ from tuneoff.spec import load_study
 LETTERS = re.compile(r"[^\W\d_]+")
 NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 COMMENT_COLUMN = 34
+TASKS_IN_WORDS = {
+    "multi_label": "an example has any number of labels",
+    "regression": "labels are numbers; leave this out for classes",
+}
 
 
 def init_study(
@@ -195,7 +200,7 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
         f"[training]{' ' * 24}# the same for every arm",
         _line("epochs", 3, "times that all training examples are seen"),
         _line("batch_size", 16, "examples a step"),
-        f"# {_line('class_weights', 'balanced', 'gives rare classes the same say as common ones')}",
+        *_class_weights(found),
         f"# {_line('select', 'best', 'tests the best epoch on validation, in place of the last')}",
     ]
     lines += [
@@ -214,6 +219,13 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
     return "\n".join(lines) + "\n"
 
 
+def _class_weights(found: Understanding) -> list[str]:
+    """The line that weights classes, where labels are classes."""
+    if found.spec.task != SINGLE:
+        return []
+    return [f"# {_line('class_weights', 'balanced', 'gives rare classes the same say as common ones')}"]
+
+
 def _columns(found: Understanding) -> list[str]:
     """The lines of texts and label, with what else they could be."""
     guess = found.guess
@@ -227,7 +239,13 @@ def _columns(found: Understanding) -> list[str]:
     others = f"; could also be {in_line(guess.other_labels)}" if guess.other_labels else ""
     if guess.several:
         others += f"; one of several columns of 0 and 1: {in_line(guess.several)}"
-    return [*lines, _line("label", guess.label, found.class_counts + others)]
+    label = list(guess.label_columns) or guess.label
+    lines.append(_line("label", label, found.labels + others))
+    if found.spec.task != SINGLE:
+        lines.append(_line("task", found.spec.task, TASKS_IN_WORDS[found.spec.task]))
+    if found.spec.label_separator is not None:
+        lines.append(_line("label_separator", found.spec.label_separator, "stands between the labels of an example"))
+    return lines
 
 
 def _format(spec: FormatSpec) -> list[str]:

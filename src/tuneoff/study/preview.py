@@ -25,8 +25,8 @@ from tuneoff.study.pins import pin_to_commits
 from tuneoff.study.rates import at_starting_rates
 from tuneoff.study.search import MOST_EXTENSIONS, trial_steps, usual_trials
 from tuneoff.study.tuning import tuned_arms
+from tuneoff.tasks.losses import balanced
 from tuneoff.training.loop import total_steps
-from tuneoff.training.loss import Loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -107,9 +107,10 @@ def _outline(spec: StudySpec) -> StudyOutline:
 
 
 def _class_weights(spec: StudySpec, splits: Splits) -> dict[str, float] | None:
-    names = splits.label_names
-    weights = Loss.of(spec.training, splits.labels("train").astype(np.int64), names).class_weights
-    return None if weights is None else dict(zip(names, weights, strict=True))
+    names, weights = splits.label_names, spec.training.class_weights
+    if weights != "balanced":
+        return weights
+    return dict(zip(names, balanced(np.bincount(splits.labels("train"), minlength=len(names))), strict=True))
 
 
 def check_class_weights(spec: StudySpec, label_names: Sequence[str]) -> None:

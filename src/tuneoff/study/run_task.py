@@ -61,7 +61,9 @@ def make_task(
             path=None if on_hub or in_package else path_from(run_folder / MODEL, model_folder),
         ),
         texts=TextRules(
+            task=spec.data.task,
             label_names=prepared.label_names,
+            scale=prepared.scale,
             max_length=spec.data.max_length + run.arm.virtual_tokens,
             text=spec.data.text or prepared.text,
             text_pair=spec.data.text_pair or prepared.text_pair,

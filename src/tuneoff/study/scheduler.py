@@ -12,6 +12,7 @@ from tuneoff.data.prepared import load_tokens
 from tuneoff.models.fingerprint import Stamp, changed_since
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.task import Outcome, RunTask
+from tuneoff.study.store import predictions_of
 
 if TYPE_CHECKING:
     from tuneoff.study.executors.base import Event, Executor
@@ -119,10 +120,11 @@ class Scheduler:
             self._waiting.appendleft(replace(task, micro_batch=half))
             return
         self._check_model(task)
-        labels = None
+        predictions = None
         if outcome.logits is not None:
-            labels = load_tokens(task.data_folder, task.run.part, ("test",))["test"].labels
-        self._store.write_result(result, outcome.logits, labels)
+            codes = load_tokens(task.data_folder, task.run.part, ("test",))["test"].labels
+            predictions = predictions_of(task.learned, codes, outcome.logits)
+        self._store.write_result(result, predictions)
         self._listener.run_finished(task.run, result)
         failed = result.status not in ("ok", "interrupted") and not task.run.trial
         if task.execution.fail_fast and failed and not self._stopping:

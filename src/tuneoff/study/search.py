@@ -41,7 +41,7 @@ class Trial:
     Attributes:
         rate: the learning rate.
         score: mean of the study's objective on validation over the tuning seeds.
-        accuracy: likewise of accuracy.
+        accuracy: likewise of accuracy; None where labels are numbers.
         loss: mean validation loss, in nats.
         guess_loss: the loss of guessing by the shares of the classes, in nats.
         signs: of learning, of its first run, or of the first that did not end well; None where that failed.
@@ -63,7 +63,8 @@ class Trial:
                 return cls(rate, None, None, None, None, Signs.of(result))
             ended.append(result)
         last = [result.selected for result in ended]
-        accuracy = math.fsum(point.validation_accuracy for point in last) / len(last)
+        known = [point.validation_accuracy for point in last if point.validation_accuracy is not None]
+        accuracy = math.fsum(known) / len(known) if known else None
         score = math.fsum(point.score for point in last) / len(last)
         loss = math.fsum(point.validation_loss for point in last) / len(last)
         return cls(rate, score, accuracy, loss, ended[0].guess_loss, Signs.of(ended[0]))
@@ -71,7 +72,7 @@ class Trial:
     @property
     def learned(self) -> bool:
         """Whether its training loss has left that of guessing, or that of validation has in the end."""
-        if self.accuracy is None or self.loss is None or self.signs is None:
+        if self.loss is None or self.signs is None:
             return False
         at_last = self.loss / self.guess_loss if self.guess_loss else math.inf
         return min(self.signs.final_loss, at_last) <= NEAR_GUESSING

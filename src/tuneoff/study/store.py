@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tuneoff.records.environment import Environment
     from tuneoff.runs.run import Run
     from tuneoff.spec import StudySpec
+    from tuneoff.tasks.base import Task
 
 
 PROGRESS_SECONDS = 1.0
@@ -177,14 +178,11 @@ class Store:
         except (OSError, ValueError):
             return None
 
-    def write_result(
-        self, result: RunResult, logits: NDArray[np.float32] | None, labels: NDArray[np.int64] | None
-    ) -> None:
+    def write_result(self, result: RunResult, predictions: pd.DataFrame | None) -> None:
         """Writes `predictions.parquet` (of a run that was tested), then `result.json`, which makes the run done."""
         folder = self.run_folder(result.run_id)
-        if logits is not None:
-            assert labels is not None
-            digest = self._write_predictions(folder, logits, labels)
+        if predictions is not None:
+            digest = self._write_predictions(folder, predictions)
             result = result.model_copy(update={"predictions_sha256": digest})
         self._keep(folder, result)
         (folder / PROGRESS).unlink(missing_ok=True)
@@ -196,19 +194,10 @@ class Store:
         stored = result.model_dump(mode="json")
         write_json(folder / RESULT, {**stored, "sha256": _digest(stored)})
 
-    def _write_predictions(self, folder: Path, logits: NDArray[np.float32], labels: NDArray[np.int64]) -> str:
+    def _write_predictions(self, folder: Path, predictions: pd.DataFrame) -> str:
         """Writes `predictions.parquet`, and returns its hash."""
-        import pandas as pd
-
-        columns: dict[str, object] = {
-            "example": range(len(labels)),
-            "label": labels,
-            "prediction": logits.argmax(axis=1),
-            "logits": list(logits),
-        }
-        frame = pd.DataFrame(columns)
         with replacing(folder / PREDICTIONS) as temporary:
-            frame.to_parquet(temporary)
+            predictions.to_parquet(temporary)
         return file_hash(folder / PREDICTIONS)
 
     def predictions(self, run_id: str) -> pd.DataFrame:
@@ -216,6 +205,25 @@ class Store:
         import pandas as pd
 
         return pd.read_parquet(self.run_folder(run_id) / PREDICTIONS)
+
+
+def predictions_of(task: Task, codes: NDArray[np.int64], logits: NDArray[np.float32]) -> pd.DataFrame:
+    """The content of `predictions.parquet`: `example`, `label`, `prediction`, `logits`.
+
+    Args:
+        task: says what codes and logits mean.
+        codes: labels of the test split.
+        logits: of its texts, shape (examples, outputs).
+    """
+    import pandas as pd
+
+    columns: dict[str, object] = {
+        "example": range(len(codes)),
+        "label": task.as_column(task.truth(codes)),
+        "prediction": task.as_column(task.answers(logits)),
+        "logits": list(logits),
+    }
+    return pd.DataFrame(columns)
 
 
 def no_study(folder: Path, lacking: str) -> UserError:

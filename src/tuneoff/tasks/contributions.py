@@ -44,9 +44,14 @@ def of_each_class(counts: Floats) -> tuple[Floats, Floats, Floats]:
     return np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1), counts.sum(-2)
 
 
-def f1_scores(counts: Floats) -> Floats:
+def of_each_label(truth: NDArray[Any], answers: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
+    """Likewise of sets of labels, 0 or 1, shape (examples, labels): each of shape (labels,)."""
+    given, said = truth.astype(np.float64), answers.astype(np.float64)
+    return (given * said).sum(0), given.sum(0), said.sum(0)
+
+
+def f1_scores(right: Floats, labels: Floats, predictions: Floats) -> Floats:
     """F1 of each class, 0 where it neither occurs nor is predicted, shape (..., classes)."""
-    right, labels, predictions = of_each_class(counts)
     both = labels + predictions
     return np.divide(2 * right, both, out=np.zeros_like(both), where=both > 0)
 
@@ -111,3 +116,90 @@ def _moves(metric: Callable[[Floats], Floats], counts: Floats, whole: float, cel
         changed[np.arange(len(rows)), rows, columns] += step
         moves[start : start + at_once] = step * (metric(changed) - whole)
     return moves
+
+
+def contributions_of_sets(
+    metric: Callable[[Floats, Floats, Floats], Floats], truth: NDArray[Any], answers: NDArray[Any]
+) -> Contributions:
+    """As `contributions_of`, of sets of labels: 0 or 1, shape (examples, labels).
+
+    Being wrong, to tell how far an example moves the metric, is to answer none of its labels; and the most frequent one
+    where it has none.
+
+    Args:
+        metric: of the three counts of `of_each_label`, each of shape (..., labels), of which it gives (...).
+        truth: labels.
+        answers: likewise.
+    """
+    given, said = truth.astype(np.float64), answers.astype(np.float64)
+    examples = len(given)
+    counts = of_each_label(given, said)
+    whole = float(metric(*counts))
+    own = (given * said, given, said)
+    found = whole + (examples - 1) * (whole - metric(*(count - mine for count, mine in zip(counts, own, strict=True))))
+    found += whole - found.mean()
+
+    wrong = np.zeros_like(given)
+    wrong[~given.any(axis=1), int(counts[1].argmax())] = 1.0
+    rest = [count - mine for count, mine in zip(counts, own, strict=True)]
+    if_right = metric(rest[0] + given, rest[1] + given, rest[2] + given)
+    if_wrong = metric(rest[0], rest[1] + given, rest[2] + wrong)
+    return Contributions(found, *_units(np.abs(examples * (if_right - if_wrong))))
+
+
+def contributions_of_numbers(whole: float, without: Floats, truth: Floats) -> Contributions:
+    """As `contributions_of`, of numbers.
+
+    Being wrong, to tell how far an example moves the metric, is to answer the mean: by as much as the example is away
+    from it, squared, in units of the variance.
+
+    Args:
+        whole: the metric.
+        without: the metric without each of the examples, shape (examples,).
+        truth: labels, or their ranks where the metric is of those.
+    """
+    found = whole + (len(truth) - 1) * (whole - without)
+    found += whole - found.mean()
+    away = np.square(truth - truth.mean())
+    return Contributions(found, *_units(away / away.mean() if away.any() else np.ones_like(away)))
+
+
+def correlation_without(first: Floats, second: Floats, ranked: bool = False) -> tuple[float, Floats]:
+    """The linear correlation of two arrays, and that without each of the examples; 0 where one of them is constant.
+
+    Args:
+        first: shape (examples,).
+        second: likewise.
+        ranked: whether both are ranks, which move down by one where an example below is left out (to first order:
+            how far two ranks that both move change their product is a 1/examples of the rest).
+    """
+    count = len(first)
+    a, b = first - first.mean(), second - second.mean()
+    left = count / max(1, count - 1)
+    together, of_first, of_second = (float(x @ y) - left * x * y for x, y in ((a, b), (a, a), (b, b)))
+    if ranked:
+        together -= _moved(a, b) + _moved(b, a)
+        of_first -= 2 * _moved(a, a)
+        of_second -= 2 * _moved(b, b)
+    return float(_correlation(a @ b, a @ a, b @ b)), _correlation(together, of_first, of_second)
+
+
+def _moved(ranks: Floats, other: Floats) -> Floats:
+    """For each example the sum of `other`, whose mean is 0, over those of higher rank, and half of it over equals."""
+    order = np.argsort(ranks, kind="stable")
+    ascending = ranks[order]
+    below = np.concatenate([[0.0], np.cumsum(other[order])])
+    first, last = np.searchsorted(ascending, ranks, side="left"), np.searchsorted(ascending, ranks, side="right")
+    return below[-1] - below[last] + (below[last] - below[first] - other) / 2
+
+
+def _correlation(together: Any, of_first: Any, of_second: Any) -> Floats:
+    spread = np.sqrt(np.maximum(of_first, 0.0) * np.maximum(of_second, 0.0))
+    floor = 1e-12 * max(1.0, float(np.max(spread)))
+    return np.divide(together, spread, out=np.zeros_like(spread), where=spread > floor)
+
+
+def _units(swings: Floats) -> tuple[float, float]:
+    """`Contributions.unit` and `largest`, by how far each example moves a metric."""
+    mean = float(swings.mean())
+    return (1.0, 1.0) if mean == 0 else (float(np.square(swings).mean()) / mean, float(swings.max()))

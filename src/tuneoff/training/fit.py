@@ -14,10 +14,9 @@ from tuneoff.data.tokens import Tokens
 from tuneoff.models.mean_pooled import MeanPooledClassifier
 from tuneoff.records.conditions import EngineDescription
 from tuneoff.records.measurements import CurvePoint
-from tuneoff.tasks.objectives.accuracy import Accuracy
+from tuneoff.tasks.losses import CrossEntropy
 from tuneoff.training.engines.padded import PaddedEngine
-from tuneoff.training.loop import TrainingStopped, largest_share
-from tuneoff.training.loss import cross_entropy
+from tuneoff.training.loop import TrainingStopped, on_validation
 from tuneoff.training.parallel.devices import SingleDevice
 from tuneoff.training.signs import Trace
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
     from tuneoff.spec.arms import ArmSpec
+    from tuneoff.tasks.base import Task
     from tuneoff.tasks.objectives.base import Objective
 
 MOST_ROWS = 25_000
@@ -77,6 +77,7 @@ class FeatureFit:
         watch: gains `train` (reading the training texts, and the fit) and `eval` seconds.
         peak: of memory, told when it is evaluated.
         steps: those of a run that trains, of which progress is told as a share.
+        task: of classes.
         objective: what the study goes by.
     """
 
@@ -88,6 +89,7 @@ class FeatureFit:
         watch: Stopwatch,
         peak: PeakSoFar,
         steps: int,
+        task: Task,
         objective: type[Objective],
     ) -> None:
         self._arm = arm
@@ -96,6 +98,7 @@ class FeatureFit:
         self._watch = watch
         self._peak = peak
         self._steps = steps
+        self._task = task
         self._objective = objective
         self.trace: Trace = []
         self.current_loss = None
@@ -126,17 +129,14 @@ class FeatureFit:
         validation = self._tokens["validation"]
         with self._watch.timing("eval"), self._peak.evaluating():
             logits = self._engine.logits(validation)
-        answers = logits.argmax(axis=1)
+        loss = CrossEntropy()
         return [
             CurvePoint(
                 epoch=1,
                 step=0,
-                train_loss=cross_entropy((features @ weights.T + biases).astype(np.float32), labels),
-                validation_loss=cross_entropy(logits, validation.labels),
-                validation_accuracy=Accuracy.value(validation.labels, answers),
-                validation_score=self._objective.value(validation.labels, answers),
-                largest_share=largest_share(logits),
+                train_loss=loss.mean_loss((features @ weights.T + biases).astype(np.float32), labels),
                 train_seconds=self._watch.seconds["train"],
+                **on_validation(loss, self._task, self._objective, logits, validation.labels),
             )
         ]
 

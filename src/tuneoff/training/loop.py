@@ -5,21 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.records.measurements import CurvePoint
-from tuneoff.tasks.objectives.accuracy import Accuracy
 from tuneoff.training.selection import KeptWeights, Weights, is_over, selected
-from tuneoff.training.signs import SEGMENTS, Trace, guess_loss, has_diverged
+from tuneoff.training.signs import SEGMENTS, Trace, has_diverged
 
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
     from tuneoff.measure.clock import Stopwatch
     from tuneoff.measure.memory import PeakSoFar
     from tuneoff.spec import TrainingSpec
+    from tuneoff.tasks.base import Codes, Task
+    from tuneoff.tasks.losses import Loss
     from tuneoff.tasks.objectives.base import Objective
     from tuneoff.training.checkpoint import Checkpoints
     from tuneoff.training.engines.base import Engine, Rows, Saved
@@ -57,6 +58,7 @@ class Training:
         checkpoints: where to go on from, and when to write.
         training: the study's settings.
         kept: holds the weights of the best evaluation; None where nobody wants them.
+        task: says what logits answer, and what that is worth.
         objective: what the study goes by.
     """
 
@@ -71,6 +73,7 @@ class Training:
         checkpoints: Checkpoints,
         training: TrainingSpec,
         kept: KeptWeights | None,
+        task: Task,
         objective: type[Objective],
     ) -> None:
         self._engine = engine
@@ -82,9 +85,10 @@ class Training:
         self._checkpoints = checkpoints
         self._training = training
         self._kept = kept
+        self._task = task
         self._objective = objective
         self._total = sum(map(len, batches))
-        self._guess = guess_loss(tokens["train"].labels, engine.loss.class_weights)
+        self._guess = engine.loss.guess(tokens["train"].labels)
         self.done = 0
         self.curve: list[CurvePoint] = []
         self.trace: Trace = []
@@ -182,17 +186,12 @@ class Training:
         with self._watch.timing("eval"), self._peak.evaluating():
             logits = self._engine.logits(validation)
         check_finite(logits, f"at step {self.done:,} of {self._total:,}")  # an update may end it after its last loss
-        answers = logits.argmax(axis=1)
         return CurvePoint(
             epoch=epoch + 1,
             step=self.done,
             train_loss=self._mean_loss_since(start),
-            validation_loss=self._engine.loss.mean_loss(logits, validation.labels),
-            validation_accuracy=Accuracy.value(validation.labels, answers),
-            validation_weighted_accuracy=self._engine.loss.accuracy(answers, validation.labels),
-            validation_score=self._objective.value(validation.labels, answers),
-            largest_share=largest_share(logits),
             train_seconds=self._watch.seconds["train"],
+            **on_validation(self._engine.loss, self._task, self._objective, logits, validation.labels),
         )
 
     def _checkpoint_where_due(self, stopping: bool, end_of_epoch: bool = False) -> None:
@@ -224,6 +223,16 @@ def check_finite(logits: NDArray[np.float32], where: str) -> None:
         raise TrainingDiverged(f"the model gives no numbers any more ({where})")
 
 
-def largest_share(logits: NDArray[np.float32]) -> float:
-    """Share of examples that are given the most frequent answer; 1 where predictions are constant."""
-    return float(np.bincount(logits.argmax(axis=1)).max() / len(logits))
+def on_validation(
+    loss: Loss, task: Task, objective: type[Objective], logits: NDArray[np.float32], codes: Codes
+) -> dict[str, Any]:
+    """What a point of a curve says of validation."""
+    truth, answers = task.truth(codes), task.answers(logits)
+    right = task.correct(truth, answers)
+    return {
+        "validation_loss": loss.mean_loss(logits, codes),
+        "validation_accuracy": None if right is None else float(right.mean()),
+        "validation_weighted_accuracy": loss.weighted_accuracy(answers, codes),
+        "validation_score": objective.value(truth, answers),
+        "largest_share": task.largest_share(logits),
+    }

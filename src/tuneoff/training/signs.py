@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from tuneoff.records.measurements import LossTrace
 from tuneoff.records.run import DivergedRun, RunResult, TrainedRun
@@ -54,21 +50,6 @@ class Signs:
     def unstable(self) -> bool:
         """Whether the loss rose well above that of the beginning."""
         return self.largest_loss >= UNSTABLE * self.first_loss or not math.isfinite(self.final_loss)
-
-
-def guess_loss(labels: NDArray[np.int64], class_weights: Sequence[float] | None = None) -> float:
-    """The loss of an answer by the shares of the classes alone: the entropy of the labels, in nats.
-
-    Args:
-        labels: class indices of the training split, shape (examples,).
-        class_weights: that losses are weighed by; then the shares are as they make them.
-    """
-    counts = np.bincount(labels).astype(float)
-    if class_weights is not None:
-        counts *= np.asarray(class_weights)[: len(counts)]
-    shares = counts / counts.sum()
-    shares = shares[shares > 0]
-    return float(-(shares * np.log(shares)).sum()) + 0.0  # which makes -0 of a single class 0
 
 
 def has_diverged(trace: Trace, guess: float) -> bool:

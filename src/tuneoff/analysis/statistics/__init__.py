@@ -4,7 +4,13 @@
 this way.
 """
 
-from tuneoff.analysis.statistics.calibration import brier_score, expected_calibration_error, softmax
+from tuneoff.analysis.statistics.calibration import (
+    Calibration,
+    brier_score,
+    calibration_of,
+    expected_calibration_error,
+    softmax,
+)
 from tuneoff.analysis.statistics.claims import (
     RISK,
     Choice,
@@ -27,6 +33,7 @@ from tuneoff.analysis.statistics.power import needed_for_difference, needed_to_s
 __all__ = [
     "NONE",
     "RISK",
+    "Calibration",
     "Choice",
     "CrossedMean",
     "Estimate",
@@ -36,6 +43,7 @@ __all__ = [
     "adjust_pairs",
     "at_worst",
     "brier_score",
+    "calibration_of",
     "called_wrong",
     "choose",
     "expected_calibration_error",

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax as _softmax
+
+from tuneoff.tasks.probabilities import softmax
+
+__all__ = ["Calibration", "brier_score", "calibration_of", "expected_calibration_error", "softmax"]
 
 BINS = 15
 
 
-def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Probabilities, shape (examples, classes), from logits of the same shape."""
-    return np.asarray(_softmax(np.asarray(logits, dtype=np.float64), axis=1))
+@dataclass(frozen=True)
+class Calibration:
+    """Whether a run's probabilities mean what they say: the expected calibration error and the Brier score."""
+
+    error: float
+    brier: float
+
+
+def calibration_of(labels: NDArray[Any], probabilities: NDArray[np.float64]) -> Calibration:
+    """Of one class an example, or of several labels, each of which is then a choice of two.
+
+    Args:
+        labels: class indices, shape (examples,), or 0 or 1, shape (examples, labels).
+        probabilities: shape (examples, classes) or (examples, labels).
+    """
+    if labels.ndim == 2:
+        has = probabilities.ravel()
+        labels, probabilities = labels.ravel(), np.stack([1 - has, has], axis=1)
+    return Calibration(expected_calibration_error(labels, probabilities), brier_score(labels, probabilities))
 
 
 def expected_calibration_error(labels: NDArray[Any], probabilities: NDArray[np.float64]) -> float:

@@ -18,7 +18,7 @@ ADDED = 0.5
 """Half an example that is right and half one that is wrong (Haldane 1956, Anscombe 1956)."""
 
 
-def mean_interval(values: NDArray[np.floating[Any]], lowest: float = 0.0, largest: float = 1.0) -> MeanInterval:
+def mean_interval(values: NDArray[np.floating[Any]], lowest: float | None = 0.0, largest: float = 1.0) -> MeanInterval:
     """The 95% interval of an accuracy, or another metric, over seeds and test examples together, inside of its range.
 
     It is computed on the scale of log odds, where accuracies near 1 have errors that are about symmetric; for a
@@ -27,7 +27,8 @@ def mean_interval(values: NDArray[np.floating[Any]], lowest: float = 0.0, larges
     Args:
         values: shape (seeds, examples); what each example adds to the metric: to accuracy 1 where a run was right, 0
             where not.
-        lowest: that the metric can be; the highest is 1.
+        lowest: that the metric can be; the highest is 1. None where it has no lowest value: then the interval is
+            symmetric, but for its upper end, which is at most 1.
         largest: how far one example moves the metric, times their number (`Contributions`).
 
     Sources: `CrossedMean`; Wilson 1927, Probable inference, JASA 22; Fisher 1921, On the probable error of a
@@ -38,6 +39,12 @@ def mean_interval(values: NDArray[np.floating[Any]], lowest: float = 0.0, larges
     if seeds == 1 and np.isin(values, (0.0, 1.0)).all():
         wilson = binomtest(round(mean * examples), examples).proportion_ci(CONFIDENCE, method="wilson")
         return MeanInterval(mean=mean, ci_low=float(wilson.low), ci_high=float(wilson.high), covers_seeds=False)
+    if lowest is None:
+        plain = CrossedMean.measure(values, ADDED, (mean - largest / 2, mean + largest / 2))
+        width = plain.half_width(TAIL)
+        return MeanInterval(
+            mean=mean, ci_low=mean - width, ci_high=max(mean, min(1.0, mean + width)), covers_seeds=seeds > 1
+        )
     span = 1 - lowest
     ends = (0.5 - largest / span / 2, 0.5 + largest / span / 2)
     crossed = CrossedMean.measure((values - lowest) / span, ADDED, ends)

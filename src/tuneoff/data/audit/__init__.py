@@ -53,16 +53,18 @@ def audit(splits: Splits, accept: Iterable[str] = ()) -> list[Finding]:
     from tuneoff.data.audit.row_order import row_order_findings
     from tuneoff.data.audit.survey import survey
     from tuneoff.data.audit.texts import text_findings
+    from tuneoff.data.audit.values import value_findings
 
     surveys = survey(splits)
+    are_classes = splits.rows.label_table is None
     noticed = [
-        *label_findings(splits),
+        *(label_findings(splits) if are_classes else ()),
         *column_findings(splits),
-        *class_findings(splits),
+        *(class_findings(splits) if are_classes else value_findings(splits)),
         *repeat_findings(splits),
         *near_findings(splits, surveys),
-        *leak_findings(splits, surveys),
-        *row_order_findings(splits),
+        *(leak_findings(splits, surveys) if are_classes else ()),
+        *(row_order_findings(splits) if are_classes else ()),
         *text_findings(splits, surveys),
     ]
     accepted = set(accept)

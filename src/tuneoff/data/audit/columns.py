@@ -19,10 +19,10 @@ def column_findings(splits: Splits) -> Iterator[Noticed]:
     looks, used = splits.rows.looks, splits.rows.columns
     if looks.example is not None:
         yield Noticed(_missing_header(looks.example))
-    several = several_in_one(splits.label_names)
+    several = several_in_one(splits.label_names) if splits.rows.label_table is None else None
     if several is not None:
         yield Noticed(_several_labels(f"{notes.joined(*several)}."))
-    elif looks.one_of_several(used.label):
+    elif splits.rows.label_table is None and looks.one_of_several(used.label):
         yield Noticed(_several_labels(f"{notes.multi_hot(looks.yes_no, used.label, looks.one_hot)}."))
     yield from _left_out(splits)
     others = {"data.label": looks.other_labels(used), "data.text or data.text_pair": looks.other_texts(used)}
@@ -58,7 +58,8 @@ def _several_labels(message: str) -> Finding:
         "several-labels",
         "warning",
         message,
-        "Each example is scored as if its one label were all there is to know.",
+        "Where an example has several labels, set data.task = 'multi_label'; now it is scored as if its one label were "
+        "all there is to know.",
     )
 
 

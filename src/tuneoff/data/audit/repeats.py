@@ -112,11 +112,11 @@ def _conflicts(splits: Splits) -> Iterator[Noticed]:
     examples = []
     for group in conflicting[np.argsort(rows[starts[conflicting]])][:3]:
         kept, *others = dict.fromkeys(labels[starts[group] : starts[group] + sizes[group]].tolist())
-        names = [named(splits.label_names[label]) for label in sorted([kept, *others])[:3]]
+        names = [named(splits.rows.label_in_words(label)) for label in sorted([kept, *others])[:3]]
         note = listed(names)
         if splits.deduplicated:
-            said = listed([named(splits.label_names[label]) for label in others[:3]])
-            note = f"{named(splits.label_names[kept])} kept, {said} left out"
+            said = listed([named(splits.rows.label_in_words(label)) for label in others[:3]])
+            note = f"{named(splits.rows.label_in_words(kept))} kept, {said} left out"
         examples.append(Example((int(rows[starts[group]]),), f"{note}:"))
     about = _settled(len(conflicting), count, against) if splits.deduplicated else _unsettled(len(conflicting), count)
     yield Noticed(about, examples)

@@ -96,7 +96,8 @@ class _Surveyor:
     def __init__(self, splits: Splits) -> None:
         self._splits = splits
         self._columns = columns_of(splits)
-        self._counts = {kind: WordCounts(len(splits.label_names)) for kind in SPLITTERS}
+        self._classes = len(splits.label_names) if splits.rows.label_table is None else 1
+        self._counts = {kind: WordCounts(self._classes) for kind in SPLITTERS}
         self.markers: dict[str, Markers] = {}
         self.spelled: dict[str, dict[int, str]] = {kind: {} for kind in SPLITTERS}
 
@@ -127,7 +128,9 @@ class _Surveyor:
                 texts = texts if chosen.all() else [column.filter(chosen) for column in texts]
                 words = [words_of(column) for column in texts]
                 signed.append(signatures(words))
-                self._look_at_words(texts, words, self._splits.rows.labels[numbers[chosen]], name == "train", ranks)
+                labels = self._splits.rows.labels[numbers[chosen]]
+                # Of labels that are no classes words are only counted, as if all were of one.
+                self._look_at_words(texts, words, labels if self._classes > 1 else 0 * labels, name == "train", ranks)
         return Survey(
             blank={column: np.concatenate(found) for column, found in blank.items()},
             matches=matches,

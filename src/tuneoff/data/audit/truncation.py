@@ -37,15 +37,6 @@ def _finding(splits: Splits, name: str, lost: NDArray[np.integer], kept: int) ->
     import numpy as np
 
     cut = lost > 0
-    classes = len(splits.label_names)
-    cut_of, all_of = (
-        np.bincount(labels, minlength=classes) for labels in (splits.labels(name)[cut], splits.labels(name))
-    )
-    fractions = cut_of / np.maximum(all_of, 1)
-    order = np.argsort(-fractions, kind="stable")
-    if classes > MOST_LISTED:
-        order = np.concatenate([order[:2], order[-2:]])
-    by_class = ", ".join(f"{named(splits.label_names[index])} {percent(fractions[index], 1)}" for index in order)
     count = int(cut.sum())
     are = plural(count, "is", "are")
     tokens = int(lost.sum())
@@ -59,10 +50,31 @@ def _finding(splits: Splits, name: str, lost: NDArray[np.integer], kept: int) ->
         split=name,
         count=count,
         message=f"{count:,} of {len(lost):,} {name} texts{of_what} ({percent(count, len(lost))}) {are} longer than "
-        f"data.max_length; {unread}. Cut texts by class: {by_class}. What their ends say, no arm can know.",
+        f"data.max_length; {unread}.{_by_class(splits, name, cut)} What their ends say, no arm can know.",
         advice="Raise data.max_length if the model reads more and time allows it.",
         examples=tuple(
             f"{printable(where, LONGEST_EXAMPLE - 30)} lost {lost[row]:,} {plural(int(lost[row]), 'token', 'tokens')}"
             for row, where in zip(most, splits.rows.locate(splits.members[name][most].tolist()), strict=True)
         ),
+    )
+
+
+def _by_class(splits: Splits, name: str, cut: NDArray[np.bool_]) -> str:
+    """What share of each class, or of the texts with each label, is cut; nothing where labels are numbers."""
+    import numpy as np
+
+    table, labels = splits.rows.label_table, splits.labels(name)
+    names = splits.label_names
+    if table is not None and len(names) == 1:
+        return ""
+    cut_of, all_of = (
+        np.bincount(some, minlength=len(names)) if table is None else table[some].sum(axis=0)
+        for some in (labels[cut], labels)
+    )
+    fractions = cut_of / np.maximum(all_of, 1)
+    order = np.argsort(-fractions, kind="stable")
+    if len(names) > MOST_LISTED:
+        order = np.concatenate([order[:2], order[-2:]])
+    return (
+        f" Cut texts by class: {', '.join(f'{named(names[index])} {percent(fractions[index], 1)}' for index in order)}."
     )

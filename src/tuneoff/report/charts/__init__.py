@@ -14,7 +14,7 @@ from tuneoff.core.files import replacing
 from tuneoff.data.parts import is_fold, part_names
 from tuneoff.records.run import ScoredRun
 from tuneoff.records.summary import Summary
-from tuneoff.report.charts import arms, confusions, curves, differences, memory, tradeoffs
+from tuneoff.report.charts import arms, confusions, curves, differences, memory, reliability, tradeoffs
 from tuneoff.report.charts.style import FILE_WIDTH, Runs, Spec, styled
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ CHARTS: dict[str, ChartKind] = {
     "training_time": ChartKind("Training time", arms.training_time),
     "peak_memory": ChartKind("Peak training memory", arms.peak_memory),
     "confusion_matrix": ChartKind("Which classes are taken for which", confusions.confusion_matrix),
+    "reliability": ChartKind(
+        "What arms say, and what is so", reliability.reliability, "On the dotted line predictions are what they say."
+    ),
     "validation_accuracy_by_epoch": ChartKind(
         "Validation accuracy by epoch", curves.validation_accuracy_by_epoch, RANGE
     ),

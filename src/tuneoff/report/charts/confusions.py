@@ -21,18 +21,19 @@ CELL = 28
 def confusion_matrix(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Shares of each class by what one arm calls them, a row a class."""
     arm = _arm(summary)
-    if arm is None:
+    found = None if arm is None else arm.by_class
+    if arm is None or found is None or not found.confusions:
         return None
-    errors = dict.fromkeys(arm.by_class.classes, 0.0)
-    for cell in arm.by_class.confusions:
+    errors = dict.fromkeys(found.classes, 0.0)
+    for cell in found.confusions:
         errors[cell.label] += cell.examples
         errors[cell.prediction] += cell.examples
     worst = set(sorted(errors, key=lambda name: -errors[name])[:MOST_CLASSES])
-    shown = [name for name, scores in arm.by_class.classes.items() if name in worst and scores.examples]
-    shares = {(name, name): arm.by_class.classes[name].recall for name in shown}
-    for cell in arm.by_class.confusions:
+    shown = [name for name, scores in found.classes.items() if name in worst and scores.examples]
+    shares = {(name, name): found.classes[name].recall for name in shown}
+    for cell in found.confusions:
         if cell.label in shown and cell.prediction in shown:
-            shares[cell.label, cell.prediction] = cell.examples / arm.by_class.classes[cell.label].examples
+            shares[cell.label, cell.prediction] = cell.examples / found.classes[cell.label].examples
     # Columns have the numbers of the rows: names beside each other would have to be cut.
     numbers = {name: str(index + 1) for index, name in enumerate(shown)}
     rows: Rows = [

@@ -53,28 +53,28 @@ def accuracy_by_train_size(summary: Summary, runs: Runs) -> alt.LayerChart | Non
         {
             "arm": arm,
             "examples": point.train_size,
-            "accuracy": 100 * point.test_accuracy.mean,
-            "low": 100 * point.test_accuracy.ci_low,
-            "high": 100 * point.test_accuracy.ci_high,
+            "accuracy": 100 * point.test_score.mean,
+            "low": 100 * point.test_score.ci_low,
+            "high": 100 * point.test_score.ci_high,
             "runs": point.runs,
         }
         for arm, points in curves.arms.items()
         for point in points
-        if point.test_accuracy is not None
+        if point.test_score is not None
     ]
     if len({row["examples"] for row in rows}) < 2:  # a point is no curve
         return None
     labels = {baseline.baseline: baseline.label for baseline in summary.baselines}
     baselines = [
-        {"baseline": labels[baseline], "examples": score.train_size, "accuracy": 100 * score.test_accuracy}
+        {"baseline": labels[baseline], "examples": score.train_size, "accuracy": 100 * score.test_score}
         for baseline, scores in curves.baselines.items()
         for score in scores
     ]
     ahead = [row for arm, forecast in curves.forecasts.items() for row in _ahead(rows, arm, forecast)]
     sizes = sorted({*curves.train_sizes, *(row["examples"] for row in ahead)})
-    axis = log_axis("training examples", sizes[0] / 1.3, sizes[-1] * 1.3, "~s")
-    x = alt.X("examples:Q", **axis | {"axis": alt.Axis(values=sizes, format="~s", labelOverlap=True)})
-    y = alt.Y("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False))
+    across = log_axis("training examples", sizes[0] / 1.3, sizes[-1] * 1.3, "~s")
+    x = alt.X("examples:Q", **across | {"axis": alt.Axis(values=sizes, format="~s", labelOverlap=True)})
+    y = alt.Y("accuracy:Q", title=axis("test", summary.metric), scale=alt.Scale(zero=False))
     baseline_line = alt.Chart(data(baselines)).mark_line(color=INK, opacity=0.6, strokeDash=[2, 3], strokeWidth=1.5)
     tooltip = [alt.Tooltip("baseline:N"), alt.Tooltip("examples:Q"), alt.Tooltip("accuracy:Q", format=".1f")]
     return layers(
@@ -87,7 +87,7 @@ def accuracy_by_train_size(summary: Summary, runs: Runs) -> alt.LayerChart | Non
 
 def _ahead(rows: Rows, arm: str, forecast: Forecast) -> Rows:
     """The way from an arm's largest size to its forecast; nothing where there is none."""
-    accuracy = forecast.test_accuracy
+    accuracy = forecast.test_score
     if accuracy is None:
         return []
     last = [row for row in rows if row["arm"] == arm][-1]

@@ -126,8 +126,7 @@ def _tradeoff(summary: Summary, runs: Runs, cost: Cost) -> alt.LayerChart | None
 
 def _score_of(run: ScoredRun, summary: Summary, scores: dict[tuple[str, int], float]) -> float:
     """The objective of a run; of one of several folds, where that is not accuracy, that of all folds of its seed."""
-    of_seed = scores.get((run.arm, run.seed), run.test_accuracy)
-    return run.test_accuracy if summary.metric == ACCURACY else of_seed
+    return run.score if summary.metric == ACCURACY else scores.get((run.arm, run.seed), run.score)
 
 
 def _best_means(means: Rows) -> Rows:

@@ -13,6 +13,7 @@ from tuneoff.core.files import replacing
 from tuneoff.core.quantities import parse_bytes
 from tuneoff.data.conventions import SPLITS
 from tuneoff.data.parts import WHOLE, split_path
+from tuneoff.data.prepared import TARGETS
 from tuneoff.models.fingerprint import model_files
 from tuneoff.runs.allocation import Allocation, devices_of_a_run
 from tuneoff.runs.files import CHECKPOINT
@@ -160,6 +161,7 @@ class RayExecutor(Executor):
         attempt = Attempt(task, next(self._names), losses)
         places = [task.data_folder / split_path(task.run.part, split) for split in SPLITS]
         tokens = [path for place in places for path in place.glob("*.npy")]
+        tokens += task.data_folder.glob(TARGETS)
         folders = (
             self._send(task.model_folder, WHOLE, model_files(task.model_folder)),
             self._send(task.data_folder, task.run.part, tokens),

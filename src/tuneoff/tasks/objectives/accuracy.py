@@ -5,23 +5,29 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tuneoff.tasks.contributions import Contributions
 from tuneoff.tasks.objectives.base import Objective
 
 
 class Accuracy(Objective):
-    """The share of examples that are predicted right."""
+    """The share of examples that are predicted right; of several labels an example, all of them."""
 
     name: ClassVar[str] = "accuracy"
     label: ClassVar[str] = "accuracy"
+    tasks: ClassVar[tuple[str, ...]] = ("single_label", "multi_label")
 
     @classmethod
-    def of_counts(cls, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.trace(counts, axis1=-2, axis2=-1) / counts.sum((-2, -1))
+    def value(cls, labels: ArrayLike, predictions: ArrayLike) -> float:
+        return float(_right(np.asarray(labels), np.asarray(predictions)).mean())
 
     @classmethod
-    def contributions(cls, labels: NDArray[np.integer[Any]], predictions: NDArray[np.integer[Any]]) -> Contributions:
+    def contributions(cls, labels: NDArray[Any], predictions: NDArray[Any]) -> Contributions:
         """1 where an example is predicted right, else 0: exactly so, for tests of proportions."""
-        return Contributions((labels == predictions).astype(np.float64), unit=1.0, largest=1.0)
+        return Contributions(_right(labels, predictions).astype(np.float64), unit=1.0, largest=1.0)
+
+
+def _right(labels: NDArray[Any], predictions: NDArray[Any]) -> NDArray[np.bool_]:
+    same: NDArray[np.bool_] = np.asarray(labels == predictions)
+    return same if same.ndim == 1 else np.asarray(same.all(axis=1))

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.tasks.contributions import of_each_class, over_classes
-from tuneoff.tasks.objectives.base import Objective
+from tuneoff.tasks.objectives.base import ClassObjective
 
 
-class BalancedAccuracy(Objective):
+class BalancedAccuracy(ClassObjective):
     """The mean recall of the classes that occur among the labels (Brodersen et al. 2010)."""
 
     name: ClassVar[str] = "balanced_accuracy"

@@ -8,23 +8,34 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tuneoff.tasks.contributions import Contributions, confusion, contributions_of
+from tuneoff.tasks.contributions import (
+    Contributions,
+    Floats,
+    confusion,
+    contributions_of,
+    contributions_of_sets,
+    of_each_class,
+    of_each_label,
+)
 
 
 class Objective(ABC):
-    """A metric of predicted classes, the higher the better.
+    """A metric of answers, the higher the better, whose best value is 1.
 
-    A subclass of another package is found by an entry point of the group `tuneoff.tasks.objectives`.
+    A subclass of another package is found by an entry point of the group `tuneoff.tasks.objectives`. One of predicted
+    classes derives from `ClassObjective`, and has to say no more than its value.
 
     Attributes:
         name: what a study file calls it.
         label: what people call it, in the middle of a sentence.
-        lowest: the worst value that it can have; the best is 1.
+        tasks: the names of those that it is for.
+        lowest: the worst value that it can have; None where there is no worst.
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
-    lowest: ClassVar[float] = 0.0
+    tasks: ClassVar[tuple[str, ...]] = ("single_label",)
+    lowest: ClassVar[float | None] = 0.0
 
     @classmethod
     def registered_name(cls) -> str | None:
@@ -33,7 +44,21 @@ class Objective(ABC):
 
     @classmethod
     @abstractmethod
-    def of_counts(cls, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    def value(cls, labels: ArrayLike, predictions: ArrayLike) -> float:
+        """The metric of answers, both as `Task.truth` and `Task.answers` give them."""
+
+    @classmethod
+    @abstractmethod
+    def contributions(cls, labels: NDArray[Any], predictions: NDArray[Any]) -> Contributions:
+        """What each example adds to the metric; their mean is its value."""
+
+
+class ClassObjective(Objective):
+    """A metric of predicted classes."""
+
+    @classmethod
+    @abstractmethod
+    def of_counts(cls, counts: Floats) -> Floats:
         """The metric of several confusion matrices at once, shape (...).
 
         It does not change when all counts of a matrix grow alike.
@@ -44,10 +69,42 @@ class Objective(ABC):
 
     @classmethod
     def value(cls, labels: ArrayLike, predictions: ArrayLike) -> float:
-        """The metric of class indices, each of shape (examples,)."""
         return float(cls.of_counts(confusion(np.asarray(labels), np.asarray(predictions))))
 
     @classmethod
-    def contributions(cls, labels: NDArray[np.integer[Any]], predictions: NDArray[np.integer[Any]]) -> Contributions:
-        """What each example adds to the metric; their mean is its value."""
+    def contributions(cls, labels: NDArray[Any], predictions: NDArray[Any]) -> Contributions:
         return contributions_of(cls.of_counts, labels, predictions)
+
+
+class LabelObjective(ClassObjective):
+    """A metric of how often each label is right, given and answered: of one class an example, or of several labels."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("single_label", "multi_label")
+
+    @classmethod
+    @abstractmethod
+    def of_labels(cls, right: Floats, labels: Floats, predictions: Floats) -> Floats:
+        """The metric, shape (...).
+
+        Args:
+            right: examples by label that have it and are said to, shape (..., labels).
+            labels: those that have it.
+            predictions: those that are said to.
+        """
+
+    @classmethod
+    def of_counts(cls, counts: Floats) -> Floats:
+        return cls.of_labels(*of_each_class(counts))
+
+    @classmethod
+    def value(cls, labels: ArrayLike, predictions: ArrayLike) -> float:
+        truth = np.asarray(labels)
+        if truth.ndim == 1:
+            return super().value(labels, predictions)
+        return float(cls.of_labels(*of_each_label(truth, np.asarray(predictions))))
+
+    @classmethod
+    def contributions(cls, labels: NDArray[Any], predictions: NDArray[Any]) -> Contributions:
+        if labels.ndim == 1:
+            return super().contributions(labels, predictions)
+        return contributions_of_sets(cls.of_labels, labels, predictions)

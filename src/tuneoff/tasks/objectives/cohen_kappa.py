@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.tasks.contributions import of_each_class
-from tuneoff.tasks.objectives.base import Objective
+from tuneoff.tasks.objectives.base import ClassObjective
 
 
-class CohenKappa(Objective):
+class CohenKappa(ClassObjective):
     """Agreement of predictions with labels beyond that of chance; 0 for constant predictions (Cohen 1960)."""
 
     name: ClassVar[str] = "cohen_kappa"

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.tasks.contributions import of_each_class
-from tuneoff.tasks.objectives.base import Objective
+from tuneoff.tasks.objectives.base import ClassObjective
 
 
-class Mcc(Objective):
+class Mcc(ClassObjective):
     """The correlation of predictions with labels, for any number of classes; 0 for constant predictions.
 
     Source: Gorodkin 2004, Comparing two K-category assignments by a K-category correlation coefficient, Computational

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tuneoff.tasks.contributions import f1_scores, of_each_class
-from tuneoff.tasks.objectives.base import Objective
+from tuneoff.tasks.contributions import Floats, f1_scores
+from tuneoff.tasks.objectives.base import LabelObjective
 
 
-class WeightedF1(Objective):
+class WeightedF1(LabelObjective):
     """The mean F1 of the classes, each with its share of the labels."""
 
     name: ClassVar[str] = "weighted_f1"
     label: ClassVar[str] = "weighted F1"
 
     @classmethod
-    def of_counts(cls, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        _, labels, _ = of_each_class(counts)
-        return (f1_scores(counts) * labels).sum(-1) / labels.sum(-1)
+    def of_labels(cls, right: Floats, labels: Floats, predictions: Floats) -> Floats:
+        return (f1_scores(right, labels, predictions) * labels).sum(-1) / labels.sum(-1)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from tuneoff.measure.memory import is_out_of_memory
 from tuneoff.records.conditions import EngineDescription
 from tuneoff.spec.arms import ArmSpec
+from tuneoff.tasks.losses import CrossEntropy, Loss
 from tuneoff.training.engines.random_state import random_state_kept
 from tuneoff.training.kernels.choice import chosen_kernels
 from tuneoff.training.kernels.dropout import RANK_STRIDE, Calls, own_dropout
-from tuneoff.training.loss import Loss
 from tuneoff.training.parallel.devices import SingleDevice
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Engine(ABC):
         loss: Loss | None = None,
     ) -> None:
         self.model = model
-        self.loss = loss or Loss()
+        self.loss = loss or CrossEntropy()
         self.arm = arm or ArmSpec(method="")
         self.architecture = loaded.architecture
         self.micro_batch = micro_batch
@@ -102,8 +102,8 @@ class Engine(ABC):
         if not self.ranks.first:  # each process drops other elements
             self.dropout_seed += self.ranks.rank * RANK_STRIDE
             torch.manual_seed(torch.initial_seed() + self.ranks.rank)
-        weights = self.loss.class_weights
-        self._class_weights = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
+        table = self.loss.table
+        self._loss_table = None if table is None else torch.tensor(table, dtype=torch.float32, device=device)
         self._loss_sum = torch.zeros((), device=device)
         self._weight = 0.0
         self._evaluation_tokens = EVALUATION_TOKENS[device.type]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
-    from tuneoff.training.loss import Loss
+    from tuneoff.tasks.losses import Loss
 
 
 def make_engine(

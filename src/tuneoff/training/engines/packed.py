@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
     from tuneoff.spec.arms import ArmSpec
-    from tuneoff.training.loss import Loss
+    from tuneoff.tasks.losses import Loss
     from tuneoff.training.parallel.devices import SingleDevice
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class PackedEngine(Engine):
         self.dropout_seed += 1
         with attending(batch, self._weight_dropout):
             logits = self._forward(batch).float()
-            losses, reported = self.loss.losses(logits, batch.labels.long(), self._class_weights)
+            losses, reported = self.loss.losses(logits, batch.labels.long(), self._loss_table)
             torch.sum(losses * batch.weights).backward()
         self._loss_sum += torch.sum(reported * (batch.weights > 0))
 

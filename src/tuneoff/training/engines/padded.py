@@ -44,7 +44,7 @@ class PaddedEngine(Engine):
     def _accumulate(self, tokens: Tokens, rows: Rows, total_weight: float) -> None:
         self.dropout_seed += 1
         labels = torch.from_numpy(tokens.labels[rows]).to(self.device)
-        losses, reported = self.loss.losses(self._logits(tokens, rows).float(), labels, self._class_weights)
+        losses, reported = self.loss.losses(self._logits(tokens, rows).float(), labels, self._loss_table)
         (losses.sum() / total_weight).backward()
         self._loss_sum += reported.sum()
 

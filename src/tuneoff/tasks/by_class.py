@@ -47,3 +47,31 @@ def score_classes(scored: Sequence[tuple[NDArray[Any], NDArray[Any]]], names: Se
             if wrong[label, prediction]
         ),
     )
+
+
+def score_labels(scored: Sequence[tuple[NDArray[Any], NDArray[Any]]], names: Sequence[str]) -> ByClass:
+    """Scores of an arm's runs by label, of several an example, through scikit-learn.
+
+    Args:
+        scored: of each run labels and predictions, 0 or 1, shape (examples, labels).
+        names: of the labels.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    scores = np.mean(
+        [
+            precision_recall_fscore_support(labels, predictions, average=None, zero_division=0.0)[:3]
+            for labels, predictions in scored
+        ],
+        axis=0,
+    )
+    counts = np.sum(scored[0][0], axis=0)
+    return ByClass(
+        balanced_accuracy=None,
+        mcc=None,
+        classes={
+            name: ClassScores(precision=precision, recall=recall, f1=f1, examples=int(counts[index]))
+            for index, (name, precision, recall, f1) in enumerate(zip(names, *scores.tolist(), strict=True))
+        },
+        confusions=(),
+    )

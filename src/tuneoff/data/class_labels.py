@@ -1,4 +1,4 @@
-"""Labels as they come become classes 0, 1, ...: whole numbers, truth values or words, told apart as they are spelt."""
+"""Labels that are classes become 0, 1, ...: whole numbers, truth values or words, told apart as they are spelt."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.texts import in_line
+from tuneoff.data.label_reader import LabelReader, ReadLabels
 
 if TYPE_CHECKING:
     from tuneoff.data.source_table import SourceTable
@@ -21,14 +22,12 @@ MOST_CLASSES = 1000
 NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,30})?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 RECURRING = 0.9
 """Different values of rows, at most, where values recur."""
-FEW_NUMBERS = 10
-"""That are not all whole, and may be classes all the same, such as half stars."""
 FEWEST_ROWS = 10
 """From which it is told whether values recur."""
 
 
-class Labels:
-    """Gives each label a number in the order of their first appearance; `ordered` sorts them at the end.
+class ClassLabels(LabelReader):
+    """Labels that are one class each: whole numbers, truth values or words.
 
     A number and a text that is written like it are the same label, since CSV cannot tell them apart.
 
@@ -40,22 +39,6 @@ class Labels:
     def __init__(self, column: str, others: Sequence[str]) -> None:
         self._column, self._others = column, others
         self._codes: dict[str, int] = {}
-
-    def codes(self, labels: Sequence[Any], where: str, rows: range) -> NDArray[np.int32]:
-        """Numbers of some labels, shape (labels,); -1 for None, which stands for rows that are left out.
-
-        Args:
-            labels: whatever the source has.
-            where: the file that they are from.
-            rows: what their rows are numbered there.
-
-        Raises:
-            UserError: where a label is a list (several labels at once), no whole number, blank, or there are too many.
-        """
-        return np.array(
-            [-1 if label is None else self._code(label, where, row) for row, label in zip(rows, labels, strict=True)],
-            dtype=np.int32,
-        )
 
     def _code(self, label: Any, where: str, row: int) -> int:
         if isinstance(label, list | tuple | dict):
@@ -85,15 +68,12 @@ class Labels:
     def _instead(self) -> str:
         return f", as {in_line(self._others)} may be" if self._others else "; no other column looks like one"
 
-    def ordered(self, codes: NDArray[np.int32], source: SourceTable) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    def finish(self, codes: NDArray[np.int32], source: SourceTable) -> ReadLabels:
         """Renumbers by the labels' order: numbers by value, words by the alphabet.
 
         Args:
             codes: of all rows, shape (rows,); -1 where a row is left out.
             source: the one to train on, which may say what integer labels mean.
-
-        Returns:
-            The new numbers, shape (rows,), -1 where they were that, and the labels' names.
 
         Raises:
             UserError: where nearly all labels are different, all are numbers, not all whole ones, or two differ in
@@ -123,9 +103,10 @@ class Labels:
         for label, code in self._codes.items():
             renumbered[code] = index[values[label]]
         names = source.class_names.get(self._column, ())
-        return renumbered[codes], tuple(
+        classes_named = tuple(
             names[int(label)] if label.isdecimal() and int(label) < len(names) else label for label in classes
         )
+        return ReadLabels(renumbered[codes], classes_named, None, renumbered[codes])
 
 
 def spelt(label: Any) -> str | None:
@@ -138,8 +119,8 @@ def spelt(label: Any) -> str | None:
 def several_labels(label: Any) -> str:
     """The end of a message about a label that is several: a list, or a table."""
     return (
-        f"is {'a table' if isinstance(label, dict) else 'a list'} ({_shown(label)}); tuneoff trains classifiers with "
-        "one label an example, not several (multi-label): set data.label to a column with one"
+        f"is {'a table' if isinstance(label, dict) else 'a list'} ({_shown(label)}): several labels an example are "
+        "learned with data.task = 'multi_label', or set data.label to a column with one"
     )
 
 
@@ -157,17 +138,10 @@ def not_predicted(labels: Collection[str]) -> str:
     """The end of a message about a column whose labels are numbers to predict, and what makes classes of them."""
     numbers = sorted(set(map(Decimal, labels)))
     such = f"such as {float(numbers[0]):.6g} and {float(numbers[-1]):.6g}"
-    if len(numbers) <= FEW_NUMBERS:
-        return (
-            f"holds {len(numbers)} different numbers that are not all whole, {such}, "
-            "and tuneoff compares classifiers today: where each is a class, write it as a word, or else put them into "
-            "a few classes, in a column of its own, and set data.label to it"
-        )
     many = f"{len(numbers):,}" if len(numbers) <= MOST_CLASSES else f"more than {MOST_CLASSES:,}"
     return (
-        f"holds numbers to predict (regression): {many} different ones, {such}; "
-        "tuneoff compares classifiers today: write a column of classes, such as the words low, middle "
-        "and high for a third of the rows each (pandas.qcut), and set data.label to it"
+        f"holds {many} different numbers that are not all whole, {such}: numbers to predict are learned with data.task "
+        "= 'regression'; where each is a class, write it as a word"
     )
 
 

@@ -1,0 +1,123 @@
+"""Baselines: cheap references that every arm must beat.
+
+One says the same of every text. The other is TF-IDF with a linear model: words and word pairs, hashed to 2^19 features
+(fewer where there are more than eight outputs) so that no vocabulary takes memory, sublinear term frequency, fixed
+regularisation, tuned on nothing. Of a pair of texts both are read as one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tuneoff.records.baselines import Baseline
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tuneoff.data.splits import Splits
+
+MOST_WEIGHTS = 2**22
+"""Of a baseline, over all outputs: the solver takes 200 bytes for each, so that many of them leave fewer features."""
+MOST_FEATURES = 2**19
+MOST_ROWS = 25_000
+"""Training examples that a baseline is fitted on; of more, an even sample is taken."""
+INVERSE_REGULARISATION = 10.0
+"""Of logistic regression."""
+PENALTY = 1.0
+"""Of ridge regression, on features of length 1."""
+
+
+def class_baselines(splits: Splits) -> dict[str, Baseline]:
+    """The majority class, and logistic regression."""
+    from sklearn.linear_model import LogisticRegression
+
+    labels, truth = splits.labels("train"), splits.labels("test")
+    majority = np.full(len(truth), np.bincount(labels).argmax())
+    scored = {"majority": _baseline("majority class", len(labels), majority, majority == truth)}
+    sample = splits.sample("train", MOST_ROWS)
+    classes = sample["label"].nunique()
+    if classes > 1:
+        model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
+        found = _predictions(splits, sample, model, sample["label"], classes)
+        scored["tfidf"] = _baseline("TF-IDF + logistic regression", len(sample), found, found == truth)
+    return scored
+
+
+def label_baselines(splits: Splits) -> dict[str, Baseline]:
+    """The labels that more than half of the examples have, and logistic regression for each label by itself."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+
+    table = _table(splits)
+    labels, truth = table[splits.labels("train")], table[splits.labels("test")]
+    majority = np.tile(labels.mean(axis=0) > 0.5, (len(truth), 1))
+    sample = splits.sample("train", MOST_ROWS)
+    model = OneVsRestClassifier(LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000))
+    with warnings.catch_warnings(action="ignore"):  # of a label that all rows of a sample have, or none
+        found = _predictions(splits, sample, model, table[sample["label"]].astype(int), table.shape[1])
+    return {
+        "majority": _baseline("majority of each label", len(labels), majority, (majority == truth).all(1)),
+        "tfidf": _baseline("TF-IDF + logistic regression", len(sample), found, (found == truth).all(1)),
+    }
+
+
+def number_baselines(splits: Splits) -> dict[str, Baseline]:
+    """The mean of the training examples, and ridge regression."""
+    from sklearn.linear_model import Ridge
+
+    numbers = _table(splits)[:, 0]
+    train = numbers[splits.labels("train")]
+    sample = splits.sample("train", MOST_ROWS)
+    model = Ridge(alpha=PENALTY, solver="lsqr")
+    found = _predictions(splits, sample, model, numbers[sample["label"]], 1)
+    return {
+        "majority": _baseline("mean", len(train), np.full(splits.sizes["test"], train.mean()), None),
+        "tfidf": _baseline("TF-IDF + ridge regression", len(sample), found, None),
+    }
+
+
+def _predictions(splits: Splits, sample: Any, model: Any, labels: Any, outputs: int) -> NDArray[Any]:
+    """What a linear model of words says of the test texts, fitted on a sample of the training texts."""
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+    from sklearn.pipeline import make_pipeline
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    words = HashingVectorizer(
+        n_features=min(MOST_FEATURES, 2 ** int(np.log2(MOST_WEIGHTS / outputs))),
+        ngram_range=(1, 2),
+        token_pattern=r"(?u)\S+",
+        norm=None,
+        alternate_sign=False,
+        dtype=np.float32,
+    )
+    fitted = make_pipeline(words, TfidfTransformer(sublinear_tf=True), model)
+    with threadpool_limits(1):  # more threads only wait for each other on vectors this sparse
+        fitted.fit(_read(sample), labels)
+    return np.concatenate([fitted.predict(_read(table.to_pandas())) for table in splits.tables("test")])
+
+
+def _table(splits: Splits) -> NDArray[np.float64]:
+    assert splits.rows.label_table is not None
+    return splits.rows.label_table
+
+
+def _read(frame: Any) -> list[str]:
+    if "text_pair" in frame.columns:
+        return [f"{text} {pair}" for text, pair in zip(frame["text"], frame["text_pair"], strict=True)]
+    return list(frame["text"])
+
+
+def _baseline(label: str, trained_on: int, predictions: NDArray[Any], right: NDArray[np.bool_] | None) -> Baseline:
+    if predictions.ndim == 2:
+        answers: tuple[Any, ...] = tuple(tuple(row) for row in predictions.astype(int).tolist())
+    else:
+        answers = tuple((predictions.astype(int) if right is not None else predictions.astype(float)).tolist())
+    return Baseline(
+        label=label,
+        test_accuracy=None if right is None else float(right.mean()),
+        trained_on=trained_on,
+        predictions=answers,
+    )

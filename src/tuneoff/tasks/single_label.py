@@ -1,0 +1,81 @@
+"""One class an example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneoff.data.class_labels import ClassLabels
+from tuneoff.tasks.base import Answers, Codes, Task
+from tuneoff.tasks.losses import CrossEntropy, balanced, by_class
+from tuneoff.tasks.probabilities import softmax
+
+if TYPE_CHECKING:
+    from tuneoff.data.splits import Splits
+    from tuneoff.records.baselines import Baseline
+    from tuneoff.records.class_scores import ByClass
+    from tuneoff.spec import TrainingSpec
+    from tuneoff.spec.data import DataSpec
+
+
+class SingleLabel(Task):
+    """Each text is of one class; the model has an output for each class, and the highest is the answer."""
+
+    name: ClassVar[str] = "single_label"
+    problem_type: ClassVar[str] = "single_label_classification"
+    objective: ClassVar[str] = "accuracy"
+    is_classes: ClassVar[bool] = True
+
+    @classmethod
+    def reader(cls, spec: DataSpec, column: str, others: Sequence[str]) -> ClassLabels:
+        return ClassLabels(column, others)
+
+    @classmethod
+    def baselines(cls, splits: Splits) -> dict[str, Baseline]:
+        from tuneoff.tasks.baselines import class_baselines
+
+        return class_baselines(splits)
+
+    def loss(self, training: TrainingSpec, train: Codes) -> CrossEntropy:
+        names, weights = self.rules.label_names, training.class_weights
+        if weights == "balanced":
+            return CrossEntropy(balanced(np.bincount(train, minlength=len(names))), training.label_smoothing)
+        return CrossEntropy(None if weights is None else by_class(weights, names), training.label_smoothing)
+
+    def truth(self, codes: Codes) -> Answers:
+        return codes
+
+    def answers(self, logits: NDArray[np.floating[Any]]) -> Answers:
+        return logits.argmax(axis=1)
+
+    def probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        return softmax(logits)
+
+    def certainty(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        ascending = np.sort(logits, axis=1)
+        return np.asarray(ascending[:, -1] - ascending[:, -2])
+
+    @classmethod
+    def in_words(cls, answers: Answers, names: Sequence[str]) -> list[str]:
+        return [names[answer] for answer in answers]
+
+    @classmethod
+    def given(cls, answers: Answers, names: Sequence[str]) -> list[Any]:
+        return cls.in_words(answers, names)
+
+    @classmethod
+    def correct(cls, truth: Answers, answers: Answers) -> NDArray[np.bool_] | None:
+        return np.asarray(truth) == np.asarray(answers)
+
+    @classmethod
+    def counts(cls, answers: Answers, names: int) -> NDArray[np.int64] | None:
+        return np.bincount(answers, minlength=names)
+
+    @classmethod
+    def by_class(cls, scored: Sequence[tuple[Answers, Answers]], names: Sequence[str]) -> ByClass | None:
+        from tuneoff.tasks.by_class import score_classes
+
+        return score_classes(scored, names)
