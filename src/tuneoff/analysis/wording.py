@@ -15,6 +15,14 @@ def worse(metric: str) -> str:
     return "less accurate" if metric == ACCURACY else f"worse by {metric}"
 
 
+def by_metric(text: str, metric: str) -> str:
+    """What is written of accuracy, of the metric of a study that goes by another."""
+    if metric == ACCURACY:
+        return text
+    said = text.replace("more accurate", "better").replace("Accuracy", f"{metric[0].upper()}{metric[1:]}")
+    return said.replace("accuracy", metric)
+
+
 def best(metric: str) -> str:
     """What the arm of the highest metric is."""
     return "the most accurate" if metric == ACCURACY else f"the best by {metric}"

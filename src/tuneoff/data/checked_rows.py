@@ -16,6 +16,7 @@ from tuneoff.data.columns import Columns
 from tuneoff.data.conventions import SPLIT_WORDS, SPLITS
 from tuneoff.data.label_sets import yes_no
 from tuneoff.data.rows import EMPTY, LABEL
+from tuneoff.spec.data import TASKS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,6 +60,8 @@ class CheckedRows:
         values = {name: table.column(name).to_pylist() for name in names.used}
         if names.label_columns:
             values[names.label] = _sets(names.label_columns, values, where, rows)
+        if TASKS.named(spec.task).may_be_none:
+            values[names.label] = [[] if _missing(label) or _blank(label) else label for label in values[names.label]]
         needed = [values[name] for name in (names.text, names.text_pair, names.label) if name is not None]
         out = _left_out(needed, values[names.label], spec)
 

@@ -250,8 +250,9 @@ def _tested(
         found = ", ".join(f"{METRICS[name][1]} {tested.metrics[name]:.4g}" for name in ("r2", "pearson", "mae"))
         mine = f"On {on} this very model has: **{found}**."
     else:
+        labels = " about all labels" if results.task.name == "multi_label" else ""
         mine = (
-            f"This very model is right for **{words.percent(tested.accuracy)}** of {on} (macro F1 "
+            f"This very model is right{labels} for **{words.percent(tested.accuracy)}** of {on} (macro F1 "
             f"{100 * tested.macro_f1:.1f})."
         )
     return f"{again} {mine} The study's estimate for {audit.plain(run.arm)} is {estimate}.".strip()

@@ -112,7 +112,8 @@ def title_of(saved: SavedModel) -> str:
     method = METHODS.classes()[saved.method].title if saved.method in METHODS.classes() else saved.method
     own_name = f"{saved.arm}, " if saved.arm != saved.method else ""
     link = "of" if saved.method == "full" else "on"
-    return f"{saved.study}: text classification ({own_name}{method} {link} {saved.base.id.removeprefix('package:')})"
+    what = "text regression" if saved.texts.task == "regression" else "text classification"
+    return f"{saved.study}: {what} ({own_name}{method} {link} {saved.base.id.removeprefix('package:')})"
 
 
 def write_saved(folder: Path, described: SavedModel) -> None:

@@ -99,10 +99,10 @@ class Plots:
         Raises:
             UserError: where there is no such chart, or the study has nothing to show in it.
         """
-        from tuneoff.report.charts import CHARTS, draw_charts
+        from tuneoff.report.charts import draw_charts, kinds_of
         from tuneoff.report.charts.style import FILE_WIDTH, styled
 
         drawn = draw_charts(self._results)
         if name not in drawn:
             raise UserError(f"{self._results.folder} has no chart '{name}'; it has {', '.join(drawn) or 'none yet'}")
-        return styled(drawn[name].properties(title=CHARTS[name].title), FILE_WIDTH)
+        return styled(drawn[name].properties(title=kinds_of(self._results.summary)[name].title), FILE_WIDTH)

@@ -49,7 +49,7 @@ def write_page(results: StudyResults) -> Path:
     """
     import jinja2
 
-    from tuneoff.report.charts import CHARTS, page_charts
+    from tuneoff.report.charts import kinds_of, page_charts
     from tuneoff.report.charts.style import arm_colours
 
     loader = jinja2.PackageLoader("tuneoff.report")
@@ -64,7 +64,7 @@ def write_page(results: StudyResults) -> Path:
         table=[[(name, None), *((text, sort_value(text)) for text in row)] for name, *row in words.rows(summary)],
         colours=arm_colours(summary),
         charts=page_charts(results),
-        kinds=CHARTS,
+        kinds=kinds_of(results.summary),
         run_headings=RUN_HEADINGS,
         runs=[_run(results, run) for run in results.runs],
         issues=label_issues.shown(results.label_issues),

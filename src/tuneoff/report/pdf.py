@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from tuneoff.analysis.wording import by_metric
 from tuneoff.core.files import replacing
 from tuneoff.report import audit, evidence, label_issues, trials, words
 from tuneoff.report.tables import breakdown_headings, breakdown_rows
@@ -105,7 +106,7 @@ def report_content(results: StudyResults) -> Content:
         ("Not recommended", _list(words.excluded(summary))),
         ("Arms that no other is shown to beat, by cost", _list(evidence.fronts(summary))),
         ("Classes and calibration", _quality(summary, cited)),
-        ("Test accuracy by training examples", _sizes(summary, drawn)),
+        (by_metric("Test accuracy by training examples", summary.metric), _sizes(summary, drawn)),
         *_breakdown(summary),
         ("Tuning", _tuning(summary)),
         ("Failed runs", _list(words.failures(summary))),
@@ -137,7 +138,7 @@ class _Citations:
 
 
 def _result(summary: Summary, drawn: list[DrawnChart], cited: _Citations) -> list[Block]:
-    shown: list[Inline] = [{"see": "result"}, " holds accuracy and costs of all arms and baselines"]
+    shown: list[Inline] = [{"see": "result"}, f" holds {summary.metric} and costs of all arms and baselines"]
     if drawn:
         ends: list[Inline] = [{"see": drawn[0]["name"]}, " to ", {"see": drawn[-1]["name"]}] if len(drawn) > 1 else []
         shown += ["; ", *(ends or [{"see": drawn[0]["name"]}]), " show them"]
@@ -149,15 +150,15 @@ def _result(summary: Summary, drawn: list[DrawnChart], cited: _Citations) -> lis
 def _charts(results: StudyResults) -> list[DrawnChart]:
     import vl_convert
 
-    from tuneoff.report.charts import CHARTS, draw_charts
+    from tuneoff.report.charts import draw_charts, kinds_of
     from tuneoff.report.charts.style import FILE_WIDTH, styled
 
-    drawn = draw_charts(results)
+    drawn, kinds = draw_charts(results), kinds_of(results.summary)
     return [
         {
             "name": name,
-            "title": CHARTS[name].title,
-            "caption": CHARTS[name].caption,
+            "title": kinds[name].title,
+            "caption": kinds[name].caption,
             "svg": vl_convert.vegalite_to_svg(styled(drawn[name], FILE_WIDTH).to_dict()),
         }
         for name in SHOWN
@@ -200,10 +201,15 @@ def _sizes(summary: Summary, drawn: list[DrawnChart]) -> list[Block]:
         return []
     chart: list[Inline] = [" and ", {"see": CURVE}] if any(entry["name"] == CURVE for entry in drawn) else []
     return [
-        _text("Test accuracy with fewer training examples: see ", {"see": "sizes"}, *chart, "."),
+        _text(
+            by_metric("Test accuracy", summary.metric) + " with fewer training examples: see ",
+            {"see": "sizes"},
+            *chart,
+            ".",
+        ),
         _table(
             "sizes",
-            "Test accuracy by number of training examples.",
+            by_metric("Test accuracy by number of training examples.", summary.metric),
             evidence.curve_headings(summary),
             evidence.curve_rows(summary),
         ),
@@ -216,7 +222,7 @@ def _breakdown(summary: Summary) -> list[tuple[str, list[Block]]]:
     breakdown = summary.breakdown
     if breakdown is None:
         return []
-    name = f"Test accuracy by {breakdown.column}"
+    name = by_metric("Test accuracy", summary.metric) + f" by {breakdown.column}"
     headings, rows = breakdown_headings(summary, breakdown), breakdown_rows(summary, breakdown)
     table = _table("breakdown", f"{name}.", headings, rows)
     return [(name, [_text({"see": "breakdown"}, " holds it for each group of test examples."), table])]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneoff.analysis.wording import ACCURACY, better
+from tuneoff.analysis.wording import by_metric as by_metric  # for templates
 from tuneoff.data.parts import WHOLE, part_words
 from tuneoff.records.arm_summary import ScoredArm
 

@@ -35,7 +35,7 @@ def write_markdown(results: StudyResults) -> Path:
     """Writes `report.md` and the charts that it shows."""
     import jinja2
 
-    from tuneoff.report.charts import CHARTS, save_charts
+    from tuneoff.report.charts import kinds_of, save_charts
 
     folder = results.folder
     charts = save_charts(results, folder / "charts")
@@ -52,7 +52,7 @@ def write_markdown(results: StudyResults) -> Path:
         evidence=evidence,
         label_issues=label_issues,
         trials=trials,
-        titles={name: kind.title for name, kind in CHARTS.items()},
+        titles={name: kind.title for name, kind in kinds_of(results.summary).items()},
         charts=list(charts),
     )
     write_text(folder / "report.md", text)

@@ -24,6 +24,8 @@ PIECE_CHARACTERS = {"cpu": 1 << 19, "cuda": 1 << 23}
 """Of the texts that are computed between two looks at progress: tens of full batches."""
 DIGITS = 6
 """Of probabilities."""
+FIGURES = 7
+"""Of numbers, as many as float32 has."""
 LABEL, PROBABILITY, PREDICTED = "label", "probability", "predicted"
 SEPARATOR = "; "
 """Between several labels of a text."""
@@ -124,7 +126,7 @@ class Labeller:
             words = [SEPARATOR.join(each) if isinstance(each, tuple) else each for each in task.given(answers, names)]
             values.insert(0, pa.array(words, pa.string(), mask=out))
         else:
-            values.insert(0, pa.array(answers, pa.float64(), mask=out))
+            values.insert(0, pa.array([float(f"{answer:.{FIGURES}g}") for answer in answers], pa.float64(), mask=out))
         for column, value in zip(self._new[name], values, strict=False):  # without those that are not asked for
             table = table.append_column(column, value)
         return table

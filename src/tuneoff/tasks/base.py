@@ -41,6 +41,7 @@ class Task(ABC):
         objective: the metric that a study goes by which names none.
         is_classes: whether a label is one of several classes, which can be taken for each other.
         has_probabilities: whether an output is the probability of something.
+        may_be_none: whether a label that is left empty says that there is none, rather than that it is missing.
         guess: what the baseline `majority` is called in a sentence.
     """
 
@@ -48,6 +49,7 @@ class Task(ABC):
     problem_type: ClassVar[str]
     objective: ClassVar[str]
     is_classes: ClassVar[bool] = False
+    may_be_none: ClassVar[bool] = False
     guess: ClassVar[str] = "the majority class"
     has_probabilities: ClassVar[bool] = True
 

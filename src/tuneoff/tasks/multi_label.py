@@ -29,6 +29,7 @@ class MultiLabel(Task):
     name: ClassVar[str] = "multi_label"
     problem_type: ClassVar[str] = "multi_label_classification"
     objective: ClassVar[str] = "micro_f1"
+    may_be_none: ClassVar[bool] = True
     guess: ClassVar[str] = "the majority of each label"
 
     @classmethod

@@ -27,8 +27,8 @@ def mean_interval(values: NDArray[np.floating[Any]], lowest: float | None = 0.0,
     Args:
         values: shape (seeds, examples); what each example adds to the metric: to accuracy 1 where a run was right, 0
             where not.
-        lowest: that the metric can be; the highest is 1. None where it has no lowest value: then the interval is
-            symmetric, but for its upper end, which is at most 1.
+        lowest: that the metric can be; the highest is 1. None where it has no lowest value: then it is the
+            logarithm of what is missing to 1 that has symmetric errors.
         largest: how far one example moves the metric, times their number (`Contributions`).
 
     Sources: `CrossedMean`; Wilson 1927, Probable inference, JASA 22; Fisher 1921, On the probable error of a
@@ -40,11 +40,11 @@ def mean_interval(values: NDArray[np.floating[Any]], lowest: float | None = 0.0,
         wilson = binomtest(round(mean * examples), examples).proportion_ci(CONFIDENCE, method="wilson")
         return MeanInterval(mean=mean, ci_low=float(wilson.low), ci_high=float(wilson.high), covers_seeds=False)
     if lowest is None:
-        plain = CrossedMean.measure(values, ADDED, (mean - largest / 2, mean + largest / 2))
-        width = plain.half_width(TAIL)
-        return MeanInterval(
-            mean=mean, ci_low=mean - width, ci_high=max(mean, min(1.0, mean + width)), covers_seeds=seeds > 1
-        )
+        crossed = CrossedMean.measure(values, ADDED, (1 - largest, 1.0))
+        short = 1 - crossed.mean
+        times = float(np.exp(crossed.half_width(TAIL) / short))
+        low, high = 1 - short * times, 1 - short / times
+        return MeanInterval(mean=mean, ci_low=min(low, mean), ci_high=max(high, mean), covers_seeds=seeds > 1)
     span = 1 - lowest
     ends = (0.5 - largest / span / 2, 0.5 + largest / span / 2)
     crossed = CrossedMean.measure((values - lowest) / span, ADDED, ends)

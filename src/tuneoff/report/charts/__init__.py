@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import altair as alt
 
+from tuneoff.analysis.wording import by_metric
 from tuneoff.core.files import replacing
 from tuneoff.data.parts import is_fold, part_names
 from tuneoff.records.run import ScoredRun
@@ -74,6 +75,16 @@ CHARTS: dict[str, ChartKind] = {
 }
 
 
+def kinds_of(summary: Summary) -> dict[str, ChartKind]:
+    """The charts as they are called in a study that goes by this summary's metric."""
+    return {
+        name: replace(
+            kind, title=by_metric(kind.title, summary.metric), caption=by_metric(kind.caption, summary.metric)
+        )
+        for name, kind in CHARTS.items()
+    }
+
+
 @lru_cache(maxsize=1)
 def draw_charts(results: StudyResults) -> Mapping[str, alt.LayerChart]:
     """Every chart that the study has something to show in, by its name in `CHARTS`; without style and width.
@@ -109,7 +120,7 @@ def save_charts(results: StudyResults, folder: Path) -> dict[str, Path]:
 
     written = {}
     for name, spec in page_charts(results).items():
-        titled = {**spec, "title": CHARTS[name].title, "width": FILE_WIDTH, "background": "white"}
+        titled = {**spec, "title": kinds_of(results.summary)[name].title, "width": FILE_WIDTH, "background": "white"}
         svg = vl_convert.vegalite_to_svg(titled)
         written[name] = folder / f"{name}.svg"
         with replacing(written[name]) as temporary:
