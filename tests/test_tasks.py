@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from tuneoff.core.errors import UserError
 
 ARMS = ['method = "full"\nlearning_rate = 3e-3', 'method = "lora"\nlearning_rate = 1e-2']
 SEVERAL = 'task = "multi_label"\nlabel = "topics"\nlabel_separator = "|"'
+GUIDE = (Path(__file__).parents[1] / "docs" / "adding-a-task.md").read_text()
 NUMBERS = 'task = "regression"\nlabel = "stars"'
 
 
@@ -273,6 +277,35 @@ def test_settings_of_other_tasks_are_refused(
     study = write_study(tmp_path, tiny_model, NUMBERS, [f'method = "{arm}"'], top=top, **settings)
     with pytest.raises(UserError, match=said):
         tuneoff.load_study(study)
+
+
+def test_a_task_from_another_package(
+    tuneoff: Command, numbers: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, points = (re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)[0] for language in ("python", "toml"))
+    ((group, named),) = tomllib.loads(points)["project"]["entry-points"].items()
+    ((name, target),) = named.items()
+    metadata = tmp_path / "site" / "tuneoff_more-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (tmp_path / "site" / "tuneoff_more.py").write_text(code)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tuneoff-more\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        f"[{group}]\n{name} = {target.replace('your_package', 'tuneoff_more')}\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
+    for split in ("train.csv", "test.csv"):
+        (tmp_path / split).write_text((numbers / split).read_text())
+    write_study(tmp_path, tiny_model, f'task = "{name}"\nlabel = "stars"', ARMS[:1], seeds=1)
+    answer = tuneoff("run", "study.toml", "--out", "out")
+    assert answer.returncode == 0, answer.stderr
+    assert "test R²" in answer.stdout
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    frame = pd.read_parquet(run / "predictions.parquet")
+    assert (frame["prediction"] % 1 == 0).all()
+    assert (frame["label"] % 1 != 0).any()
+    answer = tuneoff("predict", run / "model", "superb good")
+    assert answer.returncode == 0, answer.stderr
+    assert float(answer.stdout.splitlines()[1].rpartition(",")[2]) % 1 == 0
 
 
 def test_init_finds_the_task(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
