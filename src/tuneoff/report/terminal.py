@@ -44,10 +44,10 @@ class Progress:
     """Listens to a study: a line for each run that has ended, and in a terminal a live view of those that go on.
 
     Args:
-        metric: what people call the study's objective.
+        metric: what people call the study's objective (`StudySpec.metric`).
     """
 
-    def __init__(self, metric: str) -> None:
+    def __init__(self, metric: str = words.ACCURACY) -> None:
         self._metric = metric
         self._console = Console(markup=False, highlight=False, emoji=False)
         # Where colours are forced upon what is no terminal, rich takes it for one.

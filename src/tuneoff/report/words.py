@@ -6,7 +6,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuneoff.analysis.wording import ACCURACY, better
+from tuneoff.analysis.wording import ACCURACY as ACCURACY
+from tuneoff.analysis.wording import better
 from tuneoff.analysis.wording import by_metric as by_metric  # for templates
 from tuneoff.data.parts import WHOLE, part_words
 from tuneoff.records.arm_summary import ScoredArm
