@@ -503,8 +503,7 @@ def browser() -> Iterator[Browser]:
 
 
 @needs_chromium
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"])
 def test_a_text_is_tried_on_the_page(
     browser: Browser, server: Served, size: ViewportSize, scheme: Literal["light", "dark"]
 ) -> None:
