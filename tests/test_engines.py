@@ -16,7 +16,7 @@ from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel, load_classifier, load_config
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS
-from tuneoff.tasks.losses import CrossEntropy
+from tuneoff.tasks.losses import BinaryCrossEntropy, CrossEntropy, Loss, SquaredError
 from tuneoff.training.engines.base import Engine
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.packed import PackedEngine
@@ -64,11 +64,11 @@ def make_tokens(lengths: list[int], seed: int = 0) -> Tokens:
 TOKENS = make_tokens([1, 7, 30, 2, 12, 12, 3, 1, 25, 9])
 
 
-def classifier(kind: str, options: dict[str, Any]) -> LoadedModel:
+def classifier(kind: str, options: dict[str, Any], outputs: int = 3) -> LoadedModel:
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     torch.manual_seed(0)
-    config = AutoConfig.for_model(kind.split()[0], num_labels=3, **options)
+    config = AutoConfig.for_model(kind.split()[0], num_labels=outputs, **options)
     return LoadedModel.of(AutoModelForSequenceClassification.from_config(config, dtype=torch.float32), ())
 
 
@@ -142,6 +142,47 @@ def test_weighted_and_smoothed_losses_are_those_of_torch(
             torch.testing.assert_close(found[name], parameter.grad, rtol=1e-5, atol=1e-5)
     reported = torch.nn.functional.cross_entropy(logits.detach(), labels, weight)
     assert engine.mean_loss() == pytest.approx(float(reported), rel=1e-5)
+
+
+LABELS = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 0, 1]], dtype=np.float32)
+STARS = np.array([[-1.3], [0.2], [1.7]], dtype=np.float32)
+
+
+@pytest.mark.parametrize("make", [PackedEngine, PaddedEngine])
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.parametrize(
+    ("loss", "problem"),
+    [(BinaryCrossEntropy(LABELS), "multi_label_classification"), (SquaredError(STARS), "regression")],
+    ids=["labels", "numbers"],
+)
+def test_losses_of_labels_and_numbers_are_those_of_transformers(
+    make: type[Engine], kind: str, loss: Loss, problem: str
+) -> None:
+    options = {**PACKED[kind], "attention_dropout": 0.0}
+    if kind == "bert":
+        options |= {"attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0}
+    rows, table = [0, 2, 5, 8], loss.table
+    assert table is not None
+    loaded = classifier(kind, options, table.shape[1])
+    engine = make(loaded.model, loaded, TrainingSpec(batch_size=4), CPU, 3, loss=loss)
+    found = gradients(engine, rows)
+    engine._weight = loss.total(TOKENS.labels[rows])
+
+    plain = classifier(kind, options, table.shape[1]).model
+    plain.config.problem_type = problem
+    reference = torch.zeros(())
+    logits = []
+    for row in rows:  # each by itself, so that no padding can be wrong
+        inputs = padded_inputs(TOKENS, np.array([row]), loaded.architecture)
+        answer = plain(**inputs, labels=torch.from_numpy(table[TOKENS.labels[[row]]]))
+        logits.append(answer.logits.detach().numpy()[0])
+        reference = reference + answer.loss / len(rows)
+    reference.backward()
+    for name, parameter in plain.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-5)
+    assert engine.mean_loss() == pytest.approx(float(reference.detach()), rel=1e-5)
+    assert loss.mean_loss(np.stack(logits), TOKENS.labels[rows]) == pytest.approx(float(reference.detach()), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert"])

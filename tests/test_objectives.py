@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 from sklearn import metrics
 
 from conftest import NEGATIVE, NEUTRAL, POSITIVE, Command, study_toml
 from tuneoff.spec.schema import OBJECTIVES
 
 Classes = NDArray[np.int64]
+Numbers = NDArray[np.float64]
 SKLEARN: dict[str, Callable[[Classes, Classes], float]] = {
     "accuracy": metrics.accuracy_score,
     "balanced_accuracy": metrics.balanced_accuracy_score,
@@ -42,8 +44,78 @@ def drawn(classes: int, examples: int, right: float, seed: int) -> tuple[Classes
     return labels, np.where(draw.random(examples) < right, labels, draw.integers(0, classes, examples))
 
 
+OF_SETS: dict[str, Callable[[Classes, Classes], float]] = {
+    "accuracy": metrics.accuracy_score,
+    "macro_f1": lambda labels, predictions: metrics.f1_score(
+        labels[:, labels.any(axis=0)], predictions[:, labels.any(axis=0)], average="macro", zero_division=0.0
+    ),
+    "micro_f1": lambda labels, predictions: metrics.f1_score(labels, predictions, average="micro", zero_division=0.0),
+    "weighted_f1": lambda labels, predictions: metrics.f1_score(
+        labels, predictions, average="weighted", zero_division=0.0
+    ),
+}
+OF_NUMBERS: dict[str, Callable[[Numbers, Numbers], float]] = {
+    "pearson": lambda labels, predictions: float(np.corrcoef(labels, predictions)[0, 1]),
+    "r2": metrics.r2_score,
+    "spearman": lambda labels, predictions: float(spearmanr(labels, predictions).statistic),
+}
+
+
 def test_every_objective_has_a_metric_to_be_compared_with() -> None:
-    assert set(OBJECTIVES.classes()) == set(SKLEARN)
+    compared = {"class": set(SKLEARN), "labels": set(OF_SETS), "number": set(OF_NUMBERS)}
+    for kind, names in compared.items():
+        assert {name for name, objective in OBJECTIVES.classes().items() if kind in objective.kinds} == names
+
+
+def jackknife(metric: Callable[[Any, Any], float], labels: NDArray[Any], predictions: NDArray[Any]) -> Numbers:
+    """What each example adds to a metric, by leaving it out, less the mean of that."""
+    rest = [np.delete(np.arange(len(labels)), left_out) for left_out in range(len(labels))]
+    without = np.array([metric(labels[kept], predictions[kept]) for kept in rest])
+    adds: Numbers = -(len(labels) - 1) * (without - without.mean())
+    return adds
+
+
+@pytest.mark.parametrize("name", OF_SETS)
+@pytest.mark.parametrize(("labels", "examples"), [(2, 50), (7, 120)])
+def test_objectives_of_several_labels_are_those_of_scikit_learn(name: str, labels: int, examples: int) -> None:
+    for seed in range(5):
+        draw = np.random.default_rng(seed)
+        truth = (draw.random((examples, labels)) < draw.uniform(0.05, 0.6, labels)).astype(np.int64)
+        said = np.where(draw.random(truth.shape) < 0.85, truth, 1 - truth)
+        found = OBJECTIVES.named(name).contributions(truth, said)
+        assert OBJECTIVES.named(name).value(truth, said) == pytest.approx(OF_SETS[name](truth, said))
+        assert found.values.mean() == pytest.approx(OF_SETS[name](truth, said))
+        expected = jackknife(OF_SETS[name], truth, said)
+        np.testing.assert_allclose(found.values - found.values.mean(), expected, atol=1e-8)
+        assert 0 < found.unit <= found.largest
+
+
+@pytest.mark.parametrize("name", OF_NUMBERS)
+@pytest.mark.parametrize(("examples", "steps"), [(60, None), (400, None), (400, 5)])
+def test_objectives_of_numbers_are_those_of_scikit_learn(name: str, examples: int, steps: int | None) -> None:
+    for seed in range(5):
+        draw = np.random.default_rng(seed)
+        truth = draw.gamma(2, 3, examples) if steps is None else draw.integers(0, steps, examples).astype(float)
+        said = truth + draw.normal(0, truth.std(), examples)
+        found = OBJECTIVES.named(name).contributions(truth, said)
+        whole = OF_NUMBERS[name](truth, said)
+        assert OBJECTIVES.named(name).value(truth, said) == pytest.approx(whole)
+        assert found.values.mean() == pytest.approx(whole)
+        expected = jackknife(OF_NUMBERS[name], truth, said)
+        adds = found.values - found.values.mean()
+        # Ranks of the others are moved to first order, so that what is left out is one part in the number of examples.
+        tolerance = 5 / examples if name == "spearman" else 1e-7
+        np.testing.assert_allclose(adds, expected, atol=tolerance * np.abs(expected).max())
+        assert 1 <= found.unit <= found.largest
+
+
+@pytest.mark.parametrize("name", OF_NUMBERS)
+def test_constant_numbers_have_a_value(name: str) -> None:
+    truth, same = np.array([1.0, 2.0, 4.0, 4.5]), np.full(4, 3.0)
+    for labels, said in ((truth, same), (same, truth), (same, same)):
+        found = OBJECTIVES.named(name).contributions(labels, said)
+        assert np.isfinite(found.values).all()
+        assert found.values.mean() <= 1e-12
 
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
@@ -57,15 +129,12 @@ def test_objectives_are_those_of_scikit_learn(name: str, classes: int, examples:
         assert objective.value(labels, predictions) == pytest.approx(whole)
         found = objective.contributions(labels, predictions)
         assert found.values.mean() == pytest.approx(whole)
-        rest = [np.delete(np.arange(examples), left_out) for left_out in range(examples)]
-        without = np.array([expected(labels[kept], predictions[kept]) for kept in rest])
-        jackknife = whole + (examples - 1) * (whole - without)
-        assert found.values - found.values.mean() == pytest.approx(jackknife - jackknife.mean(), abs=1e-8)
+        assert found.values - found.values.mean() == pytest.approx(jackknife(expected, labels, predictions), abs=1e-8)
 
 
 def test_constant_answers_and_a_single_class_have_a_value() -> None:
     labels = np.array([0, 0, 0, 1])
-    for objective in OBJECTIVES.classes().values():
+    for objective in map(OBJECTIVES.named, SKLEARN):
         for answers in (np.zeros(4, dtype=np.int64), np.ones(4, dtype=np.int64)):
             found = objective.contributions(labels, answers)
             assert np.isfinite(found.values).all()

@@ -65,7 +65,7 @@ def compare_studies(*studies: StudyResults) -> ComparedStudies:
     for other in sides[1:]:
         check_same_data(sides[0].results, other.results, other.name)
     for side in sides:
-        if side.results.task.name == "regression":
+        if side.results.task.kind == "number":
             raise UserError(
                 f"{side.results.folder} predicts numbers, and studies are compared by accuracy, of which there is none"
             )

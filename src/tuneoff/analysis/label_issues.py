@@ -74,7 +74,7 @@ class _Answers:
 
     @classmethod
     def of(cls, results: StudyResults) -> Self | None:
-        if not results.task.is_classes:
+        if results.task.kind != "class":
             return None
         frames = {arm.name: _of_seeds_that_learned(results, arm.name) for arm in results.spec.arms}
         frames = {arm: of_arm for arm, of_arm in frames.items() if of_arm}

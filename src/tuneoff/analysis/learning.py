@@ -89,7 +89,7 @@ def run_state(results: StudyResults, run: Ended) -> LearningState:
 
 def _is_guessing(results: StudyResults, run: ScoredRun, part: PreparedPart) -> bool:
     """Whether a run is no better on test than one answer for all texts, within noise."""
-    if run.test_accuracy is not None and results.task.is_classes:
+    if run.test_accuracy is not None and results.task.kind == "class":
         return run.test_accuracy <= _within_noise_of_guessing(results, part)
     truth, answers = results.answers_of(Store(results.folder).predictions(run.run_id))
     return results.task.is_guessing(truth, answers, np.asarray(part.baselines["majority"].predictions))
@@ -102,7 +102,7 @@ def _guess(run: Ended) -> float:
 
 def _is_right_all_the_same(results: StudyResults, run: ScoredRun, part: PreparedPart) -> bool:
     """Whether a run that learned only in its last steps makes less than half of guessing's errors on test."""
-    if run.test_accuracy is None or not results.task.is_classes:
+    if run.test_accuracy is None or results.task.kind != "class":
         return False
     guessing = _accuracy_of_guessing(results, part)
     right = run.test_accuracy > max(1 - HALF * (1 - guessing), _within_noise_of_guessing(results, part))
@@ -200,7 +200,7 @@ def _why_not(results: StudyResults, arm: ArmSpec, run: Ended, start: float | Non
             f"Trials of {in_line([f'{each:g}' for each in sorted(set(learned))])} learned, with another seed or length."
         )
     found = part.baselines.get("tfidf")
-    if not results.task.is_classes:
+    if results.task.kind != "class":
         return f"{tried} Set more training.epochs.".strip()
     if found is None or found.test_accuracy is None or found.test_accuracy <= _within_noise_of_guessing(results, part):
         return (

@@ -54,6 +54,7 @@ def summarise(results: StudyResults) -> Summary:
         data=DataSummary(
             source=results.spec.data.source,
             task=results.task.name,
+            label_kind=results.task.kind,
             sizes=results.prepared.sizes,
             folds=results.spec.data.folds,
             label_names=results.prepared.label_names,
@@ -103,7 +104,7 @@ def summarise(results: StudyResults) -> Summary:
 
 def recommend_anew(results: StudyResults, spec: AnalysisSpec) -> Summary:
     """The summary of a study with another margin, preference or limits than its own for the recommendation alone."""
-    if spec.min_accuracy is not None and results.task.name == "regression":
+    if spec.min_accuracy is not None and results.task.kind == "number":
         raise UserError(
             "min_accuracy: the labels of this study are numbers, of which there is no accuracy; leave it out"
         )

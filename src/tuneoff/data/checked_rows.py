@@ -60,7 +60,7 @@ class CheckedRows:
         values = {name: table.column(name).to_pylist() for name in names.used}
         if names.label_columns:
             values[names.label] = _sets(names.label_columns, values, where, rows)
-        if TASKS.named(spec.task).may_be_none:
+        if TASKS.named(spec.task).kind == "labels":  # where nothing stands, there is none
             values[names.label] = [[] if _missing(label) or _blank(label) else label for label in values[names.label]]
         needed = [values[name] for name in (names.text, names.text_pair, names.label) if name is not None]
         out = _left_out(needed, values[names.label], spec)

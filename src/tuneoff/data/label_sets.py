@@ -61,6 +61,11 @@ class LabelSets(LabelReader):
         used = set(np.unique(codes[codes >= 0]).tolist())
         texts = [key for key, code in self._codes.items() if isinstance(key, str) and code in used]
         separator = self._separator
+        if separator is not None and texts and not any(separator in text for text in texts):
+            raise UserError(
+                f"{source.where}: data.label_separator = {separator!r} stands between no labels of the column "
+                f"{in_line([self._column])}, which says {in_line(texts[:3])}; leave it out to have it found"
+            )
         if separator is None and texts:
             found = several_in_one(texts)
             separator = found[0] if found is not None else None

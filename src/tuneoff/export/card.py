@@ -15,7 +15,7 @@ from tuneoff.data.parts import part_words
 from tuneoff.data.prepared import load_targets, load_tokens
 from tuneoff.data.sources.hub import HubData
 from tuneoff.models.recipe import BASE, loading_lines
-from tuneoff.models.save import number_note, title_of
+from tuneoff.models.save import kind_of_labels, number_note, title_of
 from tuneoff.records.refit import ScoresOnTest
 from tuneoff.records.saved_model import REFIT_WORDS, TextRules
 from tuneoff.report import audit, evidence, words
@@ -105,7 +105,7 @@ def model_card(
         base_note=_base_note(saved),
         source=_source(results, run),
         splits=SPLITS,
-        gives={"single_label": "class", "multi_label": "label"}.get(saved.texts.task, "number"),
+        gives={"class": "class", "labels": "label", "number": "number"}[kind_of_labels(saved)],
         classes=[
             (audit.plain(printable(name, LONGEST_NAME)), *(f"{counts[split][index]:,}" for split in SPLITS))
             for index, name in enumerate(saved.texts.label_names)
@@ -172,7 +172,7 @@ def _metadata(results: StudyResults, saved: SavedModel, tested: ScoresOnTest | N
     library = {"adapter": "peft", "whole": "transformers", "onnx": "onnx"}.get(saved.kind, "tuneoff")
     about: dict[str, Any] = {
         "task_type": "text-classification",
-        "task_name": "Text regression" if saved.texts.task == "regression" else "Text classification",
+        "task_name": "Text regression" if kind_of_labels(saved) == "number" else "Text classification",
         "dataset_type": of_hub.id if of_hub else results.spec.name,
         "dataset_name": of_hub.id if of_hub else f"the data of the study {results.spec.name}",
         "dataset_config": of_hub.config if of_hub else None,
@@ -210,9 +210,10 @@ def _what(saved: SavedModel, arm: ArmSpec) -> str:
     texts = "pairs of texts" if saved.texts.text_pair is not None else "texts"
     names = saved.texts.label_names
     does = {
-        "multi_label": f"says which of {len(names):,} labels {texts} have",
-        "regression": f"predicts a number, {audit.plain(names[0])}, for {texts}",
-    }.get(saved.texts.task, f"sorts {texts} into {len(names):,} classes")
+        "class": f"sorts {texts} into {len(names):,} classes",
+        "labels": f"says which of {len(names):,} labels {texts} have",
+        "number": f"predicts a number, {audit.plain(names[0])}, for {texts}",
+    }[kind_of_labels(saved)]
     return (
         f"It {does}. It was made from {_base(saved)} by "
         f"{audit.plain(saved.method)} ({audit.plain(arm.summary.rstrip('.'))}), and is one of the models that a study "
@@ -250,7 +251,7 @@ def _tested(
         found = ", ".join(f"{METRICS[name][1]} {tested.metrics[name]:.4g}" for name in ("r2", "pearson", "mae"))
         mine = f"On {on} this very model has: **{found}**."
     else:
-        labels = " about all labels" if results.task.name == "multi_label" else ""
+        labels = " about all labels" if results.task.kind == "labels" else ""
         mine = (
             f"This very model is right{labels} for **{words.percent(tested.accuracy)}** of {on} (macro F1 "
             f"{100 * tested.macro_f1:.1f})."
@@ -372,9 +373,10 @@ def _capital(sentence: str) -> str:
 def _answers(saved: SavedModel, scored: ScoredArm) -> list[str]:
     """What it can answer at all, and how sure of it."""
     told = {
-        "single_label": "It knows no class but those above, and gives one of them to every text.",
-        "multi_label": "It knows no label but those above, and gives those that it holds for more likely than not.",
-    }.get(saved.texts.task, f"{number_note(saved.texts)} It gives every text a number.")
+        "class": "It knows no class but those above, and gives one of them to every text.",
+        "labels": "It knows no label but those above, and gives those that it holds for more likely than not.",
+        "number": f"{number_note(saved.texts)} It gives every text a number.",
+    }[kind_of_labels(saved)]
     if scored.expected_calibration_error is None:
         return [told]
     return [

@@ -14,6 +14,7 @@ from tuneoff.models.quiet import transformers_quiet
 from tuneoff.models.recipe import BASE, loading_lines
 from tuneoff.models.saved import QUANTISATION
 from tuneoff.models.virtual_tokens import ids_behind, load_as_written, put_into_texts
+from tuneoff.records.label_kind import LabelKind
 from tuneoff.records.saved_model import REFIT_WORDS, SAVED_MODEL, BaseModel, SavedKind, SavedModel, TextRules
 from tuneoff.spec.arms import METHODS
 from tuneoff.spec.data import TASKS
@@ -107,12 +108,17 @@ def describe_saved(folder: Path, saved: SavedModel) -> SavedModel:
     return described
 
 
+def kind_of_labels(saved: SavedModel) -> LabelKind:
+    """Of what kind the labels are that it gives."""
+    return TASKS.named(saved.texts.task).kind
+
+
 def title_of(saved: SavedModel) -> str:
     """What a model is called over its description."""
     method = METHODS.classes()[saved.method].title if saved.method in METHODS.classes() else saved.method
     own_name = f"{saved.arm}, " if saved.arm != saved.method else ""
     link = "of" if saved.method == "full" else "on"
-    what = "text regression" if saved.texts.task == "regression" else "text classification"
+    what = "text regression" if kind_of_labels(saved) == "number" else "text classification"
     return f"{saved.study}: {what} ({own_name}{method} {link} {saved.base.id.removeprefix('package:')})"
 
 
@@ -245,8 +251,8 @@ def _read_me(saved: SavedModel) -> str:
     base = saved.base.id + (f" at {saved.base.revision}" if saved.base.revision else "")
     where = f"\n\n`{BASE}` is the folder of the base model, {base}." if saved.needs_base else ""
     again = f", trained once more on {REFIT_WORDS[saved.refit]}" if saved.refit else ""
-    gives = {"single_label": "classes", "multi_label": "labels"}.get(saved.texts.task, "gives")
-    scale = f"\n\n{number_note(saved.texts)}" if saved.texts.task == "regression" else ""
+    gives = {"class": "classes", "labels": "labels", "number": "gives"}[kind_of_labels(saved)]
+    scale = f"\n\n{number_note(saved.texts)}" if kind_of_labels(saved) == "number" else ""
     return (
         f"# {title_of(saved)}\n\n"
         f"{saved.method} on {base}, seed {saved.seed}{again}; {gives}: {', '.join(saved.texts.label_names)}.\n\n"

@@ -9,6 +9,7 @@ from tuneoff.records.comparison import Comparison, Headline
 from tuneoff.records.finding import Finding
 from tuneoff.records.interval import MeanInterval
 from tuneoff.records.label_issue import LabelCheck
+from tuneoff.records.label_kind import LabelKind
 from tuneoff.records.recommendation import Recommendation
 from tuneoff.records.record import Record
 from tuneoff.records.tuning import TuningSummary
@@ -26,7 +27,9 @@ class DataSummary(Record):
     folds: int | None
     """how many; null without"""
     task: str
-    """what a label is: `single_label`, `multi_label`, `regression`"""
+    """what a label is: `single_label`, `multi_label`, `regression`, or one of another package"""
+    label_kind: LabelKind
+    """of what kind its labels are"""
     label_names: tuple[str, ...]
     """of the model's outputs, in their order: classes, labels, or what the number is"""
     cut_texts: dict[str, int]

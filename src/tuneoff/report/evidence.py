@@ -130,7 +130,7 @@ def _qualities(summary: Summary) -> list[tuple[str, Callable[[ScoredArm], str]]]
     def of_class(name: str, form: str, factor: float = 1.0) -> Callable[[ScoredArm], str]:
         return lambda arm: _number(None if arm.by_class is None else getattr(arm.by_class, name), form, factor)
 
-    if summary.data.task == "regression":
+    if summary.data.label_kind == "number":
         shown = [("R²", "r2"), ("Pearson", "pearson"), ("Spearman", "spearman")]
         errors = [("mean absolute error", "mae"), ("root mean squared error", "rmse")]
         return [*((title, metric(name, ".3f")) for title, name in shown), *((e, metric(n, ".4g")) for e, n in errors)]
@@ -138,7 +138,7 @@ def _qualities(summary: Summary) -> list[tuple[str, Callable[[ScoredArm], str]]]
         ("calibration error", lambda arm: _number(arm.expected_calibration_error, ".3f")),
         ("Brier score", lambda arm: _number(arm.brier_score, ".3f")),
     ]
-    if summary.data.task == "multi_label":
+    if summary.data.label_kind == "labels":
         shares = [("micro F1, %", "micro_f1"), ("macro F1, %", "macro_f1"), ("labels wrong, %", "hamming_loss")]
         return [*((title, metric(name, ".1f", 100)) for title, name in shares), *calibration]
     return [

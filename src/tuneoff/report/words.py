@@ -94,7 +94,7 @@ def _baselines(recommendation: Recommendation) -> tuple[list[str], list[str]]:
 def headings(summary: Summary) -> tuple[str, ...]:
     """Those of the result table."""
     beside = "macro F1" if summary.metric == ACCURACY else "accuracy"
-    if summary.data.task == "regression":
+    if summary.data.label_kind == "number":
         beside = "mean error"
     costs = ("train time", "peak memory", "trainable", "checkpoint")
     return ("arm", f"test {summary.metric}", "95% interval", beside, *costs)

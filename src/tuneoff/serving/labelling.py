@@ -120,7 +120,7 @@ class Labeller:
         answers = task.answers(logits)
         chances = task.probabilities(logits).round(DIGITS)
         values: list[Any] = [pa.array(chances[:, index], mask=out) for index in range(chances.shape[1])]
-        if task.is_classes:
+        if task.kind == "class":
             values.insert(0, pa.array(chances.max(axis=1), mask=out))
         if chances.shape[1]:
             words = [SEPARATOR.join(each) if isinstance(each, tuple) else each for each in task.given(answers, names)]
@@ -175,8 +175,8 @@ class Labeller:
 def _new_columns(predictor: Predictor, name: str, probabilities: bool) -> list[str]:
     before = f"{name}_" if name != ONLY else ""
     task, names = predictor.task(name), predictor.saved[name].texts.label_names
-    outputs = names if probabilities and task.has_probabilities else ()
-    certain = [f"{before}{PROBABILITY}"] if task.is_classes else []
+    outputs = names if probabilities and task.kind != "number" else ()
+    certain = [f"{before}{PROBABILITY}"] if task.kind == "class" else []
     return [f"{before}{LABEL}", *certain, *(f"{before}{PROBABILITY}_{label}" for label in outputs)]
 
 

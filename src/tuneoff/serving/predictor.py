@@ -296,6 +296,6 @@ def _checked(texts: Iterable[Any]) -> Texts:
 
 def _described(name: str, saved: SavedModel) -> str:
     names = saved.texts.label_names
-    gives = {"single_label": "classes", "multi_label": "labels"}.get(saved.texts.task, "which gives")
+    gives = {"class": "classes", "labels": "labels", "number": "which gives"}[TASKS.named(saved.texts.task).kind]
     shown = ", ".join(names[:MOST_CLASSES_SHOWN]) + (" ..." if len(names) > MOST_CLASSES_SHOWN else "")
     return f"{f'{name}: ' if name else ''}{saved.arm} of {saved.study} on {saved.base.id}, {gives} {shown}"

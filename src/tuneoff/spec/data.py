@@ -94,7 +94,7 @@ class DataSpec(Frozen):
     @model_validator(mode="after")
     def _labels_of_a_task(self) -> DataSpec:
         columns = self.label_columns
-        if self.task != "multi_label" and (columns or self.label_separator is not None):
+        if TASKS.named(self.task).kind != "labels" and (columns or self.label_separator is not None):
             named = "a list of columns as label" if columns else "label_separator"
             raise ValueError(f"{named} is for several labels an example; set task = 'multi_label', or leave it out")
         if isinstance(self.label, tuple) and (len(columns) < 2 or len(set(columns)) < len(columns)):

@@ -338,18 +338,18 @@ class StudySpec(Frozen):
 
     @model_validator(mode="after")
     def _all_suits_the_task(self) -> StudySpec:
-        task = self.data.task
-        suited = [name for name, objective in OBJECTIVES.classes().items() if task in objective.tasks]
+        task, kind = self.data.task, TASKS.named(self.data.task).kind
+        suited = [name for name, objective in OBJECTIVES.classes().items() if kind in objective.kinds]
         if self.objective not in suited:
             raise ValueError(
                 f"objective = '{self.objective}' is not for data.task = '{task}'; for that {_one_of(suited)}"
             )
-        if TASKS.named(task).is_classes:
+        if kind == "class":
             return self
         for name in ("class_weights", "label_smoothing"):
             if getattr(self.training, name):
                 raise ValueError(f"training.{name} is for one class an example, and not for data.task = '{task}'")
-        if self.analysis.min_accuracy is not None and task != "multi_label":
+        if self.analysis.min_accuracy is not None and kind == "number":
             raise ValueError(f"analysis.min_accuracy: there is no accuracy with data.task = '{task}'; leave it out")
         fitted = [arm.name for arm in self.arms if arm.fitted]
         if fitted:

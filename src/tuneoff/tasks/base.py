@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tuneoff.data.splits import Splits
     from tuneoff.records.baselines import Baseline
     from tuneoff.records.class_scores import ByClass
+    from tuneoff.records.label_kind import LabelKind
     from tuneoff.records.saved_model import TextRules
     from tuneoff.spec import TrainingSpec
     from tuneoff.spec.data import DataSpec
@@ -40,7 +41,6 @@ class Task(ABC):
         problem_type: what transformers calls it.
         objective: the metric that a study goes by which names none.
         is_classes: whether a label is one of several classes, which can be taken for each other.
-        has_probabilities: whether an output is the probability of something.
         may_be_none: whether a label that is left empty says that there is none, rather than that it is missing.
         guess: what the baseline `majority` is called in a sentence.
     """
@@ -48,10 +48,8 @@ class Task(ABC):
     name: ClassVar[str]
     problem_type: ClassVar[str]
     objective: ClassVar[str]
-    is_classes: ClassVar[bool] = False
-    may_be_none: ClassVar[bool] = False
+    kind: ClassVar[LabelKind]
     guess: ClassVar[str] = "the majority class"
-    has_probabilities: ClassVar[bool] = True
 
     def __init__(self, rules: TextRules, table: NDArray[np.float64] | None = None) -> None:
         self.rules = rules

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tuneoff.data.splits import Splits
     from tuneoff.records.baselines import Baseline
     from tuneoff.records.class_scores import ByClass
+    from tuneoff.records.label_kind import LabelKind
     from tuneoff.spec import TrainingSpec
     from tuneoff.spec.data import DataSpec
 
@@ -29,7 +30,7 @@ class MultiLabel(Task):
     name: ClassVar[str] = "multi_label"
     problem_type: ClassVar[str] = "multi_label_classification"
     objective: ClassVar[str] = "micro_f1"
-    may_be_none: ClassVar[bool] = True
+    kind: ClassVar[LabelKind] = "labels"
     guess: ClassVar[str] = "the majority of each label"
 
     @classmethod

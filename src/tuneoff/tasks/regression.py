@@ -18,6 +18,7 @@ from tuneoff.tasks.objectives.spearman import Spearman
 if TYPE_CHECKING:
     from tuneoff.data.splits import Splits
     from tuneoff.records.baselines import Baseline
+    from tuneoff.records.label_kind import LabelKind
     from tuneoff.spec import TrainingSpec
     from tuneoff.spec.data import DataSpec
 
@@ -35,7 +36,7 @@ class Regression(Task):
     problem_type: ClassVar[str] = "regression"
     objective: ClassVar[str] = "r2"
     guess: ClassVar[str] = "the mean"
-    has_probabilities: ClassVar[bool] = False
+    kind: ClassVar[LabelKind] = "number"
 
     @classmethod
     def reader(cls, spec: DataSpec, column: str, others: Sequence[str]) -> Numbers:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tuneoff.data.splits import Splits
     from tuneoff.records.baselines import Baseline
     from tuneoff.records.class_scores import ByClass
+    from tuneoff.records.label_kind import LabelKind
     from tuneoff.spec import TrainingSpec
     from tuneoff.spec.data import DataSpec
 
@@ -27,7 +28,7 @@ class SingleLabel(Task):
     name: ClassVar[str] = "single_label"
     problem_type: ClassVar[str] = "single_label_classification"
     objective: ClassVar[str] = "accuracy"
-    is_classes: ClassVar[bool] = True
+    kind: ClassVar[LabelKind] = "class"
 
     @classmethod
     def reader(cls, spec: DataSpec, column: str, others: Sequence[str]) -> ClassLabels:

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 FEWEST = 10
 """Examples of a bin, over an arm's runs; of fewer its mean says little."""
 TITLES = {
-    "single_label": ("probability of the answer, %", "answers that are right, %"),
-    "multi_label": ("probability of a label, %", "how often it is there, %"),
-    "regression": ("mean of the predictions", "mean of the labels"),
+    "class": ("probability of the answer, %", "answers that are right, %"),
+    "labels": ("probability of a label, %", "how often it is there, %"),
+    "number": ("mean of the predictions", "mean of the labels"),
 }
 
 
 def reliability(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Bins of what arms that learned say, against what is so; on the dotted line they are the same."""
     arms = [arm for arm in summary.scored_arms if arm.learned]
-    unit = 1 if summary.data.task == "regression" else 100
+    unit = 1 if summary.data.label_kind == "number" else 100
     rows: Rows = [
         {"arm": arm.arm, "says": unit * one.predicted, "is": unit * one.observed, "examples": one.examples}
         for arm in arms
@@ -33,7 +33,7 @@ def reliability(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     if len(rows) < 2:
         return None
     ends = [min(min(row["says"], row["is"]) for row in rows), max(max(row["says"], row["is"]) for row in rows)]
-    across, up = TITLES.get(summary.data.task, ("what it says", "what is so"))
+    across, up = TITLES[summary.data.label_kind]
     x = alt.X("says:Q", title=across, scale=alt.Scale(zero=False))
     y = alt.Y("is:Q", title=up, scale=alt.Scale(zero=False))
     names = [arm.arm for arm in arms]

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tuneoff.records.label_kind import LabelKind
 from tuneoff.tasks.contributions import Contributions
 from tuneoff.tasks.objectives.base import Objective
 
@@ -16,7 +17,7 @@ class Accuracy(Objective):
 
     name: ClassVar[str] = "accuracy"
     label: ClassVar[str] = "accuracy"
-    tasks: ClassVar[tuple[str, ...]] = ("single_label", "multi_label")
+    kinds: ClassVar[tuple[LabelKind, ...]] = ("class", "labels")
 
     @classmethod
     def value(cls, labels: ArrayLike, predictions: ArrayLike) -> float:

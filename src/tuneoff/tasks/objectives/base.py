@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tuneoff.records.label_kind import LabelKind
 from tuneoff.tasks.contributions import (
     Contributions,
     Floats,
@@ -28,13 +29,13 @@ class Objective(ABC):
     Attributes:
         name: what a study file calls it.
         label: what people call it, in the middle of a sentence.
-        tasks: the names of those that it is for.
+        kinds: of labels that it is for.
         lowest: the worst value that it can have; None where there is no worst.
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
-    tasks: ClassVar[tuple[str, ...]] = ("single_label",)
+    kinds: ClassVar[tuple[LabelKind, ...]] = ("class",)
     lowest: ClassVar[float | None] = 0.0
 
     @classmethod
@@ -79,7 +80,7 @@ class ClassObjective(Objective):
 class LabelObjective(ClassObjective):
     """A metric of how often each label is right, given and answered: of one class an example, or of several labels."""
 
-    tasks: ClassVar[tuple[str, ...]] = ("single_label", "multi_label")
+    kinds: ClassVar[tuple[LabelKind, ...]] = ("class", "labels")
 
     @classmethod
     @abstractmethod

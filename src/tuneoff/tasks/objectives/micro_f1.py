@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tuneoff.records.label_kind import LabelKind
 from tuneoff.tasks.contributions import Floats
 from tuneoff.tasks.objectives.base import LabelObjective
 
@@ -15,7 +16,7 @@ class MicroF1(LabelObjective):
 
     name: ClassVar[str] = "micro_f1"
     label: ClassVar[str] = "micro F1"
-    tasks: ClassVar[tuple[str, ...]] = ("multi_label",)
+    kinds: ClassVar[tuple[LabelKind, ...]] = ("labels",)
 
     @classmethod
     def of_labels(cls, right: Floats, labels: Floats, predictions: Floats) -> Floats:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tuneoff.records.label_kind import LabelKind
 from tuneoff.tasks.contributions import Contributions, contributions_of_numbers, correlation_without
 from tuneoff.tasks.objectives.base import Objective
 
@@ -16,7 +17,7 @@ class Pearson(Objective):
 
     name: ClassVar[str] = "pearson"
     label: ClassVar[str] = "Pearson's correlation"
-    tasks: ClassVar[tuple[str, ...]] = ("regression",)
+    kinds: ClassVar[tuple[LabelKind, ...]] = ("number",)
     lowest: ClassVar[float | None] = -1.0
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tuneoff.records.label_kind import LabelKind
 from tuneoff.tasks.contributions import Contributions, contributions_of_numbers
 from tuneoff.tasks.objectives.base import Objective
 
@@ -19,7 +20,7 @@ class R2(Objective):
 
     name: ClassVar[str] = "r2"
     label: ClassVar[str] = "R²"
-    tasks: ClassVar[tuple[str, ...]] = ("regression",)
+    kinds: ClassVar[tuple[LabelKind, ...]] = ("number",)
     lowest: ClassVar[float | None] = None
 
     @classmethod
