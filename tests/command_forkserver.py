@@ -13,6 +13,7 @@ import io
 import json
 import multiprocessing.util
 import os
+import pkgutil
 import runpy
 import selectors
 import shutil
@@ -25,6 +26,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+import tuneoff
 from tuneoff.core.parent_death import tether
 from tuneoff.core.processes import SIGNALS
 from tuneoff.core.quiet import only_errors_logged
@@ -36,27 +38,38 @@ WITHOUT_HUB = (
     "torch._inductor.compile_fx",
     "torch.utils.serialization.config",
     "scipy.stats",
+    "sklearn.feature_extraction.text",
     "sklearn.linear_model",
     "sklearn.metrics",
+    "pyarrow.dataset",
     "pyarrow.parquet",
     "altair",
     "jinja2",
+    "narwhals.stable.v2",
     "rich.live",
     "tokenizers",
-    "tuneoff.api",
-    "tuneoff.cli",
-    "tuneoff.report.charts",
-    "tuneoff.report.terminal",
-    "tuneoff.study.preview",
 )
-"""Imported always."""
+"""Imported always, and then what Tuneoff itself has, but for the following."""
+NOT_OF_TUNEOFF = (
+    "tuneoff.__main__",  # does something where it is imported
+    "tuneoff.runs.preload",  # belongs into the fork server
+    "tuneoff.runs.preload_tethered",
+    "tuneoff.serving.app",  # imports what only `serve` needs
+)
+BY_TRANSFORMERS = (
+    "tuneoff.models.mean_pooled",
+    "tuneoff.models.virtual_embedding",
+    "tuneoff.runs",
+    "tuneoff.serving",
+    "tuneoff.training",
+)
+"""Packages and modules some of which import transformers, and it huggingface_hub."""
 WITH_HUB = (
     "transformers.models.auto.modeling_auto",
     "transformers.models.bert.modeling_bert",
     "transformers.models.roberta.modeling_roberta",
     "peft",
     "peft.utils.transformers_weight_conversion",
-    "tuneoff.models.layers",
 )
 """Imported where commands leave alone what huggingface_hub reads from the environment when it is imported."""
 WITH_RUNS = ("run", "retry")
@@ -67,14 +80,21 @@ SPINS = "GOMP_SPINCOUNT"
 Work = Callable[[], object]
 
 
-def import_all(names: Sequence[str]) -> None:
+def import_all(hub: bool) -> None:
     import torch
 
     from tuneoff.models.hide import bitsandbytes_hidden
 
+    of_tuneoff = {module.name for module in pkgutil.walk_packages(tuneoff.__path__, "tuneoff.")} - {*NOT_OF_TUNEOFF}
+    if not hub:
+        of_tuneoff = {name for name in of_tuneoff if not name.startswith(BY_TRANSFORMERS)}
     with bitsandbytes_hidden() if torch.backends.cuda.is_built() else nullcontext():  # as Tuneoff's own fork server
-        for name in names:
+        for name in (*WITHOUT_HUB, *(WITH_HUB if hub else ()), *sorted(of_tuneoff)):
             importlib.import_module(name)
+    from tuneoff.report.template import template
+
+    for name in ("page.html", "report.md"):
+        template(name)
 
 
 def serve(listener: socket.socket) -> Work:
@@ -238,7 +258,7 @@ def main() -> Work:
     descriptor, *names = sys.argv[1:]
     os.environ.setdefault(SPINS, "3000")
     with only_errors_logged("bitsandbytes"):
-        import_all(WITHOUT_HUB if names == ["without-hub"] else [*WITHOUT_HUB, *WITH_HUB])
+        import_all(hub=names != ["without-hub"])
     assert ("huggingface_hub" in sys.modules) == (names != ["without-hub"])
     gc.freeze()
     with socket.socket(fileno=int(descriptor)) as listener:

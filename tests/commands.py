@@ -26,10 +26,11 @@ from command_forkserver import lead_session
 from tuneoff.cli.predict import PROCESS
 
 SCRIPT = Path(__file__).with_name("command_forkserver.py")
-HEAVY = ("audit", "compare", "export", "init", "plan", "predict", "recommend", "report", "retry", "run")
+HEAVY = ("audit", "compare", "export", "init", "plan", "predict", "recommend", "report", "retry", "run", "serve")
 """Commands that import much."""
 READ_LATE = (
     "COLUMNS",
+    "CUDA_VISIBLE_DEVICES",
     "FORCE_COLOR",
     "LINES",
     "MLFLOW_",

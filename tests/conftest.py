@@ -200,7 +200,8 @@ def tuneoff(tmp_path: Path) -> Command:
     """Runs the command line in an empty folder, without a network, and returns what it printed."""
 
     def call(*arguments: str | Path, timeout: float = 300, fresh: bool = False, **environment: str) -> Answer:
-        server = None if fresh else server_for(str(arguments[0]))
+        of_the_hub = any(name.startswith("HF_") for name in environment)
+        server = None if fresh else server_for(str(arguments[0]), hub=not of_the_hub)
         whole = {**os.environ, "HF_HUB_OFFLINE": "1", **environment}
         return run_command([*map(str, arguments)], tmp_path, whole, timeout, server)
 

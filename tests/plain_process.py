@@ -1,13 +1,7 @@
-"""Loads saved models as people without tuneoff do, and prints what they say: a script, run in a process of its own.
-
-Standard input holds a list as JSON, each entry with the lines of Python that load a model (`code`) and `texts` (or
-pairs of them). For each, the JSON that is printed holds the logits of each text alone (`alone`), of all as one padded
-batch (`padded`), and the names of the classes (`labels`; none of an ONNX graph).
-"""
+"""Loads saved models as people without tuneoff do, and returns what they say, in a process that is free of tuneoff."""
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
@@ -35,14 +29,23 @@ def answer(code: str, texts: list[Any]) -> dict[str, Any]:
     return {"alone": alone.tolist(), "padded": padded.tolist(), "labels": labels}
 
 
-if __name__ == "__main__":
+def answers(jobs: list[tuple[str, list[Any]]]) -> list[dict[str, Any]]:
+    """What models say of texts (or pairs of them).
+
+    Args:
+        jobs: the lines of Python that load each model, and its texts.
+
+    Returns:
+        For each the logits of each text alone (`alone`), of all as one padded batch (`padded`), and the names of the
+        classes (`labels`; none of an ONNX graph).
+    """
     torch.set_num_threads(1)
-    answers = []
-    for job in json.load(sys.stdin):
+    found = []
+    for code, texts in jobs:
         try:
-            answers.append(answer(job["code"], job["texts"]))
+            found.append(answer(code, texts))
         except Exception as error:
-            error.add_note(job["code"])
+            error.add_note(code)
             raise
     assert not any(name.split(".")[0] == "tuneoff" for name in sys.modules)
-    print(json.dumps(answers))
+    return found

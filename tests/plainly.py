@@ -1,22 +1,21 @@
-"""What saved models say without tuneoff: to plain transformers and peft, in a fresh process, by their recipes."""
+"""What saved models say without tuneoff: to plain transformers and peft, in another process, by their recipes."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import multiprocessing
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+import plain_process
 from tuneoff.models.recipe import loading_lines
 from tuneoff.models.saved import SavedFolder
-
-SCRIPT = Path(__file__).parent / "plain_process.py"
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def plain_answers(folders: Iterable[Path], texts: Sequence[Any]) -> list[Plain]:
 
 
 def plain_answers_of(asked: Iterable[tuple[Path, Sequence[Any]]]) -> list[Plain]:
-    """What each of some saved models says of its texts (or pairs of them), all in one fresh process.
+    """What each of some saved models says of its texts (or pairs of them), all in a process free of tuneoff.
 
     Args:
         asked: folders of saved models whose base models lie where they were, and texts.
@@ -54,21 +53,19 @@ def plain_answers_of(asked: Iterable[tuple[Path, Sequence[Any]]]) -> list[Plain]
 
 
 def run_lines(codes: Iterable[str], texts: Sequence[Any]) -> list[Plain]:
-    """What the models say that some lines of Python load, all in one fresh process."""
+    """What the models say that some lines of Python load, all in a process free of tuneoff."""
     return _answers([(code, texts) for code in codes])
 
 
 def _answers(asked: Iterable[tuple[str, Sequence[Any]]]) -> list[Plain]:
-    jobs = [{"code": code, "texts": list(texts)} for code, texts in asked]
-    done = subprocess.run(
-        [sys.executable, SCRIPT],
-        input=json.dumps(jobs),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    jobs = [(code, [list(text) if isinstance(text, tuple) else text for text in texts]) for code, texts in asked]
     return [
         Plain(np.array(one["alone"], np.float32), np.array(one["padded"], np.float32), one["labels"])
-        for one in json.loads(done.stdout.splitlines()[-1])
+        for one in _process().submit(plain_process.answers, jobs).result()
     ]
+
+
+@cache
+def _process() -> ProcessPoolExecutor:
+    """One process for all tests, since it takes seconds to import."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))

@@ -103,7 +103,7 @@ def test_other_libraries_log_as_before(study: Path, tmp_path: Path) -> None:
     names = ("transformers", "datasets", "huggingface_hub", "httpx", "optuna")
     before = [logging.getLogger(name).level for name in names]
     try:
-        api.run_study(api.load_study(study), tmp_path)
+        api.run_study(api.load_study(study), tmp_path, report=False)
         assert [logging.getLogger(name).level for name in names] == before
         assert transformers_logging.is_progress_bar_enabled()
     finally:

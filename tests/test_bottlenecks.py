@@ -43,7 +43,7 @@ def test_a_study_with_them_and_its_exports(
     study, out = tmp_path / "study.toml", tmp_path / "out"
     arms = ['method = "houlsby"\nlearning_rate = 1e-3\nbottleneck_size = 8\nquantization = "nf4"', "pfeiffer"]
     study.write_text(study_toml(tiny_model, data_files, arms, seeds=1))
-    answer = tuneoff("run", study, "--out", out, "--json")
+    answer = tuneoff("run", "--no-report", study, "--out", out, "--json")
     assert answer.returncode == 0, answer.stderr
     trained = {arm["arm"]: arm["trainable_parameters"] for arm in json.loads(answer.stdout)["summary"]["arms"]}
     assert trained == {"houlsby": 2 * 2 * (8 * 129 + 64) + 130, "pfeiffer": 2 * (48 * 129 + 64) + 130}

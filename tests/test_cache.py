@@ -76,7 +76,7 @@ def test_a_cache_that_cannot_be_written_names_the_way_out(
         f'name = "s"\nseeds = 1\n[model]\nid = "{tiny_model}"\n[data]\nsource = "files"\ntrain = "train.csv"\n'
         'max_length = 32\n[[arms]]\nmethod = "full"\n'
     )
-    answer = tuneoff("run", "study.toml")
+    answer = tuneoff("run", "--no-report", "study.toml")
     assert answer.returncode == 2
     assert "TUNEOFF_CACHE" in answer.stderr
     assert len(answer.stderr.splitlines()) == 1

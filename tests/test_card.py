@@ -37,7 +37,7 @@ def results(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> api.S
         frame.to_csv(folder / f"{name}.csv", index=False)
     toml = study_toml(tiny_model, folder, ["lora", "frozen_features"], seeds=2, epochs=1)
     (folder / "study.toml").write_text(toml)
-    found = api.run_study(api.load_study(folder / "study.toml"), folder / "out")
+    found = api.run_study(api.load_study(folder / "study.toml"), folder / "out", report=False)
     assert found.failed == []
     return found
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 
 import pytest
 
-from command_forkserver import WITH_HUB, WITHOUT_HUB
+from command_forkserver import import_all
 from commands import DEVICES, server_for
 from tuneoff.cli.predict import PROCESS
 
 
 @pytest.mark.skipif(DEVICES.exists() or not hasattr(os, "pidfd_open"), reason="commands are not forked here")
 def test_a_command_is_forked_whatever_tests_have_imported_and_called() -> None:
-    for name in (*WITHOUT_HUB, *WITH_HUB):
-        importlib.import_module(name)
+    import_all(hub=True)
     server = server_for("run")
     assert server is not None
     assert server.suits({**os.environ, "HF_HUB_OFFLINE": "1"})

@@ -47,7 +47,7 @@ def make(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFa
         (folder / "study.toml").write_text("\n".join(lines))
         spec, out = api.load_study(folder / "study.toml", overrides), folder / "out"
         if train:
-            assert api.run_study(spec, out).failed == []
+            assert api.run_study(spec, out, report=False).failed == []
         else:
             prepared = prepare_study(spec, out, lambda _: None)
             prepared.save()

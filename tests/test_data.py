@@ -11,7 +11,7 @@ import pytest
 
 from conftest import REAL_DATA, Command, reviews, study_toml
 from tuneoff.core.errors import UserError
-from tuneoff.data.collect import collect_rows
+from tuneoff.data.collect import collect_rows, loosened
 from tuneoff.data.prepared import load_tokens
 from tuneoff.data.sources.files import FilesData
 from tuneoff.data.sources.reviews import ReviewsData
@@ -196,6 +196,14 @@ def test_pairs_are_told_apart(tiny_model: Path, tmp_path: Path) -> None:
     assert len(set(separator.tolist())) == 1
     np.testing.assert_array_equal(tokens.ids[tokens.offsets[:-1] + tokens.second_starts - 1], separator)
     assert (tokens.second_starts < tokens.lengths).all()
+
+
+def test_texts_of_ascii_are_loosened_as_others_are() -> None:
+    assert loosened(" A \tGood-ish film: 10/10!\x00") == "a good ish film 10 10"
+    draw = np.random.default_rng(0)
+    for _ in range(300):
+        text = "".join(map(chr, draw.integers(0, 128, 20)))
+        assert loosened(f"{text} é") == f"{loosened(text)} é".strip()
 
 
 def test_an_audit_error_leaves_nothing_behind(

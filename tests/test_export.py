@@ -82,7 +82,7 @@ def carried_out(folder: Path, kind: str, classes: int, arms: list[str], seeds: i
     model, data = model_of(kind, folder / "base"), data_of(folder / "texts", classes)
     text = study_toml(model, data, arms, seeds=seeds, epochs=1, precision='"fp32"')
     (folder / "tiny.toml").write_text(text)
-    results = run_study(load_study(str(folder / "tiny.toml")), folder / "study")
+    results = run_study(load_study(str(folder / "tiny.toml")), folder / "study", report=False)
     assert not results.failed
     return results
 

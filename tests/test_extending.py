@@ -36,7 +36,7 @@ def test_an_architecture_of_another_package_is_known(
     study = tmp_path / "study.toml"
     study.write_text(study_toml(model, data_files, ["full"], seeds=1, epochs=1, precision='"fp32"'))
     path = install(ARCHITECTURE, "tuneoff.architectures", "m = tuneoff_more:ModernBertDecoder")
-    answer = tuneoff("run", study, "--out", tmp_path / "out", **path)
+    answer = tuneoff("run", "--no-report", study, "--out", tmp_path / "out", **path)
     assert answer.returncode == 0, answer.stderr
     (run,) = (tmp_path / "out" / "runs").iterdir()
     assert json.loads((run / "result.json").read_text())["conditions"]["engine"]["batches"] == "packed"
@@ -66,7 +66,7 @@ def test_a_tracker_and_an_executor_of_another_package(
     study.write_text(study_toml(tiny_model, data_files, ["head_only", "ia3"], seeds=1))
     beside = ("--set", "tracking.diary=true", "--executor", "one-by-one")
     for _ in range(2):  # what has been told is not told again
-        answer = tuneoff("run", study, "--out", out, *beside, **path)
+        answer = tuneoff("run", "--no-report", study, "--out", out, *beside, **path)
         assert answer.returncode == 0, answer.stderr
         *runs, end = (out / "diary.txt").read_text().splitlines()
         assert [line.split()[1:] for line in runs] == [["head_only", "ok"], ["ia3", "ok"]]
@@ -74,7 +74,10 @@ def test_a_tracker_and_an_executor_of_another_package(
         assert end == "tiny has ended"
     assert f"diary: {out / 'diary.txt'}" in answer.stdout
     assert len(list((out / "runs").iterdir())) == 2
-    assert tuneoff("run", study, "--out", tmp_path / "plain", "--set", "training.device=cpu").returncode == 0
+    assert (
+        tuneoff("run", "--no-report", study, "--out", tmp_path / "plain", "--set", "training.device=cpu").returncode
+        == 0
+    )
     for run in (out / "runs").iterdir():  # what carries a run out decides nothing of its result
         results = [
             json.loads((folder / "runs" / run.name / "result.json").read_text()) for folder in (out, tmp_path / "plain")
@@ -91,7 +94,7 @@ def test_a_tracker_and_an_executor_of_another_package(
         assert answer.returncode == 2
         assert said in answer.stderr
     study.write_text(study.read_text().replace('name = "tiny"', 'name = "secret"'))
-    answer = tuneoff("run", study, "--out", tmp_path / "hidden", *beside, **path)
+    answer = tuneoff("run", "--no-report", study, "--out", tmp_path / "hidden", *beside, **path)
     assert (answer.returncode, answer.stderr.count("\n")) == (2, 1)
     assert "the study is secret" in answer.stderr
     assert not (tmp_path / "hidden").exists()
@@ -105,7 +108,7 @@ def test_a_quantization_of_another_package_stores_a_backbone(
     study = tmp_path / "study.toml"
     arm = 'method = "ia3"\nlearning_rate = 1e-2\nquantization = "nf4-single"'
     study.write_text(study_toml(tiny_model, data_files, [arm], seeds=1))
-    assert tuneoff("run", study, "--out", tmp_path / "out", **path).returncode == 0
+    assert tuneoff("run", "--no-report", study, "--out", tmp_path / "out", **path).returncode == 0
     (model,) = (tmp_path / "out" / "runs").glob("ia3-*/model")
     stored = json.loads((model / "quantization_config.json").read_text())
     assert (stored["bnb_4bit_quant_type"], stored["bnb_4bit_use_double_quant"]) == ("nf4", False)

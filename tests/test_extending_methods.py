@@ -41,7 +41,9 @@ def test_a_method_of_another_package_is_an_arm_like_any(
     study = tmp_path / "study.toml"
     arms = ["full", 'method = "biases"\nlearning_rate = 1e-3']
     study.write_text(study_toml(tiny_model, data_files, arms, seeds=1))
-    summary = json.loads(tuneoff("run", study, "--out", tmp_path / "out", "--json", **path).stdout)["summary"]
+    summary = json.loads(tuneoff("run", "--no-report", study, "--out", tmp_path / "out", "--json", **path).stdout)[
+        "summary"
+    ]
     trained = {arm["arm"]: arm["trainable_parameters"] for arm in summary["arms"]}
     assert 0 < trained["biases"] < trained["full"] / 10
     answer = tuneoff("plan", study)
@@ -174,6 +176,6 @@ def test_methods_with_hooks_of_another_package_are_arms_like_any(
     study = tmp_path / "study.toml"
     arms = [f'method = "{method}"\nlearning_rate = 1e-3' for method in ("turned_prompts", "averaged_lora")]
     study.write_text(study_toml(tiny_model, data_files, arms, seeds=1))
-    answer = tuneoff("run", study, "--out", tmp_path / "out", "--json", **path)
+    answer = tuneoff("run", "--no-report", study, "--out", tmp_path / "out", "--json", **path)
     assert answer.returncode == 0, answer.stderr
     assert all(arm["trainable_parameters"] > 0 for arm in json.loads(answer.stdout)["summary"]["arms"])

@@ -46,7 +46,7 @@ def test_a_data_source_of_another_package_is_a_source_like_any(
 ) -> None:
     path = install(SOURCE, *point_of("a-data-source"))
     (tmp_path / "study.toml").write_text(sqlite_study(tiny_model, data_files))
-    answer = tuneoff("run", "study.toml", "--out", "out", **path)
+    answer = tuneoff("run", "--no-report", "study.toml", "--out", "out", **path)
     assert answer.returncode == 0, answer.stderr
     kept = pd.concat(
         [pd.read_parquet(tmp_path / "out" / "data" / f"{name}.parquet") for name in ("train", "validation", "test")]

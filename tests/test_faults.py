@@ -42,6 +42,7 @@ from tuneoff.records.run import RunResult
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.run import Run
 from tuneoff.study.ahead import Ahead
+from tuneoff.study.store import Store
 
 UNDISTURBED = ENVIRONMENT.get("PYTHONPATH", "")
 SHORT, LONG = 1, 12
@@ -87,7 +88,7 @@ def long_study(study_file: StudyFile, tmp_path_factory: pytest.TempPathFactory) 
     """A study of one long run, and the folder of one that nobody disturbed."""
     study = study_file(epochs=LONG)
     reference = tmp_path_factory.mktemp("reference") / "out"
-    assert not api.run_study(api.load_study(study), reference).failed
+    assert not api.run_study(api.load_study(study), reference, report=False).failed
     return study, reference
 
 
@@ -141,7 +142,9 @@ def by_arm(results: api.StudyResults) -> dict[str, dict[str, Any]]:
 def test_a_process_that_dies_is_a_failed_run_and_can_be_retried(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(study_file(["segfaults", "is_killed", "exits", "is_fine"], epochs=4))
     deaths = {"segfaults": signal.SIGSEGV, "is_killed": signal.SIGKILL, "exits": signal.SIGUSR1}
-    results = api.run_study(spec, tmp_path, Witness({arm: send(number) for arm, number in deaths.items()}))
+    results = api.run_study(
+        spec, tmp_path, Witness({arm: send(number) for arm, number in deaths.items()}), report=False
+    )
 
     runs = by_arm(results)
     assert {arm: run["status"] for arm, run in runs.items()} == {**dict.fromkeys(deaths, "failed"), "is_fine": "ok"}
@@ -159,11 +162,11 @@ def test_a_process_that_dies_is_a_failed_run_and_can_be_retried(study_file: Stud
 
     before = stamps(tmp_path)
     again = Witness()
-    assert len(api.run_study(spec, tmp_path, again).failed) == 3
+    assert len(api.run_study(spec, tmp_path, again, report=False).failed) == 3
     assert again.planned_runs == (4, 4)
     assert stamps(tmp_path) == before
 
-    assert api.run_study(spec, tmp_path, retry_failed=True).failed == []
+    assert api.run_study(spec, tmp_path, retry_failed=True, report=False).failed == []
     changed = {path.parent.name for path, stamp in stamps(tmp_path).items() if stamp != before[path]}
     assert changed == {runs[arm]["run_id"] for arm in deaths}
 
@@ -171,14 +174,14 @@ def test_a_process_that_dies_is_a_failed_run_and_can_be_retried(study_file: Stud
 @pytest.mark.long
 def test_a_fork_server_that_dies_is_started_again(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(study_file(["first", "second"], epochs=4))
-    results = api.run_study(spec, tmp_path, Witness({"first": lambda process: process.parent().kill()}))
+    results = api.run_study(spec, tmp_path, Witness({"first": lambda process: process.parent().kill()}), report=False)
     assert [run["status"] for run in dictionaries(results.runs)] == ["failed", "ok"]
     assert run_processes(os.getpid()) == []
 
 
 def test_memory_without_end_is_stopped_at_the_limit(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(study_file(["hoards", "is_fine"], epochs=4), ["execution.max_memory=1GB"])
-    runs = by_arm(api.run_study(spec, tmp_path, Witness({"hoards": send(signal.SIGUSR2)})))
+    runs = by_arm(api.run_study(spec, tmp_path, Witness({"hoards": send(signal.SIGUSR2)}), report=False))
     assert runs["hoards"]["status"] == "oom"
     assert runs["hoards"]["error"] == "used more memory than execution.max_memory = 1GB"
     assert 1e9 < runs["hoards"]["peak_memory_bytes"]["train"] < 3e9
@@ -188,7 +191,7 @@ def test_memory_without_end_is_stopped_at_the_limit(study_file: StudyFile, tmp_p
 def test_a_run_that_hangs_is_ended_in_time(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(study_file(["hangs"], epochs=LONG), ["execution.max_run_time=6s"])
     began = time.monotonic()
-    (run,) = dictionaries(api.run_study(spec, tmp_path, Witness({"hangs": send(signal.SIGSTOP)})).runs)
+    (run,) = dictionaries(api.run_study(spec, tmp_path, Witness({"hangs": send(signal.SIGSTOP)}), report=False).runs)
     assert run["status"] == "timeout"
     assert run["error"] == "took longer than execution.max_run_time = 6s"
     assert 6 < time.monotonic() - began < 30
@@ -197,10 +200,10 @@ def test_a_run_that_hangs_is_ended_in_time(study_file: StudyFile, tmp_path: Path
 
 def test_after_running_out_of_memory_gradients_are_accumulated(study_file: StudyFile, tmp_path: Path) -> None:
     study = study_file(epochs=4)
-    plain = dictionaries(api.run_study(api.load_study(study), tmp_path / "plain").runs)[0]
+    plain = dictionaries(api.run_study(api.load_study(study), tmp_path / "plain", report=False).runs)[0]
     auto = ["training.auto_batch=true", "execution.max_memory=1GB"]
     witness = Witness({"lora": send(signal.SIGUSR2)}, after=10)
-    run = dictionaries(api.run_study(api.load_study(study, auto), tmp_path / "auto", witness).runs)[0]
+    run = dictionaries(api.run_study(api.load_study(study, auto), tmp_path / "auto", witness, report=False).runs)[0]
     assert run["status"] == "ok"
     assert tuple(each["conditions"]["engine"]["micro_batch_size"] for each in (plain, run)) == (8, 4)
     assert run["steps"] == plain["steps"]
@@ -215,7 +218,7 @@ def test_after_running_out_of_memory_gradients_are_accumulated(study_file: Study
 def test_a_single_sequence_that_is_too_much_is_out_of_memory(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(study_file(), ["training.auto_batch=true", "execution.max_memory=50MB"])
     witness = Witness()
-    (run,) = dictionaries(api.run_study(spec, tmp_path, witness).runs)
+    (run,) = dictionaries(api.run_study(spec, tmp_path, witness, report=False).runs)
     assert run["status"] == "oom"
     assert [line.rsplit(" with ")[1] for line in witness.said if "trying again" in line] == [
         f"{count} sequences at once" for count in (4, 2, 1)
@@ -228,14 +231,14 @@ def test_fail_fast_stops_the_others_at_a_checkpoint(study_file: StudyFile, tmp_p
         study_file(["goes_on", "fails", "waits"], epochs=5 * LONG), ["execution.fail_fast=true", "execution.workers=2"]
     )
     witness = Witness({"fails": send(signal.SIGKILL)}, after=10)
-    results = api.run_study(spec, tmp_path, witness)
+    results = api.run_study(spec, tmp_path, witness, report=False)
     states = {state["arm"]: state["state"] for state in _status(tmp_path)["runs"]}
     assert states == {"goes_on": "interrupted", "fails": "failed", "waits": "left"}
     assert [run.arm for run in results.failed] == ["fails"]
     assert dictionary(results.summary)["runs"] == {"planned": 3, "done": 1, "failed": 1}
     assert "stopping, since a run has failed (execution.fail_fast)" in witness.said
 
-    rest = api.run_study(api.load_study(tmp_path / "study.toml", ["execution.fail_fast=false"]), tmp_path)
+    rest = api.run_study(api.load_study(tmp_path / "study.toml", ["execution.fail_fast=false"]), tmp_path, report=False)
     assert {arm: run["status"] for arm, run in by_arm(rest).items()} == {
         "goes_on": "ok",
         "fails": "failed",
@@ -313,7 +316,7 @@ def test_one_signal_stops_at_a_checkpoint_and_the_same_command_goes_on(
     (state,) = _status(tmp_path / "out")["runs"]
     assert state["state"] == "interrupted"
     assert _status(tmp_path / "out")["driver"] is None
-    (run,) = dictionaries(api.run_study(api.load_study(study), tmp_path / "out").runs)
+    (run,) = dictionaries(api.run_study(api.load_study(study), tmp_path / "out", report=False).runs)
     assert run["status"] == "ok"
     assert run["resumed"]
     log = (tmp_path / "out" / "runs" / run["run_id"] / "log.txt").read_text()
@@ -333,7 +336,7 @@ def test_two_signals_stop_at_once(study_file: StudyFile, tmp_path: Path) -> None
     began = time.monotonic()
     witness = Witness({"lora": hang_and_interrupt})
     with pytest.raises(KeyboardInterrupt):
-        api.run_study(spec, tmp_path, witness)
+        api.run_study(spec, tmp_path, witness, report=False)
     assert 1.5 < time.monotonic() - began < 15
     assert "stopping after the step under way; Ctrl-C again stops at once" in witness.said
     assert run_processes(os.getpid()) == []
@@ -357,7 +360,7 @@ def test_a_driver_is_seen_refuses_others_and_leaves_nothing_when_killed(
     assert [state["state"] for state in status["runs"]] == ["running"]
     shown = tuneoff("status", out).stdout
     assert "1 run: 0 done, 1 running, 0 failed, 0 left" in shown
-    second = tuneoff("run", study, "--out", out)
+    second = tuneoff("run", "--no-report", study, "--out", out)
     assert second.returncode == 2
     assert second.stderr.startswith(f"tuneoff: another tuneoff (process {driver.pid} on ")
     assert len(second.stderr.splitlines()) == 1
@@ -377,7 +380,7 @@ def test_a_driver_is_seen_refuses_others_and_leaves_nothing_when_killed(
     assert status["driver"] is None
     assert [state["state"] for state in status["runs"]] == ["left"]
 
-    (result,) = dictionaries(api.run_study(api.load_study(study), out).runs)
+    (result,) = dictionaries(api.run_study(api.load_study(study), out, report=False).runs)
     assert result["resumed"]
     assert counted < result["curve"][0]["train_seconds"] < 1.9 * counted
     assert result["train_seconds"] < result["wall_seconds"] < result["train_seconds"] + counted
@@ -413,18 +416,31 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
 }
 
 
-def test_results_that_cannot_be_trusted_are_set_aside_and_run_again(study_file: StudyFile, tmp_path: Path) -> None:
-    spec = api.load_study(study_file(["head_only"], seeds=len(DAMAGES) + 1, method="head_only"))
-    runs = [run["run_id"] for run in dictionaries(api.run_study(spec, tmp_path / "whole").runs)]
+def test_results_that_cannot_be_trusted_are_set_aside_and_run_again(
+    study_file: StudyFile, long_study: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (folder,) = (long_study[1] / "runs").iterdir()
+    for name, (file, damage, expected) in DAMAGES.items():
+        copy = tmp_path / name / "runs" / folder.name
+        shutil.copytree(folder, copy)
+        damage(copy / file)
+        result, why = Store(tmp_path / name).examine(folder.name)
+        assert result is None
+        assert expected in str(why)
+
+    damages = [DAMAGES[name] for name in ("truncated", "improved", "predictions lost")]
+    spec = api.load_study(study_file(["head_only"], seeds=len(damages) + 1, method="head_only"))
+    whole = api.run_study(spec, tmp_path / "whole", report=False)
+    runs = [run["run_id"] for run in dictionaries(whole.runs)]
     shutil.copytree(tmp_path / "whole", tmp_path / "out")
-    for run_id, (file, damage, _) in zip(runs, DAMAGES.values(), strict=False):
+    for run_id, (file, damage, _) in zip(runs, damages, strict=False):
         damage(tmp_path / "out" / "runs" / run_id / file)
     before = stamps(tmp_path / "out")
     assert len(api.load_results(tmp_path / "out").runs) == 1
 
     witness = Witness()
-    again = api.run_study(spec, tmp_path / "out", witness)
-    for run_id, (_, _, expected) in zip(runs, DAMAGES.values(), strict=False):
+    again = api.run_study(spec, tmp_path / "out", witness, report=False)
+    for run_id, (_, _, expected) in zip(runs, damages, strict=False):
         (line,) = [said for said in witness.said if said.startswith(f"{run_id}: ")]
         assert expected in line
         assert f"set aside in {tmp_path / 'out' / 'set-aside' / run_id}-1" in line
@@ -432,8 +448,8 @@ def test_results_that_cannot_be_trusted_are_set_aside_and_run_again(study_file: 
     assert [run["run_id"] for run in dictionaries(again.runs)] == runs
     assert again.failed == []
     assert_same_predictions(tmp_path / "out", tmp_path / "whole", runs)
-    whole = tmp_path / "out" / "runs" / runs[-1] / "result.json"
-    assert stamps(tmp_path / "out")[whole] == before[whole]
+    trusted = tmp_path / "out" / "runs" / runs[-1] / "result.json"
+    assert stamps(tmp_path / "out")[trusted] == before[trusted]
 
 
 @pytest.mark.parametrize(
@@ -456,7 +472,7 @@ def test_prepared_data_that_was_changed_is_prepared_again(
     shutil.copytree(reference, out)
     damage(out / "data" / file)
     witness = Witness()
-    results = api.run_study(api.load_study(study), out, witness)
+    results = api.run_study(api.load_study(study), out, witness, report=False)
     assert witness.planned_runs == (1, 1)
     (line,) = [said for said in witness.said if "set aside" in said]
     assert f"set aside in {out / 'set-aside' / 'data-1'} and prepared again" in line
@@ -474,7 +490,7 @@ def test_other_files_that_are_damaged_are_written_again(
     shutil.copytree(reference, tmp_path / "out")
     _truncate(tmp_path / "out" / file)
     witness = Witness()
-    results = api.run_study(api.load_study(study), tmp_path / "out", witness)
+    results = api.run_study(api.load_study(study), tmp_path / "out", witness, report=False)
     assert witness.planned_runs == (1, 1)
     assert results.runs == api.load_results(reference).runs
 
@@ -494,7 +510,7 @@ def test_data_that_an_earlier_version_prepared_is_said_to_be_so_and_prepared_aga
     assert "out/data/prepared.json was written by another version of Tuneoff" in answer.stderr
     assert "`tuneoff run out/study.toml --out out` prepares the data again" in answer.stderr
     witness = Witness()
-    assert api.run_study(api.load_study(study), out, witness).failed == []
+    assert api.run_study(api.load_study(study), out, witness, report=False).failed == []
     assert witness.planned_runs == (1, 1), "its result still holds"
 
 
@@ -503,7 +519,9 @@ def interrupted(study_file: StudyFile, tmp_path_factory: pytest.TempPathFactory)
     """A study whose only run was interrupted, and its folder."""
     study, out = study_file(epochs=4), tmp_path_factory.mktemp("interrupted") / "out"
     with pytest.raises(KeyboardInterrupt):
-        api.run_study(api.load_study(study), out, Witness({"lora": lambda _: os.kill(os.getpid(), signal.SIGINT)}))
+        api.run_study(
+            api.load_study(study), out, Witness({"lora": lambda _: os.kill(os.getpid(), signal.SIGINT)}), report=False
+        )
     return study, out
 
 
@@ -524,7 +542,7 @@ def test_a_damaged_checkpoint_is_left_out(
     shutil.copytree(folder, tmp_path / "out")
     (checkpoint,) = tmp_path.glob("out/runs/*/checkpoint.pt")
     damage(checkpoint)
-    (run,) = dictionaries(api.run_study(api.load_study(study), tmp_path / "out").runs)
+    (run,) = dictionaries(api.run_study(api.load_study(study), tmp_path / "out", report=False).runs)
     assert run["status"] == "ok"
     assert not run["resumed"]
     log = (checkpoint.parent / "log.txt").read_text()
@@ -537,7 +555,7 @@ def test_checkpoints_come_every_epoch_or_so_often(every: str, study_file: StudyF
     found: list[bool] = []
     spec = api.load_study(study_file(epochs=4), [f"execution.checkpoint_every={every}"])
     witness = Witness({"lora": lambda _: found.append(bool(list(tmp_path.glob("runs/*/checkpoint.pt"))))}, after=30)
-    (run,) = dictionaries(api.run_study(spec, tmp_path, witness).runs)
+    (run,) = dictionaries(api.run_study(spec, tmp_path, witness, report=False).runs)
     assert found == [True]
     assert run["checkpoint_seconds"] > 0
     assert not list(tmp_path.glob("runs/*/checkpoint.pt"))
@@ -562,7 +580,7 @@ def test_a_full_disk_stops_the_study_cleanly_and_it_goes_on_with_room(
         spec = api.load_study(study, [f"execution.checkpoint_every={checkpoint_every}"])
         expected = "No space left on device.*; finished runs are kept, and the same command goes on from here"
         with pytest.raises(api.UserError, match=expected):
-            api.run_study(spec, out, Filler())
+            api.run_study(spec, out, Filler(), report=False)
         kept = stamps(out)
         assert [path.parent.name.split("-")[0] for path in kept] == ["first"]
         assert run_processes(os.getpid()) == []
@@ -571,7 +589,7 @@ def test_a_full_disk_stops_the_study_cleanly_and_it_goes_on_with_room(
         assert _main(monkeypatch, "run", str(study), "--out", str(out)) == 2  # still full
         assert re.fullmatch("tuneoff: .*No space left on device.*\n", capfd.readouterr().err)
         (tmp_path / "disk" / "filler").unlink()
-        results = api.run_study(api.load_study(study), out)
+        results = api.run_study(api.load_study(study), out, report=False)
         assert [run["status"] for run in dictionaries(results.runs)] == ["ok"] * 3
         assert kept.items() <= stamps(out).items()
         assert not list(out.rglob("*.tmp"))
@@ -581,7 +599,7 @@ def test_status_is_seen_from_another_terminal(study_file: StudyFile, tmp_path: P
     seen: list[Any] = []
     spec = api.load_study(study_file(["done", "runs", "waits"], epochs=4))
     witness = Witness({"runs": lambda _: seen.append(_status(tmp_path))}, after=60)
-    api.run_study(spec, tmp_path, witness)
+    api.run_study(spec, tmp_path, witness, report=False)
     (status,) = seen
     assert status["driver"]["pid"] == os.getpid()
     assert [state["state"] for state in status["runs"]] == ["ok", "running", "left"]
@@ -600,7 +618,7 @@ def test_an_interruption_before_training_leaves_nothing(
                 os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        api.run_study(api.load_study(study_file()), tmp_path / "out", Impatient())
+        api.run_study(api.load_study(study_file()), tmp_path / "out", Impatient(), report=False)
     assert not (tmp_path / "out").exists()
 
 
@@ -608,10 +626,10 @@ def test_a_disk_too_small_to_begin_on(study_file: StudyFile, tmp_path: Path) -> 
     study = api.load_study(study_file())
     with small_disk(tmp_path / "disk", "16k"):
         with pytest.raises(api.UserError, match="No space left on device"):
-            api.run_study(study, tmp_path / "disk" / "out")
+            api.run_study(study, tmp_path / "disk" / "out", report=False)
         fill(tmp_path / "disk")
         with pytest.raises(api.UserError, match="No space left on device"):
-            api.run_study(study, tmp_path / "disk" / "out")
+            api.run_study(study, tmp_path / "disk" / "out", report=False)
 
 
 def test_a_limit_on_file_sizes_stops_the_study(study_file: StudyFile, tmp_path: Path) -> None:
@@ -620,8 +638,8 @@ def test_a_limit_on_file_sizes_stops_the_study(study_file: StudyFile, tmp_path: 
 
     spec = api.load_study(study_file(["first", "second"], epochs=4))
     with pytest.raises(api.UserError, match=r"run second-seed0-.* could not write its files: .*File too large"):
-        api.run_study(spec, tmp_path, Witness({"second": limit}))
-    assert [run["status"] for run in dictionaries(api.run_study(spec, tmp_path).runs)] == ["ok", "ok"]
+        api.run_study(spec, tmp_path, Witness({"second": limit}), report=False)
+    assert [run["status"] for run in dictionaries(api.run_study(spec, tmp_path, report=False).runs)] == ["ok", "ok"]
 
 
 def test_a_folder_that_may_only_be_read(long_study: tuple[Path, Path], tuneoff: Command, tmp_path: Path) -> None:
@@ -630,7 +648,7 @@ def test_a_folder_that_may_only_be_read(long_study: tuple[Path, Path], tuneoff: 
         shutil.copytree(reference, tmp_path / "disk" / "done")
         subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "disk")], check=True)
         for folder in ("done", "new"):
-            answer = tuneoff("run", study, "--out", tmp_path / "disk" / folder)
+            answer = tuneoff("run", "--no-report", study, "--out", tmp_path / "disk" / folder)
             assert answer.returncode == 2
             expected = f"tuneoff: {tmp_path / 'disk' / folder} cannot be written: Read-only file system\n"
             assert answer.stderr == expected
@@ -652,13 +670,14 @@ def test_what_killed_processes_leave_behind_is_removed(long_study: tuple[Path, P
         run / "progress.json",
         out / "driver.json",
     ]
+    (out / "charts").mkdir()
     for path in left:
         path.write_text("{")
     (run / ".adapter.123.tmp").mkdir()
     (run / ".adapter.123.tmp" / "half").write_text("half")
     (out / ".notes.tmp").write_text("the user's")
     before = stamps(out)
-    assert api.run_study(api.load_study(study), out).failed == []
+    assert api.run_study(api.load_study(study), out, report=False).failed == []
     assert stamps(out) == before
     assert not any(path.exists() for path in [*left, run / ".adapter.123.tmp"])
     assert (out / ".notes.tmp").exists()
@@ -667,7 +686,6 @@ def test_what_killed_processes_leave_behind_is_removed(long_study: tuple[Path, P
 @pytest.mark.parametrize("content", ["", "null", "[]", "{}", '{"pid": "x", "host": 3}', '{"pid": 1'])
 def test_a_broken_driver_file_is_nobody(content: str, long_study: tuple[Path, Path], tmp_path: Path) -> None:
     from tuneoff.study.lock import running_driver
-    from tuneoff.study.store import Store
 
     shutil.copytree(long_study[1], tmp_path / "out")
     (tmp_path / "out" / "driver.json").write_text(content)

@@ -46,7 +46,9 @@ def study(folder: Path, model: Path, frame: pd.DataFrame, seeds: int = 2) -> Pat
 def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished study: two arms, two seeds, three folds of 62 rows."""
     folder = tmp_path_factory.mktemp("folds")
-    results = api.run_study(api.load_study(study(folder, tiny_model, reviews(62, seed=3))), folder / "out")
+    results = api.run_study(
+        api.load_study(study(folder, tiny_model, reviews(62, seed=3))), folder / "out", report=False
+    )
     assert results.failed == []
     return folder / "out"
 
@@ -129,7 +131,7 @@ def test_what_folds_do_not_go_together_with(
     reviews(10, seed=1, first_row=500).to_csv(tmp_path / "test.csv", index=False)
     toml = study_toml(tiny_model, tmp_path, ["full"])
     (tmp_path / "study.toml").write_text(toml.replace(f'test = "{tmp_path / "test.csv"}"', lines))
-    answer = tuneoff("run", "study.toml", "--out", "out")
+    answer = tuneoff("run", "--no-report", "study.toml", "--out", "out")
     assert answer.returncode == 2
     assert message in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
@@ -240,7 +242,7 @@ def test_the_plan_and_the_lines_of_a_study_name_folds(tuneoff: Command, tiny_mod
     assert [part["part"] for part in plan["parts"]] == [f"fold-{fold}" for fold in range(FOLDS)]
     assert plan["steps"] == 2 * sum(part["steps_per_run"] for part in plan["parts"])
     assert "2 arms x 1 seed x 3 folds = 6 runs" in tuneoff("plan", path).stdout
-    answer = tuneoff("run", path, "--out", "out", "--set", "execution.max_run_time=0.01s")
+    answer = tuneoff("run", "--no-report", path, "--out", "out", "--set", "execution.max_run_time=0.01s")
     assert answer.returncode == 1
     assert "full, seed 0, fold 2: timeout" in answer.stdout
     ids = {entry["id"] for entry in json.loads((tmp_path / "out" / "plan.json").read_text())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 
 import tuneoff as api
+from commands import run_command, server_for
 from conftest import Command, reviews, study_toml
 from tuneoff.records.summary import Summary
 from tuneoff.report.words import learning_mark
@@ -42,15 +44,16 @@ def study(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = study_toml(tiny_model, folder, ARMS)
     text = text.replace("[data]", f"[data]\nbreakdown = {json.dumps(KIND)}")
     (folder / "study.toml").write_text(text)
-    api.run_study(api.load_study(folder / "study.toml"), folder / "out")
+    api.run_study(api.load_study(folder / "study.toml"), folder / "out", report=False)
     return folder / "out"
 
 
 @pytest.fixture(scope="module")
 def written(study: Path) -> dict[str, Any]:
     """The study's folder with every format in it, and what `tuneoff report` printed."""
-    command = [sys.executable, "-m", "tuneoff", "report", str(study), "--format", ALL]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    answer = run_command(["report", str(study), "--format", ALL], study.parent, environment, 300, server_for("report"))
+    assert answer.returncode == 0, answer.stderr
     return {"folder": study, "printed": answer.stdout}
 
 

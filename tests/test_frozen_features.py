@@ -51,7 +51,7 @@ def results(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("frozen")
     arms = ["frozen_features", "head_only"]
     (folder / "study.toml").write_text(study_toml(tiny_model, data_files, arms, precision='"fp32"'))
-    found = api.run_study(api.load_study(folder / "study.toml"), folder / "out")
+    found = api.run_study(api.load_study(folder / "study.toml"), folder / "out", report=False)
     assert found.failed == []
     return found
 
@@ -109,7 +109,9 @@ def test_several_devices_find_the_same(
 ) -> None:
     settings = {"precision": '"fp32"', "parallel": f'"{parallel}"'}
     (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, ["frozen_features"], seeds=1, **settings))
-    found = api.run_study(api.load_study(tmp_path / "study.toml", ["execution.devices_per_run=2"]), tmp_path / "out")
+    found = api.run_study(
+        api.load_study(tmp_path / "study.toml", ["execution.devices_per_run=2"]), tmp_path / "out", report=False
+    )
     assert found.failed == []
     (run,) = found.runs
     assert isinstance(run, ScoredRun)

@@ -28,7 +28,7 @@ def measured(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("latency")
     arms = ['method = "full"\nlearning_rate = 3e-3', 'method = "qlora"\nlearning_rate = 4e-3', "head_only"]
     (folder / "study.toml").write_text(study_toml(tiny_model, data_files, arms, epochs=4))
-    results = api.run_study(api.load_study(folder / "study.toml"), folder / "out")
+    results = api.run_study(api.load_study(folder / "study.toml"), folder / "out", report=False)
     assert results.failed == []
     return results
 
@@ -84,7 +84,9 @@ def _without_learning(arms: Sequence[ArmSummary]) -> list[ArmSummary]:
 def test_a_run_on_several_devices_has_none(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
     study = study_toml(tiny_model, data_files, ["head_only"], seeds=1, epochs=1, parallel='"ddp"')
     (tmp_path / "study.toml").write_text(study)
-    results = api.run_study(api.load_study(tmp_path / "study.toml", ["execution.devices_per_run=2"]), tmp_path / "out")
+    results = api.run_study(
+        api.load_study(tmp_path / "study.toml", ["execution.devices_per_run=2"]), tmp_path / "out", report=False
+    )
     assert [(run["status"], run["inference_latency_seconds"]) for run in dictionaries(results.runs)] == [("ok", None)]
 
 

@@ -123,7 +123,7 @@ def test_constant_numbers_have_a_value(name: str) -> None:
 @pytest.mark.parametrize(("classes", "examples", "right"), [(2, 60, 0.8), (6, 300, 0.9), (40, 90, 0.4), (3, 50, 1.0)])
 def test_objectives_are_those_of_scikit_learn(name: str, classes: int, examples: int, right: float) -> None:
     objective, expected = OBJECTIVES.named(name), SKLEARN[name]
-    for seed in range(5):
+    for seed in range(2):
         labels, predictions = drawn(classes, examples, right, seed)
         whole = expected(labels, predictions)
         assert objective.value(labels, predictions) == pytest.approx(whole)
@@ -159,13 +159,13 @@ def uneven(folder: Path, classes: dict[str, int], seed: int, mistaken: float = 0
 
 
 def run_study(
-    tuneoff: Command, model: Path, folder: Path, objective: str, **training: Any
+    tuneoff: Command, model: Path, folder: Path, objective: str, *options: str, **training: Any
 ) -> tuple[dict[str, Any], Path, str]:
     """The summary of a study of two arms that goes by an objective, its folder, and what it printed."""
     arms = ['method = "full"\nlearning_rate = 3e-3', 'method = "full"\nname = "slow"\nlearning_rate = 2e-3']
     toml = study_toml(model, folder, arms, seeds=2, epochs=8, **training)
     (folder / "study.toml").write_text(f'objective = "{objective}"\n{toml}')
-    answer = tuneoff("run", "study.toml", "--out", "out")
+    answer = tuneoff("run", "study.toml", "--out", "out", *options)
     assert answer.returncode == 0, answer.stderr
     return json.loads((folder / "out" / "summary.json").read_text()), folder / "out", answer.stdout
 
@@ -211,7 +211,7 @@ def test_uneven_classes_by_mcc(tuneoff: Command, tiny_model: Path, tmp_path: Pat
 
 def test_six_classes_by_macro_f1_with_the_best_epoch(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
     uneven(tmp_path, {"one": 30, "two": 25, "three": 20, "four": 15, "five": 10, "six": 6}, seed=2)
-    summary, out, _ = run_study(tuneoff, tiny_model, tmp_path, "macro_f1", select='"best"')
+    summary, out, _ = run_study(tuneoff, tiny_model, tmp_path, "macro_f1", "--no-report", select='"best"')
     check_against_scikit_learn(summary, out, "macro_f1")
     for path in (out / "runs").glob("*/result.json"):
         result = json.loads(path.read_text())
@@ -246,7 +246,7 @@ def test_an_objective_of_another_package_is_followed_like_any(
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
     uneven(tmp_path, {"good": 60, "bad": 30}, seed=3)
-    summary, out, _ = run_study(tuneoff, tiny_model, tmp_path, name)
+    summary, out, _ = run_study(tuneoff, tiny_model, tmp_path, name, "--no-report")
     assert summary["metric"] == "geometric mean of recalls"
     for arm in summary["arms"]:
         frame = pd.read_parquet(next((out / "runs").glob(f"{arm['arm']}-seed0-*")) / "predictions.parquet")

@@ -60,16 +60,24 @@ def opened(context: BrowserContext, file: Path) -> tuple[Page, list[str], list[s
     return page, said, [url for url in asked if url != file.as_uri()]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def desktop(browser: Browser, page_file: Path) -> Iterator[Page]:
+    """The page on a desktop, which takes seconds to draw: tests share it, and those that sort and unfold come last."""
     context = browser.new_context(viewport=DESKTOP, permissions=["clipboard-read", "clipboard-write"])
     yield opened(context, page_file)[0]
     context.close()
 
 
+@pytest.fixture(scope="module")
+def wide(browser: Browser, page_file: Path) -> Iterator[Page]:
+    """The page on a wide screen, likewise."""
+    context = browser.new_context(viewport=WIDE)
+    yield opened(context, page_file)[0]
+    context.close()
+
+
 @needs_chromium
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"])
 def test_the_page_draws_all_charts_and_asks_for_nothing(
     browser: Browser, page_file: Path, study_folder: Path, size: ViewportSize, scheme: Literal["light", "dark"]
 ) -> None:
@@ -121,151 +129,6 @@ def test_every_section_comes_in_order_with_the_verdict_first(desktop: Page) -> N
         "Results", "Use it", "Accuracy against its cost", "Arm by arm", "Learning curves", "Memory and disk",
         "Pairs of arms", "The data's audit", "Test examples on which arms disagree", "How to repeat it",
     ]  # fmt: skip
-
-
-@needs_chromium
-def test_the_table_of_contents_leads_to_every_section(desktop: Page) -> None:
-    links = desktop.get_by_role("navigation", name="Contents").get_by_role("link")
-    assert links.all_text_contents() == desktop.locator("h2").all_text_contents()
-    for link in links.all():
-        link.click()
-        heading = desktop.locator(desktop.evaluate("location.hash"))
-        assert heading.inner_text() == link.inner_text()
-        assert heading.evaluate("heading => heading.getBoundingClientRect().top < innerHeight")
-
-
-@needs_chromium
-@pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
-def test_nothing_is_cut(browser: Browser, page_file: Path, size: ViewportSize) -> None:
-    context = browser.new_context(viewport=size)
-    page, _, _ = opened(context, page_file)
-    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
-    outside = page.evaluate(
-        """() => [...document.querySelectorAll(".chart svg")].flatMap((svg) => {
-            const room = svg.getBoundingClientRect();
-            return [...svg.querySelectorAll("text")].map((text) => {
-                const box = text.getBoundingClientRect();
-                const across = Math.max(room.left - box.left, box.right - room.right);
-                const over = Math.max(across, room.top - box.top, box.bottom - room.bottom);
-                return [svg.closest(".chart").id, text.textContent, over];
-            }).filter(([, , over]) => over > 1);
-        })"""
-    )
-    assert outside == []
-    texts = page.locator(".chart svg text").all_text_contents()
-    assert not [text for text in texts if text.endswith("…")]
-    assert LONG_NAME in texts
-    cells = page.evaluate(
-        """() => [...document.querySelectorAll("th, td")]
-            .filter((cell) => cell.scrollWidth > cell.clientWidth + 1).map((cell) => cell.textContent)"""
-    )
-    assert cells == []
-    assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
-    # What does not fit is scrolled in its table, which says so.
-    for region in page.locator(".wide").all():
-        wider, shown = region.evaluate(
-            """(region) => [region.scrollWidth > region.clientWidth + 1, getComputedStyle(region, "::after").content]"""
-        )
-        assert ("scrolls sideways" in shown) == wider
-    if size is PHONE:
-        assert page.locator(".wide.scrolls").count() > 2
-    context.close()
-
-
-@needs_chromium
-def test_arms_that_did_not_learn_are_marked_and_hollow(browser: Browser, study_folder: Path, page_file: Path) -> None:
-    summary = dictionary(api.load_results(study_folder).summary)
-    (idle,) = (arm["arm"] for arm in summary["arms"] if arm["learning"]["state"] != "learned")
-    assert summary["pareto"]
-    assert not any(idle in front for front in summary["pareto"].values())
-    context = browser.new_context(viewport=WIDE)
-    page, _, _ = opened(context, page_file)
-    table = page.locator("#results-table")
-    cells = dict(
-        zip(
-            table.get_by_role("rowheader").all_text_contents(),
-            table.locator("td:nth-child(2)").all_text_contents(),
-            strict=True,
-        )
-    )
-    assert [name for name, text in cells.items() if text.endswith(" †")] == [idle]
-    assert page.get_by_text(re.compile(rf"^† .*: {idle}")).count() == 1
-    region = page.get_by_role("region", name="Results of all arms and baselines")
-    assert region.evaluate("region => region.scrollWidth <= region.clientWidth + 1"), "the table fits"
-    # A colour stands on the line on which its arm's name begins.
-    for swatch in table.locator(".swatch").all():
-        name = swatch.locator("xpath=following-sibling::span")
-        boxes = [
-            part.evaluate("part => [...part.getClientRects()].map(box => [box.top, box.bottom])[0]")
-            for part in (swatch, name)
-        ]
-        assert boxes[1][0] - 1 <= boxes[0][0] <= boxes[1][1]
-    context.close()
-    charts = draw_charts(api.load_results(study_folder))
-    for chart, field in (("accuracy", "learned"), ("accuracy_by_memory", "front")):
-        datasets = charts[chart].to_dict()["datasets"].values()
-        assert [row["arm"] for rows in datasets for row in rows if not row.get(field, True)] == [idle]
-
-
-@needs_chromium
-def test_all_runs_have_the_width_that_they_need(browser: Browser, page_file: Path) -> None:
-    context = browser.new_context(viewport=WIDE)
-    page, _, _ = opened(context, page_file)
-    page.get_by_text("All runs (").click()
-    runs = page.get_by_role("region", name="All runs, table")
-    box = runs.bounding_box()
-    assert box is not None
-    assert box["x"] >= 0
-    assert box["x"] + box["width"] <= WIDE["width"]
-    assert runs.evaluate(
-        "region => region.scrollWidth <= region.clientWidth + 1 || region.clientWidth >= innerWidth - 41"
-    )
-    context.close()
-
-
-@needs_chromium
-def test_findings_for_information_are_folded(desktop: Page, study_folder: Path) -> None:
-    findings = json.loads((study_folder / "summary.json").read_text())["audit"]
-    known = [finding for finding in findings if finding["severity"] == "info"]
-    assert known
-    section = desktop.locator("section", has=desktop.locator("#audit"))
-    assert section.locator(".tag.info:visible").count() == 0
-    section.get_by_text(f"{len(known)} findings for information").click()
-    assert section.locator(".tag.info:visible").count() == len(known)
-
-
-@needs_chromium
-def test_tables_are_sorted_by_mouse_and_keyboard(desktop: Page, study_folder: Path) -> None:
-    summary = json.loads((study_folder / "summary.json").read_text())
-    times = {arm["arm"]: arm["train_seconds"] for arm in summary["arms"]}
-    table = desktop.locator("#results-table")
-    heading = table.get_by_role("columnheader", name="train time")
-    names = table.locator("tbody th")
-
-    def order() -> list[str]:
-        return [name.removesuffix("recommended") for name in names.all_text_contents()]
-
-    before = order()
-    heading.get_by_role("button").click()
-    assert heading.get_attribute("aria-sort") == "ascending"
-    shown = [sort_value(text) for text in table.locator("tbody tr td:nth-child(5)").all_text_contents()]
-    known = [value for value in shown if value is not None]
-    assert known == sorted(known)
-    assert len(known) == len(times)
-    assert all(name.startswith("baseline: ") for name in order()[len(times) :])  # what has no time comes last
-
-    heading.get_by_role("button").focus()
-    desktop.keyboard.press("Enter")
-    assert heading.get_attribute("aria-sort") == "descending"
-    shown = [sort_value(text) for text in table.locator("tbody tr td:nth-child(5)").all_text_contents()]
-    known = [value for value in shown if value is not None]
-    assert known == sorted(known, reverse=True)
-    assert all(name.startswith("baseline: ") for name in order()[len(times) :])
-
-    by_name = table.get_by_role("columnheader", name="arm", exact=True)
-    by_name.get_by_role("button").click()
-    assert heading.get_attribute("aria-sort") == "none"
-    assert order() == sorted(before, key=str.casefold)
 
 
 @needs_chromium
@@ -321,7 +184,146 @@ def test_hovering_over_a_mark_shows_the_run(desktop: Page, study_folder: Path) -
 
 
 @needs_chromium
-@pytest.mark.parametrize("done", [0, 1, 3])
+def test_the_table_of_contents_leads_to_every_section(desktop: Page) -> None:
+    links = desktop.get_by_role("navigation", name="Contents").get_by_role("link")
+    assert links.all_text_contents() == desktop.locator("h2").all_text_contents()
+    for link in links.all():
+        link.click()
+        heading = desktop.locator(desktop.evaluate("location.hash"))
+        assert heading.inner_text() == link.inner_text()
+        assert heading.evaluate("heading => heading.getBoundingClientRect().top < innerHeight")
+
+
+@needs_chromium
+def test_findings_for_information_are_folded(desktop: Page, study_folder: Path) -> None:
+    findings = json.loads((study_folder / "summary.json").read_text())["audit"]
+    known = [finding for finding in findings if finding["severity"] == "info"]
+    assert known
+    section = desktop.locator("section", has=desktop.locator("#audit"))
+    assert section.locator(".tag.info:visible").count() == 0
+    section.get_by_text(f"{len(known)} findings for information").click()
+    assert section.locator(".tag.info:visible").count() == len(known)
+
+
+@needs_chromium
+def test_tables_are_sorted_by_mouse_and_keyboard(desktop: Page, study_folder: Path) -> None:
+    summary = json.loads((study_folder / "summary.json").read_text())
+    times = {arm["arm"]: arm["train_seconds"] for arm in summary["arms"]}
+    table = desktop.locator("#results-table")
+    heading = table.get_by_role("columnheader", name="train time")
+    names = table.locator("tbody th")
+
+    def order() -> list[str]:
+        return [name.removesuffix("recommended") for name in names.all_text_contents()]
+
+    before = order()
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    shown = [sort_value(text) for text in table.locator("tbody tr td:nth-child(5)").all_text_contents()]
+    known = [value for value in shown if value is not None]
+    assert known == sorted(known)
+    assert len(known) == len(times)
+    assert all(name.startswith("baseline: ") for name in order()[len(times) :])  # what has no time comes last
+
+    heading.get_by_role("button").focus()
+    desktop.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"
+    shown = [sort_value(text) for text in table.locator("tbody tr td:nth-child(5)").all_text_contents()]
+    known = [value for value in shown if value is not None]
+    assert known == sorted(known, reverse=True)
+    assert all(name.startswith("baseline: ") for name in order()[len(times) :])
+
+    by_name = table.get_by_role("columnheader", name="arm", exact=True)
+    by_name.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "none"
+    assert order() == sorted(before, key=str.casefold)
+
+
+@needs_chromium
+def test_arms_that_did_not_learn_are_marked_and_hollow(wide: Page, study_folder: Path) -> None:
+    summary = dictionary(api.load_results(study_folder).summary)
+    (idle,) = (arm["arm"] for arm in summary["arms"] if arm["learning"]["state"] != "learned")
+    assert summary["pareto"]
+    assert not any(idle in front for front in summary["pareto"].values())
+    table = wide.locator("#results-table")
+    cells = dict(
+        zip(
+            table.get_by_role("rowheader").all_text_contents(),
+            table.locator("td:nth-child(2)").all_text_contents(),
+            strict=True,
+        )
+    )
+    assert [name for name, text in cells.items() if text.endswith(" †")] == [idle]
+    assert wide.get_by_text(re.compile(rf"^† .*: {idle}")).count() == 1
+    region = wide.get_by_role("region", name="Results of all arms and baselines")
+    assert region.evaluate("region => region.scrollWidth <= region.clientWidth + 1"), "the table fits"
+    # A colour stands on the line on which its arm's name begins.
+    for swatch in table.locator(".swatch").all():
+        name = swatch.locator("xpath=following-sibling::span")
+        boxes = [
+            part.evaluate("part => [...part.getClientRects()].map(box => [box.top, box.bottom])[0]")
+            for part in (swatch, name)
+        ]
+        assert boxes[1][0] - 1 <= boxes[0][0] <= boxes[1][1]
+    charts = draw_charts(api.load_results(study_folder))
+    for chart, field in (("accuracy", "learned"), ("accuracy_by_memory", "front")):
+        datasets = charts[chart].to_dict()["datasets"].values()
+        assert [row["arm"] for rows in datasets for row in rows if not row.get(field, True)] == [idle]
+
+
+@needs_chromium
+def test_all_runs_have_the_width_that_they_need(wide: Page) -> None:
+    wide.get_by_text("All runs (").click()
+    runs = wide.get_by_role("region", name="All runs, table")
+    box = runs.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= WIDE["width"]
+    assert runs.evaluate(
+        "region => region.scrollWidth <= region.clientWidth + 1 || region.clientWidth >= innerWidth - 41"
+    )
+
+
+@needs_chromium
+@pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
+def test_nothing_is_cut(browser: Browser, wide: Page, page_file: Path, size: ViewportSize) -> None:
+    context = browser.new_context(viewport=size)
+    page = wide if size is WIDE else opened(context, page_file)[0]
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll(".chart svg")].flatMap((svg) => {
+            const room = svg.getBoundingClientRect();
+            return [...svg.querySelectorAll("text")].map((text) => {
+                const box = text.getBoundingClientRect();
+                const across = Math.max(room.left - box.left, box.right - room.right);
+                const over = Math.max(across, room.top - box.top, box.bottom - room.bottom);
+                return [svg.closest(".chart").id, text.textContent, over];
+            }).filter(([, , over]) => over > 1);
+        })"""
+    )
+    assert outside == []
+    texts = page.locator(".chart svg text").all_text_contents()
+    assert not [text for text in texts if text.endswith("…")]
+    assert LONG_NAME in texts
+    cells = page.evaluate(
+        """() => [...document.querySelectorAll("th, td")]
+            .filter((cell) => cell.scrollWidth > cell.clientWidth + 1).map((cell) => cell.textContent)"""
+    )
+    assert cells == []
+    assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
+    # What does not fit is scrolled in its table, which says so.
+    for region in page.locator(".wide").all():
+        wider, shown = region.evaluate(
+            """(region) => [region.scrollWidth > region.clientWidth + 1, getComputedStyle(region, "::after").content]"""
+        )
+        assert ("scrolls sideways" in shown) == wider
+    if size is PHONE:
+        assert page.locator(".wide.scrolls").count() > 2
+    context.close()
+
+
+@needs_chromium
+@pytest.mark.parametrize("done", [0, 1])
 def test_the_page_is_whole_while_the_study_goes_on(
     browser: Browser, study_folder: Path, tmp_path: Path, done: int
 ) -> None:

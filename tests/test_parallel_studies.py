@@ -60,7 +60,7 @@ def studies(
             found[parallel] = api.load_results(folder / parallel)
         else:
             spec = api.load_study(folder / f"{parallel}.toml", [] if parallel == "none" else [DEVICES])
-            found[parallel] = api.run_study(spec, folder / parallel)
+            found[parallel] = api.run_study(spec, folder / parallel, report=False)
         assert found[parallel].failed == []
     return found
 
@@ -146,7 +146,7 @@ def test_a_run_fails_with_the_process_that_dies(
     study = study_toml(steady_model, data_files, ["head_only"], seeds=1, epochs=2000, parallel='"ddp"')
     (tmp_path / "study.toml").write_text(study)
     killer = Killer(log)
-    results = api.run_study(api.load_study(tmp_path / "study.toml", [DEVICES]), tmp_path / "out", killer)
+    results = api.run_study(api.load_study(tmp_path / "study.toml", [DEVICES]), tmp_path / "out", killer, report=False)
     assert killer.killed
     (run,) = dictionaries(results.runs)
     assert run["status"] == "failed"
@@ -160,10 +160,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tiny_model: Path, data_file
     (tmp_path / "study.toml").write_text(study)
     spec = api.load_study(tmp_path / "study.toml", [DEVICES])
     with pytest.raises(KeyboardInterrupt):
-        api.run_study(spec, tmp_path / "interrupted", Interrupter(after=10))
+        api.run_study(spec, tmp_path / "interrupted", Interrupter(after=10), report=False)
     (stopped,) = dictionaries(api.load_results(tmp_path / "interrupted").runs)
     assert stopped["status"] == "interrupted"
-    resumed, straight = (api.run_study(spec, tmp_path / out) for out in ("interrupted", "straight"))
+    resumed, straight = (api.run_study(spec, tmp_path / out, report=False) for out in ("interrupted", "straight"))
     assert [dictionaries(results.runs)[0]["resumed"] for results in (resumed, straight)] == [True, False]
     np.testing.assert_array_equal(
         logits(resumed.folder, resumed.runs[0].run_id), logits(straight.folder, straight.runs[0].run_id)
@@ -244,7 +244,7 @@ def test_what_does_not_go_together_is_refused(
 ) -> None:
     (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, ["full", QLORA]))
     with pytest.raises(api.UserError, match=re.escape(expected)) as raised:
-        api.run_study(api.load_study(tmp_path / "study.toml", settings), tmp_path / "out")
+        api.run_study(api.load_study(tmp_path / "study.toml", settings), tmp_path / "out", report=False)
     assert len(str(raised.value).splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
 

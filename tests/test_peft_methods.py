@@ -208,7 +208,7 @@ def test_eva_starts_from_texts_and_goes_on_where_it_was(
     study.write_text(study_toml(tiny_model, data_files, arms, seeds=1))
     logits = []
     for name in ("whole", "again"):
-        answer = tuneoff("run", study, "--out", tmp_path / name)
+        answer = tuneoff("run", "--no-report", study, "--out", tmp_path / name)
         assert answer.returncode == 0, answer.stderr
         (folder,) = (tmp_path / name / "runs").iterdir()
         logits.append(np.stack(pd.read_parquet(folder / "predictions.parquet")["logits"].to_list()))

@@ -48,7 +48,7 @@ def models(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPath
         rows.to_csv(third / f"{name}.csv", index=False)
     (folder / "three.toml").write_text(study_toml(tiny_model, third, ["lora"], seeds=1, epochs=1))
     for study in ("two", "three"):
-        results = tuneoff.run_study(tuneoff.load_study(folder / f"{study}.toml"), folder / study)
+        results = tuneoff.run_study(tuneoff.load_study(folder / f"{study}.toml"), folder / study, report=False)
         for run in results.runs:
             found[run.arm if study == "two" else study] = folder / study / "runs" / run.run_id / "model"
     return found

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from stored import saved_model
 
 AS_ON_A_GPU_MACHINE = (
@@ -15,20 +17,7 @@ AS_ON_A_GPU_MACHINE = (
 )
 
 
-def answer_of(script: str, *arguments: str | Path) -> Any:
-    """The JSON that a script prints in a fresh interpreter that has preloaded as one with CUDA would."""
-    done = subprocess.run(
-        [sys.executable, "-c", AS_ON_A_GPU_MACHINE + script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_a_run_finds_everything_of_tuneoff_imported() -> None:
-    script = """
+IMPORTED = """
 from importlib import import_module
 before = set(sys.modules)
 from tuneoff.spec import ExecutionSpec, TrainingSpec
@@ -37,11 +26,7 @@ TrainingSpec(), ExecutionSpec(), METHODS.classes()
 import_module("tuneoff.runs.process")
 print(json.dumps(sorted(name for name in set(sys.modules) - before if name.startswith("tuneoff"))))
 """
-    assert answer_of(script) == []
-
-
-def test_bitsandbytes_is_imported_by_runs_that_quantise_alone(tiny_model: Path, tmp_path: Path) -> None:
-    script = """
+QUANTISED = """
 from pathlib import Path
 from tuneoff.spec.arms import METHODS
 from tuneoff.models.hide import bitsandbytes_hidden
@@ -67,5 +52,26 @@ layers = {type(module).__module__ + "." + type(module).__name__ for module in mo
 imported.append("peft.tuners.lora.bnb.Linear4bit" in layers)
 print(json.dumps(imported))
 """
+
+
+@pytest.fixture(scope="module")
+def answers(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What the two scripts print, one after the other in one interpreter that has preloaded as one with CUDA would."""
     saved = saved_model("whole", ("bad", "good")).model_dump_json()
-    assert answer_of(script, tiny_model, tmp_path, saved) == [False, False, False, False, True]
+    code = AS_ON_A_GPU_MACHINE + IMPORTED + QUANTISED
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_model), str(tmp_path_factory.mktemp("saved")), saved],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+
+
+def test_a_run_finds_everything_of_tuneoff_imported(answers: list[Any]) -> None:
+    assert answers[0] == []
+
+
+def test_bitsandbytes_is_imported_by_runs_that_quantise_alone(answers: list[Any]) -> None:
+    assert answers[1] == [False, False, False, False, True]

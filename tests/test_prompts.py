@@ -125,7 +125,7 @@ def test_a_study_with_them_and_its_exports(
 ) -> None:
     study, out = tmp_path / "study.toml", tmp_path / "out"
     study.write_text(study_toml(tiny_model, data_files, PROMPTED, seeds=1))
-    answer = tuneoff("run", study, "--out", out, "--json")
+    answer = tuneoff("run", "--no-report", study, "--out", out, "--json")
     assert answer.returncode == 0, answer.stderr
     for arm, tokens in (("prompt_tuning", 4), ("p_tuning", 6)):
         (model,) = out.glob(f"runs/{arm}-*/model")

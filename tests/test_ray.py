@@ -48,7 +48,7 @@ def study(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathF
 def reference(study: Path) -> dict[str, Any]:
     """Logits of every run, from the local executor."""
     out = study.parent / "local"
-    api.run_study(api.load_study(study, [*SETTINGS, "execution.workers=2"]), out)
+    api.run_study(api.load_study(study, [*SETTINGS, "execution.workers=2"]), out, report=False)
     return logits_by_run(out)
 
 
@@ -112,7 +112,7 @@ def test_a_local_ray_gives_what_the_local_executor_gives(
     mark = uuid.uuid4().hex
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
     environment = {"RAY_ADDRESS": "", MARK: mark}
-    answer = tuneoff("run", "study.toml", "--executor", "ray", "--out", "out", *settings, **environment)
+    answer = tuneoff("run", "--no-report", "study.toml", "--executor", "ray", "--out", "out", *settings, **environment)
     assert answer.returncode == 0, answer.stderr
     assert answer.stderr == ""
     found = logits_by_run(tmp_path / "out")
@@ -175,7 +175,7 @@ def test_a_study_outlives_a_node(
     out = study.parent / "cluster"
     spec = api.load_study(study, [*SETTINGS, "execution.executor=ray"])
     capfd.readouterr()
-    results = api.run_study(spec, out, listener)
+    results = api.run_study(spec, out, listener, report=False)
     assert "ray" not in "".join(capfd.readouterr())
     assert listener.lost
     assert results.failed == []
@@ -219,7 +219,7 @@ def test_ctrl_c_brings_checkpoints_back_and_the_study_goes_on(
     assert set(saved) <= set(interrupted)
 
     # What came back is all that it takes to go on.
-    done = tuneoff("run", study, "--out", out, "--executor", "local", "--workers", "2")
+    done = tuneoff("run", "--no-report", study, "--out", out, "--executor", "local", "--workers", "2")
     assert done.returncode == 0, done.stderr
     assert_same(logits_by_run(out), reference)
     results = results_by_run(out)
@@ -230,7 +230,9 @@ def test_ctrl_c_brings_checkpoints_back_and_the_study_goes_on(
 def test_ray_missing_is_one_line(study: Path, tuneoff: Command, tmp_path: Path) -> None:
     (tmp_path / "path" / "ray").mkdir(parents=True)
     (tmp_path / "path" / "ray" / "__init__.py").write_text("raise ImportError('not here')")
-    answer = tuneoff("run", study, "--executor", "ray", "--out", "out", PYTHONPATH=str(tmp_path / "path"))
+    answer = tuneoff(
+        "run", "--no-report", study, "--executor", "ray", "--out", "out", PYTHONPATH=str(tmp_path / "path")
+    )
     assert answer.returncode == 2
     assert answer.stderr == "tuneoff: execution.executor = 'ray' needs Ray: pip install 'tuneoff[cluster]'\n"
     assert not (tmp_path / "out").exists()

@@ -31,7 +31,7 @@ def folder(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPath
     arms = ["full", wild, "frozen_features"]
     toml = study_toml(tiny_model, data_files, arms, seeds=2, tuning="trials = 2", epochs=1)
     (folder / "study.toml").write_text(toml)
-    api.run_study(api.load_study(folder / "study.toml"), folder / "out")
+    api.run_study(api.load_study(folder / "study.toml"), folder / "out", report=False)
     return folder / "out"
 
 

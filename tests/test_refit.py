@@ -59,7 +59,7 @@ def _study(
     toml = toml.replace('train.csv"', f'{train}"\nvalidation = "{data / "validation.csv"}"{further}')
     out.parent.mkdir(exist_ok=True)
     (out.parent / f"{out.name}.toml").write_text(toml)
-    results = api.run_study(api.load_study(out.parent / f"{out.name}.toml"), out)
+    results = api.run_study(api.load_study(out.parent / f"{out.name}.toml"), out, report=False)
     assert results.failed == []
     return results
 
@@ -226,7 +226,7 @@ def test_refits_of_folds_and_of_training_sizes(tiny_model: Path, data_files: Pat
         if name == "folds":
             toml = toml.replace(f'test = "{data_files / "test.csv"}"', "")
         (tmp_path / f"{name}.toml").write_text(toml)
-        results = api.run_study(api.load_study(tmp_path / f"{name}.toml"), tmp_path / name)
+        results = api.run_study(api.load_study(tmp_path / f"{name}.toml"), tmp_path / name, report=False)
         part = "fold-1" if name == "folds" else "train-48"
         run = _run(results, "frozen_features", part)
         sizes = results.prepared.part(part).sizes

@@ -72,7 +72,7 @@ def results(tiny_model: Path, data: Path, tmp_path_factory: pytest.TempPathFacto
         patience=3,
     )
     (folder / "study.toml").write_text(toml)
-    results = api.run_study(api.load_study(folder / "study.toml"), folder / "out")
+    results = api.run_study(api.load_study(folder / "study.toml"), folder / "out", report=False)
     assert results.failed == []
     return results
 
@@ -154,10 +154,10 @@ def test_an_interrupted_run_keeps_its_best_weights(
     after = run.curve[run.selected.epoch - 1].step + 5  # within the epoch after the best
     spec = results.spec.model_copy(update={"arms": results.spec.arms[:1]})
     with pytest.raises(KeyboardInterrupt):
-        api.run_study(spec, tmp_path / "out", Interrupter(after))
+        api.run_study(spec, tmp_path / "out", Interrupter(after), report=False)
     stopped = {path.name for path in (tmp_path / "out" / "runs" / run.run_id).iterdir()}
     assert "checkpoint.pt" in stopped
-    resumed = api.run_study(spec, tmp_path / "out")
+    resumed = api.run_study(spec, tmp_path / "out", report=False)
     again = _scored(resumed, "full")
     assert again.resumed
     assert again.selected_epoch == run.selected_epoch
@@ -183,7 +183,7 @@ def test_what_cannot_be_weighed_is_a_line_before_anything_is_written(
     (tmp_path / "study.toml").write_text(results.spec.to_toml())
     lacks = api.load_study(tmp_path / "study.toml", ["training.class_weights={ham = 1}"])
     with pytest.raises(UserError, match="leaves out 'spam'; give each class a weight, or write 'balanced'"):
-        api.run_study(lacks, tmp_path / "out")
+        api.run_study(lacks, tmp_path / "out", report=False)
     assert not (tmp_path / "out" / "plan.json").exists()
     answer = tuneoff("plan", "study.toml", "--set", "training.class_weights={ham = 1.0, spm = 2.0}")
     assert answer.returncode == 2

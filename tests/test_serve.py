@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 import tuneoff as api
+from commands import Running, server_for, start_command
 from conftest import Command, reviews, study_toml
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -57,7 +58,8 @@ class Answered:
 class Served:
     """A server that runs."""
 
-    process: subprocess.Popen[str]
+    process: Running | subprocess.Popen[bytes]
+    output: TextIO
     port: int
     said: list[str] = field(default_factory=list)
 
@@ -95,22 +97,23 @@ class Served:
 @contextmanager
 def serving(*arguments: str | Path) -> Iterator[Served]:
     """A server on a free port, from when it says so until it is ended."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tuneoff", "serve", *map(str, arguments), "--port", "0", "--device", "cpu"],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    said = [process.stdout.readline(), process.stdout.readline()]
-    try:
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", said[0])
-        assert found is not None, said + process.stdout.readlines()
-        yield Served(process, int(found[1]), said)
-    finally:
-        process.kill()
-        process.communicate()
+    words = ["serve", *map(str, arguments), "--port", "0", "--device", "cpu"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    reading, writing = os.pipe()
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+        streams = [nothing.fileno(), writing, writing]
+        process = start_command(words, Path.cwd(), environment, streams, server_for("serve"))
+    os.close(writing)
+    with os.fdopen(reading) as output:
+        said = [output.readline(), output.readline()]
+        try:
+            found = re.search(r"http://127\.0\.0\.1:(\d+)", said[0])
+            assert found is not None, said + output.readlines()
+            yield Served(process, output, int(found[1]), said)
+        finally:
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +132,7 @@ def study(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         text = study_toml(tiny_model, folder, arms, seeds=1, epochs=1)
         (folder / f"{out}.toml").write_text(text.replace("[training]", f"{more}[training]"))
-        assert api.run_study(api.load_study(folder / f"{out}.toml"), folder / out).failed == []
+        assert api.run_study(api.load_study(folder / f"{out}.toml"), folder / out, report=False).failed == []
     return folder
 
 
@@ -415,18 +418,22 @@ def test_one_model_answers_until_a_signal_and_then_what_it_has_accepted(study: P
             told = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
             assert len(json.loads(told.stdout)) == 2
 
+        def accepted() -> float:
+            answered = server.counted('requests_total{path="/predict",status="200"}')
+            return answered + server.counted("requests_in_progress")
+
+        before = accepted()
         connections = [server.connect() for _ in range(20)]
         for seed, connection in enumerate(connections):
             connection.sendall(raw(many(seed)))
         idle = server.connect()
-        while server.counted("requests_in_progress") < 21:
+        while accepted() < before + 20:
             time.sleep(0.01)
-        server.process.send_signal(number)
+        os.kill(server.process.pid, number)
         answers = [all_of(connection) for connection in connections]
         assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 200 OK"}
         assert [len(json.loads(answer.split(b"\r\n\r\n")[1])) for answer in answers] == [128] * 20
-        rest, _ = server.process.communicate(timeout=60)
-        assert (server.process.returncode, rest) == (0, "")
+        assert (server.process.wait(60), server.output.read()) == (0, "")
         assert all_of(idle) == b""
         with pytest.raises(ConnectionRefusedError):
             server.connect()
@@ -447,13 +454,12 @@ def test_more_than_may_wait_are_asked_to_come_again_and_a_second_signal_ends_it_
             unfinished.sendall(raw({"inputs": "good"})[:-3])
             while server.counted("requests_in_progress") < 2:
                 time.sleep(0.01)
-            server.process.terminate()
+            os.kill(server.process.pid, signal.SIGTERM)
             with pytest.raises(subprocess.TimeoutExpired):
                 server.process.wait(1)
-            server.process.terminate()
-            rest, _ = server.process.communicate(timeout=60)
-        assert server.process.returncode == 130
-        assert rest.count("\n") == 1
+            os.kill(server.process.pid, signal.SIGTERM)
+            assert server.process.wait(60) == 130
+        assert server.output.read().count("\n") == 1
 
 
 def test_what_cannot_be_served_is_said_in_one_line(study: Path, tuneoff: Command, tmp_path: Path) -> None:
@@ -497,8 +503,7 @@ def browser() -> Iterator[Browser]:
 
 
 @needs_chromium
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"])
 def test_a_text_is_tried_on_the_page(
     browser: Browser, server: Served, size: ViewportSize, scheme: Literal["light", "dark"]
 ) -> None:

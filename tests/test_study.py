@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -75,17 +76,26 @@ def test_the_summary_and_the_reports_agree(study_folder: Path) -> None:
         assert f"| {arm['arm']} | {shown}" in text
 
 
-def test_a_second_run_trains_nothing(study_folder: Path, tuneoff: Command, tmp_path: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in study_folder.glob("runs/*/*")}
-    answer = tuneoff("run", study_folder / "study.toml", "--out", study_folder)
+def test_a_second_run_trains_nothing_and_writes_no_more_than_it_is_asked_for(
+    study_folder: Path, tuneoff: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(
+        study_folder, out, symlinks=True, ignore=shutil.ignore_patterns("report.*", "charts", "summary.json")
+    )
+    before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")}
+    answer = tuneoff("run", study_folder / "study.toml", "--out", out, "--no-report")
     assert answer.returncode == 0, answer.stderr
     assert "nothing to train" in answer.stdout
-    assert {path: path.stat().st_mtime_ns for path in study_folder.glob("runs/*/*")} == before
+    assert "report.html" not in answer.stdout
+    assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")} == before
+    assert (out / "summary.json").read_bytes() == (study_folder / "summary.json").read_bytes()
+    assert not [*out.glob("report.*"), *out.glob("charts/*")]
 
 
 def test_predictions_repeat_to_the_bit_and_only_what_is_missing_is_run(study_folder: Path, tmp_path: Path) -> None:
     spec = api.load_study(study_folder / "study.toml", ["seeds=[1]"])
-    again = api.run_study(spec, tmp_path / "again")
+    again = api.run_study(spec, tmp_path / "again", report=False)
     for run in dictionaries(again.runs):
         first, second = (
             np.stack(pd.read_parquet(folder / "runs" / run["run_id"] / "predictions.parquet")["logits"].tolist())
@@ -96,7 +106,7 @@ def test_predictions_repeat_to_the_bit_and_only_what_is_missing_is_run(study_fol
     lost = dictionaries(again.runs)[2]["run_id"]
     (tmp_path / "again" / "runs" / lost / "result.json").write_text('{"schema_version": 1, "run_')
     kept = {run["run_id"]: run["wall_seconds"] for run in dictionaries(again.runs)}
-    once_more = api.run_study(spec, tmp_path / "again")
+    once_more = api.run_study(spec, tmp_path / "again", report=False)
     changed = [run["run_id"] for run in dictionaries(once_more.runs) if run["wall_seconds"] != kept[run["run_id"]]]
     assert changed == [lost]
 

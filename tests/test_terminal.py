@@ -170,8 +170,8 @@ def test_elsewhere_there_are_plain_lines(watched: tuple[Path, Terminal], study: 
 def test_sentences_are_broken_between_words_and_nothing_is_cut(watched: tuple[Path, Terminal], columns: int) -> None:
     out, _ = watched
     results = api.load_results(out)
-    for command in ("report", "recommend"):
-        terminal = Terminal(columns, command, out, rows=10 * ROWS)
+    for command, *options in (("report", "--format", "csv"), ("recommend",)):
+        terminal = Terminal(columns, command, out, *options, rows=10 * ROWS)
         assert terminal.end() == 0
         shown = terminal.screens[-1]
         words = verdict(results.summary).split()

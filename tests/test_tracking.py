@@ -391,7 +391,7 @@ def test_tracking_is_off_by_default_and_names_no_run(study: Path) -> None:
     assert track(study) == []
     assert not (study / "tracked.json").exists()
     notes = Notes()
-    api.run_study(spec_of(study, "tracking.tensorboard=true"), study, notes)
+    api.run_study(spec_of(study, "tracking.tensorboard=true"), study, notes, report=False)
     assert notes.plan == (2, 2)
     with pytest.raises(UserError, match="neptune"):
         spec_of(study, "tracking.neptune=true")
@@ -482,7 +482,7 @@ def test_a_study_does_not_wait_for_a_tracker_whose_server_is_slow(
     said: list[str] = []
     notes = LetsGoOn()
     spec = spec_of(finished[0], "tracking.mlflow=true", "tuning.trials=1")
-    assert api.run_study(spec, tmp_path / "new", notes).failed == []
+    assert api.run_study(spec, tmp_path / "new", notes, report=False).failed == []
     assert [result.status for result in notes.results] == ["ok", "ok"]
     assert not server.impatient, "the second run began while the tracker waited for its server"
     (line,) = (line for line in said if line.startswith("mlflow: "))

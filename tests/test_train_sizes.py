@@ -39,7 +39,7 @@ def finished(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("sizes")
     toml = study_toml(tiny_model, data_files, ARMS, epochs=1).replace("[data]", f"[data]\ntrain_sizes = {SIZES}")
     (folder / "study.toml").write_text(toml)
-    results = api.run_study(api.load_study(folder / "study.toml"), folder / "out")
+    results = api.run_study(api.load_study(folder / "study.toml"), folder / "out", report=False)
     assert results.failed == []
     return folder / "out"
 
@@ -95,7 +95,7 @@ def test_sizes_that_make_no_curve(
 ) -> None:
     toml = study_toml(tiny_model, data_files, ["full"]).replace("[data]", f"[data]\n{lines}")
     (tmp_path / "study.toml").write_text(toml)
-    answer = tuneoff("run", "study.toml", "--out", "out")
+    answer = tuneoff("run", "--no-report", "study.toml", "--out", "out")
     assert answer.returncode == 2
     assert message in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
@@ -178,7 +178,7 @@ def test_another_size_leaves_runs_that_are_done(finished: Path, tuneoff: Command
     done = {run["run_id"] for run in dictionaries(api.load_results(finished).runs)}
     spec = api.load_study(finished / "study.toml", ["data.train_sizes=[16, 64, 96]"])
     out = tmp_path / "out"
-    results = api.run_study(spec.model_copy(update={"arms": spec.arms[:1], "seeds": (0,)}), out)
+    results = api.run_study(spec.model_copy(update={"arms": spec.arms[:1], "seeds": (0,)}), out, report=False)
     again = {run["part"]: run["run_id"] in done for run in dictionaries(results.runs)}
     assert again == {"train-16": True, "train-64": False, "train-96": True}
     assert learning_curves(api.load_results(finished)) != learning_curves(results)
@@ -197,7 +197,7 @@ def test_the_plan_and_the_lines_of_a_study_name_sizes(
     ]  # fmt: skip
     assert plan["steps"] == 2 * (12 + 5 + 2)
     assert "2 arms x 1 seed x 3 training sizes = 6 runs, 38 steps" in tuneoff("plan", "study.toml").stdout
-    answer = tuneoff("run", "study.toml", "--out", "out")
+    answer = tuneoff("run", "--no-report", "study.toml", "--out", "out")
     assert answer.returncode == 0, answer.stderr
     assert "6 of 6 runs to train, 38 steps" in answer.stdout
     assert "] full, seed 0, 40 examples: test accuracy" in answer.stdout
@@ -208,7 +208,9 @@ def test_the_plan_and_the_lines_of_a_study_name_sizes(
 def test_ray_ships_each_size(finished: Path, tuneoff: Command, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (the extra 'cluster')")
     one = ["--workers", "1", "--set", "seeds=1"]  # each further one imports all anew
-    answer = tuneoff("run", finished / "study.toml", "--executor", "ray", "--out", "out", *one, RAY_ADDRESS="")
+    answer = tuneoff(
+        "run", "--no-report", finished / "study.toml", "--executor", "ray", "--out", "out", *one, RAY_ADDRESS=""
+    )
     assert answer.returncode == 0, answer.stderr
     shipped = [run.run_id for run in api.load_results(tmp_path / "out").runs]
     assert len(shipped) == len(ARMS) * len(SIZES)

@@ -40,7 +40,7 @@ ARMS = ["full", "lora"]
 @pytest.fixture(scope="module")
 def study(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tuning") / "study.toml"
-    path.write_text(study_toml(tiny_model, data_files, ARMS, seeds=2, tuning="", epochs=6))
+    path.write_text(study_toml(tiny_model, data_files, ARMS, seeds=2, tuning="", epochs=4))
     return path
 
 
@@ -67,7 +67,7 @@ class Hider(Silent):
 def tuned(study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[api.StudyResults, Hider]:
     out = tmp_path_factory.mktemp("tuned") / "out"
     hider = Hider(out / "data")
-    return api.run_study(api.load_study(study), out, hider), hider
+    return api.run_study(api.load_study(study), out, hider, report=False), hider
 
 
 def test_no_trial_reads_a_test_example(tuned: tuple[api.StudyResults, Hider]) -> None:
@@ -101,7 +101,7 @@ def test_a_run_that_is_no_trial_fails_without_the_test_split(
         def run_started(self, run: Run) -> None:
             (tmp_path / "out" / "data" / "test").rename(tmp_path / "out" / "data" / "hidden")
 
-    (failed,) = api.run_study(api.load_study(path), tmp_path / "out", Thief()).failed
+    (failed,) = api.run_study(api.load_study(path), tmp_path / "out", Thief(), report=False).failed
     assert "No such file" in failed.error
 
 
@@ -151,7 +151,7 @@ def test_a_tuned_study_goes_on_without_repeating_anything(
 
 def run(toml: str, folder: Path) -> api.StudyResults:
     (folder / "study.toml").write_text(toml)
-    return api.run_study(api.load_study(folder / "study.toml"), folder / "out")
+    return api.run_study(api.load_study(folder / "study.toml"), folder / "out", report=False)
 
 
 @pytest.mark.long
@@ -178,7 +178,10 @@ def test_a_rate_that_the_study_names_is_taken_as_it_is(tiny_model: Path, data_fi
     assert {trial["arm"] for trial in dictionaries(results.trials)} == {"ia3"}
     assert {run.learning_rate for run in results.of_arm("full")} == {2.5e-3}
     assert dictionary(results.summary)["tuning"]["untuned"] == ["full"]
-    assert "Not tuned, since the study names its learning rate: full." in (results.folder / "report.md").read_text()
+    assert results.summary.tuning is not None
+    said = " ".join(sentences(results.summary.tuning, "accuracy"))
+    assert "less validation accuracy, with a share" in said
+    assert "Not tuned, since the study names its learning rate: full." in said
 
 
 def tried(rate: float, accuracy: float, loss: float, final: float | None = None, largest: float = 1.0) -> Trial:
@@ -319,8 +322,10 @@ def test_optuna_stays_in_the_range_and_goes_on_as_it_would_have(
 
     again = tmp_path / "again"
     with pytest.raises(RuntimeError):
-        api.run_study(results.spec, again, Stopper())
-    assert [trial["learning_rate"] for trial in dictionaries(api.run_study(results.spec, again).trials)] == rates
+        api.run_study(results.spec, again, Stopper(), report=False)
+    assert [
+        trial["learning_rate"] for trial in dictionaries(api.run_study(results.spec, again, report=False).trials)
+    ] == rates
 
 
 def test_optuna_tries_no_rate_twice_and_ends_where_none_is_left() -> None:
@@ -351,7 +356,7 @@ def test_a_rate_that_diverges_is_given_up_at_once_and_not_chosen(
     (tmp_path / "study.toml").write_text(
         study_toml(tiny_model, data_files, [arm], seeds=1, tuning='trials = 6\nstrategy = "optuna"')
     )
-    answer = tuneoff("run", "study.toml", "--out", "out")
+    answer = tuneoff("run", "--no-report", "study.toml", "--out", "out")
     assert answer.returncode == 0, answer.stderr
     assert re.search(r"diverged at step \d+ of 36; the search goes on without this rate", answer.stdout)
     assert "smaller learning rate" not in answer.stdout
@@ -392,14 +397,14 @@ def test_a_trial_whose_process_is_killed_has_failed_and_the_same_command_tries_i
     toml = study_toml(tiny_model, data_files, ["full"], seeds=1, tuning="trials = 2", epochs=6)
     (tmp_path / "study.toml").write_text(toml)
     assassin = Assassin()
-    results = api.run_study(api.load_study(tmp_path / "study.toml"), tmp_path / "out", assassin)
+    results = api.run_study(api.load_study(tmp_path / "study.toml"), tmp_path / "out", assassin, report=False)
     assert assassin.killed is not None
     (failed,) = results.failed_trials
     assert failed.run_id == assassin.killed.id
     assert not results.failed, "the study goes on without it"
     shown = tuneoff("status", "out").stdout
     assert "1 failed" in shown
-    again = tuneoff("run", "study.toml", "--out", "out")
+    again = tuneoff("run", "--no-report", "study.toml", "--out", "out")
     assert again.returncode == 0, again.stderr
     assert re.search(r"1 of \d+ trials to train", again.stdout)
     assert not api.load_results(tmp_path / "out").failed_trials

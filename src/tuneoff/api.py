@@ -14,7 +14,7 @@ from tuneoff.core import hub
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import is_disk_trouble
 from tuneoff.report.page import PageKeeper
-from tuneoff.report.write import write_report
+from tuneoff.report.write import write_report, write_summary
 from tuneoff.study.conductor import carry_out
 from tuneoff.study.interruption import Interruption
 from tuneoff.study.listener import Audience, Silent
@@ -73,7 +73,11 @@ def load_results(folder: str | Path) -> StudyResults:
 
 
 def run_study(
-    spec: StudySpec, out: str | Path | None = None, listener: Listener | None = None, retry_failed: bool = False
+    spec: StudySpec,
+    out: str | Path | None = None,
+    listener: Listener | None = None,
+    retry_failed: bool = False,
+    report: bool = True,
 ) -> StudyResults:
     """Carries out a study, or what is left of it, and writes its report.
 
@@ -82,6 +86,8 @@ def run_study(
         out: the study's folder; `studies-out/<name>` when left out. Runs that it holds already are not repeated.
         listener: told about progress.
         retry_failed: whether runs that failed before are tried again.
+        report: whether the page, the Markdown and the charts are written, and the page also while runs go on;
+            `summary.json` is always written.
 
     Returns:
         The results, the same as `load_results(out)` gives. Runs may have failed: see `StudyResults.failed`.
@@ -99,10 +105,10 @@ def run_study(
     with interruption.caught(), locked(folder), _disk_trouble_explained(), hub.telling(listener.say):
         pinned = pin_to_commits(spec, folder, listener.say)
         with Trackers(pinned.spec, folder, listener.say) as trackers:
-            audience = Audience(listener, trackers, PageKeeper(folder, listener.say))
-            carry_out(pinned, folder, audience, interruption, retry_failed)
+            keepers = [PageKeeper(folder, listener.say)] if report else []
+            carry_out(pinned, folder, Audience(listener, trackers, *keepers), interruption, retry_failed)
             results = load_results(folder)
-            write_report(results)
+            (write_report if report else write_summary)(results)
             trackers.study_ended(results)
         return results
 

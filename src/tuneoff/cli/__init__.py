@@ -71,13 +71,16 @@ def run(
         typer.Option(help="local or ray; sets execution.executor.", autocompletion=completion.executors),
     ] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Write summary.json alone; 'tuneoff report' writes the rest.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Carry out a study, or what is left of it, and write its report."""
     options = {"workers": workers, "executor": executor, "fail_fast": "true" if fail_fast else None}
     given = [f"execution.{name}={value}" for name, value in options.items() if value is not None]
-    _run(study, out, [*(overrides or []), *given], quiet, as_json)
+    _run(study, out, [*(overrides or []), *given], quiet, as_json, report=not no_report)
 
 
 @app.command(epilog="Example: tuneoff retry studies-out/quickstart --set execution.max_run_time=2h")
@@ -92,7 +95,13 @@ def retry(folder: Folder, overrides: Set = None, quiet: Quiet = False, as_json: 
 
 
 def _run(
-    study: str, out: Path | None, overrides: list[str], quiet: bool, as_json: bool, retry_failed: bool = False
+    study: str,
+    out: Path | None,
+    overrides: list[str],
+    quiet: bool,
+    as_json: bool,
+    retry_failed: bool = False,
+    report: bool = True,
 ) -> None:
     from tuneoff.api import run_study
     from tuneoff.report.terminal import Progress, print_results
@@ -101,10 +110,10 @@ def _run(
     spec = load_study(study, overrides)
     with going_on():
         if quiet or as_json:
-            results = run_study(spec, out, retry_failed=retry_failed)
+            results = run_study(spec, out, None, retry_failed, report)
         else:
             with Progress(spec.metric) as progress:
-                results = run_study(spec, out, progress, retry_failed)
+                results = run_study(spec, out, progress, retry_failed, report)
     if as_json:
         summary = results.summary.model_dump(mode="json")
         print(json.dumps({"folder": str(results.folder), "summary": summary}))

@@ -47,17 +47,12 @@ def write_page(results: StudyResults) -> Path:
     Returns:
         The page.
     """
-    import jinja2
-
     from tuneoff.report.charts import kinds_of, page_charts
     from tuneoff.report.charts.style import arm_colours
+    from tuneoff.report.template import template
 
-    loader = jinja2.PackageLoader("tuneoff.report")
-    page = jinja2.Environment(
-        loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=True, undefined=jinja2.StrictUndefined
-    ).get_template("page.html")
     summary = results.summary
-    html = page.render(
+    html = template("page.html").render(
         summary=summary,
         verdict=words.verdict(summary).partition(". "),
         chosen=next((arm for arm in summary.scored_arms if arm.arm == summary.recommendation.arm), None),

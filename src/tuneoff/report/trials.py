@@ -93,7 +93,7 @@ def sentences(tuning: TuningSummary, metric: str) -> list[str]:
         f"Learning rates were chosen on validation ({tuning.strategy}; seed {seeds}), before any test example was "
         f"read. {_took(tuning.runs)} {duration(tuning.train_seconds)} of training "
         f"({duration(tuning.wall_seconds)} in all), which is no part of the times above. The rate with the lowest "
-        "score is chosen: validation loss in units of guessing (at most 1) less validation {metric}, with a share of "
+        f"score is chosen: validation loss in units of guessing (at most 1) less validation {metric}, with a share of "
         "the scores of the rates beside it."
     ]
     told += _passed_over(tuning.arms, metric)

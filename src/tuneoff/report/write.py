@@ -33,15 +33,12 @@ def write_summary(results: StudyResults) -> None:
 
 def write_markdown(results: StudyResults) -> Path:
     """Writes `report.md` and the charts that it shows."""
-    import jinja2
-
     from tuneoff.report.charts import kinds_of, save_charts
+    from tuneoff.report.template import template
 
     folder = results.folder
     charts = save_charts(results, folder / "charts")
-    loader = jinja2.PackageLoader("tuneoff.report")
-    plain = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    text = plain.get_template("report.md").render(
+    text = template("report.md").render(
         summary=results.summary,
         issues=results.label_issues,
         environment=results.environment,

@@ -93,10 +93,13 @@ def _predictions(splits: Splits, sample: Any, model: Any, labels: Any, outputs: 
         alternate_sign=False,
         dtype=np.float32,
     )
-    fitted = make_pipeline(words, TfidfTransformer(sublinear_tf=True), model)
+    vectors = make_pipeline(words, TfidfTransformer(sublinear_tf=True))
+    train = vectors.fit_transform(_read(sample))
+    seen = np.unique(train.indices)  # others have no weight in the end, and the solver takes as long for them
     with threadpool_limits(1):  # more threads only wait for each other on vectors this sparse
-        fitted.fit(_read(sample), labels)
-    return np.concatenate([fitted.predict(_read(table.to_pandas())) for table in splits.tables("test")])
+        model.fit(train[:, seen], labels)
+    tests = (vectors.transform(_read(table.to_pandas())) for table in splits.tables("test"))
+    return np.concatenate([model.predict(test[:, seen]) for test in tests])
 
 
 def _table(splits: Splits) -> NDArray[np.float64]:
