@@ -22,7 +22,7 @@ def confusion_matrix(summary: Summary, runs: Runs) -> alt.LayerChart | None:
     """Shares of each class by what one arm calls them, a row a class."""
     arm = _arm(summary)
     found = None if arm is None else arm.by_class
-    if arm is None or found is None or not found.confusions:
+    if arm is None or found is None or summary.data.label_kind != "class":
         return None
     errors = dict.fromkeys(found.classes, 0.0)
     for cell in found.confusions:
