@@ -91,6 +91,7 @@ def arm_entries(
                 test_metrics={},
                 by_class=ByClass(balanced_accuracy=0.5, mcc=0.0, classes={}, confusions=()),
                 expected_calibration_error=0.1,
+                calibrated_error=0.1,
                 brier_score=0.1,
                 reliability=(),
                 validation_accuracy=0.5,

@@ -94,7 +94,8 @@ def test_a_file_gets_the_labels_that_the_study_stored(models: Models, arm: str, 
     ]
     assert found["text"].tolist() == pd.read_csv(data_files / "test.csv")["text"].tolist()
     assert found["predicted_label"].astype(int).tolist() == stored["prediction"].tolist()
-    expected = softmax(np.stack(stored["logits"].to_list()))
+    rules = json.loads((models[arm] / "tuneoff.json").read_text())["texts"]
+    expected = softmax(np.stack(stored["logits"].to_list()) / rules["temperature"])
     np.testing.assert_allclose(found["predicted_probability_1"], expected[:, 1], atol=2e-4)
 
 

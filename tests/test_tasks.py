@@ -20,6 +20,9 @@ import tuneoff
 from conftest import Command
 from tasks_data import TOPICS, write_labels, write_numbers, write_study
 from tuneoff.core.errors import UserError
+from tuneoff.records.saved_model import TextRules
+from tuneoff.spec.data import TASKS
+from tuneoff.tasks.temperature import fit_temperature
 
 ARMS = ['method = "full"\nlearning_rate = 3e-3', 'method = "lora"\nlearning_rate = 1e-2']
 SEVERAL = 'task = "multi_label"\nlabel = "topics"\nlabel_separator = "|"'
@@ -179,6 +182,51 @@ def test_saved_models_of_numbers_give_the_stored_numbers(numbers: Path, tiny_mod
     np.testing.assert_allclose([answer.label for answer in answers], frame["prediction"], atol=1e-3)  # type: ignore[arg-type]
     assert answers[0].probabilities == {}
     assert answers[0].probability is None
+
+
+def test_temperatures_make_probabilities_likelier(several: Path) -> None:
+    results = tuneoff.load_results(several / "out")
+    truth = given_topics(pd.read_csv(several / "test.csv"))
+    for arm in ("full", "lora"):
+        run = results.best_run(arm)
+        assert run is not None
+        assert run.temperature is not None
+        logits = np.stack(list(stored(several, arm, run.seed)["logits"])).astype(np.float64)
+        chances = 1 / (1 + np.exp(-logits / run.temperature))
+        texts = pd.read_csv(several / "test.csv")["text"].tolist()
+        said = tuneoff.load(results.model_folder(arm)).predict(texts)
+        np.testing.assert_allclose([list(one.probabilities.values()) for one in said], chances, atol=1e-4)
+        (of_arm,) = [scored for scored in results.summary.scored_arms if scored.arm == arm]
+        assert of_arm.calibrated_error is not None
+        bins = of_arm.reliability
+        assert sum(one.examples for one in bins) == 2 * truth.size
+        assert all(0 <= one.predicted <= 1 for one in bins)
+
+
+@pytest.mark.parametrize("name", ["single_label", "multi_label"])
+@pytest.mark.parametrize("factor", [0.2, 1.0, 5.0])
+def test_a_temperature_undoes_that_logits_are_too_large_or_too_small(name: str, factor: float) -> None:
+    draw = np.random.default_rng(0)
+    logits = draw.normal(0, 2, (4000, 3))
+    rules = TextRules(task=name, label_names=("a", "b", "c"), max_length=8)
+    if name == "single_label":
+        table = None
+        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        codes = (shares.cumsum(axis=1) < draw.random((4000, 1))).sum(axis=1)
+    else:
+        table = np.array([[code >> bit & 1 for bit in range(3)] for code in range(8)], dtype=np.float64)
+        codes = (draw.random((4000, 3)) < 1 / (1 + np.exp(-logits))) @ np.array([1, 2, 4])
+    task = TASKS.named(name)(rules, table)
+    assert fit_temperature(task, (factor * logits).astype(np.float32), codes) == pytest.approx(factor, rel=0.07)
+
+
+def test_a_few_examples_that_are_all_right_do_not_make_a_model_infallible() -> None:
+    task = TASKS.named("single_label")(TextRules(label_names=("a", "b"), max_length=8))
+    codes = np.array([0, 1] * 8)
+    logits = np.where(np.eye(2)[codes] > 0, 1.0, -1.0).astype(np.float32)
+    assert 0.2 < fit_temperature(task, logits, codes) < 1
+    number = TASKS.named("regression")(TextRules(label_names=("stars",), max_length=8))
+    assert fit_temperature(number, logits[:, :1], codes) == 1
 
 
 def plain_logits(folder: Path, base: Path, texts: list[str]) -> NDArray[np.float32]:

@@ -69,9 +69,7 @@ def _scored(
     runs = results.of_arm(arm.arm)
     spec = next(spec for spec in results.spec.arms if spec.name == arm.arm)
     names = results.prepared.label_names
-    frames = results.predictions(arm.arm)
-    answers = [results.answers_of(frame) for frame in frames]
-    calibrations, reliability = calibrate(results, frames)
+    calibrated = calibrate(results, arm.arm)
     return ScoredArm(
         **dict(arm),
         **dict(costs[0]),
@@ -81,10 +79,11 @@ def _scored(
         test_accuracies=tuple(run.test_accuracy for run in runs if run.test_accuracy is not None),
         test_macro_f1=_mean(run.test_macro_f1 for run in runs),
         test_metrics={name: float(np.mean([run.test_metrics[name] for run in runs])) for name in runs[0].test_metrics},
-        by_class=results.task.by_class(answers, names),
-        expected_calibration_error=_mean(one.error for one in calibrations),
-        brier_score=_mean(one.brier for one in calibrations),
-        reliability=reliability,
+        by_class=results.task.by_class(results.answers(arm.arm), names),
+        expected_calibration_error=_mean(one.error for one in calibrated.plain),
+        calibrated_error=_mean(one.error for one in calibrated.tempered),
+        brier_score=_mean(one.brier for one in calibrated.plain),
+        reliability=calibrated.bins,
         validation_accuracy=_mean(run.validation_accuracy for run in runs),
         trainable_parameters=runs[0].parameters.trainable,
         parameters=runs[0].parameters,

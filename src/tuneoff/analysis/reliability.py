@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,6 @@ from tuneoff.records.reliability import ReliabilityBin
 from tuneoff.records.saved_model import TextRules
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
     from tuneoff.analysis.results import StudyResults
@@ -20,39 +19,54 @@ if TYPE_CHECKING:
 BINS = 10
 
 
-def calibrate(
-    results: StudyResults, frames: Sequence[pd.DataFrame]
-) -> tuple[list[Calibration], tuple[ReliabilityBin, ...]]:
-    """The calibration of each run, none where it gives no probabilities; and the bins of all runs together.
+@dataclass(frozen=True)
+class Calibrated:
+    """What is known of how far an arm's predictions are so.
 
-    Args:
-        results: of the study.
-        frames: test predictions of an arm's runs.
+    Attributes:
+        plain: of each run, of the softmax or sigmoid of its logits; empty where it gives no probabilities.
+        tempered: likewise at its temperature.
+        bins: of all runs together, at their temperatures.
     """
-    rules = TextRules(label_names=results.prepared.label_names, max_length=results.spec.data.max_length)
-    task = results.task(rules)
-    calibrations, said, so = [], [], []
-    for frame in frames:
+
+    plain: tuple[Calibration, ...]
+    tempered: tuple[Calibration, ...]
+    bins: tuple[ReliabilityBin, ...]
+
+
+def calibrate(results: StudyResults, arm: str) -> Calibrated:
+    """Compares an arm's predictions with the labels of the test split."""
+    plain, tempered, said, so = [], [], [], []
+    for runs, frame in zip(results.runs_by_seed(arm), results.predictions(arm), strict=True):
         truth, answers = results.answers_of(frame)
-        probabilities = task.probabilities(np.stack(frame["logits"].to_list())).astype(np.float64)
-        if not probabilities.shape[1]:
+        logits = np.stack(frame["logits"].to_list()).astype(np.float64)
+        if results.task.kind == "number":
             said.append(np.asarray(answers, dtype=np.float64))
             so.append(np.asarray(truth, dtype=np.float64))
             continue
-        calibrations.append(calibration_of(truth, probabilities))
+        sizes = [results.prepared.part(run.part).sizes["test"] for run in runs]
+        temperatures = np.repeat([run.temperature or 1.0 for run in runs], sizes)  # each fold has its own
+        plain.append(calibration_of(truth, _probabilities(results, logits)))
+        probabilities = _probabilities(results, logits / temperatures[:, None])
+        tempered.append(calibration_of(truth, probabilities))
         several = truth.ndim == 2
         said.append(probabilities.ravel() if several else probabilities.max(axis=1))
         so.append((truth.ravel() if several else answers == truth).astype(np.float64))
     numbers, labels = np.concatenate(said), np.concatenate(so)
-    order = np.argsort(numbers, kind="stable")
-    groups = np.array_split(order, BINS) if not calibrations else _tenths(numbers)
-    return calibrations, tuple(
+    groups = _tenths(numbers) if plain else np.array_split(np.argsort(numbers, kind="stable"), BINS)
+    bins = tuple(
         ReliabilityBin(
             predicted=float(numbers[group].mean()), observed=float(labels[group].mean()), examples=len(group)
         )
         for group in groups
         if len(group)
     )
+    return Calibrated(tuple(plain), tuple(tempered), bins)
+
+
+def _probabilities(results: StudyResults, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    rules = TextRules(label_names=results.prepared.label_names, max_length=results.spec.data.max_length)
+    return results.task(rules).probabilities(logits).astype(np.float64)
 
 
 def _tenths(probabilities: NDArray[np.float64]) -> list[NDArray[np.intp]]:

@@ -377,12 +377,17 @@ def _answers(saved: SavedModel, scored: ScoredArm) -> list[str]:
         "labels": "It knows no label but those above, and gives those that it holds for more likely than not.",
         "number": f"{number_note(saved.texts)} It gives every text a number.",
     }[kind_of_labels(saved)]
-    if scored.expected_calibration_error is None:
+    before, after = scored.expected_calibration_error, scored.calibrated_error
+    if before is None or after is None:
         return [told]
+    of = "the study's runs of this arm, probabilities were off by"
+    if saved.texts.temperature == 1.0:
+        return [told, f"Its probabilities were not calibrated: of {of} {100 * before:.1f} points (on test)."]
     return [
         told,
-        "Its probabilities were not calibrated: those of the study's runs of this arm were off by "
-        f"{100 * scored.expected_calibration_error:.1f} points (expected calibration error on test).",
+        f"`tuneoff predict` divides logits by {saved.texts.temperature:.3g} before they become probabilities, a "
+        f"temperature that was chosen on validation. Of {of} {100 * after:.1f} points so, and by {100 * before:.1f} "
+        "without (expected calibration error on test).",
     ]
 
 

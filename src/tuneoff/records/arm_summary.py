@@ -111,6 +111,8 @@ class ScoredArm(ArmCosts, ArmSummary):
     """class by class, or label by label; null where labels are numbers"""
     expected_calibration_error: float | None
     """mean; of several labels an example, over the probability of each; null where labels are numbers"""
+    calibrated_error: float | None
+    """likewise of probabilities at the temperature of each run, which are those that `predict` gives"""
     brier_score: float | None
     """mean; of several labels an example, over each label as a class of two; null where labels are numbers"""
     reliability: tuple[ReliabilityBin, ...]

@@ -130,6 +130,9 @@ class Scores(Record):
     test_metrics: dict[str, float] = Field(default_factory=dict)
     """others by name: of several labels an example `micro_f1`, `macro_f1` and `hamming_loss`; of numbers `r2`,
     `pearson`, `spearman`, and in the numbers' own units `mae` and `rmse`"""
+    temperature: float | None = None
+    """that logits are divided by before they become probabilities, chosen on validation; 1 where labels are numbers,
+    null in results of before"""
     inference_latency_seconds: float | None = None
     """median time to classify one test text: a batch of one, from tokens in main memory to logits there, the way that
     the run evaluates (never compiled, nor a CUDA graph); over at most 30 texts, from the shortest to the longest, each

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from tuneoff.records.export_check import ExportCheck
 from tuneoff.records.number_scale import NumberScale
@@ -51,6 +51,8 @@ class TextRules(Record):
     """of the model's outputs, in their order: classes, labels, or what the number is"""
     scale: NumberScale = NumberScale()
     """of a number"""
+    temperature: float = Field(default=1.0, gt=0)
+    """that logits are divided by before they become probabilities; chosen on validation"""
     max_length: int
     """tokens that a text is cut at, special tokens included; of a pair, the longer text is cut first"""
     text: str | None = None

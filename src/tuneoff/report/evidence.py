@@ -136,6 +136,7 @@ def _qualities(summary: Summary) -> list[tuple[str, Callable[[ScoredArm], str]]]
         return [*((title, metric(name, ".3f")) for title, name in shown), *((e, metric(n, ".4g")) for e, n in errors)]
     calibration: list[tuple[str, Callable[[ScoredArm], str]]] = [
         ("calibration error", lambda arm: _number(arm.expected_calibration_error, ".3f")),
+        ("at its temperature", lambda arm: _number(arm.calibrated_error, ".3f")),
         ("Brier score", lambda arm: _number(arm.brier_score, ".3f")),
     ]
     if summary.data.label_kind == "labels":

@@ -15,7 +15,7 @@ from tuneoff.models.save import kind_of, save_trained
 from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import CurvePoint, MeasuredPeakBytes, PeakBytes
 from tuneoff.records.run import DivergedRun, ScoredRun, Scores, TrainedRun
-from tuneoff.records.saved_model import SavedModel
+from tuneoff.records.saved_model import SavedModel, TextRules
 from tuneoff.runs.adapted import AdaptedModel, Trainer, load_and_adapt, prepare_training, start_from_texts
 from tuneoff.runs.files import MODEL
 from tuneoff.runs.reporter import Reporter
@@ -23,6 +23,7 @@ from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.runs.workplace import Workplace
 from tuneoff.spec.schema import OBJECTIVES
 from tuneoff.tasks.scores import scores_of
+from tuneoff.tasks.temperature import fit_temperature
 from tuneoff.training.latency import inference_latency
 from tuneoff.training.loop import TrainingDiverged, check_finite
 
@@ -66,7 +67,12 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         print(dict(point), flush=True)
 
     test = logits = None
+    texts = task.texts
     if not task.run.trial:
+        if task.refit is None:  # which has trained on what temperatures are chosen on, and keeps that of its run
+            validation = trainer.training.validation_logits()
+            temperature = fit_temperature(task.learned, validation, tokens["validation"].labels)
+            texts = texts.model_copy(update={"temperature": temperature})
         test = load_tokens(task.data_folder, task.run.part, ("test",))["test"].with_virtual(adapted.virtual)
         with place.watch.timing("eval"), place.train_peak.evaluating():
             logits = trainer.engine.logits(test)
@@ -87,8 +93,9 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         scores = Scores(
             **scores_of(learned, truth, answers),
             test_score=OBJECTIVES.named(task.objective).value(truth, answers),
+            temperature=texts.temperature,
             inference_latency_seconds=inference_latency(trainer.engine, test),
-            checkpoint_bytes=_save(adapted, place, weights),
+            checkpoint_bytes=_save(adapted, place, texts, weights),
         )
     train, evaluation, reserved = map(max, zip(*peaks, strict=True))
     trained = _trained(
@@ -126,13 +133,13 @@ def _diverged(place: Workplace, trainer: Trainer, guess: float, diverged: Traini
     return Outcome(result, failed_at=time.monotonic())
 
 
-def _save(adapted: AdaptedModel, place: Workplace, weights: dict[str, torch.Tensor] | None) -> int:
+def _save(adapted: AdaptedModel, place: Workplace, texts: TextRules, weights: dict[str, torch.Tensor] | None) -> int:
     """Saves what was trained, and says how many bytes its weights take; it is kept if the study says so."""
     task = place.task
     saved = SavedModel(
         kind=kind_of(adapted.model),
         base=task.base,
-        texts=task.texts,
+        texts=texts,
         study=task.study,
         run_id=task.run.id,
         arm=task.run.arm.name,

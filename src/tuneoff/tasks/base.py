@@ -85,6 +85,10 @@ class Task(ABC):
             train: labels of the run's training split.
         """
 
+    def likelihood(self) -> Loss | None:
+        """The negative log-likelihood of labels, which probabilities are fitted by; None where there are none."""
+        return None
+
     @abstractmethod
     def truth(self, codes: Codes) -> Answers:
         """Labels as they are compared with answers."""
@@ -95,7 +99,7 @@ class Task(ABC):
 
     @abstractmethod
     def probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        """Of each output, shape (examples, outputs); of a number none, shape (examples, 0)."""
+        """Of each output, at the rules' temperature, shape (examples, outputs); of a number none, (examples, 0)."""
 
     @classmethod
     @abstractmethod

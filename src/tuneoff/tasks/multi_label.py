@@ -44,6 +44,9 @@ class MultiLabel(Task):
         return label_baselines(splits)
 
     def loss(self, training: TrainingSpec, train: Codes) -> BinaryCrossEntropy:
+        return self.likelihood()
+
+    def likelihood(self) -> BinaryCrossEntropy:
         assert self.table is not None
         return BinaryCrossEntropy(self.table.astype(np.float32))
 
@@ -55,7 +58,7 @@ class MultiLabel(Task):
         return (logits > 0).astype(np.int8)
 
     def probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        return sigmoid(logits)
+        return sigmoid(logits / self.rules.temperature)
 
     def certainty(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         return np.asarray(np.abs(logits).min(axis=1))

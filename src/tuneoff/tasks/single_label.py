@@ -46,6 +46,9 @@ class SingleLabel(Task):
             return CrossEntropy(balanced(np.bincount(train, minlength=len(names))), training.label_smoothing)
         return CrossEntropy(None if weights is None else by_class(weights, names), training.label_smoothing)
 
+    def likelihood(self) -> CrossEntropy:
+        return CrossEntropy()
+
     def truth(self, codes: Codes) -> Answers:
         return codes
 
@@ -53,7 +56,7 @@ class SingleLabel(Task):
         return logits.argmax(axis=1)
 
     def probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        return softmax(logits)
+        return softmax(logits / self.rules.temperature)
 
     def certainty(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         ascending = np.sort(logits, axis=1)

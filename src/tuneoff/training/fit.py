@@ -129,6 +129,7 @@ class FeatureFit:
         validation = self._tokens["validation"]
         with self._watch.timing("eval"), self._peak.evaluating():
             logits = self._engine.logits(validation)
+        self._validation = logits
         loss = CrossEntropy()
         return [
             CurvePoint(
@@ -139,6 +140,10 @@ class FeatureFit:
                 **on_validation(loss, self._task, self._objective, logits, validation.labels),
             )
         ]
+
+    def validation_logits(self) -> NDArray[np.float32]:
+        """Of the validation split."""
+        return self._validation
 
     def _read(self, after_step: Callable[[int], None], stopping: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(self.rows), READ_AT_ONCE):

@@ -89,6 +89,7 @@ class Training:
         self._objective = objective
         self._total = sum(map(len, batches))
         self._guess = engine.loss.guess(tokens["train"].labels)
+        self._validation: NDArray[np.float32] | None = None
         self.done = 0
         self.curve: list[CurvePoint] = []
         self.trace: Trace = []
@@ -111,6 +112,13 @@ class Training:
     def selected(self) -> int:
         """The place in the curve of the evaluation whose weights the model has in the end."""
         return selected(self.curve, self._training, self._objective)
+
+    def validation_logits(self) -> NDArray[np.float32]:
+        """Of the validation split, by the model as it is in the end."""
+        if self._validation is None:  # an earlier process has evaluated it
+            with self._watch.timing("eval"), self._peak.evaluating():
+                self._validation = self._engine.logits(self._tokens["validation"])
+        return self._validation
 
     @property
     def examples(self) -> int:
@@ -147,7 +155,10 @@ class Training:
                         self._look_at_loss()
                     after_step(self.done)
                     self._checkpoint_where_due(stopping())
-            self.curve.append(self._evaluate(epoch, start))
+            point, logits = self._evaluate(epoch, start)
+            self.curve.append(point)
+            if self.selected == epoch:
+                self._validation = logits
             if self._kept is not None and self.selected == epoch < len(self._batches) - 1:
                 with self._watch.timing("checkpoint"), self._peak.pausing():
                     self._kept.keep(self._engine.trained_weights())
@@ -181,18 +192,19 @@ class Training:
             (step - begin) * loss for begin, (step, loss) in zip(begins, pieces, strict=True) if loss is not None
         ) / (pieces[-1][0] - start)
 
-    def _evaluate(self, epoch: int, start: int) -> CurvePoint:
+    def _evaluate(self, epoch: int, start: int) -> tuple[CurvePoint, NDArray[np.float32]]:
         validation = self._tokens["validation"]
         with self._watch.timing("eval"), self._peak.evaluating():
             logits = self._engine.logits(validation)
         check_finite(logits, f"at step {self.done:,} of {self._total:,}")  # an update may end it after its last loss
-        return CurvePoint(
+        point = CurvePoint(
             epoch=epoch + 1,
             step=self.done,
             train_loss=self._mean_loss_since(start),
             train_seconds=self._watch.seconds["train"],
             **on_validation(self._engine.loss, self._task, self._objective, logits, validation.labels),
         )
+        return point, logits
 
     def _checkpoint_where_due(self, stopping: bool, end_of_epoch: bool = False) -> None:
         due = self._checkpoints.due(self.done, end_of_epoch)
