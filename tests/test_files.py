@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import random
+import re
 import sqlite3
 import tarfile
 import zipfile
@@ -311,9 +312,11 @@ def test_columns_of_zeros_and_ones(one_hot: bool) -> None:
         for at, team in enumerate(TEAMS)
     }
     data, said = init(table(**columns))
-    assert (data.label, data.text) == ("billing", "body")
-    expected = "exactly one of them in every row" if one_hot else "several labels an example (multi-label)"
-    assert f"the columns billing, hardware, login hold 0 or 1 each, {expected}" in said
+    assert (data.label, data.text) == ("billing" if one_hot else tuple(TEAMS), "body")
+    assert data.task == ("single_label" if one_hot else "multi_label")
+    assert ("3 labels," in said) == (not one_hot)
+    expected = "exactly one of them in every row" if one_hot else "several labels an example"
+    assert ("the columns billing, hardware, login hold 0 or 1 each" in said) == one_hot
     finding = audited("data.csv", text="body", label="billing")["several-labels"]
     assert (finding.severity, expected in finding.message) == ("warning", True)
 
@@ -328,9 +331,13 @@ def test_columns_of_zeros_and_ones(one_hot: bool) -> None:
     ],
 )
 def test_labels_that_are_several(values: list[str], between: str) -> None:
-    _, said = init(table(labels=values * 30))
-    assert between in said
-    assert "tuneoff trains one label an example" in said
+    data, said = init(table(labels=values * 30))
+    assert data.task == "multi_label"
+    assert data.label_separator == (between[6] if between != "are lists" else None)
+    names = {name for value in values for name in re.findall(r"\w+", value)}
+    assert f"{len(names)} labels, " in said
+    options = data.model_dump(include={"text", "label", "task", "label_separator"})
+    assert set(split("data.csv", **options).label_names) == names
     assert between in audited("data.csv", text="body", label="labels")["several-labels"].message
 
 
@@ -341,12 +348,16 @@ def test_names_with_separators_are_single_classes(values: list[str]) -> None:
     assert "several-labels" not in audited(table(label=values * 30))
 
 
-def test_lists_of_labels_are_refused_as_such() -> None:
+def test_lists_of_labels_are_several() -> None:
     pd.DataFrame({"text": sentences(), "labels": [["a", "b"], ["a"], ["b"]] * 30}).to_parquet("data.parquet")
-    with pytest.raises(UserError, match=r"'labels' is a list \(\['a', 'b'\]\).*multi-label.*set data.label"):
-        init("data.parquet")
+    assert init("data.parquet")[0].task == "multi_label"
+    with pytest.raises(
+        UserError, match=r"label of row 1 is a list \(\['a', 'b'\]\): .*data.task = 'multi_label', or set"
+    ):
+        split("data.parquet", text="text", label="labels")
     put("data.txt", "__label__a __label__b a text\n__label__a another\n")
-    with pytest.raises(UserError, match=r"line 1 has several labels .*multi-label"):
+    Path("study.toml").unlink()
+    with pytest.raises(UserError, match=r"line 1 has several labels .*multi_label"):
         init("data.txt")
 
 
@@ -409,26 +420,24 @@ def test_what_a_tokenizer_does_not_know_is_said(tiny_model: Path) -> None:
 
 @pytest.mark.parametrize("name", ["rating", "how much"])
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_numbers_to_predict_are_refused_with_what_makes_classes_of_them(name: str, ending: str) -> None:
+def test_numbers_to_predict_are_found_and_are_no_classes(name: str, ending: str) -> None:
     frame = pd.DataFrame({"words": sentences(), name: [1 + row % 41 / 10 for row in range(90)]})
     frame.to_csv("data.csv", index=False) if ending == "csv" else frame.to_parquet("data.parquet")
-    refused: list[Callable[[], object]] = [
-        lambda: init(f"data.{ending}"),
-        lambda: split(f"data.{ending}", text="words", label=name),
-    ]
-    for read in refused:
-        with pytest.raises(UserError) as caught:
-            read()
-        message = str(caught.value)
-        assert f"{name} holds numbers to predict (regression): 41 different ones, such as 1 and 5;" in message
-        assert "tuneoff compares classifiers today: write a column of classes, such as the words low" in message
-        assert "\n" not in message
+    data, said = init(f"data.{ending}")
+    assert (data.label, data.task) == (name, "regression")
+    assert "numbers from 1 to 5" in said
+    with pytest.raises(UserError) as caught:
+        split(f"data.{ending}", text="words", label=name)
+    message = str(caught.value)
+    assert f"{name} holds 41 different numbers that are not all whole, such as 1 and 5: numbers to predict" in message
+    assert "data.task = 'regression'" in message
+    assert "\n" not in message
 
 
 def test_measures_beside_labels_are_said_to_be_no_classes() -> None:
     data, said = init(table(rating=[row / 7 for row in range(90)], team=teams()))
     assert data.label == "team"
-    assert "rating holds numbers that are not all whole, and tuneoff compares classifiers today" in said
+    assert "rating holds numbers to predict; for it to be what is learned set data.label = rating and data.task" in said
 
 
 @pytest.mark.parametrize(
@@ -451,9 +460,9 @@ def test_whole_numbers_are_classes_whose_order_is_not_used(
     frame.to_parquet("data.parquet")
     found = audited("data.parquet", text="body", label=column).get("ordered-labels")
     assert (found.severity if found else None) == severity
-    said = init("data.parquet", label=column)[1]
+    data, said = init("data.parquet", label=column)
     assert ("seem to be steps of a scale" in said) == (severity == "info")
-    assert ("as numbers to predict are (regression)" in said) == (severity == "warning")
+    assert (data.task == "regression") == (severity == "warning")
 
 
 @pytest.mark.parametrize(
@@ -706,11 +715,6 @@ REFUSED: dict[str, tuple[str, Content | Callable[[], bytes], str]] = {
         "a.csv",
         "text,label\n" + lines("{text},{row}x"),
         "'label' has 90 different values in 90 rows, as an id has, and classes recur",
-    ),
-    "labels that are measures": (
-        "a.jsonl",
-        "".join(json.dumps({"text": text, "rating": row / 7}) + "\n" for row, text in enumerate(sentences())),
-        "rating holds numbers to predict (regression): 90 different ones",
     ),
     "columns in an object": (
         "a.json",

@@ -93,7 +93,7 @@ def test_how_it_is_shown() -> None:
     )
     fields: dict[str, Any] = {"learning": None}  # all that is asked of an arm, beside its name
     arms = tuple(ScoredArm.model_construct(**fields, arm=arm) for arm in curves.arms)
-    fields = {"learning_curves": curves, "arms": arms, "baselines": ()}
+    fields = {"learning_curves": curves, "arms": arms, "baselines": (), "metric": "accuracy"}
     summary = Summary.model_construct(**fields)
     assert evidence.forecasts(summary) == [
         "full: twice the labels (800) would bring +3.5 points (+1.5 to +5.5), to 81.0% (78.0 to 84.0)",

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import tuneoff as api
@@ -22,6 +21,7 @@ from tuneoff.analysis.learning import learning_of, run_state
 from tuneoff.analysis.underfitting import underfitting_notes
 from tuneoff.records.baselines import Baseline
 from tuneoff.records.prepared import PreparedPart
+from tuneoff.tasks.single_label import SingleLabel
 
 DOUBTS = ("did not learn", "diverged", "no better than guessing")
 
@@ -109,7 +109,7 @@ def test_a_run_that_is_right_has_learned_whatever_its_loss(accuracy: float, cons
         curve=[curve_point(largest_share=constant, validation_loss=guess)],
         test_accuracy=accuracy,
     )
-    results = cast("Any", SimpleNamespace(prepared=prepared))
+    results = cast("Any", SimpleNamespace(prepared=prepared, task=SingleLabel))
     assert run_state(results, result) == state
     assert run_state(results, result.model_copy(update={"test_accuracy": 0.7})) == "not learned"
 
@@ -121,7 +121,7 @@ def test_where_as_many_runs_are_in_one_state_as_in_another_the_first_run_decides
     prepared = SimpleNamespace(label_names=("no", "yes"), model_width=64, part=lambda _: part)
     runs = [scored_run(), diverged_run(1.0, None)]
     for order, state in ((runs, "not learned"), (runs[::-1], "diverged")):
-        found = SimpleNamespace(spec=spec, prepared=prepared, runs=order, trials=[])
+        found = SimpleNamespace(task=SingleLabel, spec=spec, prepared=prepared, runs=order, trials=[])
         learning = learning_of(cast("Any", found), "full")
         assert learning is not None
         assert (learning.state, learning.runs, learning.not_learned) == (state, 2, 2)
@@ -192,7 +192,9 @@ def test_a_loss_is_said_to_fall_only_where_it_clearly_does(late: list[float], cu
         runs=[result, result],
         prepared=SimpleNamespace(label_names=("no", "yes")),
         spec=SimpleNamespace(arms=[]),
-        predictions=lambda _: [pd.DataFrame({"label": [0] * 9 + [1] * 9, "prediction": [0] * 9 + [1] * 9})],
+        task=SingleLabel,
+        predictions=lambda _: [None],
+        answers_of=lambda _: (np.repeat([0, 1], 9), np.repeat([0, 1], 9)),
     )
     (arm,) = arm_entries([np.ones((2, 9))], ["full"])
     assert bool(underfitting_notes(cast("Any", results), [arm])) == said

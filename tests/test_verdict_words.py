@@ -33,7 +33,8 @@ NO_ANSWER: dict[str, Any] = {
 NOTHING_FOUND: dict[str, Any] = {
     "study": "made up", "model": "tiny", "objective": "accuracy", "metric": "accuracy", "seeds": [0],
     "runs": {"planned": 6, "done": 6, "failed": 0},
-    "data": {"source": "files", "sizes": {}, "folds": None, "label_names": [], "cut_texts": {}, "removed": {}},
+    "data": {"source": "files", "sizes": {}, "folds": None, "task": "single_label", "label_kind": "class",
+             "label_names": [], "cut_texts": {}, "removed": {}},
     "arms": [], "baselines": [], "headlines": [], "comparisons": [], "pareto": {}, "notes": [], "audit": [],
     "learning_curves": None, "tuning": None, "breakdown": None, "label_check": None,
 }  # fmt: skip

@@ -17,6 +17,7 @@ from tuneoff.data.collect import collect_rows
 from tuneoff.data.conventions import SPLITS
 from tuneoff.data.formats.detect import detect_format
 from tuneoff.data.guess import MULTI, REGRESSION, SINGLE, Guess, guess_columns
+from tuneoff.data.label_sets import LISTS
 from tuneoff.data.label_signs import ordered, sentinels, several_in_one
 from tuneoff.data.notes import notes_on
 from tuneoff.data.rows import EMPTY, LABEL, Rows
@@ -175,7 +176,7 @@ def _of_their_task(spec: FilesData, rows: Rows, read: Callable[[FilesData], Rows
         return spec, rows
     several = several_in_one(rows.label_names)
     if several is not None:
-        spec = spec.model_copy(update={"task": MULTI, "label_separator": several[0]})
+        spec = spec.model_copy(update={"task": MULTI, "label_separator": several[0] if several[0] != LISTS else None})
         return spec, read(spec)
     steps = ordered(rows.label_names, rows.columns.label)
     if steps is not None and steps.many:

@@ -157,10 +157,11 @@ def _says_who_or_how(name: str) -> bool:
 
 
 def _usual_label(looks: Looks, free: Sequence[str]) -> str | None:
-    """The column with the most usual name for labels, of those whose values recur, are numbers, or lists."""
+    """The column with the most usual name for labels, of those whose values recur; else of numbers and lists."""
     named = [name for name in (find_named(free, name) for name in LABELS) if name is not None]
     recurring = [name for name in named if 1 <= looks.values[name] <= RECURRING * looks.filled[name]]
-    return next((name for name in named if name in (*recurring, *looks.measures, *looks.lists)), None)
+    others = [name for name in named if name in (*looks.measures, *looks.lists)]
+    return next(iter([*recurring, *others]), None)
 
 
 def _no_label(source: SourceTable, table: pa.Table, looks: Looks, free: Sequence[str]) -> str:

@@ -16,6 +16,8 @@ from tuneoff.data.label_signs import several_in_one
 if TYPE_CHECKING:
     from tuneoff.data.source_table import SourceTable
 
+LISTS = "[]"
+"""Where a text is a list."""
 LIST_MARKS = "[](){}"
 QUOTES = "'\""
 YES, NO = {"1", "true", "yes"}, {"0", "false", "no", ""}
@@ -61,7 +63,7 @@ class LabelSets(LabelReader):
         used = set(np.unique(codes[codes >= 0]).tolist())
         texts = [key for key, code in self._codes.items() if isinstance(key, str) and code in used]
         separator = self._separator
-        if separator is not None and texts and not any(separator in text for text in texts):
+        if separator is not None and separator != LISTS and texts and not any(separator in text for text in texts):
             raise UserError(
                 f"{source.where}: data.label_separator = {separator!r} stands between no labels of the column "
                 f"{in_line([self._column])}, which says {in_line(texts[:3])}; leave it out to have it found"
@@ -104,7 +106,7 @@ class LabelSets(LabelReader):
     def _parted(self, key: str | Set, separator: str | None) -> Set:
         if not isinstance(key, str):
             return key
-        if separator == "[]":
+        if separator == LISTS:
             inner = key.strip().strip(LIST_MARKS)
             return tuple(sorted({item.strip().strip(QUOTES).strip() for item in inner.split(",") if item.strip()}))
         pieces = [key] if separator is None else key.split(separator)

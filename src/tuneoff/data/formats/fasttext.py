@@ -48,7 +48,7 @@ def _rows(path: Path, encoding: str) -> Iterator[tuple[tuple[str | None, str], i
         text = (match["text"] or "").strip()
         if text.startswith(MARK):
             raise UserError(
-                f"{path}: line {number} has several labels ({line.strip()[:60]!r}); tuneoff trains one label an "
-                "example, not several (multi-label): keep one of them on each line"
+                f"{path}: line {number} has several labels ({line.strip()[:60]!r}); here a line has one: for "
+                "data.task = 'multi_label' write lists of labels as JSON, or else keep one of them on each line"
             )
         yield (text or None, match["label"]), len(line)

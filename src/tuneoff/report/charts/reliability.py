@@ -21,8 +21,8 @@ TITLES = {
 
 
 def reliability(summary: Summary, runs: Runs) -> alt.LayerChart | None:
-    """Bins of what arms that learned say, against what is so; on the dotted line they are the same."""
-    arms = [arm for arm in summary.scored_arms if arm.learned]
+    """Bins of what arms say, against what is so; on the dotted line they are the same."""
+    arms = summary.scored_arms
     unit = 1 if summary.data.label_kind == "number" else 100
     rows: Rows = [
         {"arm": arm.arm, "says": unit * one.predicted, "is": unit * one.observed, "examples": one.examples}
