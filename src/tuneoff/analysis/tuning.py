@@ -12,6 +12,7 @@ from tuneoff.records.run import RunResult, TrainedRun
 from tuneoff.records.tuning import ArmTuning, PassedOver, TrialSummary, TuningSummary
 from tuneoff.study.search import Trial, best, candidates, is_at_edge, scores, too_high
 from tuneoff.study.tuning import tuned_arms
+from tuneoff.tasks.objectives.accuracy import Accuracy
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -63,9 +64,9 @@ def summarise_tuning(results: StudyResults) -> TuningSummary | None:
         runs=len(results.trials),
         train_seconds=sum(run.train_seconds for run in ended),
         wall_seconds=sum(run.wall_seconds for run in ended),
-        few_validation=few_validation_examples(
-            results.prepared.part(part).sizes for part in part_names(results.spec.data)
-        ),
+        few_validation=None
+        if results.objective is not Accuracy
+        else few_validation_examples(results.prepared.part(part).sizes for part in part_names(results.spec.data)),
         untuned=tuple(arm.name for arm in results.spec.arms if arm.name not in names and not arm.fitted),
         arms=tuple(arm for arm in arms if arm.trials),
     )

@@ -137,7 +137,8 @@ def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = Fal
         _say_which(study, spec)
     outlined = outline_study(spec, _say_nothing if as_json else _say_line)
     margin = margin_in_reach(spec.analysis.margin, len(spec.arms), len(spec.seeds), outlined.sizes["test"])
-    few = few_validation_examples(part.sizes for part in outlined.parts) if outlined.trials.runs else None
+    of_accuracy = outlined.trials.runs and spec.objective == "accuracy"
+    few = few_validation_examples(part.sizes for part in outlined.parts) if of_accuracy else None
     trials = outlined.trials.model_copy(update={"few_validation": few})
     outlined = outlined.model_copy(update={"margin": margin, "trials": trials})
     if as_json:

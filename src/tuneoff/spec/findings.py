@@ -22,7 +22,7 @@ FINDINGS: dict[str, str] = {
     "missing-class": "a class has no example in a split",
     "labels-alike": "labels that differ in case, leading zeros or the space between words alone",
     "ordered-labels": "labels that are steps of a scale, or numbers to predict, whose order is not used",
-    "several-labels": "labels or columns that hold several classes an example (multi-label)",
+    "several-labels": "labels or columns that hold several classes an example, where the study is of one",
     "missing-header": "a file's first line looks like an example, not like names of columns",
     "other-columns": "columns that could be texts or labels as well",
     "dropped-rows": "rows that the study leaves out, because it says so",
