@@ -19,6 +19,7 @@ from sklearn import metrics
 import tuneoff
 from conftest import Command
 from tasks_data import TOPICS, write_labels, write_numbers, write_study
+from test_serve import serving
 from tuneoff.core.errors import UserError
 from tuneoff.records.saved_model import TextRules
 from tuneoff.spec.data import TASKS
@@ -382,3 +383,36 @@ def test_init_finds_the_task(tuneoff: Command, tiny_model: Path, tmp_path: Path)
         audit = tuneoff("audit", f"{name}.toml")
         assert audit.returncode == 0, audit.stdout
         assert ("numbers from" if name == "stars.csv" else "of 4 labels each") in " ".join(audit.stdout.split())
+
+
+def test_lists_of_declared_labels_have_their_names(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
+    import datasets
+
+    write_labels(tmp_path / "joined.csv", 120, seed=4)
+    frame = pd.read_csv(tmp_path / "joined.csv")
+    names = sorted(TOPICS)
+    sets = [[names.index(label) for label in str(topics).split("|")] for topics in frame["topics"].fillna(names[0])]
+    declared = datasets.ClassLabel(names=names)
+    features = datasets.Features({"text": datasets.Value("string"), "labels": datasets.Sequence(declared)})
+    rows = datasets.Dataset.from_dict({"text": frame["text"].tolist(), "labels": sets}, features=features)
+    datasets.DatasetDict(train=rows).save_to_disk(tmp_path / "saved")
+    answer = tuneoff("init", "saved", "--model", tiny_model, "--out", "study.toml")
+    assert answer.returncode == 0, answer.stderr
+    assert 'task = "multi_label"' in (tmp_path / "study.toml").read_text()
+    assert all(f"{name} " in answer.stdout for name in names)
+
+
+def test_a_server_answers_with_labels_and_numbers(several: Path, numbers: Path) -> None:
+    topics = tuneoff.load_results(several / "out").model_folder("full")
+    stars = tuneoff.load_results(numbers / "out").model_folder("full")
+    with serving(f"topics={topics}", f"stars={stars}") as server:
+        info = server.ask("/info").json["models"]
+        assert {name: model["kind"] for name, model in info.items()} == {"topics": "labels", "stars": "number"}
+        found = {one["label"]: one["score"] for one in server.predict("the music was good", model="topics").json}
+        (said,) = tuneoff.load(topics).predict(["the music was good"])
+        assert found == pytest.approx(said.probabilities, abs=1e-5)
+        (number,) = server.predict("superb good", model="stars").json
+        (said,) = tuneoff.load(stars).predict(["superb good"])
+        assert number == {"label": "stars", "score": pytest.approx(said.label, rel=1e-5)}
+        (logit,) = server.predict("superb good", model="stars", raw_scores=True).json
+        assert abs(logit["score"]) < 5

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from tuneoff import __version__
 from tuneoff.data.encode import Encoded
+from tuneoff.records.label_kind import LabelKind
 from tuneoff.serving.batching import Batcher
 from tuneoff.serving.guard import Guard
 from tuneoff.serving.limits import Limits
@@ -46,6 +47,7 @@ class ModelInfo(BaseModel):
     study: str
     arm: str
     method: str
+    kind: LabelKind
     labels: list[str]
     pairs: bool
     max_input_length: int
@@ -165,6 +167,7 @@ def _info(predictor: Predictor, limits: Limits, budget: int) -> Info:
             study=saved.study,
             arm=saved.arm,
             method=saved.method,
+            kind=predictor.task(name).kind,
             labels=list(saved.texts.label_names),
             pairs=saved.texts.text_pair is not None,
             max_input_length=saved.texts.max_length,
@@ -188,7 +191,10 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {200: {"model": PredictAnswer, "description": "The scores of every class."}, **_errors(*statuses)}
+    return {
+        200: {"model": PredictAnswer, "description": "The scores of every class or label, or the number."},
+        **_errors(*statuses),
+    }
 
 
 def _body(names: tuple[str, ...]) -> dict[str, Any]:

@@ -85,6 +85,8 @@ def dataset_table(datasets: Any, where: str, name: str, split: str | None) -> So
     def tables() -> Iterator[pa.Table]:
         yield from dataset.with_format("arrow").iter(BATCH_ROWS)
 
-    named = {column: getattr(kind, "names", None) for column, kind in dataset.features.items()}
+    features = dataset.features.items()
+    # Of lists the names are those of what is in them.
+    named = {column: getattr(getattr(kind, "feature", kind), "names", None) for column, kind in features}
     class_names = {column: tuple(names) for column, names in named.items() if names}
     return SourceTable(split, f"{where} ({name})", tuple(dataset.column_names), tables, class_names)

@@ -35,9 +35,20 @@ async function start() {
   element("pair-note").textContent = `For ${pairs.join(", ")}, which classify pairs of texts.`;
 }
 
+function answer(name, scores) {
+  if (models[name].kind === "number") return `${scores[0].label} ${Number(scores[0].score.toPrecision(4))}`;
+  if (models[name].kind === "class") return scores[0].label;
+  const given = scores.filter(({ score }) => score > 0.5).map(({ label }) => label);
+  return given.join(", ") || "none of its labels";
+}
+
 function drawn(name, scores) {
   const section = made("section", "", { "data-model": name });
-  section.append(made("h2", `${name}: ${scores[0].label}`));
+  section.append(made("h2", `${name}: ${answer(name, scores)}`));
+  if (models[name].kind === "number") {
+    section.append(made("p", `${models[name].method}, ${models[name].base_model}`));
+    return section;
+  }
   const table = made("table", "");
   const of = scores.length > MOST_ROWS ? `; the first ${MOST_ROWS} of ${scores.length} classes` : "";
   table.append(made("caption", `${models[name].method}, ${models[name].base_model}${of}`));
