@@ -2,8 +2,9 @@
 
     python benchmarks/objective_simulation.py --processes 2    the table of docs/statistics.md
 
-Each example has a class and a difficulty; each run answers right or with one of the other classes. The truth is an
-arm's metric on all examples there could be, on average over seeds. Ends with 1 where an interval covers less or more
+Each example has a class and a difficulty; each run answers right or with one of the other classes. Or it has a number,
+and each run is off by what the example, the arm, its seed and luck add. The truth is an arm's metric on all examples
+there could be, on average over seeds. Ends with 1 where an interval covers less or more
 often than it may, or an error is more frequent.
 """
 
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -34,6 +36,12 @@ KINDS: dict[str, tuple[float, ...]] = {
 """Shares of classes."""
 RECALL = {2: (0.95, 0.65), 6: (0.93, 0.9, 0.94, 0.8, 0.92, 0.88)}
 """The share of each class that is answered right."""
+NUMBERS = ("numbers, normal", "numbers, skewed", "numbers, 5 steps")
+"""How numbers are spread."""
+OFF, OFF_BY_TASTE, OFF_BY_LUCK, OFF_BY_NOISE = 0.45, 0.2, 0.06, 0.25
+"""As those below, of how far a number is missed, in standard deviations of labels; luck is that of a seed on its slope."""
+LARGE, LUCKS = 100_000, 24
+"""Examples and seeds that stand for all there could be, of numbers."""
 DIFFICULTY, TASTE, LUCK, NOISE = 1.0, 0.35, 0.12, 0.35
 """Standard deviations of what an example adds for all arms, for one arm, of a seed's luck, and of one run's noise."""
 MARGIN = 0.03
@@ -68,9 +76,33 @@ class Counts:
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
+def draw_numbers(
+    kind: str, behind: Sequence[float], examples: int, seeds: int, generator: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """As `draw`, of numbers; an arm is behind by errors of its own."""
+    labels = generator.standard_normal(examples)
+    if kind.endswith("skewed"):
+        labels = (np.exp(0.6 * labels) - math.exp(0.18)) / math.sqrt((math.exp(0.36) - 1) * math.exp(0.36))
+    elif kind.endswith("steps"):
+        labels = np.clip(np.round(labels), -2, 2)
+    common = OFF * generator.standard_normal(examples)
+    predictions = np.empty((len(behind), seeds, examples))
+    for arm, lag in enumerate(behind):
+        own = math.hypot(OFF_BY_TASTE, lag) * generator.standard_normal(examples)
+        slope = 0.8 + OFF_BY_LUCK * generator.standard_normal((seeds, 1))
+        predictions[arm] = slope * labels + common + own + OFF_BY_NOISE * generator.standard_normal((seeds, examples))
+    return labels, predictions
+
+
+@lru_cache(maxsize=256)
+def _true_of_numbers(objective: str, kind: str, lag: float) -> float:
+    labels, (runs,) = draw_numbers(kind, [lag], LARGE, LUCKS, np.random.default_rng(7))
+    return float(np.mean([OBJECTIVES.named(objective).value(labels, run) for run in runs]))
+
+
 def draw(
     cell: Cell, behind: Sequence[float], examples: int, seeds: int, generator: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Labels, shape (examples,), and predictions, shape (arms, seeds, examples).
 
     Args:
@@ -80,6 +112,8 @@ def draw(
         seeds: of each arm.
         generator: of what is random.
     """
+    if cell.kind in NUMBERS:
+        return draw_numbers(cell.kind, behind, examples, seeds, generator)
     shares = np.array(KINDS[cell.kind])
     recall = np.array(RECALL[len(shares)])
     labels = generator.choice(len(shares), examples, p=shares / shares.sum())
@@ -99,6 +133,8 @@ def draw(
 
 def truths(cell: Cell, behind: Sequence[float]) -> NDArray[np.float64]:
     """The metric of each arm on all examples there could be, on average over seeds."""
+    if cell.kind in NUMBERS:
+        return np.array([_true_of_numbers(cell.objective, cell.kind, lag) for lag in behind])
     objective = OBJECTIVES.named(cell.objective)
     assert issubclass(objective, ClassObjective)
     shares = np.array(KINDS[cell.kind])
@@ -156,12 +192,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--objectives", nargs="+", default=["macro_f1", "mcc", "balanced_accuracy"])
+    parser.add_argument("--objectives", nargs="+", default=["macro_f1", "mcc", "balanced_accuracy", "r2", "spearman"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[3, 5])
     parser.add_argument("--examples", type=int, nargs="+", default=[300, 2000])
     arguments = parser.parse_args()
-    cells = [Cell(*values) for values in product(arguments.objectives, KINDS, arguments.seeds, arguments.examples)]
-    print("| objective | classes | seeds | examples | coverage | of differences | wrong better | wrong close | close |")
+    cells = [
+        Cell(objective, kind, seeds, examples)
+        for objective in arguments.objectives
+        for kind in (KINDS if "class" in OBJECTIVES.named(objective).kinds else NUMBERS)
+        for seeds, examples in product(arguments.seeds, arguments.examples)
+    ]
+    print("| objective | labels | seeds | examples | coverage | of differences | wrong better | wrong close | close |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     bad = False
     noise = 2 * math.sqrt(RISK * (1 - RISK) / arguments.studies)
