@@ -39,7 +39,7 @@ RECALL = {2: (0.95, 0.65), 6: (0.93, 0.9, 0.94, 0.8, 0.92, 0.88)}
 NUMBERS = ("numbers, normal", "numbers, skewed", "numbers, 5 steps")
 """How numbers are spread."""
 OFF, OFF_BY_TASTE, OFF_BY_LUCK, OFF_BY_NOISE = 0.45, 0.2, 0.06, 0.25
-"""As those below, of how far a number is missed, in standard deviations of labels; luck is that of a seed on its slope."""
+"""As those below, of how far a number is missed, in standard deviations of labels; luck is of a seed, on its slope."""
 LARGE, LUCKS = 100_000, 24
 """Examples and seeds that stand for all there could be, of numbers."""
 DIFFICULTY, TASTE, LUCK, NOISE = 1.0, 0.35, 0.12, 0.35
