@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 import tuneoff
-from tuneoff.analysis.statistics import softmax
+from tuneoff.tasks.probabilities import softmax
 
 STUDY = """\
 name = "label-noise"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn import metrics
 
+from another_package import guide, install_package, point_of
 from conftest import NEGATIVE, NEUTRAL, POSITIVE, Command, study_toml
 from tuneoff.spec.schema import OBJECTIVES
 
@@ -34,7 +32,6 @@ SKLEARN: dict[str, Callable[[Classes, Classes], float]] = {
         labels, predictions, average="weighted", zero_division=0.0
     ),
 }
-GUIDE = (Path(__file__).parents[1] / "docs" / "adding-an-objective.md").read_text()
 
 
 def drawn(classes: int, examples: int, right: float, seed: int) -> tuple[Classes, Classes]:
@@ -234,17 +231,10 @@ def test_an_unknown_objective_is_refused_with_the_near_one(
 def test_an_objective_of_another_package_is_followed_like_any(
     tuneoff: Command, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, points = (re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)[0] for language in ("python", "toml"))
-    ((group, named),) = tomllib.loads(points)["project"]["entry-points"].items()
-    ((name, target),) = named.items()
-    metadata = tmp_path / "site" / "tuneoff_more-1.0.dist-info"
-    metadata.mkdir(parents=True)
-    (tmp_path / "site" / "tuneoff_more.py").write_text(code)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tuneoff-more\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
-        f"[{group}]\n{name} = {target.replace('your_package', 'tuneoff_more')}\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
+    group, point = point_of("an-objective")
+    name = point.partition(" ")[0]
+    for variable, value in install_package(tmp_path / "site", guide("an-objective"), group, point).items():
+        monkeypatch.setenv(variable, value)
     uneven(tmp_path, {"good": 60, "bad": 30}, seed=3)
     summary, out, _ = run_study(tuneoff, tiny_model, tmp_path, name, "--no-report")
     assert summary["metric"] == "geometric mean of recalls"

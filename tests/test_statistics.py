@@ -30,10 +30,10 @@ from tuneoff.analysis.statistics import (
     needed_to_show,
     paired_difference,
     shown,
-    softmax,
 )
 from tuneoff.records.class_scores import ClassScores
 from tuneoff.tasks.by_class import score_classes
+from tuneoff.tasks.probabilities import softmax
 
 DRAW = np.random.default_rng(0)
 

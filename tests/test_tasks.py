@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn import metrics
 
 import tuneoff
+from another_package import guide, install_package, point_of
 from conftest import Command
 from tasks_data import TOPICS, write_labels, write_numbers, write_study
 from test_serve import serving
@@ -27,7 +25,6 @@ from tuneoff.tasks.temperature import fit_temperature
 
 ARMS = ['method = "full"\nlearning_rate = 3e-3', 'method = "lora"\nlearning_rate = 1e-2']
 SEVERAL = 'task = "multi_label"\nlabel = "topics"\nlabel_separator = "|"'
-GUIDE = (Path(__file__).parents[1] / "docs" / "adding-a-task.md").read_text()
 NUMBERS = 'task = "regression"\nlabel = "stars"'
 
 
@@ -331,17 +328,10 @@ def test_settings_of_other_tasks_are_refused(
 def test_a_task_from_another_package(
     tuneoff: Command, numbers: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, points = (re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)[0] for language in ("python", "toml"))
-    ((group, named),) = tomllib.loads(points)["project"]["entry-points"].items()
-    ((name, target),) = named.items()
-    metadata = tmp_path / "site" / "tuneoff_more-1.0.dist-info"
-    metadata.mkdir(parents=True)
-    (tmp_path / "site" / "tuneoff_more.py").write_text(code)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tuneoff-more\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
-        f"[{group}]\n{name} = {target.replace('your_package', 'tuneoff_more')}\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
+    group, point = point_of("a-task")
+    name = point.partition(" ")[0]
+    for variable, value in install_package(tmp_path / "site", guide("a-task"), group, point).items():
+        monkeypatch.setenv(variable, value)
     for split in ("train.csv", "test.csv"):
         (tmp_path / split).write_text((numbers / split).read_text())
     write_study(tmp_path, tiny_model, f'task = "{name}"\nlabel = "stars"', ARMS[:1], seeds=1)

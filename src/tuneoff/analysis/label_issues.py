@@ -9,9 +9,10 @@ import numpy as np
 
 from tuneoff.analysis.learning import LEARNED, learning_of, run_state
 from tuneoff.analysis.source_rows import source_rows
-from tuneoff.analysis.statistics import NONE, called_wrong, softmax
+from tuneoff.analysis.statistics import NONE, called_wrong
 from tuneoff.data.parts import part_names
 from tuneoff.records.label_issue import LabelCheck, LabelIssue
+from tuneoff.tasks.probabilities import softmax
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,6 @@ from tuneoff.analysis.statistics.calibration import (
     brier_score,
     calibration_of,
     expected_calibration_error,
-    softmax,
 )
 from tuneoff.analysis.statistics.claims import (
     RISK,
@@ -58,5 +57,4 @@ __all__ = [
     "needed_to_show",
     "paired_difference",
     "shown",
-    "softmax",
 ]

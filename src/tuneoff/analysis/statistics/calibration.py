@@ -8,10 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneoff.tasks.probabilities import softmax
-
-__all__ = ["Calibration", "brier_score", "calibration_of", "expected_calibration_error", "softmax"]
-
 BINS = 15
 
 
