@@ -15,6 +15,7 @@ import tomli_w
 import tuneoff
 from tuneoff.records.arm_summary import ScoredArm
 from tuneoff.spec.arms import METHODS
+from tuneoff.study.methods_on import methods_on
 
 BEHIND = 4.0
 """Points behind full fine-tuning that a method may be."""
@@ -43,7 +44,11 @@ def main() -> int:
 
 
 def write_study(arguments: argparse.Namespace) -> None:
-    """A study file with an arm of each method there is."""
+    """A study file with an arm of each method that the model can be trained with; says which it cannot."""
+    methods = methods_on(arguments.model, 2, METHODS.classes())
+    for method in methods:
+        if method.why_not is not None:
+            print(f"{arguments.study.name}: without {method.method}: {method.why_not}")
     data: dict[str, str | int | bool] = {
         "source": "files",
         "train": str(arguments.train.absolute()),
@@ -63,7 +68,7 @@ def write_study(arguments: argparse.Namespace) -> None:
         "data": data,
         "training": {"epochs": 3, "batch_size": 16},
         "execution": {"cores": 1},
-        "arms": [{"method": method} for method in METHODS.classes()],
+        "arms": [{"method": method.method} for method in methods if method.why_not is None],
     }
     arguments.study.write_text(tomli_w.dumps(study))
 

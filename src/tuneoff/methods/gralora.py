@@ -15,6 +15,10 @@ class Gralora(LayerMethod):
     reference: ClassVar[str] = "Jung et al. 2025 (GraLoRA); options as in peft"
     config: ClassVar[str] = "GraloraConfig"
     per_layer: ClassVar[str] = "r * (inputs + outputs)"
+    shortfall: ClassVar[str] = (
+        "15 points of accuracy on IMDb, where one seed of three learned nothing at the rate that was found; the "
+        "other two reach 88.3%, 1.5 points behind; none to 1 on TREC-6 and rotten_tomatoes"
+    )
     starting_rate: ClassVar[float] = 5e-4
     mergeable: ClassVar[bool] = True
 

@@ -15,6 +15,10 @@ class Peanut(LayerMethod):
     reference: ClassVar[str] = "Zhong et al. 2024 (PEANuT, NEAT); options as in peft"
     config: ClassVar[str] = "PeanutConfig"
     per_layer: ClassVar[str] = "2 * r * outputs"
+    shortfall: ClassVar[str] = (
+        "15 points of accuracy on IMDb, where one seed of three learned nothing at the rate that was found; the "
+        "other two reach 87.8%, 2 points behind; none to 1 on TREC-6 and rotten_tomatoes"
+    )
     starting_rate: ClassVar[float] = 1e-3
     mergeable: ClassVar[bool] = True
 
