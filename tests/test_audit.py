@@ -438,7 +438,7 @@ def test_truncation_says_what_is_lost_and_of_which_class(tmp_path: Path) -> None
     lost = {name: np.zeros(size, dtype=np.int32) for name, size in splits.sizes.items()}
     lost["train"][np.flatnonzero(labels == 1)[:100]] = 30
     lost["test"][0] = 5
-    train, test = truncation_findings(splits, lost, {"train": 12_000, "validation": 900, "test": 3000})
+    train, test = truncation_findings(splits, "head", lost, {"train": 12_000, "validation": 900, "test": 3000})
     assert (train.severity, train.count, train.split) == ("warning", 100, "train")
     assert "3,000 of 15,000 tokens (20.0%)" in train.message
     assert f"'yes' {100 * 100 / (labels == 1).sum():.1f}%, 'no' 0.0%" in train.message
@@ -450,7 +450,9 @@ def test_truncation_says_what_is_lost_and_of_which_class(tmp_path: Path) -> None
 def test_truncation_of_pairs_names_both_columns(tmp_path: Path) -> None:
     frame = reviews(100, seed=0).assign(second=reviews(100, seed=1, first_row=300)["text"])
     splits = split_frames(tmp_path, frame, text="text", text_pair="second")
-    (found,) = truncation_findings(splits, {"test": np.ones(splits.sizes["test"], dtype=np.int32)}, {"test": 100})
+    (found,) = truncation_findings(
+        splits, "head", {"test": np.ones(splits.sizes["test"], dtype=np.int32)}, {"test": 100}
+    )
     assert "test texts ('text' and 'second' together)" in found.message
 
 

@@ -154,7 +154,7 @@ def test_tokens_survive_the_disk_and_are_cut(tiny_model: Path, tmp_path: Path) -
     spec = load_study(study(tmp_path, tiny_model, train, test), ["data.max_length=6"])
     prepared = prepare_study(spec, tmp_path / "out", print)
     prepared.save()
-    tokens = load_tokens(tmp_path / "out" / "data")["train"]
+    tokens = load_tokens(tmp_path / "out" / "data", "head")["train"]
     assert set(tokens.lengths.tolist()) == {4, 5, 6}
     assert prepared.prepared.cut_texts["train"] == int((tokens.lengths == 6).sum())
     assert set(tokens.ids[tokens.offsets[:-1]].tolist()) == {2}  # each starts with [CLS]
@@ -190,7 +190,7 @@ def test_pairs_are_told_apart(tiny_model: Path, tmp_path: Path) -> None:
     pairs = reviews(80, seed=0).assign(second=reviews(80, seed=3, first_row=900)["text"])
     path = study(tmp_path, tiny_model, pairs.head(60), pairs.tail(20))
     prepare_study(load_study(path, ["data.text_pair=second"]), tmp_path / "out", print).save()
-    tokens = load_tokens(tmp_path / "out" / "data")["train"]
+    tokens = load_tokens(tmp_path / "out" / "data", "head")["train"]
     assert tokens.second_starts is not None
     separator = tokens.ids[tokens.offsets[1:] - 1]
     assert len(set(separator.tolist())) == 1

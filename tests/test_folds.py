@@ -170,7 +170,7 @@ def test_stored_folds_hold_the_same_tokens(finished: Path) -> None:
     data = finished / "data"
     whole: dict[str, list[int]] = {}
     for fold in range(FOLDS):
-        tokens = load_tokens(data, f"fold-{fold}")
+        tokens = load_tokens(data, "head", f"fold-{fold}")
         for name in SPLITS:
             frame = pd.read_parquet(data / f"fold-{fold}" / f"{name}.parquet")
             assert len(frame) == len(tokens[name])

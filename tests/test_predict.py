@@ -422,4 +422,4 @@ class _Nothing:
         encoded = self._encoder(texts)
         kept = np.repeat([text != "nothing" for text in texts], encoded.lengths)
         lengths = np.where([text == "nothing" for text in texts], 0, encoded.lengths).astype(np.int32)
-        return Encoded(encoded.ids[kept], lengths, lengths, encoded.lost)
+        return Encoded(encoded.ids[kept], lengths, lengths, encoded.lost, lengths[lengths > 0])

@@ -123,7 +123,7 @@ def test_validation_and_test_are_stored_once(finished: Path) -> None:
     }  # fmt: skip
     for size in SIZES:
         assert [path.name for path in sorted((data / f"train-{size}").iterdir())] == ["train", "train.parquet"]
-        tokens = load_tokens(data, f"train-{size}")
+        tokens = load_tokens(data, "head", f"train-{size}")
         assert {name: len(split) for name, split in tokens.items()} == {"train": size, "validation": 16, "test": 60}
         assert len(pd.read_parquet(data / f"train-{size}" / "train.parquet")) == size
 

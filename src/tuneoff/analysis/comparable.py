@@ -69,7 +69,8 @@ def settings(results: StudyResults) -> dict[str, JsonValue]:
         if name not in MEASURED
     }
     tuning = {f"tuning.{name}": value for name, value in results.spec.tuning.model_dump(mode="json").items()}
-    return {"data.max_length": results.spec.data.max_length, **training, **tuning}
+    data = {f"data.{name}": getattr(results.spec.data, name) for name in ("max_length", "long_texts")}
+    return {**data, **training, **tuning}
 
 
 def model_differences(a: StudyResults, b: StudyResults) -> list[SettingDifference]:

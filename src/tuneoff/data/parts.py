@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuneoff.core.errors import UserError
+from tuneoff.core.long_texts import LongTexts
 from tuneoff.data.rows import Rows
 from tuneoff.data.splits import Splits, check_learnable, complete, given, make_splits, take
 from tuneoff.data.units import Units
@@ -50,6 +51,12 @@ def part_words(part: str) -> str:
     if is_fold(part):
         return f"fold {part.removeprefix(FOLD)}"
     return f"{int(part.removeprefix(SIZE)):,} examples" if part.startswith(SIZE) else ""
+
+
+def tokens_path(part: str, split: str, long_texts: LongTexts) -> str:
+    """Where the tokens of a part's split are stored as they are read by a rule, as a path in the data's folder."""
+    path = split_path(part, split)
+    return path if long_texts == "head" else f"{path}@{long_texts}"
 
 
 def split_path(part: str, split: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import numpy as np
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import canonical_hash, write_json
+from tuneoff.core.long_texts import BY_TOKENIZER, LongTexts
 from tuneoff.data.audit import audit, baseline_findings, in_order, stop_on_errors
 from tuneoff.data.audit.truncation import truncation_findings
 from tuneoff.data.audit.unknown import unknown_findings
@@ -102,7 +103,10 @@ def prepare_data(
     task = TASKS.named(spec.data.task)
     baselines = {part: task.baselines(splits) for part, splits in parts.items()}
     definition, pad_token_id = cutting_tokenizer(spec, model_folder, len(first.label_names))
-    written = write_parts(parts, folder, definition, say)
+    study_rule, *other_rules = rules_of(spec)
+    check_rules([study_rule, *other_rules], first.rows.columns.text_pair)
+    written = write_parts(parts, folder, definition, study_rule, say)
+    others = {rule: write_parts(parts, folder, definition, rule, say) for rule in other_rules}
     study_baselines = next(iter(baselines.values()))
     if spec.data.folds is not None:
         study_baselines = pooled_baselines(list(baselines.values()))
@@ -112,10 +116,11 @@ def prepare_data(
             *findings,
             *truncation_findings(
                 first,
+                study_rule,
                 {name: split.lost for name, split in first_written.items()},
                 {name: split.tokens for name, split in first_written.items()},
             ),
-            *unknown_findings(first, load_tokens(folder, next(iter(parts))), definition),
+            *unknown_findings(first, load_tokens(folder, study_rule, next(iter(parts))), definition),
             *baseline_findings(
                 (baseline.label, baseline.test_accuracy)
                 for baseline in study_baselines.values()
@@ -127,10 +132,14 @@ def prepare_data(
         np.save(folder / TARGETS, first.rows.label_table)
     first.rows.file.unlink()
     meaning = [] if first.rows.label_table is None else [first.rows.label_table.tolist()]
-    fingerprints = {
-        part: canonical_hash([*(split.digest for split in by_split.values()), *meaning])
-        for part, by_split in written.items()
-    }
+
+    def fingerprints_of(written: dict[str, dict[str, WrittenSplit]]) -> dict[str, str]:
+        return {
+            part: canonical_hash([*(split.digest for split in by_split.values()), *meaning])
+            for part, by_split in written.items()
+        }
+
+    fingerprints = fingerprints_of(written)
 
     def numbers(of: Callable[[WrittenSplit], int]) -> dict[str, int]:
         by_part = {part: {name: of(split) for name, split in splits.items()} for part, splits in written.items()}
@@ -139,6 +148,7 @@ def prepare_data(
     prepared = Prepared(
         key=key,
         fingerprint=fingerprints[WHOLE] if WHOLE in parts else canonical_hash(fingerprints),
+        other_fingerprints={rule: fingerprints_of(by_part) for rule, by_part in others.items()},
         model_fingerprint=model_fingerprint,
         text=first.rows.columns.text,
         text_pair=first.rows.columns.text_pair,
@@ -171,6 +181,26 @@ def _scale(splits: Splits) -> NumberScale:
     return NumberScale(mean=float(numbers.mean()), deviation=float(numbers.std()))
 
 
+def rules_of(spec: StudySpec) -> tuple[LongTexts, ...]:
+    """What is read of long texts: by the study, and then by arms that do otherwise."""
+    own = [arm.long_texts for arm in spec.arms if arm.long_texts is not None]
+    return tuple(dict.fromkeys([spec.data.long_texts, *own]))
+
+
+def check_rules(rules: Sequence[LongTexts], text_pair: str | None) -> None:
+    """Refuses what cannot be read of pairs of texts.
+
+    Raises:
+        UserError: for such a rule.
+    """
+    for rule in rules:
+        if text_pair is not None and rule not in BY_TOKENIZER:
+            raise UserError(
+                f"long_texts = '{rule}' reads single texts, and these are pairs (with '{text_pair}'); choose "
+                f"{' or '.join(BY_TOKENIZER)}"
+            )
+
+
 def cutting_tokenizer(spec: StudySpec, model_folder: Path, num_labels: int) -> tuple[str, int]:
     """The model's tokenizer, set to cut at the study's length, as JSON; and the token that pads.
 
@@ -189,5 +219,5 @@ def cutting_tokenizer(spec: StudySpec, model_folder: Path, num_labels: int) -> t
     if length <= backend.num_special_tokens_to_add(spec.data.text_pair is not None):
         raise UserError(f"data.max_length = {length} leaves no room for text beside the model's special tokens")
     backend.no_padding()
-    backend.enable_truncation(length, strategy="longest_first", direction=tokenizer.truncation_side)
+    backend.enable_truncation(length, strategy="longest_first", direction="right")
     return backend.to_str(), int(tokenizer.pad_token_id)

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from tuneoff.core.errors import UserError
 from tuneoff.core.errors import damaged as damaged_file
 from tuneoff.core.files import read_json
+from tuneoff.core.long_texts import LongTexts
 from tuneoff.data.cache import MANIFEST, PREPARED
 from tuneoff.data.conventions import SPLITS
-from tuneoff.data.parts import WHOLE, split_path
+from tuneoff.data.parts import WHOLE, tokens_path
 from tuneoff.records.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -36,11 +37,13 @@ def load_targets(data_folder: Path) -> NDArray[np.float64] | None:
     return np.load(path) if path.exists() else None
 
 
-def load_tokens(data_folder: Path, part: str = WHOLE, splits: Sequence[str] = SPLITS) -> dict[str, Tokens]:
-    """The stored tokens of a part's splits, memory-mapped; those that are not asked for are not opened."""
+def load_tokens(
+    data_folder: Path, long_texts: LongTexts, part: str = WHOLE, splits: Sequence[str] = SPLITS
+) -> dict[str, Tokens]:
+    """The stored tokens of a part's splits as a rule reads them, memory-mapped; splits not asked for are not opened."""
     from tuneoff.data.tokens import Tokens
 
-    return {name: Tokens.load(data_folder / split_path(part, name)) for name in splits}
+    return {name: Tokens.load(data_folder / tokens_path(part, name, long_texts), long_texts) for name in splits}
 
 
 def read_prepared(study_folder: Path) -> Prepared:

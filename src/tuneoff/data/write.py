@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
+from tuneoff.core.long_texts import OVER_WINDOWS, LongTexts
 from tuneoff.data.conventions import SPLITS
 from tuneoff.data.encode import Encoded, Texts, encode_all
-from tuneoff.data.parts import split_path
+from tuneoff.data.parts import split_path, tokens_path
 from tuneoff.data.splits import Splits
 from tuneoff.data.tokens import Tokens, writing_tokens
 from tuneoff.data.units import Numbers
@@ -44,9 +45,9 @@ class WrittenSplit:
 
 
 def write_parts(
-    parts: Mapping[str, Splits], folder: Path, definition: str, say: Say
+    parts: Mapping[str, Splits], folder: Path, definition: str, long_texts: LongTexts, say: Say
 ) -> dict[str, dict[str, WrittenSplit]]:
-    """Writes the splits of all parts into a folder, at `tuneoff.data.parts.split_path`.
+    """Writes the splits of all parts into a folder, at `tuneoff.data.parts.split_path` and `tokens_path`.
 
     Each text is tokenised once, and a split that parts share is written once. `test.parquet` holds all test examples
     that are analysed together, those of folds in the order of folds.
@@ -55,6 +56,7 @@ def write_parts(
         parts: from `tuneoff.data.parts.make_parts`.
         folder: is there.
         definition: of the tokenizer, see `tuneoff.data.encode.Encoder`.
+        long_texts: what is read of long ones.
         say: told what goes on.
 
     Returns:
@@ -63,33 +65,38 @@ def write_parts(
     written: dict[str, WrittenSplit] = {}
     several = len(parts) > 1
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        encode = _tokenised_once(parts, Path(scratch), definition, say) if several else _tokenising(definition)
+        encode = _tokenising(definition, long_texts)
+        if several:
+            encode = _tokenised_once(parts, Path(scratch), encode, long_texts, say)
         for part, splits in parts.items():
             for name in SPLITS:
                 path = split_path(part, name)
                 if path not in written:
                     if not several:
                         say(f"Preparing data: tokenising {path}")
-                    written[path] = _write_split(splits, name, folder / path, encode, say)
+                    tokens = folder / tokens_path(part, name, long_texts)
+                    written[path] = _write_split(splits, name, folder / path, tokens, encode, long_texts, say)
     tests = dict.fromkeys(split_path(part, "test") for part in parts)
-    if len(tests) > 1:
+    if len(tests) > 1 and not (folder / "test.parquet").exists():
         _join_files([folder / f"{test}.parquet" for test in tests], folder / "test.parquet")
     return {part: {name: written[split_path(part, name)] for name in SPLITS} for part in parts}
 
 
-def _tokenised_once(parts: Mapping[str, Splits], folder: Path, definition: str, say: Say) -> Encode:
+def _tokenised_once(
+    parts: Mapping[str, Splits], folder: Path, encode: Encode, long_texts: LongTexts, say: Say
+) -> Encode:
     """Tokenises the texts of all parts, for parts to take theirs from."""
     rows = next(iter(parts.values())).rows
     numbers = np.unique(np.concatenate([members for splits in parts.values() for members in splits.members.values()]))
     say("Preparing data: tokenising all texts")
     every = Splits(rows, {"all": numbers}, {})
-    lost = _write_split(every, "all", folder / "all", _tokenising(definition), say).lost
-    return _looking_up(Tokens.load(folder / "all"), numbers, lost)
+    lost = _write_split(every, "all", folder / "all", folder / "all", encode, long_texts, say).lost
+    return _looking_up(Tokens.load(folder / "all", long_texts), numbers, lost)
 
 
-def _tokenising(definition: str) -> Encode:
+def _tokenising(definition: str, long_texts: LongTexts) -> Encode:
     """Encodes with a tokenizer; see `tuneoff.data.encode.Encoder`."""
-    return lambda batches, numbers: encode_all(batches, definition, len(numbers))
+    return lambda batches, numbers: encode_all(batches, definition, len(numbers), long_texts)
 
 
 def _looking_up(tokens: Tokens, rows: Numbers, lost: NDArray[np.int32]) -> Encode:
@@ -106,27 +113,26 @@ def _looking_up(tokens: Tokens, rows: Numbers, lost: NDArray[np.int32]) -> Encod
         for batch in batches:
             positions = np.searchsorted(rows, numbers[done : done + len(batch)])
             done += len(batch)
-            found = tokens.take(positions)
-            lengths = found.lengths.astype(np.int32)
-            yield Encoded(
-                found.ids, lengths, lengths if found.second_starts is None else found.second_starts, lost[positions]
-            )
+            yield tokens.take(positions).encoded(lost[positions])
 
     return encode
 
 
-def _write_split(splits: Splits, name: str, folder: Path, encode: Encode, say: Say) -> WrittenSplit:
-    """Writes a split's tokens into `folder`, and its texts, labels and hashes beside it, as Parquet of that name."""
+def _write_split(
+    splits: Splits, name: str, path: Path, folder: Path, encode: Encode, long_texts: LongTexts, say: Say
+) -> WrittenSplit:
+    """Writes a split's tokens into `folder`, and its texts, labels and hashes at `path`, as Parquet of that name."""
     import pyarrow.parquet as pq
 
     numbers, labels = splits.members[name], splits.labels(name)
-    file = folder.with_name(f"{folder.name}.parquet")
+    file = path.with_name(f"{path.name}.parquet")
+    file.parent.mkdir(parents=True, exist_ok=True)
     # Filled, rather than a list of pieces: those would be kept between larger ones that are freed, and hold their room.
     lost = np.empty(len(labels), dtype=np.int32)
     done, began = 0, time.monotonic()
     said = began
     pairs = splits.rows.columns.text_pair is not None
-    with writing_tokens(folder, pairs) as writer:
+    with writing_tokens(folder, pairs, long_texts in OVER_WINDOWS) as writer:
         for encoded in encode(_texts(splits, name, file), numbers):
             end = done + len(encoded.lengths)
             _check_tokens(encoded, splits, numbers[done:end])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tuneoff.analysis.underfitting import never_answered
 from tuneoff.analysis.wording import ACCURACY
 from tuneoff.core.files import write_text
+from tuneoff.core.long_texts import WORDS
 from tuneoff.core.texts import counted, printable
 from tuneoff.data.audit.noticed import listed
 from tuneoff.data.conventions import SPLITS
@@ -148,7 +149,7 @@ def _as_exported(saved: SavedModel) -> ScoresOnTest | None:
 def _class_counts(results: StudyResults, part: str) -> dict[str, list[int]]:
     """By split the examples of each class, or that have each label (all of them have a number), and then all."""
     folder, names = results.folder / "data", results.prepared.label_names
-    tokens, table = load_tokens(folder, part), load_targets(folder)
+    tokens, table = load_tokens(folder, results.spec.data.long_texts, part), load_targets(folder)
     rules = TextRules(label_names=names, max_length=results.spec.data.max_length, scale=results.prepared.scale)
     task = results.task(rules, table)
     counts: dict[str, list[int]] = {}
@@ -299,7 +300,8 @@ def _data_notes(results: StudyResults) -> list[str]:
     prepared, longest = results.prepared, results.spec.data.max_length
     cut = [f"{prepared.cut_texts[split]:,} of {split}" for split in SPLITS if prepared.cut_texts.get(split)]
     return [
-        f"Texts are cut at {longest:,} tokens; {f'longer were {listed(cut)}' if cut else 'none of these was longer'}.",
+        f"Of texts {longest:,} tokens are read at once ({WORDS[results.spec.data.long_texts]}); "
+        f"{f'parts go unread of {listed(cut)}' if cut else 'no part of these goes unread'}.",
         *map(audit.plain, audit.left_out(prepared.removed)),
     ]
 
@@ -412,7 +414,8 @@ def _limits(
             "computes as it was tested only there; upon the base model in full precision some answers differ."
         )
     lines += [
-        f"It reads {saved.texts.max_length - saved.virtual_tokens:,} tokens of a text at most; what is longer is cut.",
+        f"It reads {saved.texts.max_length - saved.virtual_tokens:,} tokens of a text at once; "
+        f"{WORDS[saved.texts.long_texts]}.",
         "It was tested on examples like those that it was trained on. How it does on texts of another kind, time or "
         "language is not known; nor was it looked at which languages the data is in.",
         *_answers(saved, scored),

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from tuneoff.core import hub
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import canonical_hash, file_hash, read_json, remove_temporaries, write_json
+from tuneoff.core.long_texts import LongTexts
 from tuneoff.core.texts import counted
 from tuneoff.data.cache import damage
 from tuneoff.data.conventions import SPLITS
-from tuneoff.data.parts import WHOLE, split_path
+from tuneoff.data.parts import WHOLE, tokens_path
 from tuneoff.data.prepared import TARGETS, load_tokens
 from tuneoff.models.fingerprint import Stamp, stamp_folder
 from tuneoff.models.load import resolve_model
@@ -147,7 +148,7 @@ def refit(
                 task = replace(task, training=training, epochs=run.selected_epoch)
             told = _Told(listener, rows, examples, results.objective.label)
             told.planned(1, 0, planned.steps, "refit", Ahead())
-            with _joined_data(results, run.part, rows, folder / DATA):
+            with _joined_data(results, run.part, rows, task.texts.long_texts, folder / DATA):
                 Scheduler(executor, store, stamp, told, interruption).execute([task])
             try:
                 result = _succeeded(store.ended[planned.id], run)
@@ -249,19 +250,21 @@ def _say_what_differs(run: ScoredRun, allocation: Allocation, listener: Listener
 
 
 @contextmanager
-def _joined_data(results: StudyResults, part: str, rows: RefitRows, folder: Path) -> Iterator[None]:
+def _joined_data(
+    results: StudyResults, part: str, rows: RefitRows, long_texts: LongTexts, folder: Path
+) -> Iterator[None]:
     """The splits of a refit while it trains: as `train` the study's that it is trained on, end to end, beside the rest.
 
     The training loop evaluates on `validation` after each epoch; what comes of it means nothing here and is not kept.
     """
     from tuneoff.data.tokens import write_joined
 
-    tokens = load_tokens(results.folder / "data", part)
+    tokens = load_tokens(results.folder / "data", long_texts, part)
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        write_joined([tokens[split] for split in TRAINED_ON[rows]], folder / split_path(part, "train"))
+        write_joined([tokens[split] for split in TRAINED_ON[rows]], folder / tokens_path(part, "train", long_texts))
         for split in ("validation", "test"):
-            write_joined([tokens[split]], folder / split_path(part, split))
+            write_joined([tokens[split]], folder / tokens_path(part, split, long_texts))
         if (targets := results.folder / "data" / TARGETS).exists():
             shutil.copyfile(targets, folder / TARGETS)
         yield

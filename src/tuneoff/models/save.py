@@ -233,8 +233,9 @@ def _save_tokenizer(source: Path, folder: Path, saved: SavedModel, config: Any, 
     tokenizer = load_tokenizer(source)
     tokenizer.model_max_length = saved.texts.max_length
     tokenizer.padding_side = "right"
+    tokenizer.truncation_side = "left" if saved.texts.long_texts == "tail" else "right"
     tokenizer.model_input_names = ["input_ids", *(["token_type_ids"] if types else []), "attention_mask"]
-    for name in ("padding_side", "model_input_names"):  # which are stored only where they were given
+    for name in ("padding_side", "truncation_side", "model_input_names"):  # which are stored only where they were given
         tokenizer.init_kwargs[name] = getattr(tokenizer, name)
     tokenizer.init_kwargs.pop("auto_map", None)
     if saved.virtual_tokens and saved.kind == "adapter":  # a whole model is saved with a tokenizer that has them

@@ -32,6 +32,8 @@ class Prepared(Record):
     """hash of all that preparation depends on; equal keys mean that nothing needs to be done again"""
     fingerprint: str
     """hash of the tokens and labels of all splits, of all parts"""
+    other_fingerprints: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """by rule and part: those of what arms read of long texts, where that is not what `data.long_texts` says"""
     model_fingerprint: str
     """hash of the model's files"""
     text: str | None = None
@@ -60,6 +62,16 @@ class Prepared(Record):
     """what the audit found"""
     parts: dict[str, PreparedPart] = Field(default_factory=dict)
     """by name, where the data has more parts than the whole"""
+
+    def fingerprint_of(self, part: str, long_texts: str | None) -> str:
+        """Hash of the tokens and labels of a part, or the whole.
+
+        Args:
+            part: its name; empty of the whole.
+            long_texts: what is read of long texts, where that is not what the study says.
+        """
+        other = self.other_fingerprints.get(long_texts or "", {})
+        return other.get(part, self.part(part).fingerprint)
 
     def part(self, name: str) -> PreparedPart:
         """One part of the data, or the whole, whose name is empty."""

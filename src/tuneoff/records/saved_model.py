@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tuneoff.core.long_texts import LongTexts
 from tuneoff.records.export_check import ExportCheck
 from tuneoff.records.number_scale import NumberScale
 from tuneoff.records.record import Record
@@ -54,7 +55,10 @@ class TextRules(Record):
     temperature: float = Field(default=1.0, gt=0)
     """that logits are divided by before they become probabilities; chosen on validation"""
     max_length: int
-    """tokens that a text is cut at, special tokens included; of a pair, the longer text is cut first"""
+    """tokens that are read of a text at once, special tokens included; of a pair, the longer text is cut first"""
+    long_texts: LongTexts = "head"
+    """what is read of longer texts: `head`, `tail`, `head+tail`, or all in `windows` (the mean of their logits) or
+    `windows-max` (the greatest of each class)"""
     text: str | None = None
     """the study's column of texts; null where an earlier version has found it by its name"""
     text_pair: str | None = None

@@ -87,6 +87,7 @@ def load_and_adapt(place: Workplace) -> AdaptedModel:
 def start_from_texts(place: Workplace, adapted: AdaptedModel, train: Tokens) -> AdaptedModel:
     """The same model once its method has read training texts, drawn by the run's seed."""
     task = place.task
+    train = train.by_sequence
     order = np.random.default_rng(task.run.seed).permutation(len(train))[:TEXTS_TO_START_FROM]
     batches = np.split(order, range(task.training.batch_size, len(order), task.training.batch_size))
     inputs = [padded_inputs(train, rows, adapted.loaded.architecture) for rows in batches]

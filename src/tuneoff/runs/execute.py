@@ -44,7 +44,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         TrainingStopped: once it has stopped, with a checkpoint to go on from.
     """
     place = Workplace.set_up(task, device)
-    tokens = load_tokens(task.data_folder, task.run.part, ("train", "validation"))
+    tokens = load_tokens(task.data_folder, task.texts.long_texts, task.run.part, ("train", "validation"))
     with place.watch.timing("setup"):
         adapted = load_and_adapt(place)
     tokens = {name: split.with_virtual(adapted.virtual) for name, split in tokens.items()}
@@ -73,7 +73,8 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
             validation = trainer.training.validation_logits()
             temperature = fit_temperature(task.learned, validation, tokens["validation"].labels)
             texts = texts.model_copy(update={"temperature": temperature})
-        test = load_tokens(task.data_folder, task.run.part, ("test",))["test"].with_virtual(adapted.virtual)
+        test = load_tokens(task.data_folder, texts.long_texts, task.run.part, ("test",))["test"]
+        test = test.with_virtual(adapted.virtual)
         with place.watch.timing("eval"), place.train_peak.evaluating():
             logits = trainer.engine.logits(test)
         try:

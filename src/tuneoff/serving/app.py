@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from tuneoff import __version__
 from tuneoff.data.encode import Encoded
+from tuneoff.data.tokens import Tokens
 from tuneoff.records.label_kind import LabelKind
 from tuneoff.serving.batching import Batcher
 from tuneoff.serving.guard import Guard
@@ -113,7 +114,7 @@ def make_app(
         encoded = await loop.run_in_executor(tokenising, predictor.encode, name, texts)
         _check_texts(predictor.says_something(name, texts, encoded.lengths))
         _check_lengths(encoded, rules.max_length, asked.truncate)
-        logits = await batcher.logits(encoded, name)
+        logits = await batcher.logits(Tokens.of(encoded, rules.long_texts), name)
         return Response(answer_json(logits, predictor.task(name), asked), media_type="application/json")
 
     @app.get("/info", responses=_errors(403))

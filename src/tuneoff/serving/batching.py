@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.core.errors import one_line
-from tuneoff.data.encode import Encoded
-from tuneoff.data.tokens import Tokens
+from tuneoff.data.tokens import Tokens, joined
 from tuneoff.serving.metrics import Metrics
 from tuneoff.serving.refusal import Refusal, overloaded
 
@@ -30,8 +29,7 @@ class _Request:
     """Texts of one request, of which the first `taken` are computed or being so."""
 
     model: str
-    encoded: Encoded
-    offsets: NDArray[np.int64]
+    tokens: Tokens
     answer: asyncio.Future[Logits]
     came: float
     taken: int = 0
@@ -39,11 +37,12 @@ class _Request:
 
     @property
     def texts(self) -> int:
-        return len(self.encoded.lengths)
+        return len(self.tokens)
 
     def fitting(self, room: int) -> int:
         """How many of its next texts hold at most `room` tokens together."""
-        end = int(np.searchsorted(self.offsets, self.offsets[self.taken] + room, side="right")) - 1
+        offsets = self.tokens.offsets
+        end = int(np.searchsorted(offsets, offsets[self.taken] + room, side="right")) - 1
         return end - self.taken
 
 
@@ -57,7 +56,8 @@ class _Piece:
 
     @property
     def tokens(self) -> int:
-        return int(self.request.offsets[self.end] - self.request.offsets[self.start])
+        offsets = self.request.tokens.offsets
+        return int(offsets[self.end] - offsets[self.start])
 
 
 class Batcher:
@@ -100,15 +100,14 @@ class Batcher:
         """Whether anything would be computed."""
         return self._thread.is_alive()
 
-    async def logits(self, encoded: Encoded, model: str) -> Logits:
+    async def logits(self, tokens: Tokens, model: str) -> Logits:
         """Logits of a request's texts, shape (texts, classes). Cancelled, it is not computed any more.
 
         Raises:
             Refusal: where too many wait, or the model fails.
         """
-        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(encoded.lengths, dtype=np.int64)])
         answer: asyncio.Future[Logits] = asyncio.get_running_loop().create_future()
-        request = _Request(model, encoded, offsets, answer, time.perf_counter())
+        request = _Request(model, tokens, answer, time.perf_counter())
         with self._changed:
             if len(self._waiting) >= self._most_waiting:
                 raise overloaded(f"{self._most_waiting} requests wait already")
@@ -162,7 +161,7 @@ class Batcher:
     def _carry_out(self, pieces: list[_Piece]) -> None:
         request = pieces[0].request
         try:
-            logits = self._compute(request.model, _joined(pieces))
+            logits = self._compute(request.model, _together(pieces))
             if not np.isfinite(logits).all():
                 raise FloatingPointError("the model's scores are not numbers")
         except Exception as error:
@@ -188,16 +187,8 @@ class Batcher:
             request.answer.get_loop().call_soon_threadsafe(_answer, done)
 
 
-def _joined(pieces: list[_Piece]) -> Tokens:
-    ids, lengths, seconds = [], [], []
-    for piece in pieces:
-        request, rows = piece.request, slice(piece.start, piece.end)
-        ids.append(request.encoded.ids[request.offsets[piece.start] : request.offsets[piece.end]])
-        lengths.append(request.encoded.lengths[rows])
-        seconds.append(request.encoded.second_starts[rows])
-    ends = np.cumsum(np.concatenate(lengths), dtype=np.int64)
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), ends])
-    return Tokens(np.concatenate(ids), offsets, np.zeros(len(ends), dtype=np.int64), np.concatenate(seconds))
+def _together(pieces: list[_Piece]) -> Tokens:
+    return joined([piece.request.tokens.take(np.arange(piece.start, piece.end)) for piece in pieces])
 
 
 def _answer(requests: list[_Request]) -> None:

@@ -236,14 +236,13 @@ class _Model:
         backend.enable_truncation(
             saved.texts.max_length, strategy="longest_first", direction=classifier.tokenizer.truncation_side
         )
-        definition = backend.to_str()
-        self.encoder = encoders.setdefault(definition, Encoder(definition))
+        definition, self.long_texts = backend.to_str(), saved.texts.long_texts
+        key = f"{self.long_texts} {definition}"
+        self.encoder = encoders.setdefault(key, Encoder(definition, self.long_texts))
         self._engine = _engine(classifier, saved, predictor.device, predictor.precision)
 
     def tokens(self, texts: Texts) -> Tokens:
-        encoded = self.encoder(texts)
-        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(encoded.lengths, dtype=np.int64)])
-        return Tokens(encoded.ids, offsets, np.zeros(len(texts), dtype=np.int64), encoded.second_starts)
+        return Tokens.of(self.encoder(texts), self.long_texts)
 
     def compute(self, tokens: Tokens) -> NDArray[np.float32]:
         return self._engine.logits(tokens)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 from pydantic import Field, field_validator
 
 from tuneoff.core.frozen import Frozen
+from tuneoff.core.long_texts import OVER_WINDOWS, LongTexts
 from tuneoff.core.names import made_of
 from tuneoff.core.registry import Registry
 from tuneoff.records.described import DescribedMethod, DescribedOption
@@ -65,10 +66,20 @@ class ArmSpec(Frozen):
         description="where tuning.strategy = 'optuna' looks; a tenth to ten times the starting rate if left out",
     )
 
+    long_texts: LongTexts | None = Field(
+        default=None, description="what it reads of texts longer than data.max_length; data.long_texts if left out"
+    )
     quantization: str | None = Field(
         default=None,
         description="how bitsandbytes stores the frozen backbone: nf4, fp4 or int8; unquantised if left out",
     )
+
+    @field_validator("long_texts")
+    @classmethod
+    def _can_read(cls, value: LongTexts | None) -> LongTexts | None:
+        if cls.fitted and value is not None and OVER_WINDOWS.get(value) == "max":
+            raise ValueError(f"{cls.registered_name()} averages windows; write 'windows'")
+        return value
 
     @field_validator("quantization")
     @classmethod

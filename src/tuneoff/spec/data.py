@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, fie
 from pydantic_core import PydanticCustomError
 
 from tuneoff.core.frozen import Frozen
+from tuneoff.core.long_texts import LongTexts
 from tuneoff.core.names import meant_by
 from tuneoff.core.registry import Registry
 from tuneoff.spec.findings import AcceptableFinding
@@ -45,7 +46,10 @@ class DataSpec(Frozen):
         default="stratified", description="how train_size and test_size are met: by class at random, or the first rows"
     )
     split_seed: int = Field(default=0, ge=0, description="seed of sampling and of the validation split")
-    max_length: int = Field(default=512, gt=1, description="tokens a text is cut at")
+    max_length: int = Field(default=512, gt=1, description="tokens that are read of a text at once")
+    long_texts: LongTexts = Field(
+        default="head", description="what is read of longer texts; windows: all, with the mean (or max) of their logits"
+    )
     deduplicate: bool = Field(default=False, description="drop repeated texts, and test texts that are in training")
     drop_empty: bool = Field(default=False, description="leave out rows whose text, second text or label is empty")
     drop_labels: tuple[str, ...] = Field(default=(), description='leave out rows with these labels, such as "-1"')

@@ -63,14 +63,15 @@ def make_run(
     tried = [f"trial{arm.rate:g}", steps] if trial else []
     decisive = [
         RESULT_SCHEMA_VERSION,
-        prepared.prepared.part(part).fingerprint,
+        prepared.prepared.fingerprint_of(part, arm.long_texts),
         prepared.prepared.model_fingerprint,
         spec.training.model_dump(mode="json", exclude=UNDECISIVE),
         allocation.decisive(arm),
-        arm.model_dump(mode="json", exclude={"learning_rate_range"}),
+        arm.model_dump(mode="json", exclude={"learning_rate_range", "long_texts"}),
         seed,
         *named,
         *tried,
+        *([] if (rule := arm.long_texts or spec.data.long_texts) == "head" else [rule]),
         *([] if spec.objective == "accuracy" else [spec.objective]),  # its value on validation is part of the result
     ]
     name = "-".join([arm.name, *map(str, tried[:1]), f"seed{seed}", *named, canonical_hash(decisive)[:10]])

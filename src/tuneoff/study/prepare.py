@@ -14,7 +14,7 @@ from tuneoff.core.files import canonical_hash
 from tuneoff.core.texts import counted, in_line
 from tuneoff.data.audit import AuditError
 from tuneoff.data.cache import cached, copy_prepared, damage, entry, preparing
-from tuneoff.data.prepare import prepare_data
+from tuneoff.data.prepare import prepare_data, rules_of
 from tuneoff.data.prepared import stored
 from tuneoff.models.fingerprint import Stamp, changed_since, stamp_folder
 from tuneoff.models.load import resolve_model
@@ -73,7 +73,8 @@ def prepare_study(spec: StudySpec, out: Path, say: Say, accepted: Callable[[], N
     stamp = stamp_folder(model_folder)
     model_fingerprint = stamp.fingerprint
     source = spec.data.fingerprint()
-    key = canonical_hash([PREPARATION_VERSION, spec.data.model_dump(mode="json"), source, model_fingerprint])
+    rules = rules_of(spec)[1:]
+    key = canonical_hash([PREPARATION_VERSION, spec.data.model_dump(mode="json"), *rules, source, model_fingerprint])
     damaged = damage(data_folder)
     if damaged is not None:
         say(f"{data_folder}: {damaged}; it is set aside in {set_aside(out, data_folder)} and prepared again")

@@ -14,7 +14,7 @@ from tuneoff.core.names import did_you_mean
 from tuneoff.core.texts import in_line
 from tuneoff.data.audit import stop_on_errors
 from tuneoff.data.parts import overall
-from tuneoff.data.prepare import audited, cutting_tokenizer
+from tuneoff.data.prepare import audited, check_rules, cutting_tokenizer, rules_of
 from tuneoff.models.architecture import Pooling
 from tuneoff.models.load import load_config, load_tokenizer, longest_input, resolve_model
 from tuneoff.models.looking import architecture_of
@@ -60,6 +60,7 @@ def _outline(spec: StudySpec) -> StudyOutline:
     label_names = next(iter(parts.values())).label_names
     check_class_weights(spec, label_names)
     num_labels = len(label_names)
+    check_rules(rules_of(spec), next(iter(parts.values())).rows.columns.text_pair)
     _, pad_token_id = cutting_tokenizer(spec, model_folder, num_labels)
     counts = check_arms(spec, model_folder, num_labels, pad_token_id)
     sizes = {part: splits.sizes for part, splits in parts.items()}

@@ -17,6 +17,7 @@ import psutil
 
 from tuneoff.core.errors import UserError
 from tuneoff.data.parts import part_names, split_path
+from tuneoff.data.prepare import rules_of
 from tuneoff.data.prepared import load_tokens
 from tuneoff.measure.memory import is_out_of_memory
 from tuneoff.models.architecture import Padding
@@ -38,12 +39,16 @@ FLOAT32_BYTES = 4
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of the prepared data: one of a split's tokens."""
+    """A row of the prepared data, or one of the windows that it is read in."""
 
     path: str
     """Of the split, see `split_path`."""
     tokens: Tokens
+    """Of the split, by sequence."""
     number: int
+    """Of the sequence."""
+    text: int
+    """Which text it is of."""
 
     @property
     def ids(self) -> NDArray[np.int32]:
@@ -108,6 +113,8 @@ def _check_weights(model_id: str, loaded: LoadedModel) -> None:
 
 
 def _check_rows(spec: StudySpec, folder: Path, loaded: LoadedModel, engine: Engine, pad_token_id: int) -> None:
+    from tuneoff.data.tokens import joined
+
     rows = _extreme_rows(spec, folder, loaded)
     _check_embeddings(spec.model.id, loaded, rows, folder, pad_token_id)
     alone = [row.tokens.take(np.array([row.number])) for row in rows]
@@ -122,7 +129,7 @@ def _check_rows(spec: StudySpec, folder: Path, loaded: LoadedModel, engine: Engi
             f"the model '{spec.model.id}' cannot compute {_located(row, folder)}, of {len(row.ids):,} tokens: {said}"
         )
         raise UserError(_with_advice(wrong, loaded, engine, row, computed))
-    together = _joined(alone)
+    together = joined(alone)
     if (failure := _failure(engine, together)) is not None:
         raise UserError(
             f"model.id: '{spec.model.id}' computes texts one by one, and not together, with padding ({failure}); "
@@ -133,27 +140,28 @@ def _check_rows(spec: StudySpec, folder: Path, loaded: LoadedModel, engine: Engi
 def _extreme_rows(spec: StudySpec, folder: Path, loaded: LoadedModel) -> list[_Row]:
     """The shortest row, the longest, that of the highest token; and those with the fewest and the most ends of text."""
     splits = {
-        split_path(part, name): tokens
+        (split_path(part, name), rule): tokens
+        for rule in rules_of(spec)
         for part in part_names(spec.data)
-        for name, tokens in load_tokens(folder, part).items()
+        for name, tokens in load_tokens(folder, rule, part).items()
     }
     wanted: dict[str, tuple[float, _Row]] = {}
 
     def offer(kind: str, path: str, tokens: Tokens, number: int, value: float) -> None:
         if kind not in wanted or value > wanted[kind][0]:
-            wanted[kind] = value, _Row(path, tokens, number)
+            wanted[kind] = value, _Row(path, tokens.by_sequence, number, tokens.text_of(number))
 
-    for path, tokens in splits.items():
+    for (path, _), tokens in splits.items():
         if not len(tokens):
             continue
-        lengths = tokens.lengths
+        lengths, offsets = tokens.by_sequence.lengths, tokens.by_sequence.offsets
         shortest, longest, place = int(lengths.argmin()), int(lengths.argmax()), int(tokens.ids.argmax())
         offer("shortest", path, tokens, shortest, -lengths[shortest])
         offer("longest", path, tokens, longest, lengths[longest])
-        with_highest = int(np.searchsorted(tokens.offsets, place, side="right")) - 1
+        with_highest = int(np.searchsorted(offsets, place, side="right")) - 1
         offer("highest", path, tokens, with_highest, tokens.ids[place])
         if loaded.architecture.padding is Padding.EQUAL_ENDS:
-            ends = np.add.reduceat(tokens.ids == loaded.architecture.config.eos_token_id, tokens.offsets[:-1])
+            ends = np.add.reduceat(tokens.ids == loaded.architecture.config.eos_token_id, offsets[:-1])
             offer("fewest ends", path, tokens, int(ends.argmin()), -float(ends.min()))
             offer("most ends", path, tokens, int(ends.argmax()), float(ends.max()))
     return [row for _, row in wanted.values()]
@@ -228,18 +236,5 @@ def _located(row: _Row, folder: Path) -> str:
     import pyarrow.parquet as pq
 
     table = pq.read_table(folder / f"{row.path}.parquet", columns=["source_file", "source_row"])
-    source = table.slice(row.number, 1).to_pylist()[0]
+    source = table.slice(row.text, 1).to_pylist()[0]
     return f"row {source['source_row']:,} of {source['source_file']} (split {row.path})"
-
-
-def _joined(rows: list[Tokens]) -> Tokens:
-    from tuneoff.data.tokens import Tokens
-
-    lengths = [int(row.lengths[0]) for row in rows]
-    starts = [row.second_starts for row in rows if row.second_starts is not None]
-    return Tokens(
-        np.concatenate([row.ids for row in rows]),
-        np.concatenate([[0], np.cumsum(lengths)]),
-        np.concatenate([row.labels for row in rows]),
-        np.concatenate(starts) if starts else None,
-    )

@@ -65,6 +65,7 @@ def make_task(
             label_names=prepared.label_names,
             scale=prepared.scale,
             max_length=spec.data.max_length + run.arm.virtual_tokens,
+            long_texts=run.arm.long_texts or spec.data.long_texts,
             text=spec.data.text or prepared.text,
             text_pair=spec.data.text_pair or prepared.text_pair,
         ),

@@ -122,7 +122,7 @@ class Scheduler:
         self._check_model(task)
         predictions = None
         if outcome.logits is not None:
-            codes = load_tokens(task.data_folder, task.run.part, ("test",))["test"].labels
+            codes = load_tokens(task.data_folder, task.texts.long_texts, task.run.part, ("test",))["test"].labels
             predictions = predictions_of(task.learned, codes, outcome.logits)
         self._store.write_result(result, predictions)
         self._listener.run_finished(task.run, result)

@@ -38,7 +38,7 @@ def unknown_findings(splits: Splits, tokens: Mapping[str, Tokens], definition: s
     if code is None:
         return []
     added = tokenizer.num_special_tokens_to_add(splits.rows.columns.text_pair is not None)
-    own = np.concatenate([of_split.lengths - added for of_split in tokens.values()])
+    own = np.concatenate([of_split.lengths - added * of_split.sequences for of_split in tokens.values()])
     unknown = np.concatenate([_counted(of_split, code) for of_split in tokens.values()])
     if unknown.sum() <= MANY * own.sum():
         return []

@@ -52,7 +52,8 @@ class Engine(ABC):
         loaded: what `model` was made from; its `model` is the classifier inside any wrapper.
         training: the study's training settings.
         device: where it computes.
-        micro_batch: sequences that are computed at once; a batch of more has its gradients accumulated.
+        micro_batch: sequences that are computed at once (a text is one, or several windows); a batch of more has its
+            gradients accumulated.
         parallel: how the run uses its devices; one process with one device when None.
         arm: whose hooks take part in the steps; none when None.
         loss: what steps make small; plain cross-entropy when None.
@@ -244,20 +245,29 @@ class Engine(ABC):
         return logits
 
     def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
-        shard = self.ranks.shard(tokens, rows)
-        largest_shard = -(-len(rows) // self.ranks.world_size)
+        micro_batches = [self._micro_batches(tokens, shard) for shard in self.ranks.shards(tokens, rows)]
+        own = micro_batches[self.ranks.rank]
         total_weight = self.loss.total(tokens.labels[rows])  # of all processes' shards
-        for start in range(0, largest_shard, self.micro_batch):
-            micro_batch = shard[start : start + self.micro_batch]
-            if len(micro_batch):
-                self._accumulate(tokens, micro_batch, total_weight)
-            else:
-                self._accumulate_nothing(tokens, rows[:1])
+        for micro_batch in own:
+            self._accumulate(tokens, micro_batch, total_weight)
+        for _ in range(max(map(len, micro_batches)) - len(own)):
+            self._accumulate_nothing(tokens, rows[:1])
         self.parallel.reduce_gradients()
         if (penalty := self.arm.penalty(self.model)) is not None:  # the same in all processes, so that it is not summed
             penalty.backward()
         self.optimiser.learning_rate.fill_(learning_rate)
         self._update()
+
+    def _micro_batches(self, tokens: Tokens, rows: Rows) -> list[Rows]:
+        """Texts of at most `micro_batch` sequences together, or one text of more; in their order."""
+        found: list[Rows] = []
+        start = sequences = 0
+        for place, count in enumerate(tokens.sequences[rows].tolist()):
+            if sequences and sequences + count > self.micro_batch:
+                found.append(rows[start:place])
+                start, sequences = place, 0
+            sequences += count
+        return [*found, rows[start:]] if len(rows) else []
 
     def _update(self) -> None:
         """The optimiser's step, and the method's part in it, which finds the gradients again that the former drops."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from tuneoff.training.engines.packing import (
     WeightDropout,
     attending,
 )
-from tuneoff.training.engines.pooling import pool
+from tuneoff.training.engines.pooling import of_texts, pool
 from tuneoff.training.kernels.choice import ATTENTION_HEAD_SIZES
 from tuneoff.training.kernels.fuse import fuse
 from tuneoff.training.order import by_length
@@ -110,6 +111,9 @@ class PackedEngine(Engine):
         if self.has_step_hook:
             self._no_graph = "the method takes part in each step"
             return
+        if tokens.windows is not None:
+            self._no_graph = "texts have several windows each"
+            return
         if self.micro_batch < self._batch_size:
             self._no_graph = "gradients are accumulated over micro-batches"
             return
@@ -154,7 +158,7 @@ class PackedEngine(Engine):
     def _backward(self, batch: PackedBatch) -> None:
         self.dropout_seed += 1
         with attending(batch, self._weight_dropout):
-            logits = self._forward(batch).float()
+            logits = of_texts(self._forward(batch).float(), batch.owners, len(batch.labels), batch.over_windows)
             losses, reported = self.loss.losses(logits, batch.labels.long(), self._loss_table)
             torch.sum(losses * batch.weights).backward()
         self._loss_sum += torch.sum(reported * (batch.weights > 0))
@@ -163,7 +167,7 @@ class PackedEngine(Engine):
         batch = self._batch(tokens, rows, len(rows))
         with attending(batch), torch.compiler.set_stance("force_eager"):
             logits: torch.Tensor = self._forward(batch)
-        return logits
+        return of_texts(logits, batch.owners, len(batch.labels), batch.over_windows)
 
     def _forward(self, batch: PackedBatch) -> Any:
         options: dict[str, Any] = {"input_ids": batch.ids, "position_ids": batch.positions}
@@ -175,8 +179,10 @@ class PackedEngine(Engine):
         return Layout(tokens, sequences, spare, longest, self.architecture)
 
     def _batch(self, tokens: Tokens, rows: Rows, total_weight: float) -> PackedBatch:
-        lengths = tokens.lengths[rows]
-        layout = self._layout(int(lengths.sum()), len(rows), 0, int(lengths.max()))
+        lengths = tokens.by_sequence.lengths[tokens.sequences_of(rows)]
+        layout = self._layout(int(lengths.sum()), len(lengths), 0, int(lengths.max()))
+        if tokens.windows is not None:
+            layout = replace(layout, texts=len(rows), over_windows=tokens.over_windows)
         buffer = np.empty(layout.size, dtype=np.int32)
         layout.fill(buffer, tokens, rows, total_weight, learning_rate=0.0)
         return layout.views(torch.from_numpy(buffer).to(self.device), tuple(lengths.tolist()))

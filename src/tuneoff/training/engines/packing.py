@@ -25,6 +25,7 @@ from tuneoff.training.kernels.choice import ATTENTION_HEAD_SIZES
 from tuneoff.training.kernels.dropout import STRIDE, Calls
 
 if TYPE_CHECKING:
+    from tuneoff.core.long_texts import OverWindows
     from tuneoff.data.tokens import Tokens
     from tuneoff.models.architecture import Architecture
 
@@ -43,12 +44,14 @@ class PackedBatch:
         types: 1 for tokens of second texts, else 0, shape (1, T), int32.
         cu_seqlens: where each sequence starts, and the end, shape (S + spare + 1,), int32.
         pooled: the token that stands for each sequence (unless their mean does), shape (S,), int32.
-        labels: shape (S,), int32.
-        weights: what each sequence's loss, with the weight of its class in it, is multiplied by; 0 for an unused slot,
-            shape (S,), float32.
+        labels: of texts, shape (S,), int32, unless texts have several windows.
+        weights: what each text's loss, with the weight of its class in it, is multiplied by; 0 for an unused slot,
+            likewise, float32.
         learning_rate: shape (), float32.
         max_seqlen: the most tokens a sequence may have.
         lengths: of the sequences, on the host; None where `cu_seqlens` alone decides (a CUDA graph).
+        owners: which text each sequence is a window of, shape (S,), int32; None where texts are sequences.
+        over_windows: what becomes of the logits of a text's windows; likewise.
     """
 
     ids: torch.Tensor
@@ -61,6 +64,8 @@ class PackedBatch:
     learning_rate: torch.Tensor
     max_seqlen: int
     lengths: tuple[int, ...] | None
+    owners: torch.Tensor | None
+    over_windows: OverWindows | None
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,8 @@ class Layout:
         spare: spare sequences, enough for `tokens` to be filled with sequences of at most `max_seqlen` tokens.
         max_seqlen: the most tokens a sequence may have.
         architecture: says how sequences are pooled and their positions counted.
+        texts: of several sequences each; None where texts are sequences.
+        over_windows: what becomes of the logits of a text's sequences; likewise.
     """
 
     tokens: int
@@ -80,18 +87,22 @@ class Layout:
     spare: int
     max_seqlen: int
     architecture: Architecture
+    texts: int | None = None
+    over_windows: OverWindows | None = None
 
     @property
     def _fields(self) -> list[tuple[str, int]]:
         sequences = self.sequences
+        texts = sequences if self.texts is None else self.texts
         return [
             ("ids", self.tokens),
             ("positions", self.tokens),
             ("types", self.tokens),
             ("cu_seqlens", sequences + self.spare + 1),
             ("pooled", sequences),
-            ("labels", sequences),
-            ("weights", sequences),
+            ("labels", texts),
+            ("weights", texts),
+            ("owners", 0 if self.texts is None else sequences),
             ("learning_rate", 1),
         ]
 
@@ -108,31 +119,34 @@ class Layout:
         total_weight: float,
         learning_rate: float,
     ) -> None:
-        """Writes at most `sequences` rows of a batch of `total_weight` into a host buffer of `size` elements."""
+        """Writes texts of at most `sequences`, of a batch of `total_weight`, into a host buffer of `size` elements."""
         fields = self._split(buffer)
-        lengths = tokens.lengths[rows]
+        apart, sequences = tokens.by_sequence, tokens.sequences_of(rows)
+        lengths = apart.lengths[sequences]
         total = int(lengths.sum())
-        assert len(rows) <= self.sequences
+        assert len(sequences) <= self.sequences
         assert total <= self.tokens <= total + self.spare * self.max_seqlen
         ends = np.cumsum(lengths)
         starts = ends - lengths
-        fields["ids"][:total] = tokens.ids_of(rows)
+        fields["ids"][:total] = apart.ids_of(sequences)
         fields["ids"][total:] = fields["ids"][0]
         spare_ends = np.minimum(total + self.max_seqlen * np.arange(1, self.spare + 1), self.tokens)
-        unused = self.sequences - len(rows)
+        unused = self.sequences - len(sequences)
         fields["cu_seqlens"][:] = np.concatenate([[0], ends, np.full(unused, total), spare_ends])
         every_length = np.diff(fields["cu_seqlens"])
         offsets = np.arange(self.tokens) - np.repeat(fields["cu_seqlens"][:-1], every_length)
         fields["positions"][:] = self._positions(fields["ids"], fields["cu_seqlens"], offsets)
         fields["types"][:] = 0
-        if tokens.second_starts is not None and self.architecture.type_vocab_size > 1:
-            fields["types"][:total] = offsets[:total] >= np.repeat(tokens.second_starts[rows], lengths)
+        if apart.second_starts is not None and self.architecture.type_vocab_size > 1:
+            fields["types"][:total] = offsets[:total] >= np.repeat(apart.second_starts[sequences], lengths)
+        if self.texts is not None:
+            fields["owners"][:] = np.repeat(np.arange(len(rows)), tokens.sequences[rows])
         for name, values in (
             ("pooled", self._pooled(fields["ids"], starts, ends)),
             ("labels", tokens.labels[rows]),
         ):
-            fields[name][: len(rows)] = values
-            fields[name][len(rows) :] = 0
+            fields[name][: len(values)] = values
+            fields[name][len(values) :] = 0
         weights = fields["weights"].view(np.float32)
         weights[: len(rows)] = 1.0 / total_weight
         weights[len(rows) :] = 0.0
@@ -177,6 +191,8 @@ class Layout:
             learning_rate=fields["learning_rate"].view(torch.float32)[0],
             max_seqlen=self.max_seqlen,
             lengths=lengths,
+            owners=None if self.texts is None else fields["owners"],
+            over_windows=self.over_windows,
         )
 
     def _split(self, buffer: Any) -> dict[str, Any]:

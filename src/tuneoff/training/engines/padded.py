@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tuneoff.models.architecture import Padding
 from tuneoff.training.engines.base import Engine, Rows
+from tuneoff.training.engines.pooling import of_texts
 from tuneoff.training.order import by_length
 
 if TYPE_CHECKING:
@@ -49,11 +50,15 @@ class PaddedEngine(Engine):
         self._loss_sum += reported.sum()
 
     def _logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
-        groups = self._computed_together(tokens, rows)
-        logits = torch.cat([self._padded_logits(tokens, rows[group]) for group in groups])
-        if len(groups) == 1:
+        apart, sequences = tokens.by_sequence, tokens.sequences_of(rows)
+        groups = self._computed_together(apart, sequences)
+        logits = torch.cat([self._padded_logits(apart, sequences[group]) for group in groups])
+        if len(groups) > 1:
+            logits = logits[torch.from_numpy(np.argsort(np.concatenate(groups))).to(self.device)]
+        if tokens.windows is None:
             return logits
-        return logits[torch.from_numpy(np.argsort(np.concatenate(groups))).to(self.device)]
+        owners = np.repeat(np.arange(len(rows)), tokens.sequences[rows])
+        return of_texts(logits, torch.from_numpy(owners).to(self.device), len(rows), tokens.over_windows)
 
     def _padded_logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
         inputs = padded_inputs(tokens, rows, self.architecture)

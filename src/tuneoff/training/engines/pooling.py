@@ -12,6 +12,7 @@ from tuneoff.models.architecture import Pooling
 from tuneoff.training.engines.packing import active_batch
 
 if TYPE_CHECKING:
+    from tuneoff.core.long_texts import OverWindows
     from tuneoff.models.load import LoadedModel
 
 
@@ -41,6 +42,26 @@ def pool(loaded: LoadedModel, only_pooled_in_last_block: bool) -> None:
         read.register_forward_hook(_each_in_a_row)
     if architecture.has_own_classify:
         classifier.forward = _packed_forward(loaded)
+
+
+def of_texts(
+    logits: torch.Tensor, owners: torch.Tensor | None, texts: int, over_windows: OverWindows | None
+) -> torch.Tensor:
+    """Logits of texts, shape (texts, classes), from those of their windows; as they are where texts have none.
+
+    Args:
+        logits: of windows, shape (windows, classes).
+        owners: which text each window is of, shape (windows,).
+        texts: how many there are.
+        over_windows: what becomes of the logits of a text's windows.
+    """
+    if owners is None:
+        return logits
+    # Products and masks, rather than additions by index, which are atomic and whose bits do not repeat.
+    of_text = owners[None, :] == torch.arange(texts, device=logits.device)[:, None]
+    if over_windows == "max":
+        return logits[None].masked_fill(~of_text[:, :, None], -torch.inf).amax(dim=1)
+    return (of_text.to(logits.dtype) @ logits) / of_text.sum(dim=1, keepdim=True)
 
 
 def _packed_forward(loaded: LoadedModel) -> Any:
@@ -83,7 +104,7 @@ def _keep_pooled(_module: nn.Module, _inputs: Any, output: Any) -> Any:
 def _keep_mean(_module: nn.Module, _inputs: Any, output: Any) -> Any:
     """As a product with zeros and ones, which has a backward pass without atomic additions, so that bits repeat."""
     batch = active_batch()
-    sequences = len(batch.labels)
+    sequences = len(batch.pooled)
     starts, ends = batch.cu_seqlens[:sequences, None], batch.cu_seqlens[1 : sequences + 1, None]
     states = output.last_hidden_state[0]
     place = torch.arange(len(states), device=states.device)

@@ -61,18 +61,17 @@ class Ranks:
         """Whether this is the one that writes files and reports."""
         return self.rank == 0
 
-    def shard(self, tokens: Tokens, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """This process's rows of a batch. No two shards differ by more than one row, nor much in tokens.
+    def shards(self, tokens: Tokens, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """The rows of a batch of each process. No two shards differ by more than one row, nor much in tokens.
 
         Rows are dealt out longest first, and every other round in the opposite order.
         """
         if self.world_size == 1:
-            return rows
+            return [rows]
         longest_first = np.argsort(-tokens.lengths[rows], kind="stable")
         turn, seat = np.divmod(np.arange(len(rows)), self.world_size)
         dealt_to = np.where(turn % 2 == 0, seat, self.world_size - 1 - seat)
-        shard: NDArray[np.int64] = rows[longest_first[dealt_to == self.rank]]
-        return shard
+        return [rows[longest_first[dealt_to == rank]] for rank in range(self.world_size)]
 
     def all_reduce(self, tensor: torch.Tensor) -> None:
         """Replaces a tensor by its sum over all processes."""
