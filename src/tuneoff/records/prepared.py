@@ -49,7 +49,7 @@ class Prepared(Record):
     tokens: dict[str, int]
     """tokens by split"""
     cut_texts: dict[str, int]
-    """texts that were longer than `data.max_length`, by split"""
+    """texts of which tokens go unread, by split"""
     removed: dict[str, int]
     """rows that were left out, by reason"""
     pad_token_id: int

@@ -33,7 +33,7 @@ class DataSummary(Record):
     label_names: tuple[str, ...]
     """of the model's outputs, in their order: classes, labels, or what the number is"""
     cut_texts: dict[str, int]
-    """texts that were longer than `data.max_length`, by split"""
+    """texts of which tokens go unread, by split"""
     removed: dict[str, int]
     """rows that were left out, by reason"""
 

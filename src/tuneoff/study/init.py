@@ -23,6 +23,7 @@ from tuneoff.spec import load_study
 LETTERS = re.compile(r"[^\W\d_]+")
 NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 COMMENT_COLUMN = 34
+LONGER = "reads longer texts whole; left out, they are cut at max_length"
 TASKS_IN_WORDS = {
     "multi_label": "an example has any number of labels",
     "regression": "labels are numbers; leave this out for classes",
@@ -74,7 +75,7 @@ def init_study(
     cut = most is not None and most < found.spec.max_length
     if cut:
         found = replace(found, spec=found.spec.model_copy(update={"max_length": most}))
-    written = _study_file(name, model, data, found)
+    written = _study_file(name, model, data, found, cut)
     if any("\ud800" <= character <= "\udfff" for character in written):
         raise UserError(f"{_plain(' '.join(data))}: a name that is not UTF-8 cannot stand in a study file; rename it")
     with TemporaryDirectory() as temporary:
@@ -84,7 +85,9 @@ def init_study(
     for line in found.lines():
         say(line)
     if cut:
-        say(f"model       takes at most {most} tokens, so longer texts are cut there")
+        say(
+            f"model       reads at most {most} tokens at once; longer texts are cut there, unless long_texts says otherwise"
+        )
     if most is None:
         say("model       is not on this machine yet; `tuneoff plan` checks that it takes max_length tokens")
     write_text(path, written)
@@ -151,7 +154,7 @@ def _study_name(train: str) -> str:
     return "study"
 
 
-def _study_file(name: str, model: str, data: Sequence[str], found: Understanding) -> str:
+def _study_file(name: str, model: str, data: Sequence[str], found: Understanding, cut: bool) -> str:
     spec, guess = found.spec, found.guess
     extra = "" if found.sizes.get("test") else "; a fifth of the rows becomes the test split"
     lines = [
@@ -183,7 +186,8 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
         names = list(spec.drop_labels)
         lines.append(_line("drop_labels", names, f"leaves out {_rows(unlabelled)}, since these labels mean none"))
     lines += [
-        _line("max_length", spec.max_length, "tokens at which texts are cut; shorter trains faster"),
+        _line("max_length", spec.max_length, "tokens that are read of a text at once; shorter trains faster"),
+        *([f"# {_line('long_texts', 'windows', LONGER)}"] if cut and spec.text_pair is None else []),
         _line("deduplicate", spec.deduplicate, found.repeats),
         f"# {_line('train_size', _fewer(sum(found.sizes.values())), 'examples to train on; all when left out')}",
     ]
