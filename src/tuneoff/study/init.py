@@ -86,7 +86,8 @@ def init_study(
         say(line)
     if cut:
         say(
-            f"model       reads at most {most} tokens at once; longer texts are cut there, unless long_texts says otherwise"
+            f"model       reads at most {most} tokens at once; longer texts are cut there, unless long_texts says "
+            "otherwise"
         )
     if most is None:
         say("model       is not on this machine yet; `tuneoff plan` checks that it takes max_length tokens")
