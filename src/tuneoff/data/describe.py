@@ -50,6 +50,7 @@ class Understanding:
         study_sizes: rows of each split of a study.
         labels: what they are: classes or labels with the rows that a study uses of each, most first, or numbers.
         characters: the shortest, the middle and the longest text.
+        tokens: that nearly all texts have at most, by a rough count.
         repeated: rows whose text an earlier row has; and of them, those whose label is not that of the first one.
         dropped: rows without text or label, and rows with a label that means none, which are left out.
         notes: what could be meant otherwise, and what to look at; a line each.
@@ -63,6 +64,7 @@ class Understanding:
     study_sizes: dict[str, int]
     labels: str
     characters: tuple[int, int, int]
+    tokens: int
     repeated: tuple[int, int]
     dropped: tuple[int, int]
     notes: tuple[str, ...]
@@ -78,9 +80,21 @@ class Understanding:
             f"label       {in_line(self.guess.label_columns or [self.guess.label])}: {self.labels}",
             f"splits      {self.splits}",
             f"repeated    {self.repeats}",
-            f"max_length  {self.spec.max_length} tokens, by a rough count",
+            f"max_length  {self.spec.max_length} tokens, by a rough count{self._longer}",
             *(f"{'note':<11} {note}" for note in self.notes),
         ]
+
+    @property
+    def cuts(self) -> bool:
+        """Whether more than a few texts are longer than what is read of a text at once."""
+        return self.tokens > self.spec.max_length
+
+    @property
+    def _longer(self) -> str:
+        if not self.cuts:
+            return ""
+        whole = "" if self.guess.text_pair is not None else "; long_texts = 'windows' would read them whole"
+        return f"; texts have up to {self.tokens:,} and are cut there{whole}"
 
     @property
     def repeats(self) -> str:
@@ -137,8 +151,9 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
         kept = np.flatnonzero(rows.splits >= 0)
         repeated = _repeated(rows.keys[kept], rows.labels[kept])
         empty, unlabelled = (sum(reasons[reason] for reasons in rows.dropped.values()) for reason in (EMPTY, LABEL))
+        tokens = _tokens(rows, kept)
         used = spec.model_copy(
-            update={"deduplicate": repeated[0] > 0, "max_length": _max_length(rows, kept), "drop_empty": empty > 0}
+            update={"deduplicate": repeated[0] > 0, "max_length": _max_length(tokens), "drop_empty": empty > 0}
         )
         notes = tuple(notes_on(used, guess, rows, empty, unlabelled))
     members = make_splits(rows, used).members
@@ -154,6 +169,7 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
         study_sizes={name: len(members[name]) for name in SPLITS},
         labels=_labels(rows, study),
         characters=(int(lengths[0]), int(lengths[1]), int(lengths[2])),
+        tokens=tokens,
         repeated=repeated,
         dropped=(empty, unlabelled),
         notes=notes,
@@ -231,10 +247,13 @@ def _counts(rows: Rows) -> list[int]:
     return np.bincount(rows.labels[rows.labels >= 0], minlength=len(rows.label_names)).tolist()
 
 
-def _max_length(rows: Rows, kept: NDArray[np.int64]) -> int:
+def _tokens(rows: Rows, kept: NDArray[np.int64]) -> int:
     sample = [text for text in next(rows.tables()).column("text").to_pylist() if text]
     bytes_per_character = sum(len(text.encode()) for text in sample) / max(1, sum(map(len, sample)))
-    tokens = float(np.quantile(rows.characters[kept], UNCUT)) * bytes_per_character / BYTES_PER_TOKEN + MARKS
+    return round(float(np.quantile(rows.characters[kept], UNCUT)) * bytes_per_character / BYTES_PER_TOKEN + MARKS)
+
+
+def _max_length(tokens: int) -> int:
     return next((length for length in MAX_LENGTHS if tokens <= length), MAX_LENGTHS[-1])
 
 

@@ -75,7 +75,7 @@ def init_study(
     cut = most is not None and most < found.spec.max_length
     if cut:
         found = replace(found, spec=found.spec.model_copy(update={"max_length": most}))
-    written = _study_file(name, model, data, found, cut)
+    written = _study_file(name, model, data, found)
     if any("\ud800" <= character <= "\udfff" for character in written):
         raise UserError(f"{_plain(' '.join(data))}: a name that is not UTF-8 cannot stand in a study file; rename it")
     with TemporaryDirectory() as temporary:
@@ -85,10 +85,7 @@ def init_study(
     for line in found.lines():
         say(line)
     if cut:
-        say(
-            f"model       reads at most {most} tokens at once; longer texts are cut there, unless long_texts says "
-            "otherwise"
-        )
+        say(f"model       takes at most {most} tokens, so longer texts are cut there")
     if most is None:
         say("model       is not on this machine yet; `tuneoff plan` checks that it takes max_length tokens")
     write_text(path, written)
@@ -155,7 +152,7 @@ def _study_name(train: str) -> str:
     return "study"
 
 
-def _study_file(name: str, model: str, data: Sequence[str], found: Understanding, cut: bool) -> str:
+def _study_file(name: str, model: str, data: Sequence[str], found: Understanding) -> str:
     spec, guess = found.spec, found.guess
     extra = "" if found.sizes.get("test") else "; a fifth of the rows becomes the test split"
     lines = [
@@ -188,7 +185,7 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
         lines.append(_line("drop_labels", names, f"leaves out {_rows(unlabelled)}, since these labels mean none"))
     lines += [
         _line("max_length", spec.max_length, "tokens that are read of a text at once; shorter trains faster"),
-        *([f"# {_line('long_texts', 'windows', LONGER)}"] if cut and spec.text_pair is None else []),
+        *([f"# {_line('long_texts', 'windows', LONGER)}"] if found.cuts and spec.text_pair is None else []),
         _line("deduplicate", spec.deduplicate, found.repeats),
         f"# {_line('train_size', _fewer(sum(found.sizes.values())), 'examples to train on; all when left out')}",
     ]
