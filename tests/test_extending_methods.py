@@ -36,6 +36,7 @@ def test_a_method_of_another_package_is_an_arm_like_any(
     assert [option["name"] for option in listed["biases"]["options"]] == [
         "learning_rate",
         "learning_rate_range",
+        "long_texts",
         "suffix",
     ]
     study = tmp_path / "study.toml"

@@ -166,10 +166,10 @@ def documents(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write_study(folder: Path, model: Path, arms: list[str], long_texts: str = "windows", **settings: Any) -> Path:
-    toml = study_toml(model, folder, arms, **{"seeds": 1, "epochs": 6, **settings})
+def write_study(folder: Path, model: Path, arms: list[str], long_texts: str, max_length: int = 16) -> Path:
+    toml = study_toml(model, folder, arms, seeds=1, epochs=6)
     path = folder / "study.toml"
-    path.write_text(toml.replace("max_length = 32", f'max_length = 16\nlong_texts = "{long_texts}"'))
+    path.write_text(toml.replace("max_length = 32", f'max_length = {max_length}\nlong_texts = "{long_texts}"'))
     return path
 
 
@@ -194,35 +194,37 @@ def test_arms_may_read_other_parts_of_long_texts(documents: Path, tiny_model: Pa
 
 
 @pytest.mark.long
-def test_documents_in_windows_from_file_to_prediction(documents: Path, tiny_model: Path, tuneoff: Command) -> None:
+def test_documents_of_2000_words_from_file_to_prediction(tmp_path: Path, tiny_model: Path, tuneoff: Command) -> None:
+    write_documents(tmp_path / "train.csv", 60, 0, words=2000)
+    write_documents(tmp_path / "test.csv", 30, 1, words=2000)
     arms = [
         f'method = "full"\n{RATE}',
-        f'method = "lora"\n{RATE}\ntarget_modules = ["query", "value"]',
         f'method = "prompt_tuning"\n{RATE}\nnum_virtual_tokens = 4',
-        f'method = "houlsby"\n{RATE}',
         'method = "frozen_features"',
         f'name = "max"\nmethod = "full"\n{RATE}\nlong_texts = "windows-max"',
         f'name = "both"\nmethod = "full"\n{RATE}\nlong_texts = "head+tail"',
         f'name = "end"\nmethod = "full"\n{RATE}\nlong_texts = "tail"',
     ]
-    answer = tuneoff("run", write_study(documents, tiny_model, arms), "--out", "out", "--no-report")
+    answer = tuneoff(
+        "run", write_study(tmp_path, tiny_model, arms, "windows", max_length=60), "--out", "out", "--no-report"
+    )
     assert answer.returncode == 0, answer.stderr + answer.stdout
-    summary = json.loads((documents / "out" / "summary.json").read_text())
-    test = pd.read_csv(documents / "test.csv")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    test = pd.read_csv(tmp_path / "test.csv")
     for arm in summary["arms"]:
-        (run,) = (documents / "out" / "runs").glob(f"{arm['arm']}-seed*")
+        (run,) = (tmp_path / "out" / "runs").glob(f"{arm['arm']}-seed*")
         stored = pd.read_parquet(run / "predictions.parquet")
         logits = np.stack(stored["logits"].tolist())
         names = np.array(["bad", "good"])
         assert (names[logits.argmax(axis=1)] == test["label"]).mean() == pytest.approx(arm["test_scores"][0])
         told = tuneoff(
-            "predict", run / "model", "--file", documents / "test.csv", "--text", "text", "--out", f"{arm['arm']}.csv"
+            "predict", run / "model", "--file", tmp_path / "test.csv", "--text", "text", "--out", f"{arm['arm']}.csv"
         )
         assert told.returncode == 0, told.stderr
-        predicted = pd.read_csv(documents / f"{arm['arm']}.csv")
+        predicted = pd.read_csv(tmp_path / f"{arm['arm']}.csv")
         assert (predicted["predicted_label"] == names[logits.argmax(axis=1)]).all(), arm["arm"]
-        exported = tuneoff("export", documents / "out", "--arm", arm["arm"], "--to", f"exported-{arm['arm']}")
+        exported = tuneoff("export", tmp_path / "out", "--arm", arm["arm"], "--to", f"exported-{arm['arm']}")
         assert exported.returncode == 0, exported.stderr
-        saved = json.loads((documents / f"exported-{arm['arm']}" / "tuneoff.json").read_text())
+        saved = json.loads((tmp_path / f"exported-{arm['arm']}" / "tuneoff.json").read_text())
         assert saved["check"]["changed_labels"] == 0
         assert saved["check"]["largest_difference"] < 1e-3

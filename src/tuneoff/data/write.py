@@ -72,10 +72,10 @@ def write_parts(
             for name in SPLITS:
                 path = split_path(part, name)
                 if path not in written:
+                    tokens = tokens_path(part, name, long_texts)
                     if not several:
-                        say(f"Preparing data: tokenising {path}")
-                    tokens = folder / tokens_path(part, name, long_texts)
-                    written[path] = _write_split(splits, name, folder / path, tokens, encode, long_texts, say)
+                        say(f"Preparing data: tokenising {tokens}")
+                    written[path] = _write_split(splits, name, folder / path, folder / tokens, encode, long_texts, say)
     tests = dict.fromkeys(split_path(part, "test") for part in parts)
     if len(tests) > 1 and not (folder / "test.parquet").exists():
         _join_files([folder / f"{test}.parquet" for test in tests], folder / "test.parquet")
