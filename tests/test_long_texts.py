@@ -193,6 +193,25 @@ def test_arms_may_read_other_parts_of_long_texts(documents: Path, tiny_model: Pa
     assert all(path.stat().st_mtime_ns == then for path, then in results.items())
 
 
+def test_what_cannot_be_read_in_windows_is_said_in_one_line(
+    documents: Path, tiny_model: Path, tuneoff: Command
+) -> None:
+    study = write_study(documents, tiny_model, ["frozen_features"], "windows-max")
+    answer = tuneoff("plan", study)
+    assert answer.returncode == 2
+    assert "frozen_features fits its head to the mean of a text's windows" in answer.stderr
+    for name in ("train.csv", "test.csv"):
+        frame = pd.read_csv(documents / name)
+        frame.assign(other=frame["text"].str[:30]).to_csv(documents / name, index=False)
+    pairs = write_study(documents, tiny_model, ["head_only"], "head+tail")
+    pairs.write_text(pairs.read_text().replace("[data]\n", '[data]\ntext_pair = "other"\n'))
+    for command in ("plan", "run"):
+        answer = tuneoff(command, pairs)
+        assert answer.returncode == 2
+        assert "long_texts = 'head+tail' reads single texts, and these are pairs" in answer.stderr
+    assert not (documents / "studies-out").exists()
+
+
 @pytest.mark.long
 def test_documents_of_2000_words_from_file_to_prediction(tmp_path: Path, tiny_model: Path, tuneoff: Command) -> None:
     write_documents(tmp_path / "train.csv", 60, 0, words=2000)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 from pydantic import Field, field_validator
 
 from tuneoff.core.frozen import Frozen
-from tuneoff.core.long_texts import OVER_WINDOWS, LongTexts
+from tuneoff.core.long_texts import LongTexts
 from tuneoff.core.names import made_of
 from tuneoff.core.registry import Registry
 from tuneoff.records.described import DescribedMethod, DescribedOption
@@ -73,13 +73,6 @@ class ArmSpec(Frozen):
         default=None,
         description="how bitsandbytes stores the frozen backbone: nf4, fp4 or int8; unquantised if left out",
     )
-
-    @field_validator("long_texts")
-    @classmethod
-    def _can_read(cls, value: LongTexts | None) -> LongTexts | None:
-        if cls.fitted and value is not None and OVER_WINDOWS.get(value) == "max":
-            raise ValueError(f"{cls.registered_name()} averages windows; write 'windows'")
-        return value
 
     @field_validator("quantization")
     @classmethod

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from tuneoff.core.frozen import Frozen
+from tuneoff.core.long_texts import OVER_WINDOWS
 from tuneoff.core.names import made_of, meant_by
 from tuneoff.core.quantities import parse_bytes, parse_seconds
 from tuneoff.core.registry import Registry
@@ -354,6 +355,16 @@ class StudySpec(Frozen):
         fitted = [arm.name for arm in self.arms if arm.fitted]
         if fitted:
             raise ValueError(f"arms.{fitted[0]}: {fitted[0]} fits one class an example, and no data.task = '{task}'")
+        return self
+
+    @model_validator(mode="after")
+    def _fitted_heads_see_means(self) -> StudySpec:
+        for arm in self.arms:
+            if arm.fitted and OVER_WINDOWS.get(arm.long_texts or self.data.long_texts) == "max":
+                raise ValueError(
+                    f"arms.{arm.name}: {arm.method} fits its head to the mean of a text's windows; give it "
+                    "long_texts = 'windows'"
+                )
         return self
 
     @model_validator(mode="after")
