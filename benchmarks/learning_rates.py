@@ -116,7 +116,7 @@ def _run(work: Work) -> dict[str, Any]:
     training, prepared, arm = work.spec.training, work.prepared.prepared, work.arm
     device = choose_device(training)
     precision = choose_precision(training, device)
-    tokens = load_tokens(work.prepared.data_folder, "head")
+    tokens = load_tokens(work.prepared.data_folder, work.spec.data.long_texts)
     config = load_config(work.prepared.model_folder, len(prepared.label_names), prepared.pad_token_id)
     quantised = quantisation_of(arm.quantization, precision)
     loaded = load_classifier(work.prepared.model_folder, config, work.seed, device, quantised)

@@ -79,7 +79,7 @@ def _profile(spec: Any, prepared: Any, arm: Any, steps: int) -> dict[str, Any]:
     loaded = load_classifier(prepared.model_folder, config, 0, device, quantisation_of(arm.quantization, precision))
     torch.manual_seed(0)
     engine = make_engine(arm.adapt(loaded), loaded, spec.training, device, precision, arm=arm)
-    tokens = load_tokens(prepared.data_folder, "head")["train"]
+    tokens = load_tokens(prepared.data_folder, spec.data.long_texts)["train"]
     batches = epoch_batches(tokens.lengths, spec.training.batch_size, 0, 0, bucketed=engine.bucketed)[:steps]
     torch.cuda.reset_peak_memory_stats()
     began = time.perf_counter()

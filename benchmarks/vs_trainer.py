@@ -241,7 +241,7 @@ def _measure(work: Work) -> Measured:
     matrix_parameters = sum(p.numel() for name, p in loaded.model.named_parameters() if "embeddings" not in name)
     torch.manual_seed(work.seed)
     model = work.arm.adapt(loaded)
-    tokens = load_tokens(work.prepared.data_folder, "head")
+    tokens = load_tokens(work.prepared.data_folder, work.spec.data.long_texts)
     all_batches = [
         rows
         for epoch in range(training.epochs)

@@ -50,12 +50,12 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
+    @cached_property  # each step asks for it
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each text, those of all its windows together, shape (examples,)."""
         return np.diff(self.offsets) + len(self.virtual.ids) * self.sequences
 
-    @property
+    @cached_property
     def sequences(self) -> NDArray[np.int64]:
         """Sequences, which a model computes apart, of each text: its windows, or one, shape (examples,)."""
         return np.diff(self._first_windows)

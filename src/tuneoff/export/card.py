@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tuneoff.analysis.underfitting import never_answered
 from tuneoff.analysis.wording import ACCURACY
 from tuneoff.core.files import write_text
-from tuneoff.core.long_texts import WORDS
+from tuneoff.core.long_texts import WORDS, LongTexts
 from tuneoff.core.texts import counted, printable
 from tuneoff.data.audit.noticed import listed
 from tuneoff.data.conventions import SPLITS
@@ -112,7 +112,7 @@ def model_card(
             for index, name in enumerate(saved.texts.label_names)
         ]
         + [("**all examples**", *(f"**{counts[split][-1]:,}**" for split in SPLITS))],
-        data_notes=_data_notes(results),
+        data_notes=_data_notes(results, saved.texts.long_texts),
         method=_method(results, scored, arm, run, saved, refit),
         verdict=f"**{audit.plain(words.verdict(summary))}**",
         headings=words.headings(results.summary),
@@ -296,12 +296,14 @@ def _source(results: StudyResults, run: ScoredRun) -> str:
     return f"{source}{part}"
 
 
-def _data_notes(results: StudyResults) -> list[str]:
+def _data_notes(results: StudyResults, long_texts: LongTexts) -> list[str]:
     prepared, longest = results.prepared, results.spec.data.max_length
     cut = [f"{prepared.cut_texts[split]:,} of {split}" for split in SPLITS if prepared.cut_texts.get(split)]
+    unread = f"; parts go unread of {listed(cut)}" if cut else "; no part of these goes unread"
+    if long_texts != results.spec.data.long_texts:  # how much this arm leaves unread was not counted
+        unread = ""
     return [
-        f"Of texts {longest:,} tokens are read at once ({WORDS[results.spec.data.long_texts]}); "
-        f"{f'parts go unread of {listed(cut)}' if cut else 'no part of these goes unread'}.",
+        f"Of texts {longest:,} tokens are read at once ({WORDS[long_texts]}){unread}.",
         *map(audit.plain, audit.left_out(prepared.removed)),
     ]
 

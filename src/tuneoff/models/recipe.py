@@ -72,7 +72,13 @@ def loading_lines(saved: SavedModel, folder: str, base: str | None = None) -> st
     given = [f"folder = {folder!r}"]
     tokenizer = "tokenizer = AutoTokenizer.from_pretrained(folder)"
     if saved.kind == "onnx":
-        imports = ["import numpy as np", "import onnxruntime", "from transformers import AutoTokenizer", ""]
+        by_itself = saved.texts.long_texts in BY_TOKENIZER
+        imports = [
+            *([] if by_itself else ["import numpy as np"]),
+            "import onnxruntime",
+            "from transformers import AutoTokenizer",
+            "",
+        ]
         session = 'session = onnxruntime.InferenceSession(folder + "/model.onnx")'
         return "\n".join([*imports, *given, session, tokenizer, *_classify_lines(saved, ONNX_LINES)])
     if saved.kind == "whole":
