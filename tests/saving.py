@@ -93,7 +93,7 @@ def tokenised(tokenizer: Any, texts: Any, classes: int, virtual: tuple[int, ...]
     """Texts as a study tokenises them, with labels that go round, and virtual tokens."""
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
-    backend.enable_truncation(MAX_LENGTH, strategy="longest_first", direction=tokenizer.truncation_side)
+    backend.enable_truncation(MAX_LENGTH, strategy="longest_first", direction="right")  # as "head" says
     found = Encoder(backend.to_str())(texts)
     offsets = np.concatenate([[0], np.cumsum(found.lengths)])
     pairs = isinstance(texts[0], tuple)
