@@ -177,7 +177,9 @@ def test_it_stops_when_it_is_asked_to(tiny_model: Path) -> None:
     peak = PeakSoFar(peak_memory(CPU))
     splits = {"train": tokens, "validation": tokens}
     task = SingleLabel(TextRules(label_names=("a", "b", "c"), max_length=8))
-    fit = FeatureFit(_arm(), engine, splits, Stopwatch(CPU), peak, steps=7, task=task, objective=Accuracy)
+    fit = FeatureFit(
+        _arm(), engine, splits, Stopwatch(CPU), peak, steps=7, training=TrainingSpec(), task=task, objective=Accuracy
+    )
     told: list[int] = []
     with pytest.raises(TrainingStopped):
         fit.run(told.append, lambda: True)

@@ -21,7 +21,7 @@ from test_serve import serving
 from tuneoff.core.errors import UserError
 from tuneoff.records.saved_model import TextRules
 from tuneoff.spec.data import TASKS
-from tuneoff.tasks.temperature import fit_temperature
+from tuneoff.tasks.decide import fit_temperature
 
 ARMS = ['method = "full"\nlearning_rate = 3e-3', 'method = "lora"\nlearning_rate = 1e-2']
 SEVERAL = 'task = "multi_label"\nlabel = "topics"\nlabel_separator = "|"'
@@ -76,7 +76,7 @@ def test_several_labels_by_micro_f1(several: Path) -> None:
         answers = [np.stack(list(frame["prediction"])) for frame in frames]
         for frame, said in zip(frames, answers, strict=True):
             np.testing.assert_array_equal(np.stack(list(frame["label"])), truth)
-            np.testing.assert_array_equal(said, np.stack(list(frame["logits"])) > 0)
+            assert said.shape == truth.shape
         scores = [metrics.f1_score(truth, said, average="micro") for said in answers]
         assert arm["test_scores"] == pytest.approx(scores)
         assert min(scores) > 0.6, "it learns"
@@ -160,7 +160,8 @@ def test_saved_models_of_labels_give_the_stored_logits(several: Path, tiny_model
     model = tuneoff.load(folder)
     for answer, said in zip(model.predict(texts), frame["prediction"], strict=True):
         assert answer.label == tuple(np.array(sorted(TOPICS))[said.astype(bool)])
-        assert all((chance > 0.5) == (name in answer.label) for name, chance in answer.probabilities.items())
+        above = zip(answer.probabilities.items(), run.thresholds, strict=True)
+        assert answer.label == tuple(name for (name, chance), threshold in above if chance > threshold)
 
 
 @pytest.mark.parametrize("arm", ["full", "lora"])
@@ -253,13 +254,17 @@ def test_predicting_and_exporting_labels(several: Path, tuneoff: Command, tmp_pa
     frame = pd.read_csv(tmp_path / "labels.csv", keep_default_na=False)
     assert list(frame.columns[2:]) == ["label", *(f"probability_{label}" for label in sorted(TOPICS))]
     chances = frame[[f"probability_{label}" for label in sorted(TOPICS)]].to_numpy()
+    thresholds = json.loads((model / "tuneoff.json").read_text())["texts"]["thresholds"]
     for said, row in zip(frame["label"], chances, strict=True):
-        assert said == "; ".join(label for label, chance in zip(sorted(TOPICS), row, strict=True) if chance > 0.5)
+        above = zip(sorted(TOPICS), row, thresholds, strict=True)
+        assert said == "; ".join(label for label, chance, threshold in above if chance > threshold)
     answer = tuneoff("export", several / "out", "--arm", "lora", "--to", "merged", "--format", "merged")
     assert answer.returncode == 0, answer.stderr
     assert "no label changed" in answer.stdout
     card = (tmp_path / "merged" / "README.md").read_text()
     assert "It says which of 4 labels texts have." in card
+    thresholds = json.loads((tmp_path / "merged" / "tuneoff.json").read_text())["texts"]["thresholds"]
+    assert f"plot {thresholds[2]:.3g}" in card
     assert "name: Micro F1" in card
 
 

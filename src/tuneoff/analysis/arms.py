@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tuneoff.analysis.results import StudyResults
     from tuneoff.analysis.score_table import ScoreTable
+    from tuneoff.records.class_scores import ByClass
 
 
 def describe_arms(
@@ -68,7 +69,6 @@ def _scored(
 ) -> ScoredArm:
     runs = results.of_arm(arm.arm)
     spec = next(spec for spec in results.spec.arms if spec.name == arm.arm)
-    names = results.prepared.label_names
     calibrated = calibrate(results, arm.arm)
     return ScoredArm(
         **dict(arm),
@@ -79,7 +79,7 @@ def _scored(
         test_accuracies=tuple(run.test_accuracy for run in runs if run.test_accuracy is not None),
         test_macro_f1=_mean(run.test_macro_f1 for run in runs),
         test_metrics={name: float(np.mean([run.test_metrics[name] for run in runs])) for name in runs[0].test_metrics},
-        by_class=results.task.by_class(results.answers(arm.arm), names),
+        by_class=_by_class(results, arm.arm),
         expected_calibration_error=_mean(one.error for one in calibrated.plain),
         calibrated_error=_mean(one.error for one in calibrated.tempered),
         brier_score=_mean(one.brier for one in calibrated.plain),
@@ -92,6 +92,22 @@ def _scored(
         adapter_unmerged=spec.mergeable and not spec.virtual_tokens and runs[0].parameters.adapter > 0,
         other_costs=costs[1:],
     )
+
+
+def _by_class(results: StudyResults, arm: str) -> ByClass | None:
+    """Scores of each class, with what is answered above which probability."""
+    names = results.prepared.label_names
+    found = results.task.by_class(results.answers(arm), names)
+    chosen = [run.thresholds for runs in results.runs_by_seed(arm) for run in runs if run.thresholds]
+    if found is None or not chosen:
+        return found
+    means = np.mean(chosen, axis=0)
+    of_names = (1 - means[0], means[0]) if len(means) == 1 else means
+    classes = {
+        name: found.classes[name].model_copy(update={"threshold": float(threshold)})
+        for name, threshold in zip(names, of_names, strict=True)
+    }
+    return found.model_copy(update={"classes": classes})
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

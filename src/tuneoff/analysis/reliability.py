@@ -50,7 +50,7 @@ def calibrate(results: StudyResults, arm: str) -> Calibrated:
         probabilities = _probabilities(results, logits / temperatures[:, None])
         tempered.append(calibration_of(truth, probabilities))
         several = truth.ndim == 2
-        said.append(probabilities.ravel() if several else probabilities.max(axis=1))
+        said.append(probabilities.ravel() if several else probabilities[np.arange(len(answers)), answers])
         so.append((truth.ravel() if several else answers == truth).astype(np.float64))
     numbers, labels = np.concatenate(said), np.concatenate(so)
     groups = _tenths(numbers) if plain else np.array_split(np.argsort(numbers, kind="stable"), BINS)

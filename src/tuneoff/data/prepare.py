@@ -81,7 +81,7 @@ def prepare_data(
     """Fills a folder with a study's prepared data: read, split, audited, tokenised, baselines scored.
 
     Args:
-        spec: the study; only its data and its model matter.
+        spec: the study; only its data, its model and what thresholds are chosen for matter.
         folder: empty.
         model_folder: of the model.
         model_fingerprint: of its files.
@@ -101,7 +101,8 @@ def prepare_data(
     # Before the tokenizer, with which torch comes: both at once would take the most memory.
     say("Scoring the baselines: one answer for all texts, TF-IDF with a linear model")
     task = TASKS.named(spec.data.task)
-    baselines = {part: task.baselines(splits) for part, splits in parts.items()}
+    chosen_for = spec.chosen_for(len(first.label_names))
+    baselines = {part: task.baselines(splits, chosen_for) for part, splits in parts.items()}
     definition, pad_token_id = cutting_tokenizer(spec, model_folder, len(first.label_names))
     study_rule, *other_rules = rules_of(spec)
     check_rules([study_rule, *other_rules], first.rows.columns.text_pair)

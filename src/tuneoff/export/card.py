@@ -16,7 +16,7 @@ from tuneoff.data.parts import part_words
 from tuneoff.data.prepared import load_targets, load_tokens
 from tuneoff.data.sources.hub import HubData
 from tuneoff.models.recipe import BASE, loading_lines
-from tuneoff.models.save import kind_of_labels, number_note, title_of
+from tuneoff.models.save import answer_note, kind_of_labels, number_note, title_of
 from tuneoff.records.refit import ScoresOnTest
 from tuneoff.records.saved_model import REFIT_WORDS, TextRules
 from tuneoff.report import audit, evidence, words
@@ -378,9 +378,12 @@ def _answers(saved: SavedModel, scored: ScoredArm) -> list[str]:
     """What it can answer at all, and how sure of it."""
     told = {
         "class": "It knows no class but those above, and gives one of them to every text.",
-        "labels": "It knows no label but those above, and gives those that it holds for more likely than not.",
+        "labels": "It knows no label but those above, and gives those that it holds for likely enough, or none.",
         "number": f"{number_note(saved.texts)} It gives every text a number.",
     }[kind_of_labels(saved)]
+    decides = answer_note(saved.texts)
+    if decides is not None:
+        told = f"{told} {audit.plain(decides)}"
     before, after = scored.expected_calibration_error, scored.calibrated_error
     if before is None or after is None:
         return [told]

@@ -142,7 +142,8 @@ def refit(
                 refit=rows,
             )
             if run.temperature is not None:
-                task = replace(task, texts=task.texts.model_copy(update={"temperature": run.temperature}))
+                decisions = {"temperature": run.temperature, "thresholds": run.thresholds}
+                task = replace(task, texts=task.texts.model_copy(update=decisions))
             if results.spec.training.select == "best":  # what is validated on is trained on, so that nothing can choose
                 training = task.training.model_copy(update={"select": "last", "patience": None})
                 task = replace(task, training=training, epochs=run.selected_epoch)

@@ -136,6 +136,20 @@ def number_note(rules: TextRules) -> str:
     )
 
 
+def answer_note(rules: TextRules) -> str | None:
+    """How logits become answers, where thresholds decide; None where the most probable is the answer, or a number."""
+    if not rules.thresholds:
+        return None
+    names = rules.label_names[1:] if len(rules.thresholds) == 1 else rules.label_names
+    told = ", ".join(f"{name} {chance:.3g}" for name, chance in zip(names, rules.thresholds, strict=True))
+    made = "softmax" if len(rules.thresholds) == 1 < len(rules.label_names) else "sigmoid"
+    answered = f"; otherwise {rules.label_names[0]}" if made == "softmax" else ""
+    return (
+        f"Probabilities are the {made} of logits / {rules.temperature:.4g}, and answered is what is above its "
+        f"threshold: {told}{answered}. Both were chosen on validation; `tuneoff predict` goes by them."
+    )
+
+
 def _labelled(model: Any, saved: SavedModel) -> Any:
     """The model's configuration, as it is to be loaded with: classes by name, and what kind of task they are."""
     config = copy.deepcopy(model.config)
@@ -253,7 +267,8 @@ def _read_me(saved: SavedModel) -> str:
     where = f"\n\n`{BASE}` is the folder of the base model, {base}." if saved.needs_base else ""
     again = f", trained once more on {REFIT_WORDS[saved.refit]}" if saved.refit else ""
     gives = {"class": "classes", "labels": "labels", "number": "gives"}[kind_of_labels(saved)]
-    scale = f"\n\n{number_note(saved.texts)}" if kind_of_labels(saved) == "number" else ""
+    note = number_note(saved.texts) if kind_of_labels(saved) == "number" else answer_note(saved.texts)
+    scale = f"\n\n{note}" if note else ""
     return (
         f"# {title_of(saved)}\n\n"
         f"{saved.method} on {base}, seed {saved.seed}{again}; {gives}: {', '.join(saved.texts.label_names)}.\n\n"

@@ -16,6 +16,8 @@ class ClassScores(Record):
     """their harmonic mean"""
     examples: int
     """test examples of the class"""
+    threshold: float | None = None
+    """the probability above which it is answered, mean over runs; null where the most probable is, or above a half"""
 
 
 class Confusion(Record):

@@ -133,6 +133,9 @@ class Scores(Record):
     temperature: float | None = None
     """that logits are divided by before they become probabilities, chosen on validation; 1 where labels are numbers,
     null in results of before"""
+    thresholds: tuple[float, ...] = ()
+    """probabilities at the temperature above which labels are answered, chosen on validation: of several labels one
+    each, of two classes that of the second; empty where the most probable is answered"""
     inference_latency_seconds: float | None = None
     """median time to classify one test text: a batch of one, from tokens in main memory to logits there, the way that
     the run evaluates (never compiled, nor a CUDA graph); over at most 30 texts, from the shortest to the longest, each

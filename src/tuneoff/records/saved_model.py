@@ -54,6 +54,9 @@ class TextRules(Record):
     """of a number"""
     temperature: float = Field(default=1.0, gt=0)
     """that logits are divided by before they become probabilities; chosen on validation"""
+    thresholds: tuple[float, ...] = ()
+    """probabilities, at the temperature, above which labels are answered, chosen on validation for the objective: of
+    several labels one each, of two classes that of the second; empty where answers are the most probable"""
     max_length: int
     """tokens that are read of a text at once, special tokens included; of a pair, the longer text is cut first"""
     long_texts: LongTexts = "head"
@@ -69,6 +72,10 @@ class TextRules(Record):
         classes = len(self.label_names)
         if not 1 <= self.max_length < 1 << 31 or classes == 0 or len(set(self.label_names)) < classes:
             raise ValueError("texts of no length, or no classes, or two of one name")
+        if len(self.thresholds) not in {0, 1 if self.task == "single_label" else classes}:
+            raise ValueError("as many thresholds as labels are needed; of two classes one")
+        if not all(0 < threshold < 1 for threshold in self.thresholds):
+            raise ValueError("thresholds are probabilities between 0 and 1")
         return self
 
 

@@ -179,7 +179,8 @@ def class_rows(summary: Summary) -> list[tuple[str, ...]]:
 
 
 def _class_scores(scores: ClassScores) -> str:
-    return f"{100 * scores.f1:.1f} ({100 * scores.precision:.0f}, {100 * scores.recall:.0f})"
+    above = "" if scores.threshold is None else f", p > {scores.threshold:.2f}"
+    return f"{100 * scores.f1:.1f} ({100 * scores.precision:.0f}, {100 * scores.recall:.0f}){above}"
 
 
 def confusions(summary: Summary) -> list[str]:

@@ -155,6 +155,14 @@ def _prepare_fit(place: Workplace, adapted: AdaptedModel, tokens: dict[str, Toke
     place.peak.reset()
     objective = OBJECTIVES.named(task.objective)
     training = FeatureFit(
-        task.run.arm, engine, tokens, place.watch, place.train_peak, task.run.steps, task.learned, objective
+        task.run.arm,
+        engine,
+        tokens,
+        place.watch,
+        place.train_peak,
+        task.run.steps,
+        task.training,
+        task.learned,
+        objective,
     )
     return Trainer(engine, training, examples=training.examples)

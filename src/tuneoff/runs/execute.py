@@ -22,8 +22,8 @@ from tuneoff.runs.reporter import Reporter
 from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.runs.workplace import Workplace
 from tuneoff.spec.schema import OBJECTIVES
+from tuneoff.tasks.decide import decided
 from tuneoff.tasks.scores import scores_of
-from tuneoff.tasks.temperature import fit_temperature
 from tuneoff.training.latency import inference_latency
 from tuneoff.training.loop import TrainingDiverged, check_finite
 
@@ -67,12 +67,12 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         print(dict(point), flush=True)
 
     test = logits = None
-    texts = task.texts
+    learned = task.learned
     if not task.run.trial:
-        if task.refit is None:  # which has trained on what temperatures are chosen on, and keeps that of its run
-            validation = trainer.training.validation_logits()
-            temperature = fit_temperature(task.learned, validation, tokens["validation"].labels)
-            texts = texts.model_copy(update={"temperature": temperature})
+        if task.refit is None:  # which has trained on what these are chosen on, and keeps those of its run
+            validation, objective = trainer.training.validation_logits(), OBJECTIVES.named(task.objective)
+            learned = decided(learned, task.training, objective, validation, tokens["validation"].labels)
+        texts = learned.rules
         test = load_tokens(task.data_folder, texts.long_texts, task.run.part, ("test",))["test"]
         test = test.with_virtual(adapted.virtual)
         with place.watch.timing("eval"), place.train_peak.evaluating():
@@ -89,14 +89,14 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
 
     scores = None
     if test is not None and logits is not None:
-        learned = task.learned
         truth, answers = learned.truth(test.labels), learned.answers(logits)
         scores = Scores(
             **scores_of(learned, truth, answers),
             test_score=OBJECTIVES.named(task.objective).value(truth, answers),
-            temperature=texts.temperature,
+            temperature=learned.rules.temperature,
+            thresholds=learned.rules.thresholds,
             inference_latency_seconds=inference_latency(trainer.engine, test),
-            checkpoint_bytes=_save(adapted, place, texts, weights),
+            checkpoint_bytes=_save(adapted, place, learned.rules, weights),
         )
     train, evaluation, reserved = map(max, zip(*peaks, strict=True))
     trained = _trained(

@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING
 from tuneoff.data.prepared import load_targets
 from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import PeakBytes
-from tuneoff.records.run import MemoryKind, RunIdentity, RunResult, UnfinishedRun, UnfinishedStatus, UnsuccessfulRun
+from tuneoff.records.run import (
+    MemoryKind,
+    RunIdentity,
+    RunResult,
+    Scores,
+    UnfinishedRun,
+    UnfinishedStatus,
+    UnsuccessfulRun,
+)
 from tuneoff.records.saved_model import BaseModel, RefitRows, TextRules
 from tuneoff.runs.allocation import Allocation
 from tuneoff.runs.run import Run
 from tuneoff.spec.data import TASKS
+from tuneoff.tasks.decide import with_rules
 from tuneoff.training.parallel.process_rank import ProcessRank
 
 if TYPE_CHECKING:
@@ -68,6 +77,12 @@ class RunTask:
     def learned(self) -> Task:
         """What a label is; reads what codes stand for."""
         return TASKS.named(self.texts.task)(self.texts, load_targets(self.data_folder))
+
+    def decided(self, result: RunResult) -> Task:
+        """What a label is, with what the run has chosen on validation."""
+        if not isinstance(result, Scores):
+            return self.learned
+        return with_rules(self.learned, temperature=result.temperature or 1.0, thresholds=result.thresholds)
 
     @property
     def log(self) -> Path:

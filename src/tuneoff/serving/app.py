@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, Request, Response
@@ -26,6 +26,9 @@ from tuneoff.serving.predictor import Predictor
 from tuneoff.serving.refusal import ErrorAnswer, Refusal
 from tuneoff.serving.wire import PredictAnswer, PredictRequest, answer_json, read_request
 from tuneoff.training.device import precision_name
+
+if TYPE_CHECKING:
+    from tuneoff.tasks.base import Task, Thresholds
 
 REFUSALS = {
     400: "The request is malformed.",
@@ -50,6 +53,8 @@ class ModelInfo(BaseModel):
     method: str
     kind: LabelKind
     labels: list[str]
+    thresholds: list[float]
+    """The probability above which each label is an answer; empty where the most probable is, or of a number."""
     pairs: bool
     max_input_length: int
 
@@ -170,6 +175,7 @@ def _info(predictor: Predictor, limits: Limits, budget: int) -> Info:
             method=saved.method,
             kind=predictor.task(name).kind,
             labels=list(saved.texts.label_names),
+            thresholds=list(_thresholds(predictor.task(name))),
             pairs=saved.texts.text_pair is not None,
             max_input_length=saved.texts.max_length,
         )
@@ -185,6 +191,14 @@ def _info(predictor: Predictor, limits: Limits, budget: int) -> Info:
         max_body_bytes=limits.body_bytes,
         models=models,
     )
+
+
+def _thresholds(task: Task) -> Thresholds:
+    """What is above which probability an answer; of a number none."""
+    rules = task.rules
+    if task.kind == "labels":
+        return rules.thresholds or (0.5,) * len(rules.label_names)
+    return (1 - rules.thresholds[0], rules.thresholds[0]) if rules.thresholds else ()
 
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -121,7 +121,7 @@ class Labeller:
         chances = task.probabilities(logits).round(DIGITS)
         values: list[Any] = [pa.array(chances[:, index], mask=out) for index in range(chances.shape[1])]
         if task.kind == "class":
-            values.insert(0, pa.array(chances.max(axis=1), mask=out))
+            values.insert(0, pa.array(chances[np.arange(len(chances)), answers], mask=out))
         if chances.shape[1]:
             words = [SEPARATOR.join(each) if isinstance(each, tuple) else each for each in task.given(answers, names)]
             values.insert(0, pa.array(words, pa.string(), mask=out))

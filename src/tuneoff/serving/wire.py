@@ -116,7 +116,11 @@ def answer_json(logits: NDArray[np.float32], task: Task, asked: PredictRequest) 
     scores = logits.astype(np.float64) if asked.raw_scores else task.probabilities(logits)
     if not scores.shape[1]:
         scores = task.answers(logits)[:, None]
+    order = np.argsort(-scores, axis=1, kind="stable")
+    if task.kind == "class":  # the answer is first, also where its threshold is not a half
+        answers = task.answers(logits)
+        order = np.take_along_axis(order, np.argsort(order != answers[:, None], axis=1, kind="stable"), axis=1)
     rows: list[Any] = []
-    for of_text, order in zip(scores.tolist(), np.argsort(-scores, axis=1, kind="stable").tolist(), strict=True):
-        rows.append([{"label": labels[index], "score": of_text[index]} for index in order])
+    for of_text, places in zip(scores.tolist(), order.tolist(), strict=True):
+        rows.append([{"label": labels[index], "score": of_text[index]} for index in places])
     return json.dumps(rows[0] if asked.single else rows, ensure_ascii=False, allow_nan=False).encode()

@@ -94,6 +94,11 @@ class TrainingSpec(Frozen):
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="share of each label that is given to all classes evenly"
     )
+    thresholds: Literal["chosen", "half"] = Field(
+        default="chosen",
+        description="of several labels, or two classes where the objective is not accuracy: from what probability a "
+        "label is answered, chosen on validation, or a half",
+    )
     select: Literal["last", "best"] = Field(
         default="last", description="which epoch's weights are tested: the last, or the best on validation"
     )
@@ -393,6 +398,16 @@ class StudySpec(Frozen):
     def metric(self) -> str:
         """What people call the objective, in the middle of a sentence."""
         return OBJECTIVES.named(self.objective).label
+
+    def chosen_for(self, outputs: int) -> type[Objective] | None:
+        """The objective that thresholds are chosen for; None where answers have none.
+
+        Args:
+            outputs: of a model of this study.
+        """
+        objective = OBJECTIVES.named(self.objective)
+        chosen = self.training.thresholds == "chosen" and TASKS.named(self.data.task).has_thresholds(objective, outputs)
+        return objective if chosen else None
 
     def to_toml(self) -> str:
         """The study with every default written out, as TOML that `load_study` reads back to an equal spec."""

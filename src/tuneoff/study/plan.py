@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from tuneoff.study.prepare import PreparedStudy
 
 
-UNDECISIVE = {"device", "precision", "parallel"}
-"""Of `[training]`, as the study asks for them: what comes of that is for the allocation to say."""
+UNDECISIVE = {"device", "precision", "parallel", "thresholds"}
+"""Of `[training]`: what comes of the first three is for the allocation to say, and thresholds are named by themselves,
+since most studies have none."""
 
 
 def plan_runs(
@@ -74,6 +75,8 @@ def make_run(
         *([] if (rule := arm.long_texts or spec.data.long_texts) == "head" else [rule]),
         *([] if spec.objective == "accuracy" else [spec.objective]),  # its value on validation is part of the result
     ]
+    if spec.chosen_for(len(prepared.prepared.label_names)) is not None:
+        decisive.append("thresholds")
     name = "-".join([arm.name, *map(str, tried[:1]), f"seed{seed}", *named, canonical_hash(decisive)[:10]])
     return Run(name, arm, seed, steps, part, trial)
 

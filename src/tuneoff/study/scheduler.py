@@ -123,7 +123,7 @@ class Scheduler:
         predictions = None
         if outcome.logits is not None:
             codes = load_tokens(task.data_folder, task.texts.long_texts, task.run.part, ("test",))["test"].labels
-            predictions = predictions_of(task.learned, codes, outcome.logits)
+            predictions = predictions_of(task.decided(result), codes, outcome.logits)
         self._store.write_result(result, predictions)
         self._listener.run_finished(task.run, result)
         failed = result.status not in ("ok", "interrupted") and not task.run.trial

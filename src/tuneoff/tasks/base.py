@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from tuneoff.spec import TrainingSpec
     from tuneoff.spec.data import DataSpec
     from tuneoff.tasks.losses import Loss
+    from tuneoff.tasks.objectives.base import Objective
 
 Codes = NDArray[np.integer[Any]]
 """A number for each different label, shape (examples,)."""
+Thresholds = tuple[float, ...]
 Answers = NDArray[Any]
 """Labels, or what a model says in their place: classes (examples,), sets (examples, labels), or numbers (examples,)."""
 
@@ -73,8 +75,13 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def baselines(cls, splits: Splits) -> dict[str, Baseline]:
-        """The cheap references, fitted on train and scored on test, by name; one is called `majority`."""
+    def baselines(cls, splits: Splits, objective: type[Objective] | None = None) -> dict[str, Baseline]:
+        """The cheap references, fitted on train and scored on test, by name; one is called `majority`.
+
+        Args:
+            splits: of the data.
+            objective: that thresholds are chosen for, as those of the arms are; None where there are none.
+        """
 
     @abstractmethod
     def loss(self, training: TrainingSpec, train: Codes) -> Loss:
@@ -96,6 +103,26 @@ class Task(ABC):
     @abstractmethod
     def answers(self, logits: NDArray[np.floating[Any]]) -> Answers:
         """What the model says, of logits of shape (examples, outputs)."""
+
+    @classmethod
+    def has_thresholds(cls, objective: type[Objective], outputs: int) -> bool:
+        """Whether answers hang on thresholds that are chosen for an objective.
+
+        Args:
+            objective: of the study.
+            outputs: how many outputs the model has.
+        """
+        return False
+
+    def thresholds(self, objective: type[Objective], logits: NDArray[np.floating[Any]], codes: Codes) -> Thresholds:
+        """Probabilities from which labels are answered, see `TextRules.thresholds`; none where there are none.
+
+        Args:
+            objective: for which `has_thresholds` is true.
+            logits: of the validation split, shape (examples, outputs).
+            codes: its labels.
+        """
+        return ()
 
     @abstractmethod
     def probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:

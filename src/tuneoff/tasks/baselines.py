@@ -8,16 +8,20 @@ regularisation, tuned on nothing. Of a pair of texts both are read as one.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tuneoff.records.baselines import Baseline
+from tuneoff.tasks.objectives.base import ClassObjective, LabelObjective
+from tuneoff.tasks.thresholds import choose_cuts, of_two_classes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tuneoff.data.splits import Splits
+    from tuneoff.tasks.objectives.base import Objective
 
 MOST_WEIGHTS = 2**22
 """Of a baseline, over all outputs: the solver takes 200 bytes for each, so that many of them leave fewer features."""
@@ -26,12 +30,14 @@ MOST_ROWS = 25_000
 """Training examples that a baseline is fitted on; of more, an even sample is taken."""
 INVERSE_REGULARISATION = 10.0
 """Of logistic regression."""
+TWO = 2
+"""Classes, of which the second may have a threshold."""
 PENALTY = 1.0
 """Of ridge regression, on features of length 1."""
 
 
-def class_baselines(splits: Splits) -> dict[str, Baseline]:
-    """The majority class, and logistic regression."""
+def class_baselines(splits: Splits, objective: type[Objective] | None) -> dict[str, Baseline]:
+    """The majority class, and logistic regression, of two classes at the best threshold for an objective."""
     from sklearn.linear_model import LogisticRegression
 
     labels, truth = splits.labels("train"), splits.labels("test")
@@ -41,13 +47,25 @@ def class_baselines(splits: Splits) -> dict[str, Baseline]:
     classes = sample["label"].nunique()
     if classes > 1:
         model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
-        found = _predictions(splits, sample, model, sample["label"], classes)
+        on = _fitted(splits, sample, model, sample["label"], classes)
+        found = on("test", model.predict)
+        if objective is not None and classes == TWO:
+            assert issubclass(objective, ClassObjective)
+            known = splits.labels("validation")
+            metric = of_two_classes(objective.of_counts, len(known))
+            (cut,) = choose_cuts(metric, on("validation", model.decision_function)[:, None], known[:, None])
+            found = (on("test", model.decision_function) > cut).astype(int)
         scored["tfidf"] = _baseline("TF-IDF + logistic regression", len(sample), found, found == truth)
     return scored
 
 
-def label_baselines(splits: Splits) -> dict[str, Baseline]:
-    """The labels that more than half of the examples have, and logistic regression for each label by itself."""
+def label_baselines(splits: Splits, objective: type[Objective] | None) -> dict[str, Baseline]:
+    """The labels that more than half of the examples have, and logistic regression for each label by itself.
+
+    Args:
+        splits: of the data.
+        objective: that the thresholds of the labels are chosen for; a half when None.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
 
@@ -57,7 +75,14 @@ def label_baselines(splits: Splits) -> dict[str, Baseline]:
     sample = splits.sample("train", MOST_ROWS)
     model = OneVsRestClassifier(LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000))
     with warnings.catch_warnings(action="ignore"):  # of a label that all rows of a sample have, or none
-        found = _predictions(splits, sample, model, table[sample["label"]].astype(int), table.shape[1])
+        on = _fitted(splits, sample, model, table[sample["label"]].astype(int), table.shape[1])
+    found = on("test", model.predict)
+    if objective is not None:
+        assert issubclass(objective, LabelObjective)
+        cuts = choose_cuts(
+            objective.of_labels, on("validation", model.decision_function), table[splits.labels("validation")]
+        )
+        found = on("test", model.decision_function) > cuts
     return {
         "majority": _baseline("majority of each label", len(labels), majority, (majority == truth).all(1)),
         "tfidf": _baseline("TF-IDF + logistic regression", len(sample), found, (found == truth).all(1)),
@@ -72,15 +97,21 @@ def number_baselines(splits: Splits) -> dict[str, Baseline]:
     train = numbers[splits.labels("train")]
     sample = splits.sample("train", MOST_ROWS)
     model = Ridge(alpha=PENALTY, solver="lsqr")
-    found = _predictions(splits, sample, model, numbers[sample["label"]], 1)
+    found = _fitted(splits, sample, model, numbers[sample["label"]], 1)("test", model.predict)
     return {
         "majority": _baseline("mean", len(train), np.full(splits.sizes["test"], train.mean()), None),
         "tfidf": _baseline("TF-IDF + ridge regression", len(sample), found, None),
     }
 
 
-def _predictions(splits: Splits, sample: Any, model: Any, labels: Any, outputs: int) -> NDArray[Any]:
-    """What a linear model of words says of the test texts, fitted on a sample of the training texts."""
+def _fitted(
+    splits: Splits, sample: Any, model: Any, labels: Any, outputs: int
+) -> Callable[[str, Callable[[Any], Any]], NDArray[Any]]:
+    """Fits a linear model of words on a sample of the training texts.
+
+    Returns:
+        What a function of the model, such as `predict`, says of the texts of a split.
+    """
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
     from sklearn.pipeline import make_pipeline
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -98,8 +129,12 @@ def _predictions(splits: Splits, sample: Any, model: Any, labels: Any, outputs: 
     seen = np.unique(train.indices)  # others have no weight in the end, and the solver takes as long for them
     with threadpool_limits(1):  # more threads only wait for each other on vectors this sparse
         model.fit(train[:, seen], labels)
-    tests = (vectors.transform(_read(table.to_pandas())) for table in splits.tables("test"))
-    return np.concatenate([model.predict(test[:, seen]) for test in tests])
+
+    def on(split: str, say: Callable[[Any], Any]) -> NDArray[Any]:
+        found = (vectors.transform(_read(table.to_pandas())) for table in splits.tables(split))
+        return np.concatenate([np.asarray(say(one[:, seen])) for one in found])
+
+    return on
 
 
 def _table(splits: Splits) -> NDArray[np.float64]:

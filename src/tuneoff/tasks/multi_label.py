@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.data.label_sets import LabelSets
-from tuneoff.tasks.base import Answers, Codes, Task
+from tuneoff.tasks.base import Answers, Codes, Task, Thresholds
 from tuneoff.tasks.losses import BinaryCrossEntropy
+from tuneoff.tasks.objectives.base import LabelObjective
 from tuneoff.tasks.objectives.macro_f1 import MacroF1
 from tuneoff.tasks.objectives.micro_f1 import MicroF1
-from tuneoff.tasks.probabilities import sigmoid
+from tuneoff.tasks.probabilities import log_odds_of, probabilities_at, sigmoid
+from tuneoff.tasks.thresholds import choose_cuts
 
 if TYPE_CHECKING:
     from tuneoff.data.splits import Splits
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
     from tuneoff.records.label_kind import LabelKind
     from tuneoff.spec import TrainingSpec
     from tuneoff.spec.data import DataSpec
+    from tuneoff.tasks.objectives.base import Objective
 
 
 class MultiLabel(Task):
-    """The model has an output for each label, and answers those whose probability is above a half."""
+    """The model has an output for each label, and answers those whose probability is above their thresholds."""
 
     name: ClassVar[str] = "multi_label"
     problem_type: ClassVar[str] = "multi_label_classification"
@@ -38,10 +41,10 @@ class MultiLabel(Task):
         return LabelSets(column, spec.label_separator)
 
     @classmethod
-    def baselines(cls, splits: Splits) -> dict[str, Baseline]:
+    def baselines(cls, splits: Splits, objective: type[Objective] | None = None) -> dict[str, Baseline]:
         from tuneoff.tasks.baselines import label_baselines
 
-        return label_baselines(splits)
+        return label_baselines(splits, objective)
 
     def loss(self, training: TrainingSpec, train: Codes) -> BinaryCrossEntropy:
         return self.likelihood()
@@ -55,13 +58,26 @@ class MultiLabel(Task):
         return self.table[codes].astype(np.int8)
 
     def answers(self, logits: NDArray[np.floating[Any]]) -> Answers:
-        return (logits > 0).astype(np.int8)
+        return (self._margins(logits) > 0).astype(np.int8)
+
+    @classmethod
+    def has_thresholds(cls, objective: type[Objective], outputs: int) -> bool:
+        return issubclass(objective, LabelObjective)
+
+    def thresholds(self, objective: type[Objective], logits: NDArray[np.floating[Any]], codes: Codes) -> Thresholds:
+        assert issubclass(objective, LabelObjective)
+        log_odds = logits.astype(np.float64) / self.rules.temperature
+        return probabilities_at(choose_cuts(objective.of_labels, log_odds, self.truth(codes)))
+
+    def _margins(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """How far each label's logit is above that from which it is answered, shape (examples, labels)."""
+        return logits - self.rules.temperature * log_odds_of(self.rules.thresholds) if self.rules.thresholds else logits
 
     def probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         return sigmoid(logits / self.rules.temperature)
 
     def certainty(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        return np.asarray(np.abs(logits).min(axis=1))
+        return np.asarray(np.abs(self._margins(logits)).min(axis=1))
 
     @classmethod
     def in_words(cls, answers: Answers, names: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,3 +19,15 @@ def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 def sigmoid(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """The probability of each label by itself, shape (examples, labels), from logits of the same shape."""
     return np.exp(-np.logaddexp(0.0, -np.asarray(logits, dtype=np.float64)))
+
+
+def probabilities_at(log_odds: NDArray[np.float64]) -> tuple[float, ...]:
+    """The probability of each of some log-odds, of which neither is 0 nor 1."""
+    tiny = np.finfo(np.float64).eps
+    return tuple(float(chance) for chance in np.clip(sigmoid(log_odds), tiny, 1 - tiny))
+
+
+def log_odds_of(probabilities: Sequence[float]) -> NDArray[np.float64]:
+    """The inverse of `probabilities_at`."""
+    chances = np.asarray(probabilities, dtype=np.float64)
+    return np.asarray(np.log(chances) - np.log1p(-chances))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tuneoff.records.label_kind import LabelKind
     from tuneoff.spec import TrainingSpec
     from tuneoff.spec.data import DataSpec
+    from tuneoff.tasks.objectives.base import Objective
 
 NEARLY_CONSTANT = 0.01
 """Standard deviations of the labels within which answers are taken for the same."""
@@ -43,7 +44,7 @@ class Regression(Task):
         return Numbers(column)
 
     @classmethod
-    def baselines(cls, splits: Splits) -> dict[str, Baseline]:
+    def baselines(cls, splits: Splits, objective: type[Objective] | None = None) -> dict[str, Baseline]:
         from tuneoff.tasks.baselines import number_baselines
 
         return number_baselines(splits)

@@ -89,6 +89,7 @@ class FeatureFit:
         watch: Stopwatch,
         peak: PeakSoFar,
         steps: int,
+        training: TrainingSpec,
         task: Task,
         objective: type[Objective],
     ) -> None:
@@ -98,6 +99,7 @@ class FeatureFit:
         self._watch = watch
         self._peak = peak
         self._steps = steps
+        self._training = training
         self._task = task
         self._objective = objective
         self.trace: Trace = []
@@ -137,7 +139,7 @@ class FeatureFit:
                 step=0,
                 train_loss=loss.mean_loss((features @ weights.T + biases).astype(np.float32), labels),
                 train_seconds=self._watch.seconds["train"],
-                **on_validation(loss, self._task, self._objective, logits, validation.labels),
+                **on_validation(loss, self._task, self._objective, self._training, logits, validation.labels),
             )
         ]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.records.measurements import CurvePoint
+from tuneoff.tasks.decide import chooses_thresholds, decided
 from tuneoff.training.selection import KeptWeights, Weights, is_over, selected
 from tuneoff.training.signs import SEGMENTS, Trace, has_diverged
 
@@ -202,7 +203,7 @@ class Training:
             step=self.done,
             train_loss=self._mean_loss_since(start),
             train_seconds=self._watch.seconds["train"],
-            **on_validation(self._engine.loss, self._task, self._objective, logits, validation.labels),
+            **on_validation(self._engine.loss, self._task, self._objective, self._training, logits, validation.labels),
         )
         return point, logits
 
@@ -236,9 +237,16 @@ def check_finite(logits: NDArray[np.float32], where: str) -> None:
 
 
 def on_validation(
-    loss: Loss, task: Task, objective: type[Objective], logits: NDArray[np.float32], codes: Codes
+    loss: Loss,
+    task: Task,
+    objective: type[Objective],
+    training: TrainingSpec,
+    logits: NDArray[np.float32],
+    codes: Codes,
 ) -> dict[str, Any]:
-    """What a point of a curve says of validation."""
+    """What a point of a curve says of validation, with answers as they would be given if training ended here."""
+    if chooses_thresholds(type(task), training, objective, logits.shape[1]):
+        task = decided(task, training, objective, logits, codes)
     truth, answers = task.truth(codes), task.answers(logits)
     right = task.correct(truth, answers)
     return {

@@ -38,7 +38,8 @@ async function start() {
 function answer(name, scores) {
   if (models[name].kind === "number") return `${scores[0].label} ${Number(scores[0].score.toPrecision(4))}`;
   if (models[name].kind === "class") return scores[0].label;
-  const given = scores.filter(({ score }) => score > 0.5).map(({ label }) => label);
+  const { labels, thresholds } = models[name];
+  const given = scores.filter(({ label, score }) => score > thresholds[labels.indexOf(label)]).map(({ label }) => label);
   return given.join(", ") || "none of its labels";
 }
 
