@@ -189,6 +189,7 @@ def test_info_tells_the_models_and_nothing_of_this_machine(server: Served, tiny_
         "method": "lora",
         "kind": "class",
         "labels": list(CLASSES.values()),
+        "thresholds": [],
         "pairs": True,
         "max_input_length": MAX_LENGTH,
     }
