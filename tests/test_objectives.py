@@ -16,6 +16,7 @@ from sklearn import metrics
 
 from another_package import guide, install_package, point_of
 from conftest import NEGATIVE, NEUTRAL, POSITIVE, Command, study_toml
+from test_probability_objectives import OF_PROBABILITIES
 from tuneoff.spec.schema import OBJECTIVES
 
 Classes = NDArray[np.int64]
@@ -52,6 +53,7 @@ OF_SETS: dict[str, Callable[[Classes, Classes], float]] = {
     ),
 }
 OF_NUMBERS: dict[str, Callable[[Numbers, Numbers], float]] = {
+    "d2_absolute_error": metrics.d2_absolute_error_score,
     "pearson": lambda labels, predictions: float(np.corrcoef(labels, predictions)[0, 1]),
     "r2": metrics.r2_score,
     "spearman": lambda labels, predictions: float(spearmanr(labels, predictions).statistic),
@@ -59,7 +61,11 @@ OF_NUMBERS: dict[str, Callable[[Numbers, Numbers], float]] = {
 
 
 def test_every_objective_has_a_metric_to_be_compared_with() -> None:
-    compared = {"class": set(SKLEARN), "labels": set(OF_SETS), "number": set(OF_NUMBERS)}
+    compared = {
+        "class": {*SKLEARN, *OF_PROBABILITIES},
+        "labels": {*OF_SETS, *OF_PROBABILITIES},
+        "number": set(OF_NUMBERS),
+    }
     for kind, names in compared.items():
         assert {name for name, objective in OBJECTIVES.classes().items() if kind in objective.kinds} == names
 
@@ -100,8 +106,9 @@ def test_objectives_of_numbers_are_those_of_scikit_learn(name: str, examples: in
         assert found.values.mean() == pytest.approx(whole)
         expected = jackknife(OF_NUMBERS[name], truth, said)
         adds = found.values - found.values.mean()
-        # Ranks of the others are moved to first order, so that what is left out is one part in the number of examples.
-        tolerance = 5 / examples if name == "spearman" else 1e-7
+        # Ranks of the others, and their median, are moved to first order: what is left out is one part in the number of
+        # examples.
+        tolerance = 5 / examples if name in ("spearman", "d2_absolute_error") else 1e-7
         np.testing.assert_allclose(adds, expected, atol=tolerance * np.abs(expected).max())
         assert 1 <= found.unit <= found.largest
 

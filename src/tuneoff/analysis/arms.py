@@ -13,6 +13,9 @@ from tuneoff.analysis.learning import learning_of
 from tuneoff.analysis.reliability import calibrate
 from tuneoff.analysis.statistics import mean_interval
 from tuneoff.records.arm_summary import ArmCosts, ArmSummary, FailedRun, ScoredArm
+from tuneoff.tasks.objectives.auroc import Auroc
+from tuneoff.tasks.objectives.average_precision import AveragePrecision
+from tuneoff.tasks.objectives.d2_log_loss import log_losses
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +81,10 @@ def _scored(
         test_accuracy=mean_interval(correct) if len(correct) else None,
         test_accuracies=tuple(run.test_accuracy for run in runs if run.test_accuracy is not None),
         test_macro_f1=_mean(run.test_macro_f1 for run in runs),
-        test_metrics={name: float(np.mean([run.test_metrics[name] for run in runs])) for name in runs[0].test_metrics},
+        test_metrics={
+            **{name: float(np.mean([run.test_metrics[name] for run in runs])) for name in runs[0].test_metrics},
+            **_of_probabilities(results, arm.arm),
+        },
         by_class=_by_class(results, arm.arm),
         expected_calibration_error=_mean(one.error for one in calibrated.plain),
         calibrated_error=_mean(one.error for one in calibrated.tempered),
@@ -108,6 +114,18 @@ def _by_class(results: StudyResults, arm: str) -> ByClass | None:
         for name, threshold in zip(names, of_names, strict=True)
     }
     return found.model_copy(update={"classes": classes})
+
+
+def _of_probabilities(results: StudyResults, arm: str) -> dict[str, float]:
+    """What an arm's probabilities are worth: means over its runs; nothing of numbers."""
+    if results.task.kind == "number":
+        return {}
+    found = []
+    for runs, frame in zip(results.runs_by_seed(arm), results.predictions(arm), strict=True):
+        truth, chances = results.answers_of(frame)[0], results.probabilities(runs, frame)
+        losses = float(log_losses(truth, chances).mean()) / (chances.shape[1] if truth.ndim == 2 else 1)
+        found.append((Auroc.value(truth, chances), AveragePrecision.value(truth, chances), losses))
+    return dict(zip(("auroc", "average_precision", "log_loss"), map(float, np.mean(found, axis=0)), strict=True))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -28,7 +28,12 @@ MEANS = (
 
 
 def pooled(
-    runs: Sequence[ScoredRun], task: type[Task], objective: type[Objective], truth: Answers, answers: Answers
+    runs: Sequence[ScoredRun],
+    task: type[Task],
+    objective: type[Objective],
+    truth: Answers,
+    answers: Answers,
+    judged: Answers,
 ) -> ScoredFolds:
     """One result from those of a seed's folds.
 
@@ -38,6 +43,7 @@ def pooled(
         objective: what the study goes by.
         truth: labels of all folds.
         answers: likewise what was predicted.
+        judged: likewise what the objective judges.
     """
     measured = alike(runs)
     return ScoredFolds.model_validate(
@@ -49,7 +55,7 @@ def pooled(
             if task.correct(truth, answers) is not None
             else None,
             **scores_of(task, truth, answers),
-            "test_score": objective.value(truth, answers),
+            "test_score": objective.value(truth, judged),
             "peak_memory_bytes": {
                 name: max(getattr(run.peak_memory_bytes, name) for run in measured)
                 for name in MeasuredPeakBytes.model_fields

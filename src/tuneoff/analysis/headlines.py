@@ -17,6 +17,7 @@ from tuneoff.tasks.objectives.accuracy import Accuracy
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
+    from tuneoff.tasks.base import Answers
 
 
 def compare_with_baselines(
@@ -30,7 +31,7 @@ def compare_with_baselines(
     tables, unit = {arm: table.values for arm, table in scores.items()}, common_unit(scores.values())
     return {
         name: against_baseline(
-            arms, tables, results.objective.contributions(truth, np.asarray(baseline.predictions)).values, unit
+            arms, tables, results.objective.contributions(truth, _judged(results, baseline)).values, unit
         )
         for name, baseline in results.prepared.baselines.items()
     }
@@ -43,7 +44,12 @@ def baseline_score(results: StudyResults, baseline: Baseline) -> float | None:
     tested = next((arm.name for arm in results.spec.arms if results.of_arm(arm.name)), None)
     if tested is None:
         return None
-    return results.objective.value(results.answers(tested)[0][0], np.asarray(baseline.predictions))
+    return results.objective.value(results.answers(tested)[0][0], _judged(results, baseline))
+
+
+def _judged(results: StudyResults, baseline: Baseline) -> Answers:
+    """What the objective judges of a baseline."""
+    return np.asarray(baseline.predictions if results.objective.of == "answers" else baseline.probabilities)
 
 
 def baseline_headlines(

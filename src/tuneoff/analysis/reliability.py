@@ -9,7 +9,6 @@ import numpy as np
 
 from tuneoff.analysis.statistics import Calibration, calibration_of
 from tuneoff.records.reliability import ReliabilityBin
-from tuneoff.records.saved_model import TextRules
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,15 +38,12 @@ def calibrate(results: StudyResults, arm: str) -> Calibrated:
     plain, tempered, said, so = [], [], [], []
     for runs, frame in zip(results.runs_by_seed(arm), results.predictions(arm), strict=True):
         truth, answers = results.answers_of(frame)
-        logits = np.stack(frame["logits"].to_list()).astype(np.float64)
         if results.task.kind == "number":
             said.append(np.asarray(answers, dtype=np.float64))
             so.append(np.asarray(truth, dtype=np.float64))
             continue
-        sizes = [results.prepared.part(run.part).sizes["test"] for run in runs]
-        temperatures = np.repeat([run.temperature or 1.0 for run in runs], sizes)  # each fold has its own
-        plain.append(calibration_of(truth, _probabilities(results, logits)))
-        probabilities = _probabilities(results, logits / temperatures[:, None])
+        plain.append(calibration_of(truth, results.probabilities(runs, frame, tempered=False)))
+        probabilities = results.probabilities(runs, frame)
         tempered.append(calibration_of(truth, probabilities))
         several = truth.ndim == 2
         said.append(probabilities.ravel() if several else probabilities[np.arange(len(answers)), answers])
@@ -62,11 +58,6 @@ def calibrate(results: StudyResults, arm: str) -> Calibrated:
         if len(group)
     )
     return Calibrated(tuple(plain), tuple(tempered), bins)
-
-
-def _probabilities(results: StudyResults, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    rules = TextRules(label_names=results.prepared.label_names, max_length=results.spec.data.max_length)
-    return results.task(rules).probabilities(logits).astype(np.float64)
 
 
 def _tenths(probabilities: NDArray[np.float64]) -> list[NDArray[np.intp]]:

@@ -21,6 +21,7 @@ from tuneoff.records.label_issue import LabelIssue
 from tuneoff.records.plan import PlanEntry
 from tuneoff.records.prepared import Prepared
 from tuneoff.records.run import RunResult, ScoredFolds, ScoredRun, ScoredSeed, UnfinishedRun, UnsuccessfulRun
+from tuneoff.records.saved_model import TextRules
 from tuneoff.records.summary import Summary
 from tuneoff.runs.files import MODEL
 from tuneoff.spec import StudySpec, load_study
@@ -151,6 +152,34 @@ class StudyResults:
         """Labels, and what was predicted, of some rows of `predictions.parquet`."""
         return self.task.stored(frame["label"].to_numpy()), self.task.stored(frame["prediction"].to_numpy())
 
+    def judged(self, arm: str, train_size: int | None = None) -> list[tuple[Answers, Answers]]:
+        """Labels, and what the objective judges, of each result of `of_arm`: answers, or probabilities."""
+        if self.objective.of == "answers":
+            return self.answers(arm, train_size)
+        found = []
+        for runs, frame in zip(self.runs_by_seed(arm, train_size), self.predictions(arm, train_size), strict=True):
+            found.append((self.answers_of(frame)[0], self.probabilities(runs, frame)))
+        return found
+
+    def probabilities(
+        self, runs: Sequence[ScoredRun], frame: pd.DataFrame, tempered: bool = True
+    ) -> NDArray[np.float64]:
+        """Of each class or label, shape (examples, outputs).
+
+        Args:
+            runs: of one seed: one, or those of its folds.
+            frame: their test predictions.
+            tempered: whether at each run's temperature; otherwise those of its logits as they are.
+        """
+        logits = np.stack(frame["logits"].to_list()).astype(np.float64)
+        if tempered:
+            sizes = [self.prepared.part(run.part).sizes["test"] for run in runs]
+            logits /= np.repeat([run.temperature or 1.0 for run in runs], sizes)[:, None]
+        rules = TextRules(
+            task=self.spec.data.task, label_names=self.prepared.label_names, max_length=self.spec.data.max_length
+        )
+        return self.task(rules).probabilities(logits).astype(np.float64)
+
     def correct(self, arm: str) -> NDArray[np.float64]:
         """Which test examples each result of `of_arm` got right: 0 or 1, shape (seeds, examples).
 
@@ -171,7 +200,7 @@ class StudyResults:
 
     def scores(self, arm: str, train_size: int | None = None) -> ScoreTable:
         """What each test example adds to the objective of each result of `of_arm`."""
-        return ScoreTable.of([self.objective.contributions(*answers) for answers in self.answers(arm, train_size)])
+        return ScoreTable.of([self.objective.contributions(*judged) for judged in self.judged(arm, train_size)])
 
     def runs_by_seed(self, arm: str, train_size: int | None = None) -> list[list[ScoredRun]]:
         """For each seed the results behind that of `of_arm`: one, or those of its folds, all of which succeeded."""
@@ -212,8 +241,10 @@ class StudyResults:
     def _pooled(self) -> dict[str, list[ScoredFolds]]:
         return {
             arm.name: [
-                pooled(runs, self.task, self.objective, *answers)
-                for runs, answers in zip(self.runs_by_seed(arm.name), self.answers(arm.name), strict=True)
+                pooled(runs, self.task, self.objective, *answers, judged)
+                for runs, answers, (_, judged) in zip(
+                    self.runs_by_seed(arm.name), self.answers(arm.name), self.judged(arm.name), strict=True
+                )
             ]
             for arm in self.spec.arms
         }

@@ -182,13 +182,13 @@ def _breakdown(results: StudyResults, arms: Sequence[ArmSummary]) -> Breakdown |
     import pandas as pd
 
     values = pd.read_parquet(results.folder / "data" / "test.parquet", columns=["breakdown"])["breakdown"]
-    answers = {arm.arm: results.answers(arm.arm) for arm in arms if isinstance(arm, ScoredArm)}
+    judged = {arm.arm: results.judged(arm.arm) for arm in arms if isinstance(arm, ScoredArm)}
 
     def scores(value: str) -> dict[str, float]:
         there = (values == value).to_numpy()
         return {
             arm: float(np.mean([results.objective.value(truth[there], said[there]) for truth, said in of_runs]))
-            for arm, of_runs in answers.items()
+            for arm, of_runs in judged.items()
         }
 
     return Breakdown(

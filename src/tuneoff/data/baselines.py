@@ -22,5 +22,8 @@ def pooled_baselines(by_fold: Sequence[Mapping[str, Baseline]]) -> dict[str, Bas
             predictions: tuple[Any, ...] = tuple(answer for one in of_folds for answer in one.predictions)
             right = [one.test_accuracy * len(one.predictions) for one in of_folds if one.test_accuracy is not None]
             accuracy = math.fsum(right) / len(predictions) if right else None
-            pooled[name] = first.model_copy(update={"test_accuracy": accuracy, "predictions": predictions})
+            probabilities = tuple(row for one in of_folds for row in one.probabilities)
+            pooled[name] = first.model_copy(
+                update={"test_accuracy": accuracy, "predictions": predictions, "probabilities": probabilities}
+            )
     return pooled

@@ -101,8 +101,8 @@ def prepare_data(
     # Before the tokenizer, with which torch comes: both at once would take the most memory.
     say("Scoring the baselines: one answer for all texts, TF-IDF with a linear model")
     task = TASKS.named(spec.data.task)
-    chosen_for = spec.chosen_for(len(first.label_names))
-    baselines = {part: task.baselines(splits, chosen_for) for part, splits in parts.items()}
+    objective = spec.baselines_for(len(first.label_names))
+    baselines = {part: task.baselines(splits, objective) for part, splits in parts.items()}
     definition, pad_token_id = cutting_tokenizer(spec, model_folder, len(first.label_names))
     study_rule, *other_rules = rules_of(spec)
     check_rules([study_rule, *other_rules], first.rows.columns.text_pair)

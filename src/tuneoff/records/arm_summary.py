@@ -106,7 +106,9 @@ class ScoredArm(ArmCosts, ArmSummary):
     test_macro_f1: float | None
     """mean; null where labels are numbers"""
     test_metrics: dict[str, float]
-    """means of others, by name, as in the results of runs"""
+    """means of others, by name: those of the results of runs, and of the probabilities that `predict` gives `auroc` and
+    `average_precision` (means over classes or labels, each against the rest) and `log_loss` in nats (of several labels
+    the mean over them)"""
     by_class: ByClass | None
     """class by class, or label by label; null where labels are numbers"""
     expected_calibration_error: float | None

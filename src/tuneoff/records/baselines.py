@@ -16,3 +16,5 @@ class Baseline(Record):
     """training examples that it was fitted on"""
     predictions: tuple[int, ...] | tuple[float, ...] | tuple[tuple[int, ...], ...]
     """in the order of the test split: class indices, numbers, or 0 or 1 for each of several labels"""
+    probabilities: tuple[tuple[float, ...], ...] = ()
+    """likewise of each class or label, where the objective judges them; otherwise none"""

@@ -138,6 +138,8 @@ def _qualities(summary: Summary) -> list[tuple[str, Callable[[ScoredArm], str]]]
         ("calibration error", lambda arm: _number(arm.expected_calibration_error, ".3f")),
         ("at its temperature", lambda arm: _number(arm.calibrated_error, ".3f")),
         ("Brier score", lambda arm: _number(arm.brier_score, ".3f")),
+        ("log loss", metric("log_loss", ".3f")),
+        ("AUROC", metric("auroc", ".3f")),
     ]
     if summary.data.label_kind == "labels":
         shares = [("micro F1, %", "micro_f1"), ("macro F1, %", "macro_f1"), ("labels wrong, %", "hamming_loss")]

@@ -67,10 +67,10 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         print(dict(point), flush=True)
 
     test = logits = None
-    learned = task.learned
+    learned, objective = task.learned, OBJECTIVES.named(task.objective)
     if not task.run.trial:
         if task.refit is None:  # which has trained on what these are chosen on, and keeps those of its run
-            validation, objective = trainer.training.validation_logits(), OBJECTIVES.named(task.objective)
+            validation = trainer.training.validation_logits()
             learned = decided(learned, task.training, objective, validation, tokens["validation"].labels)
         texts = learned.rules
         test = load_tokens(task.data_folder, texts.long_texts, task.run.part, ("test",))["test"]
@@ -92,7 +92,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         truth, answers = learned.truth(test.labels), learned.answers(logits)
         scores = Scores(
             **scores_of(learned, truth, answers),
-            test_score=OBJECTIVES.named(task.objective).value(truth, answers),
+            test_score=objective.value(truth, learned.judged(objective, logits)),
             temperature=learned.rules.temperature,
             thresholds=learned.rules.thresholds,
             inference_latency_seconds=inference_latency(trainer.engine, test),

@@ -174,7 +174,23 @@ def _known_executor(name: str) -> str:
     return name
 
 
+SAME_ORDER = {
+    **dict.fromkeys(("log_loss", "neg_log_loss", "cross_entropy", "loss"), "d2_log_loss"),
+    **dict.fromkeys(("mae", "mean_absolute_error", "neg_mean_absolute_error"), "d2_absolute_error"),
+    **dict.fromkeys(("rmse", "mse", "mean_squared_error", "root_mean_squared_error"), "r2"),
+    **dict.fromkeys(("roc_auc", "auc", "roc_auc_ovr"), "auroc"),
+    **dict.fromkeys(("ap", "map", "pr_auc"), "average_precision"),
+    **dict.fromkeys(("f1", "f1_macro"), "macro_f1"),
+    **dict.fromkeys(("f1_micro",), "micro_f1"),
+    **dict.fromkeys(("f1_weighted",), "weighted_f1"),
+    **dict.fromkeys(("matthews_corrcoef", "matthews_correlation"), "mcc"),
+}
+"""Names of metrics elsewhere, and the objective that orders arms as they do, the higher the better."""
+
+
 def _known_objective(name: str) -> str:
+    if name not in OBJECTIVES.classes() and name in SAME_ORDER:
+        raise ValueError(f"write '{SAME_ORDER[name]}', which orders arms as '{name}' does, the higher the better")
     OBJECTIVES.named(name)
     return name
 
@@ -408,6 +424,11 @@ class StudySpec(Frozen):
         objective = OBJECTIVES.named(self.objective)
         chosen = self.training.thresholds == "chosen" and TASKS.named(self.data.task).has_thresholds(objective, outputs)
         return objective if chosen else None
+
+    def baselines_for(self, outputs: int) -> type[Objective] | None:
+        """The objective where what is said of baselines hangs on it: by thresholds, or as it judges probabilities."""
+        objective = OBJECTIVES.named(self.objective)
+        return objective if objective.of == "probabilities" else self.chosen_for(outputs)
 
     def to_toml(self) -> str:
         """The study with every default written out, as TOML that `load_study` reads back to an equal spec."""

@@ -74,7 +74,7 @@ def prepare_study(spec: StudySpec, out: Path, say: Say, accepted: Callable[[], N
     model_fingerprint = stamp.fingerprint
     source = spec.data.fingerprint()
     # How many classes there are is not known yet; of more than two nothing hangs on the objective.
-    rules = [*rules_of(spec)[1:], *([] if spec.chosen_for(2) is None else [spec.objective])]
+    rules = [*rules_of(spec)[1:], *([] if spec.baselines_for(2) is None else [spec.objective])]
     key = canonical_hash([PREPARATION_VERSION, spec.data.model_dump(mode="json"), *rules, source, model_fingerprint])
     damaged = damage(data_folder)
     if damaged is not None:

@@ -80,7 +80,8 @@ class Task(ABC):
 
         Args:
             splits: of the data.
-            objective: that thresholds are chosen for, as those of the arms are; None where there are none.
+            objective: that thresholds are chosen for, as those of the arms are, or that judges probabilities; None
+                where answers are all that is needed, and are the most probable.
         """
 
     @abstractmethod
@@ -103,6 +104,10 @@ class Task(ABC):
     @abstractmethod
     def answers(self, logits: NDArray[np.floating[Any]]) -> Answers:
         """What the model says, of logits of shape (examples, outputs)."""
+
+    def judged(self, objective: type[Objective], logits: NDArray[np.floating[Any]]) -> Answers:
+        """What an objective judges: answers, or probabilities, shape (examples, outputs)."""
+        return self.answers(logits) if objective.of == "answers" else self.probabilities(logits)
 
     @classmethod
     def has_thresholds(cls, objective: type[Objective], outputs: int) -> bool:

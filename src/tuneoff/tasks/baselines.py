@@ -32,30 +32,39 @@ INVERSE_REGULARISATION = 10.0
 """Of logistic regression."""
 TWO = 2
 """Classes, of which the second may have a threshold."""
+DIGITS = 7
+"""Of a probability that is stored."""
 PENALTY = 1.0
 """Of ridge regression, on features of length 1."""
 
 
 def class_baselines(splits: Splits, objective: type[Objective] | None) -> dict[str, Baseline]:
-    """The majority class, and logistic regression, of two classes at the best threshold for an objective."""
+    """The majority class, and logistic regression.
+
+    Args:
+        splits: of the data.
+        objective: that the threshold of two classes is chosen for, or that judges probabilities; see `Task.baselines`.
+    """
     from sklearn.linear_model import LogisticRegression
 
     labels, truth = splits.labels("train"), splits.labels("test")
-    majority = np.full(len(truth), np.bincount(labels).argmax())
-    scored = {"majority": _baseline("majority class", len(labels), majority, majority == truth)}
+    counts = np.bincount(labels, minlength=len(splits.label_names))
+    majority = np.full(len(truth), counts.argmax())
+    shares = _as_needed(objective, lambda: np.tile(counts / counts.sum(), (len(truth), 1)))
+    scored = {"majority": _baseline("majority class", len(labels), majority, majority == truth, shares)}
     sample = splits.sample("train", MOST_ROWS)
     classes = sample["label"].nunique()
     if classes > 1:
         model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
         on = _fitted(splits, sample, model, sample["label"], classes)
         found = on("test", model.predict)
-        if objective is not None and classes == TWO:
-            assert issubclass(objective, ClassObjective)
+        if objective is not None and issubclass(objective, ClassObjective) and classes == TWO:
             known = splits.labels("validation")
             metric = of_two_classes(objective.of_counts, len(known))
             (cut,) = choose_cuts(metric, on("validation", model.decision_function)[:, None], known[:, None])
             found = (on("test", model.decision_function) > cut).astype(int)
-        scored["tfidf"] = _baseline("TF-IDF + logistic regression", len(sample), found, found == truth)
+        chances = _as_needed(objective, lambda: _spread(on("test", model.predict_proba), model.classes_, len(counts)))
+        scored["tfidf"] = _baseline("TF-IDF + logistic regression", len(sample), found, found == truth, chances)
     return scored
 
 
@@ -64,7 +73,7 @@ def label_baselines(splits: Splits, objective: type[Objective] | None) -> dict[s
 
     Args:
         splits: of the data.
-        objective: that the thresholds of the labels are chosen for; a half when None.
+        objective: that thresholds of labels are chosen for, or that judges probabilities; see `Task.baselines`.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
@@ -72,21 +81,34 @@ def label_baselines(splits: Splits, objective: type[Objective] | None) -> dict[s
     table = _table(splits)
     labels, truth = table[splits.labels("train")], table[splits.labels("test")]
     majority = np.tile(labels.mean(axis=0) > 0.5, (len(truth), 1))
+    shares = _as_needed(objective, lambda: np.tile(labels.mean(axis=0), (len(truth), 1)))
     sample = splits.sample("train", MOST_ROWS)
     model = OneVsRestClassifier(LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000))
     with warnings.catch_warnings(action="ignore"):  # of a label that all rows of a sample have, or none
         on = _fitted(splits, sample, model, table[sample["label"]].astype(int), table.shape[1])
     found = on("test", model.predict)
-    if objective is not None:
-        assert issubclass(objective, LabelObjective)
+    if objective is not None and issubclass(objective, LabelObjective):
         cuts = choose_cuts(
             objective.of_labels, on("validation", model.decision_function), table[splits.labels("validation")]
         )
         found = on("test", model.decision_function) > cuts
+    chances = _as_needed(objective, lambda: on("test", model.predict_proba))
     return {
-        "majority": _baseline("majority of each label", len(labels), majority, (majority == truth).all(1)),
-        "tfidf": _baseline("TF-IDF + logistic regression", len(sample), found, (found == truth).all(1)),
+        "majority": _baseline("majority of each label", len(labels), majority, (majority == truth).all(1), shares),
+        "tfidf": _baseline("TF-IDF + logistic regression", len(sample), found, (found == truth).all(1), chances),
     }
+
+
+def _as_needed(objective: type[Objective] | None, chances: Callable[[], NDArray[Any]]) -> NDArray[Any] | None:
+    """Probabilities where an objective judges them."""
+    return chances() if objective is not None and objective.of == "probabilities" else None
+
+
+def _spread(chances: NDArray[Any], known: NDArray[Any], classes: int) -> NDArray[Any]:
+    """Probabilities of all classes, of those of the classes that a model was fitted on."""
+    found = np.zeros((len(chances), classes))
+    found[:, known] = chances
+    return found
 
 
 def number_baselines(splits: Splits) -> dict[str, Baseline]:
@@ -148,7 +170,13 @@ def _read(frame: Any) -> list[str]:
     return list(frame["text"])
 
 
-def _baseline(label: str, trained_on: int, predictions: NDArray[Any], right: NDArray[np.bool_] | None) -> Baseline:
+def _baseline(
+    label: str,
+    trained_on: int,
+    predictions: NDArray[Any],
+    right: NDArray[np.bool_] | None,
+    probabilities: NDArray[Any] | None = None,
+) -> Baseline:
     if predictions.ndim == 2:
         answers: tuple[Any, ...] = tuple(tuple(row) for row in predictions.astype(int).tolist())
     else:
@@ -158,4 +186,5 @@ def _baseline(label: str, trained_on: int, predictions: NDArray[Any], right: NDA
         test_accuracy=None if right is None else float(right.mean()),
         trained_on=trained_on,
         predictions=answers,
+        probabilities=() if probabilities is None else tuple(map(tuple, probabilities.round(DIGITS).tolist())),
     )

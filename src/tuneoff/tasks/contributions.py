@@ -158,10 +158,21 @@ def contributions_of_numbers(whole: float, without: Floats, truth: Floats) -> Co
         without: the metric without each of the examples, shape (examples,).
         truth: labels, or their ranks where the metric is of those.
     """
-    found = whole + (len(truth) - 1) * (whole - without)
-    found += whole - found.mean()
     away = np.square(truth - truth.mean())
-    return Contributions(found, *_units(away / away.mean() if away.any() else np.ones_like(away)))
+    return contributions_left_out(whole, without, away / away.mean() if away.any() else np.ones_like(away))
+
+
+def contributions_left_out(whole: float, without: Floats, swings: Floats) -> Contributions:
+    """As `contributions_of`, of a metric that is known without each of the examples.
+
+    Args:
+        whole: the metric.
+        without: the metric without each of the examples, shape (examples,).
+        swings: how far each moves the metric by being right or wrong, times the number of examples, shape (examples,).
+    """
+    found = whole + (len(without) - 1) * (whole - without)
+    found += whole - found.mean()
+    return Contributions(found, *_units(swings))
 
 
 def correlation_without(first: Floats, second: Floats, ranked: bool = False) -> tuple[float, Floats]:

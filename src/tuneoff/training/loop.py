@@ -245,7 +245,7 @@ def on_validation(
     codes: Codes,
 ) -> dict[str, Any]:
     """What a point of a curve says of validation, with answers as they would be given if training ended here."""
-    if chooses_thresholds(type(task), training, objective, logits.shape[1]):
+    if objective.of == "probabilities" or chooses_thresholds(type(task), training, objective, logits.shape[1]):
         task = decided(task, training, objective, logits, codes)
     truth, answers = task.truth(codes), task.answers(logits)
     right = task.correct(truth, answers)
@@ -253,6 +253,6 @@ def on_validation(
         "validation_loss": loss.mean_loss(logits, codes),
         "validation_accuracy": None if right is None else float(right.mean()),
         "validation_weighted_accuracy": loss.weighted_accuracy(answers, codes),
-        "validation_score": objective.value(truth, answers),
+        "validation_score": objective.value(truth, task.judged(objective, logits)),
         "largest_share": task.largest_share(logits),
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,7 @@ from tuneoff.tasks.contributions import (
     Contributions,
     Floats,
     confusion,
+    contributions_left_out,
     contributions_of,
     contributions_of_sets,
     of_each_class,
@@ -30,12 +32,14 @@ class Objective(ABC):
         name: what a study file calls it.
         label: what people call it, in the middle of a sentence.
         kinds: of labels that it is for.
+        of: what it judges: answers, or the probabilities of all classes or labels.
         lowest: the worst value that it can have; None where there is no worst.
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
     kinds: ClassVar[tuple[LabelKind, ...]] = ("class",)
+    of: ClassVar[Literal["answers", "probabilities"]] = "answers"
     lowest: ClassVar[float | None] = 0.0
 
     @classmethod
@@ -46,7 +50,7 @@ class Objective(ABC):
     @classmethod
     @abstractmethod
     def value(cls, labels: ArrayLike, predictions: ArrayLike) -> float:
-        """The metric of answers, both as `Task.truth` and `Task.answers` give them."""
+        """The metric of labels, as `Task.truth` gives them, and what `Task.judged` gives: answers or probabilities."""
 
     @classmethod
     @abstractmethod
@@ -109,3 +113,54 @@ class LabelObjective(ClassObjective):
         if labels.ndim == 1:
             return super().contributions(labels, predictions)
         return contributions_of_sets(cls.of_labels, labels, predictions)
+
+
+class ProbabilityObjective(Objective):
+    """A metric of probabilities: of one class an example, or of several labels."""
+
+    kinds: ClassVar[tuple[LabelKind, ...]] = ("class", "labels")
+    of: ClassVar[Literal["answers", "probabilities"]] = "probabilities"
+
+
+class RankingObjective(ProbabilityObjective):
+    """The mean over classes, or labels, of how well the examples that have one are ranked above the others.
+
+    Of the classes that some test examples have and others do not. Classes are treated alike, also the two of a choice.
+    """
+
+    @classmethod
+    @abstractmethod
+    def of_one(cls, has: NDArray[np.bool_], chances: Floats) -> float:
+        """The metric of one class: which examples have it, and its probabilities, shape (examples,)."""
+
+    @classmethod
+    @abstractmethod
+    def without_each(cls, has: NDArray[np.bool_], chances: Floats) -> Floats:
+        """The metric of one class without each of the examples, shape (examples,)."""
+
+    @classmethod
+    @abstractmethod
+    def swings(cls, has: NDArray[np.bool_]) -> Floats:
+        """How far each example moves the metric of one class by coming first or last, shape (examples,)."""
+
+    @classmethod
+    def value(cls, labels: ArrayLike, predictions: ArrayLike) -> float:
+        found = [cls.of_one(*one) for one in _one_by_one(np.asarray(labels), np.asarray(predictions, dtype=np.float64))]
+        return float(np.mean(found)) if found else 0.0
+
+    @classmethod
+    def contributions(cls, labels: NDArray[Any], predictions: NDArray[Any]) -> Contributions:
+        classes = list(_one_by_one(labels, predictions.astype(np.float64)))
+        if not classes:
+            return Contributions(np.zeros(len(labels)), 1.0, 1.0)
+        without = np.mean([cls.without_each(*one) for one in classes], axis=0)
+        swings = len(labels) * np.mean([cls.swings(has) for has, _ in classes], axis=0)
+        return contributions_left_out(cls.value(labels, predictions), without, swings)
+
+
+def _one_by_one(labels: NDArray[Any], chances: Floats) -> Iterator[tuple[NDArray[np.bool_], Floats]]:
+    """Which examples have a class, and its probabilities, for each class that some have and others do not."""
+    for index in range(chances.shape[1]):
+        has = labels == index if labels.ndim == 1 else labels[:, index] > 0
+        if has.any() and not has.all():
+            yield has, chances[:, index]
