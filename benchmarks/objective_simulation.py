@@ -2,7 +2,8 @@
 
     python benchmarks/objective_simulation.py --processes 2    the table of docs/statistics.md
 
-Each example has a class and a difficulty; each run answers right or with one of the other classes. Or it has a number,
+Each example has a class and a difficulty; each run answers right or with one of the other classes, or, where the
+objective judges probabilities, gives logits that the example, the arm, its seed and luck move. Or it has a number,
 and each run is off by what the example, the arm, its seed and luck add. The truth is an arm's metric on all examples
 there could be, on average over seeds. Ends with 1 where an interval covers less or more
 often than it may, or an error is more frequent.
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -40,6 +42,8 @@ NUMBERS = ("numbers, normal", "numbers, skewed", "numbers, 5 steps")
 """How numbers are spread."""
 OFF, OFF_BY_TASTE, OFF_BY_LUCK, OFF_BY_NOISE = 0.45, 0.2, 0.06, 0.25
 """As those below, of how far a number is missed, in standard deviations of labels; luck is of a seed, on its slope."""
+APART, BY_EXAMPLE, BY_TASTE, BY_LUCK, BY_NOISE = 2.6, 1.0, 0.45, 0.15, 0.4
+"""How far the logit of an example's own class is above the others, and what moves each logit, as below."""
 LARGE, LUCKS = 100_000, 24
 """Examples and seeds that stand for all there could be, of numbers."""
 DIFFICULTY, TASTE, LUCK, NOISE = 1.0, 0.35, 0.12, 0.35
@@ -94,16 +98,35 @@ def draw_numbers(
     return labels, predictions
 
 
+def draw_chances(
+    kind: str, behind: Sequence[float], examples: int, seeds: int, generator: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """As `draw`, of probabilities, shape (arms, seeds, examples, classes); an arm is behind by noise of its own."""
+    shares = np.array(KINDS[kind]) / sum(KINDS[kind])
+    labels = generator.choice(len(shares), examples, p=shares)
+    common = APART * np.eye(len(shares))[labels] + np.log(shares)
+    common = common + BY_EXAMPLE * generator.standard_normal(common.shape)
+    chances = np.empty((len(behind), seeds, *common.shape))
+    for arm, lag in enumerate(behind):
+        own = math.hypot(BY_TASTE, lag) * generator.standard_normal(common.shape)
+        luck = BY_LUCK * generator.standard_normal((seeds, 1, len(shares)))
+        sure = 1 + BY_LUCK * generator.standard_normal((seeds, 1, 1))
+        noise = BY_NOISE * generator.standard_normal((seeds, *common.shape))
+        chances[arm] = softmax(sure * (common + own + luck + noise), axis=-1)
+    return labels, chances
+
+
 @lru_cache(maxsize=256)
-def _true_of_numbers(objective: str, kind: str, lag: float) -> float:
-    labels, (runs,) = draw_numbers(kind, [lag], LARGE, LUCKS, np.random.default_rng(7))
+def _true_of_large(objective: str, kind: str, lag: float) -> float:
+    drawn = draw_numbers if kind in NUMBERS else draw_chances
+    labels, (runs,) = drawn(kind, [lag], LARGE, LUCKS, np.random.default_rng(7))
     return float(np.mean([OBJECTIVES.named(objective).value(labels, run) for run in runs]))
 
 
 def draw(
     cell: Cell, behind: Sequence[float], examples: int, seeds: int, generator: np.random.Generator
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Labels, shape (examples,), and predictions, shape (arms, seeds, examples).
+    """Labels, shape (examples,), and predictions, shape (arms, seeds, examples), with a last axis of probabilities.
 
     Args:
         cell: of the study.
@@ -114,6 +137,8 @@ def draw(
     """
     if cell.kind in NUMBERS:
         return draw_numbers(cell.kind, behind, examples, seeds, generator)
+    if OBJECTIVES.named(cell.objective).of == "probabilities":
+        return draw_chances(cell.kind, behind, examples, seeds, generator)
     shares = np.array(KINDS[cell.kind])
     recall = np.array(RECALL[len(shares)])
     labels = generator.choice(len(shares), examples, p=shares / shares.sum())
@@ -133,8 +158,8 @@ def draw(
 
 def truths(cell: Cell, behind: Sequence[float]) -> NDArray[np.float64]:
     """The metric of each arm on all examples there could be, on average over seeds."""
-    if cell.kind in NUMBERS:
-        return np.array([_true_of_numbers(cell.objective, cell.kind, lag) for lag in behind])
+    if cell.kind in NUMBERS or OBJECTIVES.named(cell.objective).of == "probabilities":
+        return np.array([_true_of_large(cell.objective, cell.kind, lag) for lag in behind])
     objective = OBJECTIVES.named(cell.objective)
     assert issubclass(objective, ClassObjective)
     shares = np.array(KINDS[cell.kind])

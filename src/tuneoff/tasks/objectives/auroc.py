@@ -45,4 +45,4 @@ class Auroc(RankingObjective):
 
     @classmethod
     def swings(cls, has: NDArray[np.bool_]) -> Floats:
-        return np.where(has, 1 / has.sum(), 1 / (~has).sum())
+        return np.where(has, 0.5 / has.sum(), 0.5 / (~has).sum())

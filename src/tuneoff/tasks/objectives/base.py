@@ -141,7 +141,7 @@ class RankingObjective(ProbabilityObjective):
     @classmethod
     @abstractmethod
     def swings(cls, has: NDArray[np.bool_]) -> Floats:
-        """How far each example moves the metric of one class by coming first or last, shape (examples,)."""
+        """How far each example moves the metric of one class where it comes in the middle, shape (examples,)."""
 
     @classmethod
     def value(cls, labels: ArrayLike, predictions: ArrayLike) -> float:
