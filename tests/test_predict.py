@@ -319,7 +319,7 @@ def test_a_reader_that_leaves_and_a_full_disk(models: Models, tmp_path: Path) ->
 
 @pytest.mark.long
 def test_a_killed_and_an_interrupted_command_go_on(models: Models, tmp_path: Path) -> None:
-    reviews(60_000, seed=6).to_csv(tmp_path / "in.csv", index=False)
+    reviews(30_000, seed=6).to_csv(tmp_path / "in.csv", index=False)
     kept = tmp_path / "cut.csv.part.json"
 
     def rows() -> int:

@@ -131,7 +131,8 @@ def test_a_study_with_them_and_its_exports(
         (model,) = out.glob(f"runs/{arm}-*/model")
         saved = load_file(model / "adapter_model.safetensors")
         assert [len(value) for name, value in saved.items() if "token_adapter" in name] == [tokens]
-        for kind in ("model", "merged", "onnx"):  # each is loaded again, and scored against the study's predictions
+        # Each is loaded again, and scored against the study's predictions.
+        for kind in ("model", "merged", "onnx") if arm == "p_tuning" else ("merged",):
             exported = tuneoff("export", out, "--arm", arm, "--to", tmp_path / f"{arm}-{kind}", "--format", kind)
             assert exported.returncode == 0, exported.stderr
 
