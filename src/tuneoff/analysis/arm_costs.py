@@ -8,7 +8,7 @@ import numpy as np
 
 from tuneoff.analysis.conditions import ALONE, ONLY_OF_TIMES, costs_key, differences
 from tuneoff.records.arm_summary import ArmCosts
-from tuneoff.records.run import ScoredRun
+from tuneoff.records.run import ScoredRun, TrainedRun
 
 BySeed = Sequence[Sequence[ScoredRun]]
 """An arm's runs that succeeded: for each seed one, or those of its folds."""
@@ -27,6 +27,11 @@ def measure_costs(arms: Mapping[str, BySeed]) -> dict[str, tuple[ArmCosts, ...]]
 def alike(runs: Sequence[ScoredRun]) -> list[ScoredRun]:
     """Those of an arm's runs that were measured under the conditions that most of them have in common."""
     return max(_by_conditions(runs).values(), key=len)
+
+
+def device_seconds(run: TrainedRun) -> float:
+    """How long a run's process took, for each GPU that it had; processes on CPUs share one machine."""
+    return run.wall_seconds * (run.conditions.devices if run.conditions.device_type == "cuda" else 1)
 
 
 def seed_mean(runs: Sequence[ScoredRun], cost: str) -> float | None:
@@ -85,6 +90,7 @@ def _costs(by_seed: BySeed, everything: Sequence[ScoredRun]) -> ArmCosts:
         return tuple(mean for mean in means if mean is not None)
 
     selected = known("selected_train_seconds")
+    whole = tuple(float(np.mean([device_seconds(run) for run in runs])) for runs in by_seed)
     latencies = known("inference_latency_seconds")
     return ArmCosts(
         conditions=conditions,
@@ -96,6 +102,8 @@ def _costs(by_seed: BySeed, everything: Sequence[ScoredRun]) -> ArmCosts:
         train_examples_per_second=_mean(known("train_examples_per_second")),
         setup_seconds=_mean(known("setup_seconds")),
         eval_seconds=_mean(known("eval_seconds")),
+        device_seconds=_mean(whole),
+        device_seconds_by_run=whole,
         inference_latency_seconds=_mean(latencies) if latencies else None,
         inference_latency_seconds_by_run=latencies,
         peak_train_memory_bytes=max(peak.train for peak in memory),

@@ -13,6 +13,7 @@ PREFERENCES: dict[Preference, tuple[str, str]] = {
     "time": ("train_seconds", "takes the least time to train"),
     "parameters": ("trainable_parameters", "has the fewest trainable parameters"),
     "checkpoint": ("checkpoint_bytes", "has the smallest checkpoint"),
+    "cost": ("device_seconds", "costs the least from the start of a run to its end"),
     "latency": ("inference_latency_seconds", "takes the least time to classify a text"),
 }
 """What `prefer` may be: the field, and what is said of an arm that has the least of it."""
@@ -20,12 +21,17 @@ COSTS = tuple(field for field, _ in PREFERENCES.values())
 LATENCY = "inference_latency_seconds"
 UNMERGED = "that of an unmerged adapter, which takes no time of its own once it is merged"
 """Why an arm is not ranked by its latency."""
-TIMES = ("train_seconds", LATENCY)
+TIMES = ("train_seconds", "device_seconds", LATENCY)
 """Costs that differ between runs of one arm, and that other runs on the same device disturb."""
 MEMORY = ("peak_train_memory_bytes",)
 SIZES = ("trainable_parameters", "checkpoint_bytes")
 """Costs that are the same on every machine."""
-NAMES = {"train_seconds": "times", LATENCY: "times to classify a text", "peak_train_memory_bytes": "peak memory"}
+NAMES = {
+    "train_seconds": "times",
+    "device_seconds": "costs",
+    LATENCY: "times to classify a text",
+    "peak_train_memory_bytes": "peak memory",
+}
 """What costs that depend on conditions are called in a sentence."""
 
 

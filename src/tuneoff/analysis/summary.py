@@ -14,6 +14,7 @@ from tuneoff.analysis.fitness import unfit_arms
 from tuneoff.analysis.headlines import baseline_headlines, baseline_score, compare_with_baselines
 from tuneoff.analysis.label_issues import check_labels
 from tuneoff.analysis.learning_curves import learning_curves
+from tuneoff.analysis.money import count_money
 from tuneoff.analysis.notes import write_notes
 from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.analysis.recommendation import recommend
@@ -96,6 +97,7 @@ def summarise(results: StudyResults) -> Summary:
         ),
         learning_curves=learning_curves(results),
         tuning=summarise_tuning(results),
+        money=count_money(results, arms),
         breakdown=_breakdown(results, arms),
         label_check=check_labels(results),
         audit=tuple(_findings(results, arms)),

@@ -269,7 +269,7 @@ def recommend(
     prefer: Annotated[
         str | None,
         typer.Option(
-            help="What is cheap: memory, time, parameters, checkpoint or latency.",
+            help="What is cheap: memory, time, parameters, checkpoint, cost or latency.",
             metavar="COST",
             autocompletion=completion.costs,
         ),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 STUDY_FILE = "study.toml"
 FORMATS = ("html", "md", "pdf", "notebook", "csv", "latex")
-COSTS = ("memory", "time", "parameters", "checkpoint", "latency")
+COSTS = ("memory", "time", "parameters", "checkpoint", "cost", "latency")
 EXECUTORS = ("local", "ray")
 EXPORTS = ("model", "merged", "onnx")
 REFITS = ("train+validation", "all")

@@ -86,7 +86,7 @@ def model_card(
     import jinja2
     from huggingface_hub import ModelCard
 
-    summary = results.summary
+    summary = results.summary.model_copy(update={"money": None})  # which is for who paid it
     (arm,) = [arm for arm in results.spec.arms if arm.name == run.arm]
     (scored,) = [scored for scored in summary.scored_arms if scored.arm == run.arm]
     tested = _of_the_run(results, run) if refit is None else refit.test
@@ -115,7 +115,7 @@ def model_card(
         data_notes=_data_notes(results, saved.texts.long_texts),
         method=_method(results, scored, arm, run, saved, refit),
         verdict=f"**{audit.plain(words.verdict(summary))}**",
-        headings=words.headings(results.summary),
+        headings=words.headings(summary),
         arms=[tuple(map(audit.plain, row)) for row in words.rows(summary)],
         marks=[audit.plain(line) for line in words.marks(summary)],
         intervals=evidence.INTERVALS,

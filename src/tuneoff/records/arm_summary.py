@@ -69,6 +69,10 @@ class ArmCosts(Record):
     """mean"""
     eval_seconds: float
     """mean"""
+    device_seconds: float
+    """mean time of a run's process from its start to its end, times its GPUs: what a machine is paid for"""
+    device_seconds_by_run: tuple[float, ...]
+    """of each run"""
     inference_latency_seconds: float | None
     """mean; null where it was not measured"""
     inference_latency_seconds_by_run: tuple[float, ...]

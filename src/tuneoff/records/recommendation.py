@@ -7,7 +7,7 @@ from typing import Literal
 from tuneoff.records.comparison import Headline
 from tuneoff.records.record import Record
 
-Preference = Literal["memory", "time", "parameters", "checkpoint", "latency"]
+Preference = Literal["memory", "time", "parameters", "checkpoint", "cost", "latency"]
 
 
 class Limits(Record):

@@ -10,6 +10,7 @@ from tuneoff.records.finding import Finding
 from tuneoff.records.interval import MeanInterval
 from tuneoff.records.label_issue import LabelCheck
 from tuneoff.records.label_kind import LabelKind
+from tuneoff.records.money import Money
 from tuneoff.records.recommendation import Recommendation
 from tuneoff.records.record import Record
 from tuneoff.records.tuning import TuningSummary
@@ -167,6 +168,8 @@ class Summary(Record):
     """with `train_sizes`; otherwise null"""
     tuning: TuningSummary | None
     """null where nothing was tuned"""
+    money: Money | None = None
+    """what the study cost; null where it names no price"""
     breakdown: Breakdown | None
     """the objective on test by the values of a column, or null"""
     label_check: LabelCheck | None

@@ -32,7 +32,7 @@ def results_html(summary: Summary) -> str:
     return (
         f"<p><strong>{escape(words.verdict(summary))}</strong></p>"
         f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
-        + "".join(f"<p>{escape(line)}</p>" for line in words.marks(summary))
+        + "".join(f"<p>{escape(line)}</p>" for line in words.below_table(summary))
         + f"<p>{escape(words.conditions(summary))}</p>"
     )
 

@@ -34,6 +34,7 @@ FRONT_NAMES = {
     "peak_train_memory_bytes": "memory in training",
     "trainable_parameters": "trainable parameters",
     "checkpoint_bytes": "checkpoint",
+    "device_seconds": "cost of a run",
     "inference_latency_seconds": "time to classify a text",
 }
 

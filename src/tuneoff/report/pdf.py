@@ -143,7 +143,7 @@ def _result(summary: Summary, drawn: list[DrawnChart], cited: _Citations) -> lis
         ends: list[Inline] = [{"see": drawn[0]["name"]}, " to ", {"see": drawn[-1]["name"]}] if len(drawn) > 1 else []
         shown += ["; ", *(ends or [{"see": drawn[0]["name"]}]), " show them"]
     table = _table("result", "Arms and baselines on the test split.", words.headings(summary), words.rows(summary))
-    marks = [_text(line) for line in words.marks(summary)]
+    marks = [_text(line) for line in words.below_table(summary)]
     return [table, *marks, _text(*shown, f". {evidence.INTERVALS} ", cited("intervals"), f" {RULES}")]
 
 

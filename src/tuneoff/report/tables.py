@@ -22,9 +22,9 @@ CsvRow = dict[str, str | float | None]
 ARM_FIELDS = (
     "method", "learning_rate", "runs", "test_macro_f1", "validation_accuracy", "expected_calibration_error",
     "calibrated_error", "brier_score", "train_seconds", "times_shared", "train_examples_per_second",
-    "setup_seconds", "eval_seconds", "inference_latency_seconds", "adapter_unmerged", "peak_train_memory_bytes",
-    "peak_eval_memory_bytes", "peak_reserved_memory_bytes", "memory_kind", "trainable_parameters", "checkpoint_bytes",
-    "precision", "device",
+    "setup_seconds", "eval_seconds", "device_seconds", "inference_latency_seconds", "adapter_unmerged",
+    "peak_train_memory_bytes", "peak_eval_memory_bytes", "peak_reserved_memory_bytes", "memory_kind",
+    "trainable_parameters", "checkpoint_bytes", "precision", "device",
 )  # fmt: skip
 """Fields of the summary's arms that `report.csv` has columns of the same name for."""
 LATEX = {
@@ -101,7 +101,7 @@ def write_latex(results: StudyResults) -> Path:
     summary = results.summary
     paragraphs = ["% \\usepackage{booktabs} and \\usepackage[T1]{fontenc} are needed.", "% " + _one_line(summary.study)]
     paragraphs.append(tabular(words.headings(summary), words.rows(summary)))
-    paragraphs += [f"% {_one_line(line)}" for line in words.marks(summary)]
+    paragraphs += [f"% {_one_line(line)}" for line in words.below_table(summary)]
     if summary.scored_arms:
         paragraphs.append(tabular(evidence.quality_headings(summary), evidence.quality_rows(summary)))
     if rows := evidence.class_rows(summary):

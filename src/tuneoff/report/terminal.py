@@ -133,7 +133,7 @@ def print_results(results: StudyResults) -> None:
     rows = [[row[index] for index in columns] for row in words.rows(summary)]
     table = fitting_table(tuple(columns.values()), rows, console.width)
     console.print(table)
-    for line in words.marks(summary):
+    for line in words.below_table(summary):
         console.print(escape(line))
     console.print(escape(words.verdict(summary)))
     for sentence in words.did_not_learn(summary):

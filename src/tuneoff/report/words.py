@@ -14,6 +14,7 @@ from tuneoff.records.arm_summary import ScoredArm
 
 if TYPE_CHECKING:
     from tuneoff.records.arm_summary import ArmSummary
+    from tuneoff.records.money import Money
     from tuneoff.records.recommendation import Recommendation
     from tuneoff.records.summary import Summary
 
@@ -97,7 +98,7 @@ def headings(summary: Summary) -> tuple[str, ...]:
     beside = "macro F1" if summary.metric == ACCURACY else "accuracy"
     if summary.data.label_kind == "number":
         beside = "mean error"
-    costs = ("train time", "peak memory", "trainable", "checkpoint")
+    costs = ("train time", "peak memory", "trainable", "checkpoint", *(["cost a run"] if summary.money else []))
     return ("arm", f"test {summary.metric}", "95% interval", beside, *costs)
 
 
@@ -133,6 +134,7 @@ def rows(summary: Summary) -> list[tuple[str, ...]]:
                 megabytes(arm.peak_train_memory_bytes),
                 f"{arm.trainable_parameters:,}",
                 megabytes(arm.checkpoint_bytes),
+                *([amount(summary.money.arms[arm.arm].run or 0.0, summary.money)] if summary.money else []),
             )
         )
     for baseline in summary.baselines:
@@ -140,6 +142,31 @@ def rows(summary: Summary) -> list[tuple[str, ...]]:
             (f"baseline: {baseline.label}", score(baseline.test_score, summary.metric) + doubt, *[""] * (columns - 2))
         )
     return table
+
+
+def amount(money: float, of: Money) -> str:
+    """An amount of money, with its currency: cents of large ones, two digits of small ones."""
+    number = f"{money:,.2f}" if money >= 1 else f"{money:.2g}"
+    return f"{number} {of.currency}".strip()
+
+
+def below_table(summary: Summary) -> list[str]:
+    """The lines that stand below the result table."""
+    return [*marks(summary), *spent(summary)]
+
+
+def spent(summary: Summary) -> list[str]:
+    """What the study cost, in a sentence; none where it names no price."""
+    money = summary.money
+    if money is None:
+        return []
+    of_trials = f", of which tuning {amount(money.trials, money)}" if money.trials else ""
+    shared = any(arm.times_shared for arm in summary.scored_arms)
+    return [
+        f"The study cost {amount(money.study, money)}{of_trials}, at {amount(money.price_per_hour, money)} an hour: "
+        "the time of each run's process that came to its end, on each of its GPUs"
+        f"{'; runs that shared a device count for as long as they took' if shared else ''}."
+    ]
 
 
 def _beside(arm: ScoredArm, metric: str) -> str:

@@ -252,6 +252,10 @@ class AnalysisSpec(Frozen):
     max_memory: Size | None = Field(default=None, description="arms that need more in training are not recommended")
     max_train_time: Duration | None = Field(default=None, description="nor are arms that train longer")
     min_accuracy: float | None = Field(default=None, ge=0, le=1, description="nor are arms whose mean is lower")
+    price_per_hour: float | None = Field(
+        default=None, gt=0, le=1e9, description="of one GPU, or on a CPU of the machine; reports tell what runs cost"
+    )
+    currency: str = Field(default="", max_length=8, description="of that price, such as EUR")
 
     @property
     def limits(self) -> Limits:
