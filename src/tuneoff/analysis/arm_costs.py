@@ -89,7 +89,6 @@ def _costs(by_seed: BySeed, everything: Sequence[ScoredRun]) -> ArmCosts:
         means = [seed_mean(runs, cost) for runs in by_seed]
         return tuple(mean for mean in means if mean is not None)
 
-    selected = known("selected_train_seconds")
     whole = tuple(float(np.mean([device_seconds(run) for run in runs])) for runs in by_seed)
     latencies = known("inference_latency_seconds")
     return ArmCosts(
@@ -98,14 +97,16 @@ def _costs(by_seed: BySeed, everything: Sequence[ScoredRun]) -> ArmCosts:
         times_shared=conditions[ALONE] == "yes",
         train_seconds=_mean(known("train_seconds")),
         train_seconds_by_run=known("train_seconds"),
-        selected_train_seconds=_mean(selected) if selected else None,
+        selected_train_seconds=_mean_of(known("selected_train_seconds")),
         train_examples_per_second=_mean(known("train_examples_per_second")),
         setup_seconds=_mean(known("setup_seconds")),
         eval_seconds=_mean(known("eval_seconds")),
         device_seconds=_mean(whole),
         device_seconds_by_run=whole,
-        inference_latency_seconds=_mean(latencies) if latencies else None,
+        inference_latency_seconds=_mean_of(latencies),
         inference_latency_seconds_by_run=latencies,
+        inference_latency_p95_seconds=_mean_of(known("inference_latency_p95_seconds")),
+        inference_texts_per_second=_mean_of(known("inference_texts_per_second")),
         peak_train_memory_bytes=max(peak.train for peak in memory),
         peak_eval_memory_bytes=max(peak.eval for peak in memory),
         peak_reserved_memory_bytes=max(peak.reserved for peak in memory),
@@ -114,6 +115,11 @@ def _costs(by_seed: BySeed, everything: Sequence[ScoredRun]) -> ArmCosts:
         engine=first.conditions.engine or {},
         device=first.conditions.device,
     )
+
+
+def _mean_of(values: Sequence[float]) -> float | None:
+    """None where there are none."""
+    return _mean(values) if values else None
 
 
 def _mean(values: Sequence[float]) -> float:

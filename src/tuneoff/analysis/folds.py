@@ -23,6 +23,8 @@ MEANS = (
     "wall_seconds",
     "train_examples_per_second",
     "inference_latency_seconds",
+    "inference_latency_p95_seconds",
+    "inference_texts_per_second",
 )
 """What a fold costs: as a study without folds would have it from one run."""
 

@@ -77,6 +77,10 @@ class ArmCosts(Record):
     """mean; null where it was not measured"""
     inference_latency_seconds_by_run: tuple[float, ...]
     """of each run that it was measured of"""
+    inference_latency_p95_seconds: float | None = None
+    """mean of what 95% of texts stay below; null likewise"""
+    inference_texts_per_second: float | None = None
+    """mean, in batches; null where it was not measured"""
     peak_train_memory_bytes: int
     """highest; of memory, runs count that differ in what only times depend on"""
     peak_eval_memory_bytes: int

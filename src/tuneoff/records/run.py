@@ -140,6 +140,11 @@ class Scores(Record):
     """median time to classify one test text: a batch of one, from tokens in main memory to logits there, the way that
     the run evaluates (never compiled, nor a CUDA graph); over at most 30 texts, from the shortest to the longest, each
     classified once before. In no other time but `wall_seconds`. Null for a run on several devices"""
+    inference_latency_p95_seconds: float | None = None
+    """what 95% of these texts stay below; null likewise, and in results of before"""
+    inference_texts_per_second: float | None = None
+    """of the test split, in the batches that a run evaluates in; adapters are beside the weights, as they were trained.
+    Null in results of before"""
     checkpoint_bytes: int
     """of the saved weights alone (safetensors): the adapter and the head, or the whole model"""
 

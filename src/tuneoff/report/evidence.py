@@ -113,13 +113,16 @@ def _needed(comparison: Comparison) -> str:
 
 def quality_headings(summary: Summary) -> tuple[str, ...]:
     """The headings of `quality_rows`."""
-    return ("arm", *(heading for heading, _ in _qualities(summary)), "time a text")
+    return ("arm", *(heading for heading, _ in _qualities(summary)), "time a text", "texts a second")
 
 
 def quality_rows(summary: Summary) -> list[tuple[str, ...]]:
     """What else there is of each arm that has results: a row each, as text in the order of `quality_headings`."""
     columns = _qualities(summary)
-    return [(words.marked(arm), *(write(arm) for _, write in columns), _latency(arm)) for arm in summary.scored_arms]
+    return [
+        (words.marked(arm), *(write(arm) for _, write in columns), _latency(arm), _throughput(arm))
+        for arm in summary.scored_arms
+    ]
 
 
 def _qualities(summary: Summary) -> list[tuple[str, Callable[[ScoredArm], str]]]:
@@ -161,7 +164,14 @@ def _latency(arm: ScoredArm) -> str:
         return ""
     unmerged = words.UNMERGED if arm.adapter_unmerged else ""
     shared = words.SHARED if arm.times_shared else ""
-    return f"{1000 * arm.inference_latency_seconds:.1f} ms{unmerged}{shared}"
+    p95 = arm.inference_latency_p95_seconds
+    most = "" if p95 is None else f", 95% below {1000 * p95:.1f}"
+    return f"{1000 * arm.inference_latency_seconds:.1f} ms{most}{unmerged}{shared}"
+
+
+def _throughput(arm: ScoredArm) -> str:
+    """Test texts a second, in batches."""
+    return "" if arm.inference_texts_per_second is None else f"{arm.inference_texts_per_second:,.0f}"
 
 
 def class_headings(summary: Summary) -> tuple[str, ...]:

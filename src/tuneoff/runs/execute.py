@@ -67,6 +67,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         print(dict(point), flush=True)
 
     test = logits = None
+    tested_in = 0.0
     learned, objective = task.learned, OBJECTIVES.named(task.objective)
     if not task.run.trial:
         if task.refit is None:  # which has trained on what these are chosen on, and keeps those of its run
@@ -75,8 +76,10 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         texts = learned.rules
         test = load_tokens(task.data_folder, texts.long_texts, task.run.part, ("test",))["test"]
         test = test.with_virtual(adapted.virtual)
+        before = place.watch.so_far().get("eval", 0.0)
         with place.watch.timing("eval"), place.train_peak.evaluating():
             logits = trainer.engine.logits(test)
+        tested_in = place.watch.so_far()["eval"] - before
         try:
             check_finite(logits, "of texts of the test split")
         except TrainingDiverged as diverged:
@@ -90,12 +93,15 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
     scores = None
     if test is not None and logits is not None:
         truth, answers = learned.truth(test.labels), learned.answers(logits)
+        latency = inference_latency(trainer.engine, test)
         scores = Scores(
             **scores_of(learned, truth, answers),
             test_score=objective.value(truth, learned.judged(objective, logits)),
             temperature=learned.rules.temperature,
             thresholds=learned.rules.thresholds,
-            inference_latency_seconds=inference_latency(trainer.engine, test),
+            inference_latency_seconds=None if latency is None else latency.median,
+            inference_latency_p95_seconds=None if latency is None else latency.p95,
+            inference_texts_per_second=len(test) / tested_in,
             checkpoint_bytes=_save(adapted, place, learned.rules, weights),
         )
     train, evaluation, reserved = map(max, zip(*peaks, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +17,16 @@ if TYPE_CHECKING:
 MOST_EXAMPLES = 30
 
 
-def inference_latency(engine: Engine, tokens: Tokens) -> float | None:
-    """The median time to classify one text of a split, as a batch of one, from tokens in memory to logits in memory.
+@dataclass(frozen=True)
+class Latency:
+    """Seconds to classify one text, over texts from the shortest to the longest: median, and what 95% stay below."""
+
+    median: float
+    p95: float
+
+
+def inference_latency(engine: Engine, tokens: Tokens) -> Latency | None:
+    """The time to classify one text of a split, as a batch of one, from tokens in memory to logits in memory.
 
     Up to 30 examples are timed, from the shortest to the longest in even steps of rank. Each is classified once
     before, so that no kernel is compiled or loaded while the clock runs.
@@ -27,7 +36,7 @@ def inference_latency(engine: Engine, tokens: Tokens) -> float | None:
         tokens: the split.
 
     Returns:
-        Seconds; None for a run on several devices, none of which works alone.
+        None for a run on several devices, none of which works alone.
     """
     if engine.ranks.world_size > 1:
         return None
@@ -39,7 +48,7 @@ def inference_latency(engine: Engine, tokens: Tokens) -> float | None:
         started = time.perf_counter()
         engine.classify(tokens, row[None])
         seconds.append(time.perf_counter() - started)
-    return float(np.median(seconds))
+    return Latency(float(np.median(seconds)), float(np.quantile(seconds, 0.95)))
 
 
 def spread_by_length(lengths: NDArray[np.int64], most: int) -> NDArray[np.int64]:
