@@ -91,7 +91,7 @@ def test_a_front_that_holds_every_arm_is_one_line(study_folder: Path) -> None:
     alone = {**everyone, "train_seconds": names[:1]}
     first, *others = evidence.fronts(summary.model_copy(update={"pareto": alone}))
     assert first.startswith(
-        "memory in training, trainable parameters, checkpoint, time to classify a text: all 3 arms;"
+        "memory in training, trainable parameters, checkpoint, cost of a run, time to classify a text: all 3 arms;"
     )
     assert others == [f"time to train: {names[0]}"]
 

@@ -18,7 +18,7 @@ from tuneoff.analysis.comparable import (
 )
 from tuneoff.analysis.comparisons import pair_verdict
 from tuneoff.analysis.conditions import ALONE
-from tuneoff.analysis.costs import LATENCY, MEMORY, SIZES, TIMES, cost_of, measured_differently
+from tuneoff.analysis.costs import LATENCY, MEMORY, SIZES, TIMES, WHOLE, cost_of, measured_differently
 from tuneoff.analysis.statistics import holm, paired_difference
 from tuneoff.core.errors import UserError
 from tuneoff.records.arm_summary import ArmSummary, ScoredArm
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from tuneoff.analysis.results import StudyResults
 
+COMPARED = tuple(cost for cost in (*TIMES, *MEMORY, *SIZES) if cost != WHOLE)
+"""Costs that are put side by side; the time of a whole run is mostly that of training."""
 Judged = TypeVar("Judged", bound=StudiesDifference)
 
 
@@ -236,7 +238,7 @@ def _costs(first: _Side, other: _Side, arm_a: str, arm_b: str) -> tuple[dict[str
     left_out: dict[str, str] = {}
     a, b = first.arm(arm_a), other.arm(arm_b)
     if isinstance(a, ScoredArm) and isinstance(b, ScoredArm):
-        for cost in (*TIMES, *MEMORY, *SIZES):
+        for cost in COMPARED:
             values = (cost_of(a, cost), cost_of(b, cost))
             reason = _why_not(cost, (first, a), (other, b))
             if reason is not None:
@@ -279,8 +281,7 @@ def _overall(a: StudyResults, b: StudyResults, pairs: Sequence[ArmPair]) -> Over
         np.mean([_correct(b, pair.arm_b, seeds) for pair in pairs], axis=0),
     ]
     ratios = {
-        cost: [ratio for pair in pairs if cost in pair.costs and (ratio := pair.costs[cost].ratio)]
-        for cost in (*TIMES, *MEMORY, *SIZES)
+        cost: [ratio for pair in pairs if cost in pair.costs and (ratio := pair.costs[cost].ratio)] for cost in COMPARED
     }
     return OverallDifference(
         **dict(_difference(*means)),

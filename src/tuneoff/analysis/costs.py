@@ -18,17 +18,18 @@ PREFERENCES: dict[Preference, tuple[str, str]] = {
 }
 """What `prefer` may be: the field, and what is said of an arm that has the least of it."""
 COSTS = tuple(field for field, _ in PREFERENCES.values())
+WHOLE = "device_seconds"
 LATENCY = "inference_latency_seconds"
 UNMERGED = "that of an unmerged adapter, which takes no time of its own once it is merged"
 """Why an arm is not ranked by its latency."""
-TIMES = ("train_seconds", "device_seconds", LATENCY)
+TIMES = ("train_seconds", WHOLE, LATENCY)
 """Costs that differ between runs of one arm, and that other runs on the same device disturb."""
 MEMORY = ("peak_train_memory_bytes",)
 SIZES = ("trainable_parameters", "checkpoint_bytes")
 """Costs that are the same on every machine."""
 NAMES = {
     "train_seconds": "times",
-    "device_seconds": "costs",
+    WHOLE: "costs",
     LATENCY: "times to classify a text",
     "peak_train_memory_bytes": "peak memory",
 }
