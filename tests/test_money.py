@@ -50,6 +50,7 @@ def test_runs_trials_and_the_study_cost_what_their_time_does(study: Path, tuneof
     assert "cost a run" in report
     assert "at 7.20 EUR an hour" in report
     assert "of which tuning" in answer.stdout
+    assert tuneoff("report", "out", "--format", "csv").returncode == 0
     assert "device_seconds" in pd.read_csv(tmp_path / "out" / "report.csv")
     said = tuneoff("recommend", "out", "--prefer", "cost", "--json")
     assert said.returncode == 0, said.stderr
