@@ -162,9 +162,10 @@ def spent(summary: Summary) -> list[str]:
         return []
     of_trials = f", of which tuning {amount(money.trials, money)}" if money.trials else ""
     shared = any(arm.times_shared for arm in summary.scored_arms)
+    several = any(arm.conditions.get("devices", "1") != "1" for arm in summary.scored_arms)
     return [
         f"The study cost {amount(money.study, money)}{of_trials}, at {amount(money.price_per_hour, money)} an hour: "
-        "the time of each run's process that came to its end, on each of its GPUs"
+        f"the time of each run's process that came to its end{', for each of its GPUs' if several else ''}"
         f"{'; runs that shared a device count for as long as they took' if shared else ''}."
     ]
 
