@@ -176,7 +176,10 @@ def _throughput(arm: ScoredArm) -> str:
 
 def class_headings(summary: Summary) -> tuple[str, ...]:
     """The headings of `class_rows`: the class, its test examples, and the arms that have results."""
-    return (CLASS_HEADING, "examples", *(words.marked(arm) for arm in summary.scored_arms))
+    by_class = [arm.by_class for arm in summary.scored_arms if arm.by_class is not None]
+    chosen = any(scores.threshold is not None for found in by_class for scores in found.classes.values())
+    heading = f"{CLASS_HEADING}, and the probability from which it is answered" if chosen else CLASS_HEADING
+    return (heading, "examples", *(words.marked(arm) for arm in summary.scored_arms))
 
 
 def class_rows(summary: Summary) -> list[tuple[str, ...]]:
