@@ -337,7 +337,7 @@ def test_two_signals_stop_at_once(study_file: StudyFile, tmp_path: Path) -> None
     witness = Witness({"lora": hang_and_interrupt})
     with pytest.raises(KeyboardInterrupt):
         api.run_study(spec, tmp_path, witness, report=False)
-    assert 1.5 < time.monotonic() - began < 15
+    assert 1.5 < time.monotonic() - began < 60  # the study would take longer by far
     assert "stopping after the step under way; Ctrl-C again stops at once" in witness.said
     assert run_processes(os.getpid()) == []
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
