@@ -154,12 +154,13 @@ class StudyResults:
 
     def judged(self, arm: str, train_size: int | None = None) -> list[tuple[Answers, Answers]]:
         """Labels, and what the objective judges, of each result of `of_arm`: answers, or probabilities."""
-        if self.objective.of == "answers":
-            return self.answers(arm, train_size)
-        found = []
-        for runs, frame in zip(self.runs_by_seed(arm, train_size), self.predictions(arm, train_size), strict=True):
-            found.append((self.answers_of(frame)[0], self.probabilities(runs, frame)))
-        return found
+        found = zip(self.runs_by_seed(arm, train_size), self.predictions(arm, train_size), strict=True)
+        return [self._judged_of(runs, frame) for runs, frame in found]
+
+    def _judged_of(self, runs: Sequence[ScoredRun], frame: pd.DataFrame) -> tuple[Answers, Answers]:
+        """Labels, and what the objective judges, of one seed's runs."""
+        truth, answers = self.answers_of(frame)
+        return truth, answers if self.objective.of == "answers" else self.probabilities(runs, frame)
 
     def probabilities(
         self, runs: Sequence[ScoredRun], frame: pd.DataFrame, tempered: bool = True
@@ -241,10 +242,8 @@ class StudyResults:
     def _pooled(self) -> dict[str, list[ScoredFolds]]:
         return {
             arm.name: [
-                pooled(runs, self.task, self.objective, *answers, judged)
-                for runs, answers, (_, judged) in zip(
-                    self.runs_by_seed(arm.name), self.answers(arm.name), self.judged(arm.name), strict=True
-                )
+                pooled(runs, self.task, self.objective, *self.answers_of(frame), self._judged_of(runs, frame)[1])
+                for runs, frame in zip(self.runs_by_seed(arm.name), self.predictions(arm.name), strict=True)
             ]
             for arm in self.spec.arms
         }

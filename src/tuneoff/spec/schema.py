@@ -28,6 +28,7 @@ from tuneoff.spec.data import TASKS, Data
 
 if TYPE_CHECKING:
     from tuneoff.study.executors.base import Executor
+    from tuneoff.tasks.base import Task
     from tuneoff.tasks.objectives.base import Objective
     from tuneoff.tracking.base import Tracker
 
@@ -108,6 +109,10 @@ class TrainingSpec(Frozen):
     auto_batch: bool = Field(
         default=False, description="after running out of memory, try again with gradients accumulated over half-batches"
     )
+
+    def chooses_thresholds(self, task: type[Task], objective: type[Objective], outputs: int) -> bool:
+        """Whether answers hang on thresholds, of a task, an objective, and models with so many outputs."""
+        return self.thresholds == "chosen" and task.has_thresholds(objective, outputs)
 
     @model_validator(mode="after")
     def _patience_selects(self) -> TrainingSpec:
@@ -426,7 +431,7 @@ class StudySpec(Frozen):
             outputs: of a model of this study.
         """
         objective = OBJECTIVES.named(self.objective)
-        chosen = self.training.thresholds == "chosen" and TASKS.named(self.data.task).has_thresholds(objective, outputs)
+        chosen = self.training.chooses_thresholds(TASKS.named(self.data.task), objective, outputs)
         return objective if chosen else None
 
     def baselines_for(self, outputs: int) -> type[Objective] | None:

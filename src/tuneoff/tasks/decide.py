@@ -16,18 +16,6 @@ HOTTEST = 20.0
 """And its inverse the coldest: further off, validation is all right or all wrong, and says little of how sure to be."""
 
 
-def chooses_thresholds(task: type[Task], training: TrainingSpec, objective: type[Objective], outputs: int) -> bool:
-    """Whether a study's answers hang on thresholds.
-
-    Args:
-        task: of the study.
-        training: likewise.
-        objective: likewise.
-        outputs: how many outputs its models have.
-    """
-    return training.thresholds == "chosen" and task.has_thresholds(objective, outputs)
-
-
 def decided(
     task: Task, training: TrainingSpec, objective: type[Objective], logits: NDArray[np.float32], codes: Codes
 ) -> Task:
@@ -41,7 +29,7 @@ def decided(
         codes: its labels.
     """
     tempered = with_rules(task, temperature=fit_temperature(task, logits, codes), thresholds=())
-    if not chooses_thresholds(type(task), training, objective, len(task.rules.label_names)):
+    if not training.chooses_thresholds(type(task), objective, len(task.rules.label_names)):
         return tempered
     return with_rules(tempered, thresholds=tempered.thresholds(objective, logits, codes))
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.records.measurements import CurvePoint
-from tuneoff.tasks.decide import chooses_thresholds, decided
+from tuneoff.tasks.decide import decided
 from tuneoff.training.selection import KeptWeights, Weights, is_over, selected
 from tuneoff.training.signs import SEGMENTS, Trace, has_diverged
 
@@ -245,7 +245,7 @@ def on_validation(
     codes: Codes,
 ) -> dict[str, Any]:
     """What a point of a curve says of validation, with answers as they would be given if training ended here."""
-    if objective.of == "probabilities" or chooses_thresholds(type(task), training, objective, logits.shape[1]):
+    if objective.of == "probabilities" or training.chooses_thresholds(type(task), objective, logits.shape[1]):
         task = decided(task, training, objective, logits, codes)
     truth, answers = task.truth(codes), task.answers(logits)
     right = task.correct(truth, answers)
