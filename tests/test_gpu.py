@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -352,7 +354,16 @@ def test_a_capture_that_fails_leaves_no_trace(where: str, capture: int) -> None:
 
 
 def test_an_evaluation_without_enough_memory_takes_smaller_batches() -> None:
-    # Far more than the holes that earlier tests leave in what the allocator holds.
+    # In a process of its own: what an allocator holds for earlier tests could serve as what is missing.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        needed, budget, difference = pool.submit(evaluate_with_little_memory).result()
+    assert needed > 2e9
+    assert budget < 65536
+    assert difference < 0.02
+
+
+def evaluate_with_little_memory() -> tuple[int, int, float]:
+    """What an evaluation needs at its peak, in bytes; the tokens of a batch with 60% of it, and what that changes."""
     wide = {"hidden_size": 256, "num_attention_heads": 8, "intermediate_size": 32768}
     loaded = classifier("bert", {**PACKED["bert"], **wide})
     engine = make_engine(loaded.model, loaded, TrainingSpec(), CUDA, torch.bfloat16)
@@ -365,14 +376,10 @@ def test_an_evaluation_without_enough_memory_takes_smaller_batches() -> None:
     needed = torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()
     total = torch.cuda.get_device_properties(CUDA).total_memory
     torch.cuda.empty_cache()
-    assert needed > 2e9
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 0.6 * needed) / total, 0)
-    try:
-        logits = engine.logits(long)
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, 0)
-    assert engine._evaluation_tokens < 65536
-    assert np.linalg.norm(logits - expected) / np.linalg.norm(expected) < 0.02
+    logits = engine.logits(long)
+    difference = np.linalg.norm(logits - expected) / np.linalg.norm(expected)
+    return needed, engine._evaluation_tokens, float(difference)
 
 
 EAGER = {"adalora", "boft", "fourierft", "psoft", "vblora", "waveft"}
@@ -426,7 +433,8 @@ def test_a_study_runs_on_the_gpu(tiny_model: Any, data_files: Any, tmp_path: Any
     for name, method in sorted(METHODS.classes().items()):
         options = {"method": name, **({} if method.fitted else {"learning_rate": 1e-3}), **FITTING.get(name, {})}
         arms.append("\n".join(f"{key} = {json.dumps(value)}" for key, value in options.items()))
-    (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, arms, device='"cuda"'))
+    text = study_toml(tiny_model, data_files, arms, device='"cuda"').replace("[execution]", "[execution]\nworkers = 4")
+    (tmp_path / "study.toml").write_text(text)
     results = tuneoff.run_study(tuneoff.load_study(tmp_path / "study.toml"), tmp_path / "out")
     assert results.failed == []
     for run in dictionaries(results.runs):
