@@ -38,7 +38,7 @@ Step = tuple[Rows, float]
 Saved = dict[str, Any]
 """As `torch.save` takes it and `torch.load` gives it."""
 
-EVALUATION_TOKENS = {"cpu": 2048, "cuda": 65536}
+EVALUATION_TOKENS = {"cpu": 2048, "cuda": 65536, "meta": 65536}
 """Token slots of a batch in evaluation, unless that is more than memory holds."""
 
 

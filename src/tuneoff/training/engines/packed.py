@@ -52,7 +52,9 @@ def can_pack(architecture: Architecture, device: torch.device, precision: torch.
 
 
 def _has_variable_length_attention(device: torch.device, precision: torch.dtype) -> bool:
-    return precision == torch.bfloat16 and torch.cuda.get_device_capability(device) >= (8, 0)
+    if precision != torch.bfloat16:
+        return False
+    return device.type == "meta" or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 class PackedEngine(Engine):
@@ -84,7 +86,7 @@ class PackedEngine(Engine):
             for block in loaded.architecture.blocks_of(loaded.model):
                 block.compile(dynamic=True)
         self._fused = 0
-        if device.type == "cuda" and not training.compile and not self.parallel.sharded:
+        if device.type != "cpu" and not training.compile and not self.parallel.sharded:
             self._fused = fuse(model, self.kernels)
         self._graphs: list[StepGraph] = []
         self._no_graph = "the device is not CUDA"

@@ -276,7 +276,7 @@ def packed_attention(
     batch, weights = _active
     needed: int | None = getattr(module, "needed_tokens", None)
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
-    if query.is_cuda:
+    if not query.is_cpu:
         p, seed, salt = (dropout, weights.seed, weights.salt(module)) if weights else (0.0, batch.cu_seqlens, 0)
         options = scaling, causal, sliding_window, p, seed, salt, needed
         return _on_cuda(query, key, value, batch, *options, own_kernels=own_kernels), None

@@ -26,6 +26,7 @@ from tuneoff.training.kernels.attention_tiles import (
     locate_block,
     store_rows,
 )
+from tuneoff.training.kernels.launch import launch
 from tuneoff.training.kernels.shared_linear import are_side_by_side
 
 
@@ -234,14 +235,16 @@ def attention_backward(
     sequences = len(cu_seqlens) - 1
     blocks = QUERY_GRADIENT[size]
     num_blocks = triton.cdiv(options.needed, blocks.queries)
-    _query_gradient[(num_blocks * heads * sequences,)](
+    launch(
+        _query_gradient, (num_blocks * heads * sequences,),
         query, key, value, out, d_out, lse, lse_delta, d_query, cu_seqlens, *options.dropout(seed), options.scale,
         tokens, num_blocks, heads, options.window or 0, *strides, d_query.stride(0), **constants, **blocks.options,
         SPLIT=blocks.split,
     )  # fmt: skip
     blocks = KEY_GRADIENT[size]
     num_blocks = triton.cdiv(options.max_seqlen, blocks.keys)
-    _key_gradient[(num_blocks * kv_heads * sequences,)](
+    launch(
+        _key_gradient, (num_blocks * kv_heads * sequences,),
         query, key, value, d_out, lse_delta, d_key, d_value, cu_seqlens, *options.dropout(seed), options.scale,
         tokens, num_blocks, heads, options.needed, options.window or 0, *strides, d_key.stride(0), **constants,
         **blocks.options,

@@ -19,6 +19,7 @@ from tuneoff.training.kernels.attention_tiles import (
     locate_block,
     store_rows,
 )
+from tuneoff.training.kernels.launch import launch
 
 
 # Triton reads annotations as types of the kernel's own, so these functions have none.
@@ -116,7 +117,8 @@ def attention_forward(
     lse = torch.empty(heads, tokens, device=query.device, dtype=torch.float32)
     blocks = FORWARD[size]
     num_blocks = triton.cdiv(options.needed, blocks.queries)
-    _forward[(num_blocks * heads * (len(cu_seqlens) - 1),)](
+    launch(
+        _forward, (num_blocks * heads * (len(cu_seqlens) - 1),),
         query, key, value, out, lse, cu_seqlens, *options.dropout(seed), options.scale, tokens, num_blocks, heads,
         options.window or 0, *query.stride()[:2], *key.stride()[:2], *value.stride()[:2],
         **options.constants(query, key), **blocks.options, SPLIT=blocks.split,

@@ -10,6 +10,7 @@ import triton.language as tl
 
 from tuneoff.training.kernels.column_sums import vector_gradient
 from tuneoff.training.kernels.gaussian import gaussian_cdf
+from tuneoff.training.kernels.launch import launch
 
 ROWS, COLUMNS = 32, 128
 """A program's tile of tokens and features."""
@@ -36,7 +37,7 @@ class _BiasGelu(torch.autograd.Function):
         rows = hidden.numel() // width
         out = torch.empty_like(hidden)
         grid = (triton.cdiv(rows, ROWS), triton.cdiv(width, COLUMNS))
-        _gelu_forward[grid](hidden, bias, out, rows, width, ROWS=ROWS, COLUMNS=COLUMNS)
+        launch(_gelu_forward, grid, hidden, bias, out, rows, width, ROWS=ROWS, COLUMNS=COLUMNS)
         return out
 
     @staticmethod

@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 
 from tuneoff.training.kernels.gaussian import gaussian_cdf
+from tuneoff.training.kernels.launch import launch
 
 TILE_ROWS, TILE_COLUMNS = 64, 64
 """A tile whose rows one program sums."""
@@ -64,8 +65,16 @@ def fold(partial_sums: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Their sum in `dtype`; shape (partial sums, width) to (width,)."""
     count, width = partial_sums.shape
     out = torch.empty(width, device=partial_sums.device, dtype=dtype)
-    _fold[(triton.cdiv(width, FOLD_COLUMNS),)](
-        partial_sums, out, count, width, ROWS=FOLD_ROWS, COLUMNS=FOLD_COLUMNS, num_warps=8
+    launch(
+        _fold,
+        (triton.cdiv(width, FOLD_COLUMNS),),
+        partial_sums,
+        out,
+        count,
+        width,
+        ROWS=FOLD_ROWS,
+        COLUMNS=FOLD_COLUMNS,
+        num_warps=8,
     )
     return out
 
@@ -85,7 +94,8 @@ def vector_gradient(
     grid = (triton.cdiv(rows, TILE_ROWS), triton.cdiv(width, TILE_COLUMNS))
     partial_sums = torch.empty(grid[0], width, device=gradients.device, dtype=torch.float32)
     d_hidden = gradients if hidden is None else torch.empty_like(gradients)
-    _partial_column_sums[grid](
+    launch(
+        _partial_column_sums, grid,
         gradients, hidden, vector, d_hidden, partial_sums, rows, width,
         THROUGH=through, ROWS=TILE_ROWS, COLUMNS=TILE_COLUMNS,
     )  # fmt: skip

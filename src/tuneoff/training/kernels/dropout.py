@@ -143,12 +143,12 @@ class _Dropped(torch.autograd.Function):
 
 
 def _apply_mask(x: torch.Tensor, seed: torch.Tensor, salt: int, p: float, fused: bool) -> torch.Tensor:
-    if x.is_cuda and fused:
+    if not x.is_cpu and fused:
         from tuneoff.training.kernels.dropout_triton import dropped
 
         return dropped(x, seed, salt * STRIDE, p)
     count = -(-x.numel() // 4)
-    if x.is_cuda:
+    if not x.is_cpu:
         bits = random_words(count, seed + salt * STRIDE)
     else:
         generator = torch.Generator().manual_seed(int(seed) + salt * STRIDE)

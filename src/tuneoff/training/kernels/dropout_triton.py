@@ -6,6 +6,8 @@ import torch
 import triton
 import triton.language as tl
 
+from tuneoff.training.kernels.launch import launch
+
 BLOCK = 512
 
 
@@ -40,5 +42,5 @@ def dropped(x: torch.Tensor, seed: torch.Tensor, salt: int, p: float) -> torch.T
     x = x.contiguous()
     out = torch.empty_like(x)
     grid = (triton.cdiv(x.numel(), 4 * BLOCK),)
-    _drop[grid](x, out, seed, salt, x.numel(), p, 1.0 / (1.0 - p), BLOCK=BLOCK)
+    launch(_drop, grid, x, out, seed, salt, x.numel(), p, 1.0 / (1.0 - p), BLOCK=BLOCK)
     return out

@@ -15,6 +15,7 @@ import triton.language as tl
 
 from tuneoff.training.kernels.column_sums import fold
 from tuneoff.training.kernels.dropout import STRIDE, Dropout
+from tuneoff.training.kernels.launch import launch
 
 BACKWARD_PROGRAMS = 6 * 132
 """Six for each multiprocessor of an H100 or H200. They share out the rows, so that there are few partial sums."""
@@ -196,7 +197,8 @@ class _ResidualNorm(torch.autograd.Function):
         mean_rstd = torch.empty(rows, 2, device=hidden.device, dtype=torch.float32)
         ctx.constants = {"QUARTER": width // 4, "BLOCK": triton.next_power_of_2(width // 4), "DROP": p > 0}
         ctx.dropout = (seed, salt, p, 1.0 / (1.0 - p))
-        _norm_forward[(rows,)](
+        launch(
+            _norm_forward, (rows,),
             hidden, bias, residual, gain, shift, out, pre_norm, mean_rstd, *ctx.dropout, epsilon,
             BIASED=bias is not None, **ctx.constants, num_warps=WARPS,
         )  # fmt: skip
@@ -217,7 +219,8 @@ class _ResidualNorm(torch.autograd.Function):
         bias_trained = ctx.needs_input_grad[1]
         trained = ctx.needs_input_grad[3] or ctx.needs_input_grad[4]  # a method may train the biases alone
         partial_sums = torch.empty(programs if trained or bias_trained else 0, 3 * width, device=pre_norm.device)
-        _norm_backward[(programs,)](
+        launch(
+            _norm_backward, (programs,),
             gradient, d_past[0] if d_past else None, pre_norm, mean_rstd, gain, d_residual, d_hidden, partial_sums,
             *ctx.dropout, rows, TRAINED=trained or bias_trained, HAS_PAST=bool(d_past), **ctx.constants,
             num_warps=WARPS,

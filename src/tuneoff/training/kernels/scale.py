@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 
 from tuneoff.training.kernels.column_sums import vector_gradient
+from tuneoff.training.kernels.launch import launch
 
 ROWS, COLUMNS = 32, 128
 """A program's tile of tokens and features."""
@@ -34,7 +35,7 @@ class _Scale(torch.autograd.Function):
         rows = x.numel() // width
         out = torch.empty_like(x)
         grid = (triton.cdiv(rows, ROWS), triton.cdiv(width, COLUMNS))
-        _scale_forward[grid](x, factors, out, rows, width, ROWS=ROWS, COLUMNS=COLUMNS)
+        launch(_scale_forward, grid, x, factors, out, rows, width, ROWS=ROWS, COLUMNS=COLUMNS)
         return out
 
     @staticmethod

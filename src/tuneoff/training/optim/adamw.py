@@ -46,7 +46,7 @@ def make_optimiser(model: nn.Module, training: TrainingSpec) -> Optimiser:
     decayed = decayed_parameters(model)
     decays = [training.weight_decay if name in decayed else 0.0 for name, _ in named]
     alike = len({parameter.dtype for parameter in parameters}) == 1
-    if parameters[0].is_cuda and alike and "adamw" in chosen_kernels(training):
+    if not parameters[0].is_cpu and alike and "adamw" in chosen_kernels(training):
         from tuneoff.training.optim.adamw_cuda import CudaAdamW
 
         return CudaAdamW(parameters, decays, training.max_grad_norm)

@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 from torch import nn
 
+from tuneoff.training.kernels.launch import launch
 from tuneoff.training.optim.hyperparameters import BETAS, EPSILON, rate_factor
 
 CHUNK = 1024
@@ -172,13 +173,15 @@ class CudaAdamW:
         gradients = self._bring_gradient_addresses()
         grid = (len(self._square_sums),)
         chunks = (self._tensors, self._starts, self._sizes)
-        _square_sums[grid](gradients, *chunks, self._square_sums, TYPE=self._type, CHUNK=CHUNK)
-        _settle[(1,)](
+        launch(_square_sums, grid, gradients, *chunks, self._square_sums, TYPE=self._type, CHUNK=CHUNK)
+        launch(
+            _settle, (1,),
             gradients, self._square_sums, grid[0], self._beta_powers, self._betas, self._clip_factor,
             self._bias_corrections, len(self._parameters), self._max_grad_norm, FOLD=FOLD, TABLE=TABLE,
             num_warps=16,
         )  # fmt: skip
-        _update[grid](
+        launch(
+            _update, grid,
             gradients, self._addresses, *chunks, self._offsets, self._decays, self._rate_factors, self._masters,
             self._exp_avg, self._exp_avg_sq, self._clip_factor, self._bias_corrections, self.learning_rate,
             BETA1=BETAS[0], BETA2=BETAS[1], EPSILON=EPSILON, TYPE=self._type, NARROW=self._narrow, CHUNK=CHUNK,
