@@ -9,23 +9,22 @@ import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tuneoff.cli import completion, predict
-from tuneoff.cli.arguments import Folder, Json, path_given
+from tuneoff.cli.answers import compare, recommend
+from tuneoff.cli.arguments import Folder, Json, Set, Study, path_given, say_line, say_nothing, say_which
 from tuneoff.cli.exits import INTERRUPTED, exit_code, going_on
 from tuneoff.cli.export import export
 from tuneoff.cli.methods import methods
+from tuneoff.cli.plan import plan
 from tuneoff.cli.serve import serve
 from tuneoff.core.errors import UserError
 from tuneoff.core.output import outlast_readers, output_was_lost
 from tuneoff.core.processes import HANGUP, SIGNALS
 from tuneoff.core.quiet import silence_libraries
-
-if TYPE_CHECKING:
-    from tuneoff.spec import StudySpec
 
 app = typer.Typer(
     name="tuneoff",
@@ -37,21 +36,6 @@ app = typer.Typer(
 )
 
 
-Study = Annotated[
-    str,
-    typer.Argument(
-        help="A TOML file, or the name of a shipped study.", metavar="[STUDY]", autocompletion=completion.studies
-    ),
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Override a field, such as training.epochs=1 or arms.lora.r=4.",
-        autocompletion=completion.settings,
-    ),
-]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors; the exit code says it all.")]
 
 
@@ -123,30 +107,6 @@ def _run(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: tuneoff plan imdb-roberta --set seeds=3")
-def plan(study: Study = "quickstart", overrides: Set = None, as_json: Json = False) -> None:
-    """Show the runs of a study and what each arm trains, without training or writing anything."""
-    from tuneoff.analysis.reach import margin_in_reach
-    from tuneoff.analysis.tuning import few_validation_examples
-    from tuneoff.report.terminal import print_plan
-    from tuneoff.spec import load_study
-    from tuneoff.study.preview import outline_study
-
-    spec = load_study(study, overrides or [])
-    if not as_json:
-        _say_which(study, spec)
-    outlined = outline_study(spec, _say_nothing if as_json else _say_line)
-    margin = margin_in_reach(spec.analysis.margin, len(spec.arms), len(spec.seeds), outlined.sizes["test"])
-    of_accuracy = outlined.trials.runs and spec.objective == "accuracy"
-    few = few_validation_examples(part.sizes for part in outlined.parts) if of_accuracy else None
-    trials = outlined.trials.model_copy(update={"few_validation": few})
-    outlined = outlined.model_copy(update={"margin": margin, "trials": trials})
-    if as_json:
-        print(json.dumps(outlined.model_dump(mode="json")))
-    else:
-        print_plan(outlined)
-
-
 @app.command(epilog="Example: tuneoff init tickets.csv --model FacebookAI/roberta-base")
 def init(
     data: Annotated[
@@ -199,8 +159,8 @@ def audit(study: Study = "quickstart", overrides: Set = None, as_json: Json = Fa
 
     spec = load_study(study, overrides or [])
     if not as_json:
-        _say_which(study, spec)
-    found = audit_study(spec, _say_nothing if as_json else _say_line)
+        say_which(study, spec)
+    found = audit_study(spec, say_nothing if as_json else say_line)
     if as_json:
         print(json.dumps([finding.model_dump(mode="json") for finding in found]))
     else:
@@ -263,84 +223,6 @@ def report(
             print(f"{name:9} {written[name]}")
 
 
-@app.command(epilog="Example: tuneoff recommend studies-out/quickstart --prefer time --max-memory 4GB")
-def recommend(
-    folder: Folder,
-    prefer: Annotated[
-        str | None,
-        typer.Option(
-            help="What is cheap: memory, time, parameters, checkpoint, cost or latency.",
-            metavar="COST",
-            autocompletion=completion.costs,
-        ),
-    ] = None,
-    max_memory: Annotated[
-        str | None, typer.Option(help="Most memory in training, such as 4GB.", metavar="SIZE")
-    ] = None,
-    max_train_time: Annotated[
-        str | None, typer.Option(help="Longest time to train, such as 10m.", metavar="TIME")
-    ] = None,
-    min_accuracy: Annotated[
-        str | None, typer.Option(help="Lowest mean test accuracy, such as 0.9.", metavar="SHARE")
-    ] = None,
-    margin: Annotated[
-        str | None, typer.Option(help="Accuracy that may be lost, such as 0.02.", metavar="SHARE")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Say which arm of a study to use, from its stored results; what is left out is as the study file says."""
-    from tuneoff.analysis.summary import recommend_anew
-    from tuneoff.api import load_results
-    from tuneoff.report import words
-    from tuneoff.report.terminal import print_lines
-    from tuneoff.spec import ask_otherwise
-
-    results = load_results(folder)
-    given = {
-        "prefer": prefer,
-        "max_memory": max_memory,
-        "max_train_time": max_train_time,
-        "min_accuracy": min_accuracy,
-        "margin": margin,
-    }
-    summary = recommend_anew(results, ask_otherwise(results.spec.analysis, given))
-    if as_json:
-        print(json.dumps(summary.recommendation.model_dump(mode="json")))
-    else:
-        print_lines([words.verdict(summary), *words.excluded(summary)])
-
-
-@app.command(epilog="Example: tuneoff compare studies-out/imdb-bert studies-out/imdb-roberta")
-def compare(
-    a: Annotated[
-        Path,
-        typer.Argument(
-            help="A study's folder.", metavar="A", parser=path_given, autocompletion=completion.study_folders
-        ),
-    ],
-    others: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Others on the same data, each of which is compared with A.",
-            metavar="B",
-            parser=path_given,
-            autocompletion=completion.study_folders,
-        ),
-    ],
-    as_json: Json = False,
-) -> None:
-    """Put studies on the same data side by side; exit code 2 where their results cannot be compared."""
-    from tuneoff.analysis.compare import compare_studies
-    from tuneoff.api import load_results
-    from tuneoff.report.compare import print_comparison
-
-    compared = compare_studies(*map(load_results, [a, *others]))
-    if as_json:
-        print(json.dumps(compared.model_dump(mode="json")))
-    else:
-        print_comparison(compared)
-
-
 @app.command(epilog="Example: tuneoff doctor")
 def doctor(as_json: Json = False) -> None:
     """Say what this machine can do: device, precision, versions, disk, whether the Hub answers."""
@@ -354,6 +236,9 @@ def doctor(as_json: Json = False) -> None:
         print_doctor(machine)
 
 
+app.command(epilog="Example: tuneoff plan imdb-roberta --gpu-memory 24GB")(plan)
+app.command(epilog="Example: tuneoff recommend studies-out/quickstart --prefer time --max-memory 4GB")(recommend)
+app.command(epilog="Example: tuneoff compare studies-out/imdb-bert studies-out/imdb-roberta")(compare)
 app.command(epilog="Example: tuneoff export studies-out/quickstart --to reviews --format merged")(export)
 app.command(epilog="Example: tuneoff methods lora")(methods)
 app.command(epilog="Example: tuneoff serve topic=export/topic sentiment=export/sentiment --port 8000")(serve)
@@ -370,20 +255,6 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
         print(f"tuneoff {__version__}")
         raise typer.Exit
-
-
-def _say_which(study: str, spec: StudySpec) -> None:
-    """Says which study it is, since none need be named."""
-    from tuneoff.spec import shipped_studies
-
-    print(f"Study {spec.name}, {'which comes with tuneoff' if study in shipped_studies() else f'from {study}'}")
-
-
-def _say_line(message: str) -> None:
-    print(message)
-
-
-def _say_nothing(message: str) -> None: ...
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuneoff.cli import completion
-from tuneoff.cli.arguments import Folder, Json
+from tuneoff.cli.arguments import Folder, Json, say_nothing
 from tuneoff.cli.exits import going_on
 from tuneoff.core.errors import UserError
 
@@ -92,7 +92,7 @@ def export(
     chosen = choose_run(results, arm, None if seed == BEST else _number("--seed", seed, BEST, 0))
     if repository is not None:
         check_push(repository)
-    say = _say_nothing if as_json else _say
+    say = say_nothing if as_json else _say
     for sentence in chosen.why:
         say(sentence)
     refitted = None
@@ -144,6 +144,3 @@ def _number(option: str, text: str, word: str, least: int) -> int:
 def _say(message: str) -> None:
     print(message)
     sys.stdout.flush()
-
-
-def _say_nothing(message: str) -> None: ...

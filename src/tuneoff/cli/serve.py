@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 import typer
 
+from tuneoff.cli.arguments import quantity
 from tuneoff.cli.models import named_models
 from tuneoff.core.errors import UserError
 from tuneoff.core.quantities import parse_bytes, parse_seconds
@@ -38,10 +38,10 @@ def serve(
     from tuneoff.serving.address import bound
     from tuneoff.serving.limits import Limits
 
-    seconds = _quantity("--timeout", timeout, parse_seconds)
+    seconds = quantity("--timeout", timeout, parse_seconds)
     usual = Limits()
     limits = Limits(
-        body_bytes=_quantity("--max-body", max_body, parse_bytes),
+        body_bytes=quantity("--max-body", max_body, parse_bytes),
         inputs=max_inputs,
         waiting=max_waiting,
         seconds=seconds,
@@ -57,10 +57,3 @@ def serve(
                 raise
             raise UserError(f"serve needs the package {error.name}: pip install 'tuneoff[serve]'") from error
         start(folders, listening, host, base, device, precision, limits)
-
-
-def _quantity(option: str, text: str, parse: Callable[[str], Q]) -> Q:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise UserError(f"{option}: {error}") from error

@@ -14,6 +14,12 @@ class NF4(Quantization):
     bits: ClassVar[int] = 4
 
     @classmethod
+    def stored_bytes(cls, rows: int, columns: int) -> int:
+        """With a scale of 8 bits for each block of 64, and one of 32 bits for 256 of those."""
+        blocks = -(-rows * columns // 64)
+        return rows * columns // 2 + blocks + 4 * -(-blocks // 256)
+
+    @classmethod
     def options(cls, compute_dtype: Any) -> dict[str, Any]:
         return {
             "load_in_4bit": True,

@@ -25,6 +25,11 @@ class Quantization:
         return cls.__dict__.get("name")
 
     @classmethod
+    def stored_bytes(cls, rows: int, columns: int) -> int:
+        """What a weight of this shape takes: by default so many bits each, and a scale of 32 bits for each row."""
+        return rows * columns * cls.bits // 8 + 4 * rows
+
+    @classmethod
     def options(cls, compute_dtype: Any) -> dict[str, Any]:
         """What transformers' `BitsAndBytesConfig` is made with, but for the modules that stay as they are.
 

@@ -136,6 +136,16 @@ class Engine(ABC):
             self._weight += self.loss.total(tokens.labels[rows])
             yield
 
+    @abstractmethod
+    def empty_step(self, tokens: int, sequences: int, longest: int) -> None:
+        """A whole step on a batch without content: on the meta device, where it shows how much memory a step takes.
+
+        Args:
+            tokens: of the batch, all together.
+            sequences: in it.
+            longest: tokens of its longest sequence.
+        """
+
     def state(self) -> Saved:
         """All that further steps depend on, for `restore`: tensors, plain values. Whole in the first process only."""
         loss_sum = self._loss_sum.clone()

@@ -152,6 +152,11 @@ class PackedEngine(Engine):
     def _accumulate(self, tokens: Tokens, rows: Rows, total_weight: float) -> None:
         self._backward(self._batch(tokens, rows, total_weight))
 
+    def empty_step(self, tokens: int, sequences: int, longest: int) -> None:
+        layout = self._layout(tokens, sequences, 0, longest)
+        buffer = torch.empty(layout.size, dtype=torch.int32, device=self.device)
+        self._whole_step(layout.views(buffer, lengths=None))
+
     def _whole_step(self, batch: PackedBatch) -> None:
         self._backward(batch)
         self.optimiser.learning_rate.copy_(batch.learning_rate)

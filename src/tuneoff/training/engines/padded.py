@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tuneoff.data.tokens import Tokens
 from tuneoff.models.architecture import Padding
 from tuneoff.training.engines.base import Engine, Rows
 from tuneoff.training.engines.pooling import of_texts
 from tuneoff.training.order import by_length
 
 if TYPE_CHECKING:
-    from tuneoff.data.tokens import Tokens
     from tuneoff.models.architecture import Architecture
 
 
@@ -48,6 +48,14 @@ class PaddedEngine(Engine):
         losses, reported = self.loss.losses(self._logits(tokens, rows).float(), labels, self._loss_table)
         (losses.sum() / total_weight).backward()
         self._loss_sum += reported.sum()
+
+    def empty_step(self, tokens: int, sequences: int, longest: int) -> None:
+        lengths = np.full(sequences, longest)
+        lengths[1:] = max(1, (tokens - longest) // max(1, sequences - 1))  # where there is padding, it is masked
+        ends = np.cumsum(lengths)
+        empty = Tokens(np.zeros(ends[-1], np.int32), np.append(0, ends), np.zeros(sequences, np.int64))
+        self._accumulate(empty, np.arange(sequences), float(sequences))
+        self.optimiser.step()
 
     def _logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
         apart, sequences = tokens.by_sequence, tokens.sequences_of(rows)

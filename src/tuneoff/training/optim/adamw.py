@@ -89,7 +89,7 @@ class MasterAdamW:
         self.learning_rate = torch.zeros((), device=parameters[0].device)
         self._max_grad_norm = max_grad_norm
         self._parameters = parameters
-        self._buckets: list[tuple[torch.optim.AdamW, list[nn.Parameter], list[nn.Parameter]]] = []
+        self._buckets: list[tuple[torch.optim.AdamW | _OutlinedAdamW, list[nn.Parameter], list[nn.Parameter]]] = []
         self._rates = {1.0: self.learning_rate}
         for decay in sorted(set(decays), reverse=True):
             alike: dict[tuple[float, torch.dtype], list[nn.Parameter]] = {}
@@ -107,15 +107,19 @@ class MasterAdamW:
             parameter if parameter.dtype == torch.float32 else nn.Parameter(parameter.detach().float())
             for parameter in parameters
         ]
-        optimiser = torch.optim.AdamW(
-            masters,
-            lr=rate,
-            betas=BETAS,
-            eps=EPSILON,
-            weight_decay=weight_decay,
-            fused=True,
-            capturable=on_cuda,
-        )
+        optimiser: torch.optim.AdamW | _OutlinedAdamW
+        if rate.is_meta:
+            optimiser = _OutlinedAdamW(masters)
+        else:
+            optimiser = torch.optim.AdamW(
+                masters,
+                lr=rate,
+                betas=BETAS,
+                eps=EPSILON,
+                weight_decay=weight_decay,
+                fused=True,
+                capturable=on_cuda,
+            )
         self._buckets.append((optimiser, parameters, masters))
 
     @torch.no_grad()
@@ -179,6 +183,25 @@ class MasterAdamW:
                         held[name].copy_(value)
                     else:
                         held[name] = value.to(master.device, copy=True)
+
+
+class _OutlinedAdamW:
+    """Stands for PyTorch's fused AdamW on the meta device, which that does not know: its state, and no update."""
+
+    def __init__(self, masters: list[nn.Parameter]) -> None:
+        self._masters = masters
+        self.state: dict[nn.Parameter, dict[str, torch.Tensor]] = {}
+
+    def step(self) -> None:
+        for master in self._masters:
+            if master.grad is not None and master not in self.state:
+                moments = {name: torch.zeros_like(master) for name in ("exp_avg", "exp_avg_sq")}
+                self.state[master] = {"step": torch.zeros((), device=master.device), **moments}
+
+    def zero_grad(self, set_to_none: bool) -> None:
+        assert set_to_none
+        for master in self._masters:
+            master.grad = None
 
 
 def gradient_norm(gradients: list[torch.Tensor]) -> torch.Tensor:
