@@ -61,6 +61,7 @@ BY_TRANSFORMERS = (
     "tuneoff.models.virtual_embedding",
     "tuneoff.runs",
     "tuneoff.serving",
+    "tuneoff.study.memory",
     "tuneoff.training",
 )
 """Packages and modules some of which import transformers, and it huggingface_hub."""

@@ -16,9 +16,10 @@ from conftest import study_toml
 from stored import dictionaries
 from test_attention import agreement, cu_seqlens_of, dropout_agreement, inputs
 from test_engines import PACKED, TOKENS, classifier, gradients, make_tokens
-from tiny_models import FITTING
+from tiny_models import FITTING, config_of
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel
+from tuneoff.runs.memory_forecast import ArmForecast, BatchShape
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS
 from tuneoff.tasks.losses import CrossEntropy
@@ -554,3 +555,28 @@ def test_a_study_on_two_gpus_finds_what_one_gpu_finds(
         assert run["memory_kind"] == "cuda_allocated"
         assert run["curve"][-1]["train_loss"] == pytest.approx(alone["curve"][-1]["train_loss"], rel=tolerance), arm
         assert np.linalg.norm(logits - expected) / np.linalg.norm(expected) < tolerance, (parallel, arm)
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"), [("full", "bert"), ("lora", "llama"), ("ia3", "roberta"), ("dora", "gpt2")]
+)
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_memory_is_as_foretold(method: str, kind: str, checkpointing: bool) -> None:
+    wide = {"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8, "num_hidden_layers": 4}
+    config = config_of(kind, **wide, max_position_embeddings=514)
+    config.num_labels = 2
+    arm = METHODS.named(method).model_validate({"method": method, "learning_rate": 1e-3})
+    training = TrainingSpec(batch_size=32, gradient_checkpointing=checkpointing)
+    shape = BatchShape(tokens=32 * 500, sequences=32, longest=500)
+    foretold = ArmForecast(arm, config, training).parts(shape).allocated
+    loaded = classifier(kind, {**wide, "max_position_embeddings": 514})
+    model = arm.adapt(loaded)
+    engine = make_engine(model, loaded, training, CUDA, torch.bfloat16, arm=arm)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    texts = make_tokens([500] * 64)
+    batches = [np.arange(32), np.arange(32, 64)]
+    engine.prepare(texts, batches)
+    list(engine.steps(texts, [(rows, 1e-3) for rows in batches]))
+    torch.cuda.synchronize()
+    assert foretold == pytest.approx(torch.cuda.max_memory_allocated(), rel=0.08)
