@@ -3,8 +3,8 @@
     python benchmarks/memory_model.py SHAPE_FOLDER... [--methods full lora] [--sequences 4 16 64] [--tokens 128 512]
 
 Each measurement has a process of its own. Models have random weights in the shapes of `shapes.py` (a folder with a
-config.json each); all sequences of a batch are of one length. Measured is what PyTorch's allocator handed out at most in
-the engine's preparation and four steps, as in a run; foretold is what `tuneoff plan --gpu-memory` would say of it.
+config.json each); all sequences of a batch are of one length. Measured is what PyTorch's allocator handed out at
+most in the engine's preparation and four steps, as in a run; foretold is what `plan --gpu-memory` would say of it.
 """
 
 from __future__ import annotations
