@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuneoff.cli.arguments import Json, Set, Study, quantity, say_line, say_nothing, say_which
+from tuneoff.core.errors import UserError
 from tuneoff.core.quantities import parse_bytes
 
 if TYPE_CHECKING:
@@ -21,12 +22,15 @@ def plan(
         str | None,
         typer.Option(help="Foretell each arm's memory on a GPU with so much, such as 24GB.", metavar="SIZE"),
     ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Take a few real steps of each arm to say how long the study takes.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show the runs of a study and what each arm trains, without training or writing anything.
 
     With --gpu-memory, show instead what each arm takes of a GPU's memory, whether it fits, and what to change; that
-    needs no GPU, and none of the model's weights.
+    needs no GPU, and none of the model's weights. With --probe, show how long its runs and the study take here.
     """
     from tuneoff.spec import load_study
 
@@ -34,8 +38,12 @@ def plan(
     spec = load_study(study, overrides or [])
     if not as_json:
         say_which(study, spec)
+    if size is not None and probe:
+        raise UserError("--gpu-memory and --probe answer different questions; ask for one at a time")
     if size is not None:
         _plan_memory(spec, size, as_json)
+    elif probe:
+        _plan_times(spec, as_json)
     else:
         _plan_runs(spec, as_json)
 
@@ -67,3 +75,14 @@ def _plan_memory(spec: StudySpec, gpu_memory: int, as_json: bool) -> None:
         print(json.dumps(outlined.model_dump(mode="json")))
     else:
         print_memory(outlined)
+
+
+def _plan_times(spec: StudySpec, as_json: bool) -> None:
+    from tuneoff.report.times import print_times
+    from tuneoff.study.probe import probe_study
+
+    probed = probe_study(spec, say_nothing if as_json else say_line)
+    if as_json:
+        print(json.dumps(probed.model_dump(mode="json")))
+    else:
+        print_times(probed)

@@ -1,0 +1,225 @@
+"""How long a study will take on this machine, by a few real steps of each arm; nothing of them is kept."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tuneoff.core import hub
+from tuneoff.data.parts import part_names
+from tuneoff.data.prepared import load_tokens
+from tuneoff.measure.environment import visible_gpus
+from tuneoff.records.run import TrainedRun, UnsuccessfulRun
+from tuneoff.records.times import ProbedArm, ProbedStudy
+from tuneoff.spec.schema import EXECUTORS
+from tuneoff.study.pins import pin_to_commits
+from tuneoff.study.plan import make_run, steps_of
+from tuneoff.study.prepare import prepare_study
+from tuneoff.study.preview import check_arms, check_class_weights
+from tuneoff.study.rates import at_starting_rates
+from tuneoff.study.run_task import make_task
+from tuneoff.study.search import MOST_EXTENSIONS, trial_steps, usual_trials
+from tuneoff.study.tuning import tuned_arms
+from tuneoff.training.order import run_batches
+
+if TYPE_CHECKING:
+    from tuneoff.data.tokens import Tokens
+    from tuneoff.records.run import RunResult
+    from tuneoff.runs.run import Run
+    from tuneoff.runs.task import RunTask
+    from tuneoff.spec import StudySpec
+    from tuneoff.spec.arms import ArmSpec
+    from tuneoff.study.executors.base import Executor
+    from tuneoff.study.pins import Pinned
+    from tuneoff.study.prepare import PreparedStudy
+
+WARM_UP = 3
+"""Steps of an arm's first probe: what a run does once is in them."""
+LEAST, MOST = 8, 60
+"""Further steps of its second one."""
+SECONDS = 8.0
+"""That these should take."""
+SINGLE_TEXTS = 60
+"""That a run classifies one by one at its end, for their latency."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What two short runs of an arm took, in seconds.
+
+    Attributes:
+        once: outside of steps and evaluation.
+        first: more than others for the first steps.
+        token: of training, padding counted where batches are padded.
+        read: a token of evaluation.
+        packed: whether sequences are computed without padding.
+    """
+
+    once: float
+    first: float
+    token: float
+    read: float
+    packed: bool
+
+
+def probe_study(spec: StudySpec, say: Callable[[str], None]) -> ProbedStudy:
+    """The content of `tuneoff plan --probe`: each arm takes some steps in two fresh processes, and evaluates once.
+
+    Prepared data goes to the cache, as when the study runs; nothing else is written.
+
+    Args:
+        spec: the study.
+        say: told what goes on.
+
+    Raises:
+        UserError: where the study could not be carried out.
+    """
+    with hub.telling(say), tempfile.TemporaryDirectory(prefix="tuneoff-probe-") as scratch:
+        pinned = pin_to_commits(spec, None, say)
+        spec = pinned.spec
+        executor_class = EXECUTORS.named(spec.execution.executor)
+        prepared = prepare_study(spec, Path(scratch), say, executor_class.warm_up)
+        prepared.save()
+        check_class_weights(spec, prepared.prepared.label_names)
+        check_arms(spec, prepared.model_folder, len(prepared.prepared.label_names), prepared.prepared.pad_token_id)
+        with executor_class(spec.execution, spec.training) as executor:
+            return _Probe(pinned, prepared, executor, Path(scratch), say).study()
+
+
+class _Probe:
+    def __init__(
+        self, pinned: Pinned, prepared: PreparedStudy, executor: Executor, scratch: Path, say: Callable[[str], None]
+    ) -> None:
+        self._spec = pinned.spec
+        self._pinned = pinned
+        self._prepared = prepared
+        self._executor = executor
+        self._scratch = scratch
+        self._say = say
+        self._part = part_names(self._spec.data)[0]
+        self._steps = steps_of(self._spec, prepared, self._part)
+        self._device = ""
+
+    def study(self) -> ProbedStudy:
+        spec = self._spec
+        arms = at_starting_rates(spec.arms, self._prepared.prepared.model_width, self._steps)
+        tuned = tuned_arms(spec)
+        found = [self._arm(arm, arm.name in tuned) for arm in arms]
+        parts, seeds = len(part_names(spec.data)), len(spec.seeds)
+        tuning_seeds = len(spec.seeds[: spec.tuning.seeds])
+        usual = usual_trials(spec.tuning) * tuning_seeds
+        further = MOST_EXTENSIONS * tuning_seeds if spec.tuning.strategy == "grid" else 0
+        runs, trials = [one.run for one in found], [one.trial or 0.0 for one in found]
+        known = [seconds for seconds in runs if seconds is not None]
+        at_once = self._at_once()
+        seconds = most = cost = None
+        if len(known) == len(runs):
+            seconds = parts * (seeds * sum(known) + usual * sum(trials)) / at_once
+            most = seconds + parts * further * sum(trials) / at_once
+            if spec.analysis.price_per_hour is not None:
+                devices = 1 if self._executor.allocation.on_cpu else self._executor.allocation.devices * at_once
+                cost = seconds / 3600 * spec.analysis.price_per_hour * devices
+        return ProbedStudy(
+            study=spec.name,
+            device=self._device,
+            runs=parts * seeds * len(arms),
+            trials=parts * usual * len(tuned),
+            at_once=at_once,
+            arms=tuple(found),
+            seconds=seconds,
+            most_seconds=most,
+            cost=cost,
+            currency=spec.analysis.currency,
+        )
+
+    def _at_once(self) -> int:
+        workers, allocation = self._spec.execution.workers, self._executor.allocation
+        if workers != "auto":
+            return workers
+        return 1 if allocation.on_cpu else max(1, len(visible_gpus()) // allocation.devices)
+
+    def _arm(self, arm: ArmSpec, tuned: bool) -> ProbedArm:
+        self._say(f"Probing {arm.name}")
+        nothing = {"step": None, "setup": None, "run": None, "trial": None}
+        tokens = load_tokens(self._prepared.data_folder, arm.long_texts or self._spec.data.long_texts, self._part)
+        whole = make_run(
+            self._spec, self._prepared, self._executor.allocation, arm, self._spec.seeds[0], self._part, trial=True
+        )
+        probed = self._probed(whole, tokens)
+        if isinstance(probed, str):
+            return ProbedArm(arm=arm.name, method=arm.method, why_not=probed, **nothing)
+        validation, test = (int(tokens[split].lengths.sum()) for split in ("validation", "test"))
+        single = SINGLE_TEXTS * test / max(1, len(tokens["test"]))
+        steps = 0 if arm.fitted else self._steps
+        in_run = self._slots(tokens, steps, probed.packed)
+        epochs = self._spec.training.epochs if steps else 1
+        run = probed.once + probed.first + probed.token * in_run + probed.read * (epochs * validation + test + single)
+        trial = None
+        if tuned:
+            shorter = trial_steps(steps)
+            trial = probed.once + probed.first + probed.token * self._slots(tokens, shorter, probed.packed)
+            trial += probed.read * validation
+        return ProbedArm(
+            arm=arm.name,
+            method=arm.method,
+            step=probed.token * in_run / steps if steps else None,
+            setup=probed.once,
+            run=run,
+            trial=trial,
+            why_not=None,
+        )
+
+    def _probed(self, run: Run, tokens: dict[str, Tokens]) -> Probed | str:
+        """What short runs say of longer ones; or why they say nothing."""
+        short = self._carried_out(replace(run, id=f"{run.id}-short", steps=min(WARM_UP, self._steps)))
+        if not isinstance(short, TrainedRun):
+            return _reason(short)
+        self._device = short.conditions.device
+        read = short.eval_seconds / max(1, int(tokens["validation"].lengths.sum()))
+        packed = (short.conditions.engine or {}).get("batches") == "packed"
+        more = min(self._steps, WARM_UP + int(np.clip(SECONDS * WARM_UP / max(short.train_seconds, 1e-3), LEAST, MOST)))
+        once = short.wall_seconds - short.train_seconds - short.eval_seconds
+        if run.arm.fitted or more <= WARM_UP:
+            return Probed(once + short.train_seconds, 0.0, 0.0, read, packed)
+        long = self._carried_out(replace(run, id=f"{run.id}-long", steps=more))
+        if not isinstance(long, TrainedRun):
+            return _reason(long)
+        before, after = (self._slots(tokens, one.steps, packed) for one in (short, long))
+        token = max(0.0, long.train_seconds - short.train_seconds) / max(1, after - before)
+        once = min(once, long.wall_seconds - long.train_seconds - long.eval_seconds)
+        read = min(read, long.eval_seconds / max(1, int(tokens["validation"].lengths.sum())))
+        return Probed(once, max(0.0, short.train_seconds - token * before), token, read, packed)
+
+    def _slots(self, tokens: dict[str, Tokens], steps: int, packed: bool) -> int:
+        """Tokens that the first steps of a run compute, padding with them where there is any."""
+        lengths = tokens["train"].lengths
+        if not steps:
+            return 0
+        epochs = run_batches(lengths, self._spec.training, self._spec.seeds[0], steps, not packed)
+        batches = [lengths[rows] for epoch in epochs for rows in epoch]
+        return int(sum(batch.sum() if packed else len(batch) * batch.max() for batch in batches))
+
+    def _carried_out(self, run: Run) -> RunResult:
+        task: RunTask = make_task(
+            run,
+            self._pinned,
+            self._prepared.prepared,
+            self._executor.allocation,
+            self._prepared.model_folder,
+            self._prepared.data_folder,
+            self._scratch / "runs" / run.id,
+        )
+        self._executor.start(task)
+        while True:
+            for event in self._executor.events(timeout=1.0):
+                if event.outcome is not None and event.outcome.result is not None:
+                    return event.outcome.result
+
+
+def _reason(result: RunResult) -> str:
+    return (result.error if isinstance(result, UnsuccessfulRun) else None) or "its steps came to no end"
