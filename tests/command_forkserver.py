@@ -168,7 +168,8 @@ def _as_command(request: Any, descriptors: list[int]) -> Work:
     sys.path[:1] = [str(Path.cwd()), *added]  # where this script's folder was
     sys.argv = ["tuneoff", *request["arguments"]]
     _open_streams()
-    if request["arguments"][0] in WITH_RUNS and (work := _fork_the_fork_server()):
+    runs = request["arguments"][0] in WITH_RUNS or "--probe" in request["arguments"]
+    if runs and (work := _fork_the_fork_server()):
         return work
     return lambda: runpy.run_module("tuneoff", run_name="__main__", alter_sys=True)
 
