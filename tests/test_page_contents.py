@@ -24,9 +24,10 @@ from tuneoff.records.tuning import ArmTuning, TrialSummary, TuningSummary
 from tuneoff.report import evidence
 from tuneoff.report.charts import CHARTS, draw_charts, save_charts
 from tuneoff.report.charts.style import arm_colours, styled
+from tuneoff.report.memory_words import where_memory_goes
 from tuneoff.report.page import PageKeeper, sort_value, write_page
 from tuneoff.report.pdf import report_content
-from tuneoff.report.words import memory_columns
+from tuneoff.report.words import megabytes, memory_columns
 from tuneoff.report.write import write_markdown
 from tuneoff.runs.run import Run
 from tuneoff.spec.arms import METHODS
@@ -66,6 +67,27 @@ def test_reserved_memory_is_left_out_where_it_says_nothing(page_file: Path, stud
     chart = CHARTS["memory_breakdown"].draw(on_gpu, [])
     assert chart is not None
     assert "reserved in training" in json.dumps(chart.to_dict())
+
+
+def test_words_say_where_memory_went(page_file: Path, study_folder: Path) -> None:
+    summary = api.load_results(study_folder).summary
+    said = where_memory_goes(summary)
+    assert said
+    assert all(sentence in html.unescape(page_file.read_text()) for sentence in said)
+    arms = {arm.arm: arm for arm in summary.scored_arms}
+    for sentence in said:
+        arm = arms[sentence.partition(":")[0]]
+        assert arm.weights_memory_bytes
+        assert arm.optimiser_memory_bytes is not None
+        assert f"{megabytes(arm.weights_memory_bytes)} of weights" in sentence
+        assert "gradient_checkpointing" not in sentence  # of which memory on a CPU says little
+    full = next(arm for arm in arms.values() if arm.method == "full")
+    trained, adapted = full.trainable_parameters, min(arm.trainable_parameters for arm in arms.values())
+    assert full.optimiser_memory_bytes == pytest.approx(8 * trained, rel=0.01)  # two moments of float32 weights
+    assert min(arm.optimiser_memory_bytes or 0 for arm in arms.values()) <= 8 * adapted + 4096
+    on_gpu = [arm.model_copy(update={"memory_kind": "cuda_allocated"}) for arm in arms.values()]
+    told = where_memory_goes(summary.model_copy(update={"arms": tuple(on_gpu)}))
+    assert all("gradient_checkpointing" in sentence for sentence in told)
 
 
 def test_commands_are_quoted_for_a_shell(study_folder: Path, tmp_path: Path) -> None:

@@ -110,6 +110,8 @@ def _costs(by_seed: BySeed, everything: Sequence[ScoredRun]) -> ArmCosts:
         peak_train_memory_bytes=max(peak.train for peak in memory),
         peak_eval_memory_bytes=max(peak.eval for peak in memory),
         peak_reserved_memory_bytes=max(peak.reserved for peak in memory),
+        weights_memory_bytes=first.weights_bytes,
+        optimiser_memory_bytes=first.optimiser_bytes,
         memory_kind=first.memory_kind,
         precision=first.conditions.precision,
         engine=first.conditions.engine or {},

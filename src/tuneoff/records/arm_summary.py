@@ -87,6 +87,10 @@ class ArmCosts(Record):
     """highest"""
     peak_reserved_memory_bytes: int
     """highest"""
+    weights_memory_bytes: int | None = None
+    """of the peak in training: weights as they are stored; null of runs of before"""
+    optimiser_memory_bytes: int | None = None
+    """of the peak in training: what the optimiser keeps; null likewise"""
     memory_kind: MemoryKind
     """of the first run"""
     precision: str

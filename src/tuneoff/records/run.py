@@ -114,6 +114,10 @@ class Measured(Record):
     """the most memory that it took; of several devices, on the one that needed the most"""
     memory_kind: MemoryKind
     """allocated on a GPU, or on a CPU resident memory of the whole process"""
+    weights_bytes: int | None = None
+    """of the peak in training: weights and buffers of the model as they are stored; null in results of before"""
+    optimiser_bytes: int | None = None
+    """of the peak in training: master weights and moments; null likewise"""
     conditions: Conditions
     """what it was computed on"""
 

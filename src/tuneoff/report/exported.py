@@ -46,13 +46,15 @@ def check_sentences(check: ExportCheck) -> list[str]:
     """How an export was checked."""
     which = "all" if check.texts == check.test_texts else f"{check.texts:,} of"
     how = "each by itself" if check.batch_size == 1 else f"{check.batch_size} at a time"
-    labels = "no label changed" if not check.changed_labels else f"{counted(check.changed_labels, 'label')} changed"
+    labels = "no label changed, " if not check.changed_labels else f"{counted(check.changed_labels, 'label')} changed, "
+    if check.stored_test_accuracy is None:  # of numbers
+        labels = ""
     where = f"in a fresh process without tuneoff, on {which} {counted(check.test_texts, 'test text')}, {how}"
     if check.tolerance is not None:
         difference = f"logits differ by at most {check.largest_difference:.1g} ({check.tolerance:.1g} may be)"
-        return [f"{where}: {labels}, {difference}"]
+        return [f"{where}: {labels}{difference}"]
     another = "it is another model than the trained one, whose base model is quantised"
     if check.test_accuracy is not None and check.stored_test_accuracy is not None:
         was = percent(check.stored_test_accuracy)
         another += f"; test accuracy on these texts {percent(check.test_accuracy)}, where that has {was}"
-    return [f"{where}: {labels}", another]
+    return [f"{where}: {labels.removesuffix(', ') or 'it answers'}", another]

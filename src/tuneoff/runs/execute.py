@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tuneoff.data.prepared import load_tokens
+from tuneoff.measure.held import held_bytes
 from tuneoff.models.save import kind_of, save_trained
 from tuneoff.records.conditions import Conditions
 from tuneoff.records.measurements import CurvePoint, MeasuredPeakBytes, PeakBytes
@@ -176,6 +177,7 @@ def _trained(
 ) -> TrainedRun:
     """All that is known of a run that came to its end, but its scores on test."""
     task, spent = place.task, place.watch.so_far()
+    weights, optimiser = held_bytes(trainer.engine.model, trainer.engine.optimiser.state())
     selected = curve[trainer.training.selected]
     return TrainedRun(
         **dict(task.identity().model_copy(update={"steps": curve[-1].step})),
@@ -191,6 +193,8 @@ def _trained(
         train_examples_per_second=trainer.training.examples / spent["train"],
         peak_memory_bytes=peak,
         memory_kind=place.peak.kind,
+        weights_bytes=weights,
+        optimiser_bytes=optimiser,
         curve=tuple(curve),
         guess_loss=guess,
         loss_trace=tuple(trainer.training.trace),

@@ -17,6 +17,7 @@ from tuneoff.records.run import ScoredRun
 from tuneoff.records.summary import Summary
 from tuneoff.report.charts import arms, confusions, curves, differences, memory, reliability, tradeoffs
 from tuneoff.report.charts.style import FILE_WIDTH, Runs, Spec, styled
+from tuneoff.report.memory_words import where_memory_goes
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -76,13 +77,15 @@ CHARTS: dict[str, ChartKind] = {
 
 
 def kinds_of(summary: Summary) -> dict[str, ChartKind]:
-    """The charts as they are called in a study that goes by this summary's metric."""
-    return {
+    """The charts as they are called in a study that goes by this summary's metric, and what they say of its arms."""
+    kinds = {
         name: replace(
             kind, title=by_metric(kind.title, summary.metric), caption=by_metric(kind.caption, summary.metric)
         )
         for name, kind in CHARTS.items()
     }
+    kinds["memory_breakdown"] = replace(kinds["memory_breakdown"], caption=" ".join(where_memory_goes(summary)))
+    return kinds
 
 
 @lru_cache(maxsize=1)
