@@ -73,8 +73,8 @@ WITH_HUB = (
     "peft.utils.transformers_weight_conversion",
 )
 """Imported where commands leave alone what huggingface_hub reads from the environment when it is imported."""
-WITH_RUNS = ("run", "retry")
-"""Commands that start a fork server."""
+WITH_RUNS = ("run", "retry", "--refit")
+"""Commands that start a fork server, and an option of one that does."""
 SPINS = "GOMP_SPINCOUNT"
 """Is read when OpenMP is loaded, and Tuneoff sets it for its runs' processes."""
 
@@ -168,7 +168,7 @@ def _as_command(request: Any, descriptors: list[int]) -> Work:
     sys.path[:1] = [str(Path.cwd()), *added]  # where this script's folder was
     sys.argv = ["tuneoff", *request["arguments"]]
     _open_streams()
-    if request["arguments"][0] in WITH_RUNS and (work := _fork_the_fork_server()):
+    if not set(WITH_RUNS).isdisjoint(request["arguments"]) and (work := _fork_the_fork_server()):
         return work
     return lambda: runpy.run_module("tuneoff", run_name="__main__", alter_sys=True)
 
