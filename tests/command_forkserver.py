@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 import termios
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -73,8 +74,8 @@ WITH_HUB = (
     "peft.utils.transformers_weight_conversion",
 )
 """Imported where commands leave alone what huggingface_hub reads from the environment when it is imported."""
-WITH_RUNS = ("run", "retry")
-"""Commands that start a fork server."""
+WITH_RUNS = ("run", "retry", "--refit", "--probe")
+"""Commands that start a fork server, and options with which others do."""
 SPINS = "GOMP_SPINCOUNT"
 """Is read when OpenMP is loaded, and Tuneoff sets it for its runs' processes."""
 
@@ -168,10 +169,31 @@ def _as_command(request: Any, descriptors: list[int]) -> Work:
     sys.path[:1] = [str(Path.cwd()), *added]  # where this script's folder was
     sys.argv = ["tuneoff", *request["arguments"]]
     _open_streams()
-    runs = request["arguments"][0] in WITH_RUNS or "--probe" in request["arguments"]
-    if runs and (work := _fork_the_fork_server()):
+    if not set(WITH_RUNS).isdisjoint(request["arguments"]) and (work := _fork_the_fork_server()):
         return work
     return lambda: runpy.run_module("tuneoff", run_name="__main__", alter_sys=True)
+
+
+def carry_out(work: Work) -> None:
+    """Does that and ends this process, without taking apart all that was imported, which would take half a second.
+
+    What is registered for the end is called as ever. Where output cannot be written, the interpreter itself says so.
+    """
+    code: object = None
+    try:
+        work()
+    except SystemExit as ended:
+        code = ended.code
+    if isinstance(code, str):
+        sys.exit(code)
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except (OSError, ValueError):
+        sys.exit(code)  # type: ignore[arg-type]
+    os._exit(int(code or 0))  # type: ignore[call-overload]
 
 
 def lead_session() -> None:
@@ -268,4 +290,4 @@ def main() -> Work:
 
 
 if __name__ == "__main__":
-    main()()
+    carry_out(main())

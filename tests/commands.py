@@ -2,9 +2,9 @@
 
 `python -m tuneoff plan` takes a second of work and ten of importing torch and transformers; `run` takes them twice, for
 itself and for the fork server of its runs. So a process that has imported both, of `command_forkserver.py`, forks a
-child for each command, which has its own arguments, folder, environment and output and ends as any process does. A
-command that could come out differently for what is imported already, because something in its environment is read at
-import, starts an interpreter of its own; so does one that a test wants `fresh`.
+child for each command, which has its own arguments, folder, environment and output and ends as any process does, but
+for taking its imports apart. A command that could come out differently for what is imported already, because something
+in its environment is read at import, starts an interpreter of its own; so does one that a test wants `fresh`.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 from commands import server_for, start_command
+from tuneoff.core.processes import SIGNALS
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.run import Run
 from tuneoff.study.listener import Silent
@@ -52,6 +53,21 @@ def stop_fork_server() -> None:
     if server._forkserver_pid is not None:
         os.kill(server._forkserver_pid, signal.SIGKILL)
         server._stop()
+
+
+def main_here(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
+    """The exit code of the command line in this process, which spares it the imports."""
+    from tuneoff.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["tuneoff", *arguments])
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        for number, handler in before.items():  # which a command leaves as they suit a process that ends
+            signal.signal(number, handler)
+    return ended.value.code
 
 
 class Driver:

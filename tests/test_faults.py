@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +29,7 @@ from processes import (
     assert_same_predictions,
     fill,
     logits,
+    main_here,
     run_process,
     run_processes,
     small_disk,
@@ -37,7 +37,6 @@ from processes import (
     wait_until,
 )
 from stored import dictionaries, dictionary
-from tuneoff.core.processes import SIGNALS
 from tuneoff.records.run import RunResult
 from tuneoff.runs.progress import RunProgress
 from tuneoff.runs.run import Run
@@ -56,8 +55,7 @@ def _runs_can_be_sabotaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
         stop_fork_server()
-        yield
-        stop_fork_server()
+        yield  # and then the fork server stays, since a new one imports for seconds: it sends itself no signals
 
 
 @pytest.fixture
@@ -260,32 +258,17 @@ def test_fail_fast_and_retry_from_the_command_line(
     study = study_file(["hopeless", "waits"])
     out = str(tmp_path / "out")
     hopeless = ["--set", "arms.hopeless.learning_rate=1e30"]
-    assert _main(monkeypatch, "run", str(study), "--out", out, "--fail-fast", *hopeless) == 1
+    assert main_here(monkeypatch, "run", str(study), "--out", out, "--fail-fast", *hopeless) == 1
     assert "stopping, since a run has failed" in capsys.readouterr().out
     assert not list(Path(out).glob("runs/waits*/result.json"))
 
     log = next(Path(out).glob("runs/hopeless*/log.txt"))
     once = log.read_text().count("hopeless-seed0-")
-    assert _main(monkeypatch, "retry", out, "--set", "execution.fail_fast=false") == 1
+    assert main_here(monkeypatch, "retry", out, "--set", "execution.fail_fast=false") == 1
     assert "1 of 2 runs to train" in capsys.readouterr().out  # what diverged would diverge again
     assert log.read_text().count("hopeless-seed0-") == once
     assert list(Path(out).glob("runs/waits*/predictions.parquet"))
-    assert _main(monkeypatch, "retry", str(tmp_path / "nowhere")) == 2
-
-
-def _main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
-    """The command line in this process: spares it the imports."""
-    from tuneoff.cli import main
-
-    monkeypatch.setattr(sys, "argv", ["tuneoff", *arguments])
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        with pytest.raises(SystemExit) as ended:
-            main()
-    finally:
-        for number, handler in before.items():  # which a command leaves as they suit a process that ends
-            signal.signal(number, handler)
-    return ended.value.code
+    assert main_here(monkeypatch, "retry", str(tmp_path / "nowhere")) == 2
 
 
 def _start(study: Path, out: Path) -> Driver:
@@ -574,7 +557,7 @@ def test_a_full_disk_stops_the_study_cleanly_and_it_goes_on_with_room(
             if run.arm.name == "second":
                 fill(tmp_path / "disk")
 
-    study = study_file(["first", "second", "third"], epochs=4)
+    study = study_file(["first", "second", "third"], epochs=2)
     with small_disk(tmp_path / "disk", "8m"):
         out = tmp_path / "disk" / "out"
         spec = api.load_study(study, [f"execution.checkpoint_every={checkpoint_every}"])
@@ -586,7 +569,7 @@ def test_a_full_disk_stops_the_study_cleanly_and_it_goes_on_with_room(
         assert run_processes(os.getpid()) == []
         assert capfd.readouterr().err == ""
 
-        assert _main(monkeypatch, "run", str(study), "--out", str(out)) == 2  # still full
+        assert main_here(monkeypatch, "run", str(study), "--out", str(out)) == 2  # still full
         assert re.fullmatch("tuneoff: .*No space left on device.*\n", capfd.readouterr().err)
         (tmp_path / "disk" / "filler").unlink()
         results = api.run_study(api.load_study(study), out, report=False)
@@ -597,13 +580,13 @@ def test_a_full_disk_stops_the_study_cleanly_and_it_goes_on_with_room(
 
 def test_status_is_seen_from_another_terminal(study_file: StudyFile, tmp_path: Path) -> None:
     seen: list[Any] = []
-    spec = api.load_study(study_file(["done", "runs", "waits"], epochs=4))
-    witness = Witness({"runs": lambda _: seen.append(_status(tmp_path))}, after=60)
+    spec = api.load_study(study_file(["done", "runs", "waits"], epochs=2))
+    witness = Witness({"runs": lambda _: seen.append(_status(tmp_path))}, after=25)
     api.run_study(spec, tmp_path, witness, report=False)
     (status,) = seen
     assert status["driver"]["pid"] == os.getpid()
     assert [state["state"] for state in status["runs"]] == ["ok", "running", "left"]
-    assert status["runs"][1]["step"] <= status["runs"][1]["steps"] == 72
+    assert status["runs"][1]["step"] <= status["runs"][1]["steps"] == 36
     assert status["seconds_left"] > 0
 
 

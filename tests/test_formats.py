@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -19,6 +18,7 @@ import pytest
 import tuneoff as api
 from commands import run_command, server_for
 from conftest import Command, reviews, study_toml
+from processes import main_here
 from tuneoff.records.summary import Summary
 from tuneoff.report.words import learning_mark
 
@@ -314,15 +314,14 @@ def test_an_unknown_format_is_refused_in_one_line(given: str, study: Path, tuneo
     assert {path: path.stat().st_mtime_ns for path in study.iterdir()} == before
 
 
-def test_a_format_whose_package_is_missing_names_what_to_install(study: Path, tmp_path: Path) -> None:
-    script = (
-        "import sys\nsys.modules['typst'] = None\n"  # as if it were not installed
-        f"sys.argv = ['tuneoff', 'report', {str(study)!r}, '--format', 'md,pdf']\n"
-        "from tuneoff.cli import main\nmain()"
+def test_a_format_whose_package_is_missing_names_what_to_install(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "typst", None)  # as if it were not installed
+    assert main_here(monkeypatch, "report", str(study), "--format", "md,pdf") == 2
+    assert (
+        capsys.readouterr().err.strip() == "tuneoff: --format pdf needs the package typst: pip install 'tuneoff[pdf]'"
     )
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert answer.returncode == 2
-    assert answer.stderr.strip() == "tuneoff: --format pdf needs the package typst: pip install 'tuneoff[pdf]'"
 
 
 def test_results_show_themselves_in_a_notebook(written: dict[str, Any]) -> None:

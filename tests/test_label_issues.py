@@ -26,7 +26,7 @@ def test_wrong_labels_are_listed_told_of_and_kept(tiny_model: Path, tuneoff: Com
     given.loc[list(WRONG), "label"] = 1 - given.loc[list(WRONG), "label"]
     given["label"] = given["label"].map({0: "bad, or *dull*", 1: "good"})
     given.to_csv(tmp_path / "train.csv", index=False)
-    toml = study_toml(tiny_model, tmp_path, ARMS, seeds=1, epochs=5)
+    toml = study_toml(tiny_model, tmp_path, ARMS, seeds=1, epochs=4)
     (tmp_path / "study.toml").write_text(toml.replace(f'test = "{tmp_path / "test.csv"}"', f"folds = {FOLDS}"))
     answer = tuneoff("run", "study.toml", "--out", "out")
     assert answer.returncode == 0, answer.stderr

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from commands import run_command, server_for
 from conftest import Command, study_toml
 from tuneoff.analysis.arm_costs import device_seconds
 from tuneoff.api import load_results
 from tuneoff.records.run import TrainedRun
 
 
-@pytest.fixture
-def study(tiny_model: Path, data_files: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "study.toml"
+@pytest.fixture(scope="module")
+def finished(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a study that names a price, and what the command printed that carried it out."""
+    folder = tmp_path_factory.mktemp("money")
+    path = folder / "study.toml"
     arms = ["full", 'name = "tuned"\nmethod = "head_only"\nlearning_rate_range = [1e-3, 1e-2]']
     toml = study_toml(tiny_model, data_files, arms, epochs=1, tuning="trials = 2")
     path.write_text(f'{toml}\n[analysis]\nprice_per_hour = 7.2\ncurrency = "EUR"\n')
-    return path
-
-
-def test_runs_trials_and_the_study_cost_what_their_time_does(study: Path, tuneoff: Command, tmp_path: Path) -> None:
-    answer = tuneoff("run", study, "--out", "out")
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    answer = run_command(["run", str(path), "--out", "out"], folder, environment, 300, server_for("run"))
     assert answer.returncode == 0, answer.stderr
-    summary: dict[str, Any] = json.loads((tmp_path / "out" / "summary.json").read_text())
-    results: list[dict[str, Any]] = [json.loads(path.read_text()) for path in tmp_path.glob("out/runs/*/result.json")]
+    return folder / "out", answer.stdout
+
+
+def test_runs_trials_and_the_study_cost_what_their_time_does(finished: tuple[Path, str], tuneoff: Command) -> None:
+    out, printed = finished
+    summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
+    results: list[dict[str, Any]] = [json.loads(path.read_text()) for path in out.glob("runs/*/result.json")]
     results = [result for result in results if result["status"] == "ok"]
     assert any(result["trial"] for result in results)
     money = summary["money"]
@@ -46,13 +52,13 @@ def test_runs_trials_and_the_study_cost_what_their_time_does(study: Path, tuneof
         assert arm["device_seconds"] == pytest.approx(sum(runs) / 2)
     assert "device_seconds" in summary["pareto"] or not summary["pareto"]
 
-    report = (tmp_path / "out" / "report.md").read_text()
+    report = (out / "report.md").read_text()
     assert "cost a run" in report
     assert "at 7.20 EUR an hour" in report
-    assert "of which tuning" in answer.stdout
-    assert tuneoff("report", "out", "--format", "csv").returncode == 0
-    assert "device_seconds" in pd.read_csv(tmp_path / "out" / "report.csv")
-    said = tuneoff("recommend", "out", "--prefer", "cost", "--json")
+    assert "of which tuning" in printed
+    assert tuneoff("report", out, "--format", "csv").returncode == 0
+    assert "device_seconds" in pd.read_csv(out / "report.csv")
+    said = tuneoff("recommend", out, "--prefer", "cost", "--json")
     assert said.returncode == 0, said.stderr
     assert json.loads(said.stdout)["prefer"] == "cost"
 
@@ -70,10 +76,8 @@ def test_without_a_price_nothing_is_said_of_money(
     assert "price_per_hour" in wrong.stderr
 
 
-def test_a_run_on_several_gpus_is_paid_for_each(study: Path, tuneoff: Command, tmp_path: Path) -> None:
-    answer = tuneoff("run", study, "--no-report", "--out", "out", "--set", "seeds=1", "--set", "tuning.trials=1")
-    assert answer.returncode == 0, answer.stderr
-    run = load_results(tmp_path / "out").runs[0]
+def test_a_run_on_several_gpus_is_paid_for_each(finished: tuple[Path, str]) -> None:
+    run = load_results(finished[0]).runs[0]
     assert isinstance(run, TrainedRun)
     assert device_seconds(run) == run.wall_seconds
     for kind, times in (("cuda", 4), ("cpu", 1)):

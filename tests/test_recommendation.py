@@ -58,7 +58,7 @@ def _ask(
     ],
 )
 def test_a_recommended_arm_seldom_loses_the_margin_against_the_true_best(setting: Setting) -> None:
-    count = 500
+    count = 300
     best = max(setting.accuracies)
     wrong = claims = 0
     for correct in studies(setting, count, generator_seed=7):

@@ -61,7 +61,7 @@ COVERAGE = [
 def test_intervals_hold_the_truth_as_often_as_they_say(
     setting: Setting, of_mean: tuple[float, float], of_difference: tuple[float, float]
 ) -> None:
-    count = 1000
+    count = 500
     truth, _ = setting.accuracies
     found = [(mean_interval(a), paired_difference(a, b)) for a, b in studies(setting, count, generator_seed=1)]
     means = sum(interval.ci_low <= truth <= interval.ci_high for interval, _ in found)
@@ -74,7 +74,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(
 def test_with_one_seed_the_interval_covers_the_trained_model(accuracy: float) -> None:
     """Examples alone: the spread of seeds is 0 here, since one seed cannot know it."""
     setting = Setting(1, 200, (accuracy,), seed_spread=0)
-    intervals = [mean_interval(correct) for (correct,) in studies(setting, 2000, generator_seed=2)]
+    intervals = [mean_interval(correct) for (correct,) in studies(setting, 1000, generator_seed=2)]
     covered = 100 * np.mean([interval.ci_low <= accuracy <= interval.ci_high for interval in intervals])
     assert 93 <= covered <= 97.5
     assert not any(interval.covers_seeds for interval in intervals)
@@ -90,7 +90,7 @@ def test_with_one_seed_the_interval_covers_the_trained_model(accuracy: float) ->
     ],
 )
 def test_equal_arms_are_seldom_told_apart_however_many_pairs_there_are(setting: Setting) -> None:
-    count = 2000
+    count = 1000
     wrong = 0
     for arms in studies(setting, count, generator_seed=3):
         pairs = [paired_difference(arms[i], arms[j]) for i, j in product(range(3), range(3)) if i < j]
@@ -108,7 +108,7 @@ def test_equal_arms_are_seldom_told_apart_however_many_pairs_there_are(setting: 
     ],
 )
 def test_a_loss_of_the_margin_is_seldom_called_none(setting: Setting) -> None:
-    count = 1500
+    count = 1000
     wrong = sum(paired_difference(b, a).non_inferiority_p_value(0.01) < 0.05 for a, b in studies(setting, count, 4))
     assert 100 * wrong / count <= 5.5
 

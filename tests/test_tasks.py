@@ -34,7 +34,7 @@ def several(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("several")
     write_labels(folder / "train.csv", 160, seed=1)
     write_labels(folder / "test.csv", 80, seed=2)
-    study = write_study(folder, tiny_model, SEVERAL, ARMS, select='"best"')
+    study = write_study(folder, tiny_model, SEVERAL, ARMS, select='"best"', epochs=6)
     tuneoff.run_study(tuneoff.load_study(study), folder / "out")
     return folder
 
@@ -45,7 +45,7 @@ def numbers(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("numbers")
     write_numbers(folder / "train.csv", 160, seed=1)
     write_numbers(folder / "test.csv", 80, seed=2)
-    study = write_study(folder, tiny_model, NUMBERS, ARMS)
+    study = write_study(folder, tiny_model, NUMBERS, ARMS, epochs=6)
     tuneoff.run_study(tuneoff.load_study(study), folder / "out")
     return folder
 
@@ -339,8 +339,8 @@ def test_a_task_from_another_package(
         monkeypatch.setenv(variable, value)
     for split in ("train.csv", "test.csv"):
         (tmp_path / split).write_text((numbers / split).read_text())
-    write_study(tmp_path, tiny_model, f'task = "{name}"\nlabel = "stars"', ARMS[:1], seeds=1)
-    answer = tuneoff("run", "study.toml", "--out", "out")
+    write_study(tmp_path, tiny_model, f'task = "{name}"\nlabel = "stars"', ARMS[:1], seeds=1, epochs=3)
+    answer = tuneoff("run", "study.toml", "--out", "out", "--no-report")
     assert answer.returncode == 0, answer.stderr
     assert "test R²" in answer.stdout
     (run,) = (tmp_path / "out" / "runs").iterdir()

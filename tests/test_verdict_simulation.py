@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "verdict_simulation.py"
-STUDIES = 300
+STUDIES = 200
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +35,10 @@ def _percent(rows: list[dict[str, Any]], name: str, scenario: str, examples: int
 
 
 def test_wrong_claims_are_as_seldom_as_they_should_be(rows: list[dict[str, Any]]) -> None:
-    """Two standard errors above 5% of 300 studies are 7.5%."""
+    """Two standard errors above 5% of 200 studies are 8%."""
     assert len(rows) == 5 * 4
     for row in rows:
-        assert max(row["wrong_pair"], row["wrong_most_accurate"], row["wrong_shown"]) <= 0.075, row
+        assert max(row["wrong_pair"], row["wrong_most_accurate"], row["wrong_shown"]) <= 0.08, row
         assert row["covered"] >= 0.93, row
         assert row["holds"] >= 0.93, row
         assert row["answers"] == 1, row
@@ -49,7 +49,7 @@ def test_what_is_there_is_found(rows: list[dict[str, Any]], arms: int) -> None:
     assert _percent(rows, "shown", "lead 3", 2000, arms) >= 75
     assert _percent(rows, "most_accurate", "lead 3", 2000, arms) >= 75
     assert _percent(rows, "shown", "lead 10", 296, arms) >= 93
-    assert _percent(rows, "most_accurate", "equal", 2000, arms) <= 7.5
+    assert _percent(rows, "most_accurate", "equal", 2000, arms) <= 8
 
 
 def test_what_does_not_hold_is_said(rows: list[dict[str, Any]]) -> None:
