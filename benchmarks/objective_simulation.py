@@ -28,7 +28,7 @@ from scipy.stats import norm
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tuneoff.analysis.statistics import RISK, Field, adjust_pairs, mean_interval, shown
-from tuneoff.spec.schema import OBJECTIVES
+from tuneoff.spec.objectives import OBJECTIVES
 from tuneoff.tasks.objectives.base import ClassObjective
 
 KINDS: dict[str, tuple[float, ...]] = {

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from tuneoff.spec.schema import OBJECTIVES
+from tuneoff.spec.objectives import OBJECTIVES
 from tuneoff.tasks.objectives.base import ClassObjective, LabelObjective
 from tuneoff.tasks.thresholds import choose_cuts, of_two_classes
 

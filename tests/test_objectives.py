@@ -17,7 +17,7 @@ from sklearn import metrics
 from another_package import guide, install_package, point_of
 from conftest import NEGATIVE, NEUTRAL, POSITIVE, Command, study_toml
 from test_probability_objectives import OF_PROBABILITIES
-from tuneoff.spec.schema import OBJECTIVES
+from tuneoff.spec.objectives import OBJECTIVES
 
 Classes = NDArray[np.int64]
 Numbers = NDArray[np.float64]

@@ -17,7 +17,7 @@ import tuneoff
 from conftest import Command, study_toml
 from tasks_data import write_labels, write_study
 from tuneoff.records.run import ScoredRun
-from tuneoff.spec.schema import OBJECTIVES
+from tuneoff.spec.objectives import OBJECTIVES
 
 Floats = NDArray[np.float64]
 

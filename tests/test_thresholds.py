@@ -17,7 +17,7 @@ from conftest import Command, study_toml
 from test_serve import serving
 from tuneoff.records.saved_model import TextRules
 from tuneoff.spec.data import TASKS
-from tuneoff.spec.schema import OBJECTIVES
+from tuneoff.spec.objectives import OBJECTIVES
 from tuneoff.tasks.thresholds import choose_cuts
 
 FILLING = ("the", "film", "was", "long", "and", "about", "a", "very", "scene")

@@ -26,7 +26,7 @@ from tuneoff.analysis.results import StudyResults
 from tuneoff.core.errors import UserError
 from tuneoff.records.run import RunIdentity, RunResult, UnfinishedRun, UnfinishedStatus
 from tuneoff.runs.run import Run
-from tuneoff.spec.schema import TRACKERS
+from tuneoff.spec.tracking import TRACKERS
 from tuneoff.study.ahead import Ahead
 from tuneoff.study.listener import Silent
 from tuneoff.tracking import Trackers, delivery

@@ -26,7 +26,7 @@ from tuneoff.records.summary import Summary
 from tuneoff.runs.files import MODEL
 from tuneoff.spec import StudySpec, load_study
 from tuneoff.spec.data import TASKS
-from tuneoff.spec.schema import OBJECTIVES
+from tuneoff.spec.objectives import OBJECTIVES
 from tuneoff.study.store import Store
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tuneoff.models.quantised import quantisation_of
 from tuneoff.models.virtual_tokens import NO_VIRTUAL_TOKENS, VirtualTokens, ids_behind, place_in_texts
 from tuneoff.records.measurements import ParameterCounts
 from tuneoff.runs.workplace import Workplace
-from tuneoff.spec.schema import OBJECTIVES
+from tuneoff.spec.objectives import OBJECTIVES
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.padded import padded_inputs
 from tuneoff.training.loop import Training

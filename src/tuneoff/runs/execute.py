@@ -22,7 +22,7 @@ from tuneoff.runs.files import MODEL
 from tuneoff.runs.reporter import Reporter
 from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.runs.workplace import Workplace
-from tuneoff.spec.schema import OBJECTIVES
+from tuneoff.spec.objectives import OBJECTIVES
 from tuneoff.tasks.decide import decided
 from tuneoff.tasks.scores import scores_of
 from tuneoff.training.latency import inference_latency

@@ -9,10 +9,10 @@ from tuneoff.spec.schema import (
     ExecutionSpec,
     ModelSpec,
     StudySpec,
-    TrackingSpec,
     TrainingSpec,
     TuningSpec,
 )
+from tuneoff.spec.tracking import TrackingSpec
 
 __all__ = [
     "AnalysisSpec",

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from tuneoff.core.names import did_you_mean
 from tuneoff.spec.arms import METHODS
 from tuneoff.spec.data import UNKNOWN_SOURCE, source_of
-from tuneoff.spec.schema import tracking_table
+from tuneoff.spec.tracking import tracking_table
 
 FRACTIONS = ("label_smoothing", "margin", "min_accuracy", "warmup_ratio")
 """Fields that go from 0 to 1, and that people may write as percentages."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tomli_w
@@ -12,7 +11,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     SerializeAsAny,
-    create_model,
     field_validator,
     model_validator,
 )
@@ -25,12 +23,13 @@ from tuneoff.core.registry import Registry
 from tuneoff.records.recommendation import Limits, Preference
 from tuneoff.spec.arms import METHODS, ArmSpec
 from tuneoff.spec.data import TASKS, Data
+from tuneoff.spec.objectives import OBJECTIVES, known_objective, one_of
+from tuneoff.spec.tracking import TrackingSpec, tracking_table, with_every_tracker
 
 if TYPE_CHECKING:
     from tuneoff.study.executors.base import Executor
     from tuneoff.tasks.base import Task
     from tuneoff.tasks.objectives.base import Objective
-    from tuneoff.tracking.base import Tracker
 
 MOST_SEEDS = 10_000
 HIGHEST_SEED = 2**31 - 1
@@ -168,35 +167,10 @@ Size = Annotated[str, _checked(parse_bytes)]
 
 
 EXECUTORS: Registry[Executor] = Registry("tuneoff.study.executors", "tuneoff.study.executors.base.Executor", "executor")
-TRACKERS: Registry[Tracker] = Registry("tuneoff.tracking", "tuneoff.tracking.base.Tracker", "tracker")
-OBJECTIVES: Registry[Objective] = Registry(
-    "tuneoff.tasks.objectives", "tuneoff.tasks.objectives.base.Objective", "objective"
-)
 
 
 def _known_executor(name: str) -> str:
     EXECUTORS.named(name)
-    return name
-
-
-SAME_ORDER = {
-    **dict.fromkeys(("log_loss", "neg_log_loss", "cross_entropy", "loss"), "d2_log_loss"),
-    **dict.fromkeys(("mae", "mean_absolute_error", "neg_mean_absolute_error"), "d2_absolute_error"),
-    **dict.fromkeys(("rmse", "mse", "mean_squared_error", "root_mean_squared_error"), "r2"),
-    **dict.fromkeys(("roc_auc", "auc", "roc_auc_ovr"), "auroc"),
-    **dict.fromkeys(("ap", "map", "pr_auc"), "average_precision"),
-    **dict.fromkeys(("f1", "f1_macro"), "macro_f1"),
-    **dict.fromkeys(("f1_micro",), "micro_f1"),
-    **dict.fromkeys(("f1_weighted",), "weighted_f1"),
-    **dict.fromkeys(("matthews_corrcoef", "matthews_correlation"), "mcc"),
-}
-"""Names of metrics elsewhere, and the objective that orders arms as they do, the higher the better."""
-
-
-def _known_objective(name: str) -> str:
-    if name not in OBJECTIVES.classes() and name in SAME_ORDER:
-        raise ValueError(f"write '{SAME_ORDER[name]}', which orders arms as '{name}' does, the higher the better")
-    OBJECTIVES.named(name)
     return name
 
 
@@ -272,34 +246,6 @@ class AnalysisSpec(Frozen):
         )
 
 
-class TrackingSpec(Frozen):
-    """`[tracking]`: where results are shown besides the report. None of it changes a result, or names a run.
-
-    A tracker of another package adds a field of its name (`tracking_table`).
-    """
-
-    wandb: bool = Field(default=False, description="Weights & Biases, online or offline as it is set up")
-    tensorboard: bool = Field(default=False, description="event files in the study's folder")
-    mlflow: bool = Field(default=False, description="MLFLOW_TRACKING_URI, or a store in the study's folder")
-    wandb_project: str = Field(default="tuneoff", min_length=1, description="W&B's project")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # The class with a field for each tracker is made at runtime, so a pickle cannot name it.
-        return _with_every_tracker, (self.model_dump(),)
-
-
-@cache
-def tracking_table() -> type[TrackingSpec]:
-    """`[tracking]` with a field for each tracker that there is."""
-    others = [name for name in TRACKERS.classes() if name not in TrackingSpec.model_fields]
-    fields: dict[str, Any] = {name: (bool, Field(default=False)) for name in others}
-    return create_model("TrackingTable", __base__=TrackingSpec, **fields)
-
-
-def _with_every_tracker(value: Any) -> Any:
-    return value if isinstance(value, TrackingSpec) else tracking_table().model_validate(value)
-
-
 def _known_method(value: Any) -> Any:
     if isinstance(value, ArmSpec):
         return value
@@ -320,7 +266,7 @@ class StudySpec(Frozen):
         str, made_of(r"[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, '.', '_' and '-', a letter or digit first")
     ]
     seeds: tuple[int, ...] = Field(min_length=1, description="a number of seeds (0, 1, ...) or a list of them")
-    objective: Annotated[str, AfterValidator(_known_objective)] = Field(
+    objective: Annotated[str, AfterValidator(known_objective)] = Field(
         default="accuracy",
         description="the metric that tuning, comparison and recommendation go by; left out, that of data.task: "
         "accuracy, micro_f1 or r2",
@@ -332,7 +278,7 @@ class StudySpec(Frozen):
     tuning: TuningSpec = TuningSpec()
     execution: ExecutionSpec = ExecutionSpec()
     analysis: AnalysisSpec = AnalysisSpec()
-    tracking: Annotated[SerializeAsAny[TrackingSpec], BeforeValidator(_with_every_tracker)] = Field(
+    tracking: Annotated[SerializeAsAny[TrackingSpec], BeforeValidator(with_every_tracker)] = Field(
         default_factory=lambda: tracking_table()()
     )
     arms: tuple[Arm, ...] = Field(min_length=1)
@@ -373,7 +319,7 @@ class StudySpec(Frozen):
         suited = [name for name, objective in OBJECTIVES.classes().items() if kind in objective.kinds]
         if self.objective not in suited:
             raise ValueError(
-                f"objective = '{self.objective}' is not for data.task = '{task}'; for that {_one_of(suited)}"
+                f"objective = '{self.objective}' is not for data.task = '{task}'; for that {one_of(suited)}"
             )
         if kind == "class":
             return self
@@ -442,11 +388,6 @@ class StudySpec(Frozen):
     def to_toml(self) -> str:
         """The study with every default written out, as TOML that `load_study` reads back to an equal spec."""
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
-
-
-def _one_of(names: Sequence[str]) -> str:
-    *others, last = names
-    return f"choose {', '.join(others)} or {last}" if others else f"choose {last}"
 
 
 def _without_none(value: Any) -> Any:

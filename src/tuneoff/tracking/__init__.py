@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from tuneoff.core.files import canonical_hash
-from tuneoff.spec.schema import TRACKERS
+from tuneoff.spec.tracking import TRACKERS
 from tuneoff.study.listener import Silent
 from tuneoff.tracking.base import Tracked
 from tuneoff.tracking.delivery import Delivery, News
