@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from test_engines import PACKED, classifier, make_tokens
-from tiny_models import model_folder
+from tiny_models import FITTING, model_folder
+from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import load_classifier, load_config
+from tuneoff.models.quantised import quantisation_of
 from tuneoff.runs.memory_forecast import ArmForecast, BatchShape
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS
@@ -79,3 +81,30 @@ def evaluate_with_little_memory() -> tuple[int, int, float]:
     logits = engine.logits(long)
     difference = np.linalg.norm(logits - expected) / np.linalg.norm(expected)
     return needed, engine._evaluation_tokens, float(difference)
+
+
+def test_no_step_reads_memory_that_nothing_wrote(tiny_model: Path, subtests: pytest.Subtests) -> None:
+    """PyTorch fills what it hands out with NaN here, which would come out of any sum that it gets into."""
+    texts = make_tokens(np.random.default_rng(1).integers(1, 60, size=24).tolist(), seed=1)
+    texts = Tokens(texts.ids % 20, texts.offsets, texts.labels % 2)
+    steps = [(np.arange(start, start + 8), 1e-3) for start in range(0, 24, 8)]
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        assert torch.empty(4, device=CUDA).isnan().all()
+        for name, method in METHODS.classes().items():
+            for quantization in (None, *method.quantizations()):
+                if method.fitted:
+                    continue
+                with subtests.test(name, quantization=quantization):
+                    asked = {} if quantization is None else {"quantization": quantization}
+                    options = {"method": name, "learning_rate": 1e-3, **FITTING.get(name, {}), **asked}
+                    arm = method.model_validate(options)
+                    quantisation = quantisation_of(arm.quantization, torch.bfloat16)
+                    loaded = load_classifier(tiny_model, load_config(tiny_model, 2), 0, CUDA, quantisation)
+                    training = TrainingSpec(batch_size=8)
+                    engine = make_engine(arm.adapt(loaded), loaded, training, CUDA, torch.bfloat16, arm=arm)
+                    list(engine.steps(texts, steps))
+                    assert np.isfinite(engine.mean_loss())
+                    assert np.isfinite(engine.logits(texts)).all()
+    finally:
+        torch.use_deterministic_algorithms(False)
