@@ -211,3 +211,9 @@ def test_without_triton_there_is_a_line(study: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "triton", None)  # as where it is not installed
     with pytest.raises(UserError, match="pip install triton"):
         outline_memory(load_study(study), 10**9)
+
+
+def test_a_length_that_the_model_does_not_take_is_told(study: Path) -> None:
+    spec = load_study(study, ["data.max_length=4000"])
+    with pytest.raises(UserError, match="takes at most"):
+        outline_memory(spec, 10**9)

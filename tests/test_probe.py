@@ -67,3 +67,13 @@ def test_one_question_at_a_time(study: Path, tuneoff: Command) -> None:
     done = tuneoff("plan", study, "--probe", "--gpu-memory", "24GB")
     assert done.returncode == 2
     assert "one at a time" in done.stderr
+
+
+def test_each_training_size_counts_for_itself(study: Path, tuneoff: Command) -> None:
+    done = tuneoff("plan", study, "--probe", "--json", "--set", "data.train_sizes=[24, 96]", "--set", "tuning.trials=1")
+    assert done.returncode == 0, done.stderr
+    probed = json.loads(done.stdout)
+    assert probed["runs"] == 2 * 2 * 3
+    # An arm's own line is of the largest size, which comes first; the other takes less.
+    of_largest = 2 * sum(arm["run"] for arm in probed["arms"])
+    assert of_largest < probed["seconds"] < 2 * of_largest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
@@ -10,8 +10,6 @@ from tuneoff.cli.arguments import quantity
 from tuneoff.cli.models import named_models
 from tuneoff.core.errors import UserError
 from tuneoff.core.quantities import parse_bytes, parse_seconds
-
-Q = TypeVar("Q", int, float)
 
 
 def serve(

@@ -12,7 +12,7 @@ from tuneoff.data.audit import stop_on_errors
 from tuneoff.data.encode import encode_all
 from tuneoff.data.parts import WHOLE
 from tuneoff.data.prepare import audited, cutting_tokenizer
-from tuneoff.models.load import load_config, resolve_config
+from tuneoff.models.load import load_config, load_tokenizer, resolve_config
 from tuneoff.records.memory import ForetoldMemory, MemoryOutline
 from tuneoff.runs.memory_forecast import ArmForecast, BatchShape, largest_batch
 from tuneoff.training.loop import total_steps
@@ -70,9 +70,10 @@ def outline_memory(spec: StudySpec, gpu_memory: int) -> MemoryOutline:
 def _lengths(spec: StudySpec, folder: Path, splits: Splits) -> tuple[NDArray[np.int64], int]:
     """Tokens of each training text, and the token that pads."""
     try:
-        definition, pad_token_id = cutting_tokenizer(spec, folder, len(splits.label_names))
-    except UserError:
+        load_tokenizer(folder)
+    except UserError:  # it is not there, or of no use
         return np.full(splits.sizes["train"], spec.data.max_length), 0
+    definition, pad_token_id = cutting_tokenizer(spec, folder, len(splits.label_names))
     columns = ["text", *(["text_pair"] if splits.rows.columns.text_pair else [])]
 
     def batches() -> Any:

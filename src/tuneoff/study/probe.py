@@ -101,26 +101,28 @@ class _Probe:
         self._executor = executor
         self._scratch = scratch
         self._say = say
-        self._part = part_names(self._spec.data)[0]
+        self._parts = part_names(self._spec.data)
+        self._part = self._parts[0]
         self._steps = steps_of(self._spec, prepared, self._part)
         self._device = ""
+        self._of_all_parts: list[tuple[float, float]] = []
+        """Seconds of a run and of a trial of each arm that could be tried, over all parts."""
 
     def study(self) -> ProbedStudy:
         spec = self._spec
         arms = at_starting_rates(spec.arms, self._prepared.prepared.model_width, self._steps)
         tuned = tuned_arms(spec)
         found = [self._arm(arm, arm.name in tuned) for arm in arms]
-        parts, seeds = len(part_names(spec.data)), len(spec.seeds)
+        parts, seeds = len(self._parts), len(spec.seeds)
         tuning_seeds = len(spec.seeds[: spec.tuning.seeds])
         usual = usual_trials(spec.tuning) * tuning_seeds
         further = MOST_EXTENSIONS * tuning_seeds if spec.tuning.strategy == "grid" else 0
-        runs, trials = [one.run for one in found], [one.trial or 0.0 for one in found]
-        known = [seconds for seconds in runs if seconds is not None]
+        of_runs, of_trials = (sum(one[place] for one in self._of_all_parts) for place in (0, 1))
         at_once = self._at_once()
         seconds = most = cost = None
-        if len(known) == len(runs):
-            seconds = parts * (seeds * sum(known) + usual * sum(trials)) / at_once
-            most = seconds + parts * further * sum(trials) / at_once
+        if len(self._of_all_parts) == len(arms):
+            seconds = (seeds * of_runs + usual * of_trials) / at_once
+            most = seconds + further * of_trials / at_once
             if spec.analysis.price_per_hour is not None:
                 devices = 1 if self._executor.allocation.on_cpu else self._executor.allocation.devices * at_once
                 cost = seconds / 3600 * spec.analysis.price_per_hour * devices
@@ -153,26 +155,30 @@ class _Probe:
         probed = self._probed(whole, tokens)
         if isinstance(probed, str):
             return ProbedArm(arm=arm.name, method=arm.method, why_not=probed, **nothing)
-        validation, test = (int(tokens[split].lengths.sum()) for split in ("validation", "test"))
-        single = SINGLE_TEXTS * test / max(1, len(tokens["test"]))
-        steps = 0 if arm.fitted else self._steps
-        in_run = self._slots(tokens, steps, probed.packed)
-        epochs = self._spec.training.epochs if steps else 1
-        run = probed.once + probed.first + probed.token * in_run + probed.read * (epochs * validation + test + single)
-        trial = None
-        if tuned:
-            shorter = trial_steps(steps)
-            trial = probed.once + probed.first + probed.token * self._slots(tokens, shorter, probed.packed)
-            trial += probed.read * validation
+        of_parts = [self._seconds(arm, part, probed) for part in self._parts]
+        run, trial = of_parts[0]
+        self._of_all_parts.append((sum(run for run, _ in of_parts), tuned * sum(trial for _, trial in of_parts)))
         return ProbedArm(
             arm=arm.name,
             method=arm.method,
-            step=probed.token * in_run / steps if steps else None,
+            step=None if arm.fitted else probed.token * self._slots(tokens, self._steps, probed.packed) / self._steps,
             setup=probed.once,
             run=run,
-            trial=trial,
+            trial=trial if tuned else None,
             why_not=None,
         )
+
+    def _seconds(self, arm: ArmSpec, part: str, probed: Probed) -> tuple[float, float]:
+        """Of a run and of a trial on a part of the data; the sizes of training sets differ."""
+        tokens = load_tokens(self._prepared.data_folder, arm.long_texts or self._spec.data.long_texts, part)
+        validation, test = (int(tokens[split].lengths.sum()) for split in ("validation", "test"))
+        single = SINGLE_TEXTS * test / max(1, len(tokens["test"]))
+        steps = 0 if arm.fitted else steps_of(self._spec, self._prepared, part)
+        epochs = self._spec.training.epochs if steps else 1
+        begun = probed.once + probed.first
+        run = begun + probed.token * self._slots(tokens, steps, probed.packed)
+        trial = begun + probed.token * self._slots(tokens, trial_steps(steps) if steps else 0, probed.packed)
+        return run + probed.read * (epochs * validation + test + single), trial + probed.read * validation
 
     def _probed(self, run: Run, tokens: dict[str, Tokens]) -> Probed | str:
         """What short runs say of longer ones; or why they say nothing."""
