@@ -14,8 +14,9 @@ import itertools
 import json
 import multiprocessing
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,50 +33,83 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, nargs="+", default=(4, 16, 64))
     parser.add_argument("--tokens", type=int, nargs="+", default=(128, 512))
     parser.add_argument("--without-checkpointing", action="store_true", help="leave gradient checkpointing out")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes at a time, as many as the device has room for"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go")
     arguments = parser.parse_args()
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tuneoff.runs.preload"])
-    found = []
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["tuneoff.runs.preload"])
     scratch = Path(tempfile.mkdtemp())
-    shapes = [with_random_weights(shape, scratch / shape.name) for shape in arguments.shapes]
-    each = itertools.product(
-        shapes,
-        arguments.methods,
-        arguments.sequences,
-        arguments.tokens,
-        (False,) if arguments.without_checkpointing else (False, True),
-    )
-    for shape, method, sequences, tokens, checkpointing in each:
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_measure, args=(sender, shape, method, sequences, tokens, checkpointing))
-        process.start()
-        sender.close()
-        try:
-            found.append(receiver.recv())
-            print(json.dumps(found[-1]), flush=True)
-        except EOFError:
-            print(json.dumps({"shape": shape.name, "method": method, "error": "its process died"}), flush=True)
-        process.join()
-        if arguments.json:
-            arguments.json.write_text(json.dumps(found))
+    cases = [
+        Case(shape, *rest)
+        for folder in arguments.shapes
+        for shape in [with_random_weights(folder, scratch / folder.name)]
+        for rest in itertools.product(
+            arguments.methods,
+            arguments.sequences,
+            arguments.tokens,
+            (False,) if arguments.without_checkpointing else (False, True),
+        )
+    ]
+    found: list[dict[str, Any]] = []
+    _take(cases, arguments.workers, found, arguments.json)
+    # Beside others there may not have been room for it.
+    without_room = [
+        case for case in cases if any("out of memory" in one.get("error", "") for one in found if case.is_of(one))
+    ]
+    _take(without_room, 1, found, arguments.json)
     _say_how_far_off([one for one in found if "measured" in one])
 
 
-def _measure(sender: Any, shape: Path, method: str, sequences: int, tokens: int, checkpointing: bool) -> None:
-    what = {
-        "shape": shape.name,
-        "method": method,
-        "sequences": sequences,
-        "tokens": tokens,
-        "checkpointing": checkpointing,
-    }
+class Case(NamedTuple):
+    """What is measured once."""
+
+    shape: Path
+    method: str
+    sequences: int
+    tokens: int
+    checkpointing: bool
+
+    def described(self) -> dict[str, Any]:
+        """What stands beside its figures."""
+        return {**self._asdict(), "shape": self.shape.name}
+
+    def is_of(self, figures: dict[str, Any]) -> bool:
+        """Whether these are of this case."""
+        return self.described().items() <= figures.items()
+
+
+def _take(cases: list[Case], workers: int, found: list[dict[str, Any]], file: Path | None) -> None:
+    """Measures each in a fresh process, `workers` at a time; what is found replaces what was found of the same case."""
+    with ThreadPoolExecutor(workers) as pool:
+        for case, figures in zip(cases, pool.map(_in_a_process, cases), strict=True):
+            print(json.dumps(figures), flush=True)
+            found[:] = [*(one for one in found if not case.is_of(one)), figures]
+            if file:
+                file.write_text(json.dumps(found))
+
+
+def _in_a_process(case: Case) -> dict[str, Any]:
+    context = multiprocessing.get_context("forkserver")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(sender, case))
+    process.start()
+    sender.close()
+    try:
+        return dict(receiver.recv())
+    except EOFError:
+        return {**case.described(), "error": "its process died"}
+    finally:
+        process.join()
+
+
+def _measure(sender: Any, case: Case) -> None:
     from tuneoff.core.errors import UserError
 
     try:
-        sender.send({**what, **_figures(shape, method, sequences, tokens, checkpointing)})
+        sender.send({**case.described(), **_figures(*case)})
     except (UserError, RuntimeError) as error:
-        sender.send({**what, "error": str(error).strip().splitlines()[0]})
+        sender.send({**case.described(), "error": str(error).strip().splitlines()[0]})
 
 
 def _figures(shape: Path, method: str, sequences: int, tokens: int, checkpointing: bool) -> dict[str, Any]:
