@@ -335,6 +335,7 @@ def test_a_capture_that_fails_leaves_no_trace(where: str, capture: int) -> None:
         engine.prepare(MANY, BATCHES * 12)  # of several sizes
         if fails:
             assert engine.describe()["step"] == "eager"
+            assert torch.cuda.current_stream() == torch.cuda.default_stream()
             assert engine.describe()["why_no_graph"]
             assert all(parameter.grad is None for parameter in engine.model.parameters())
             assert all(torch.equal(value, state[name]) for name, value in engine.optimiser.state().items())

@@ -46,6 +46,13 @@ def test_what_started_as_a_part_of_the_weights_is_saved_as_plain_lora(method: st
     assert (config["r"], config["lora_alpha"], config["init_lora_weights"]) == (8, 16, True)
 
 
+@pytest.mark.parametrize("method", ["pissa", "olora"])
+def test_planning_takes_no_weights_apart(method: str) -> None:
+    """To decompose even random ones in the shapes of a large model would take minutes."""
+    planned = arm_of(method, r=4).adapt(outline(config_of("llama")))
+    assert all(parameter.is_meta for parameter in planned.parameters())
+
+
 def test_adalora_takes_ranks_away_and_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     source = source_of("bert", tmp_path)
     arm = arm_of("adalora", init_r=6, target_r=2)

@@ -34,13 +34,16 @@ class StartedLowRank(LowRank):
     That part is kept beside the layers: it makes what is saved plain LoRA on the weights as they were.
     """
 
-    reads_weights: ClassVar[bool] = True
+    begins_as: ClassVar[str]
+    """Which part, as peft's `init_lora_weights` calls it."""
     backbone_bits: ClassVar[tuple[int, ...]] = ()
     in_run_precision: ClassVar[bool] = True
 
     def options(self, loaded: LoadedModel, names: list[str]) -> dict[str, Any]:
         check_rank(loaded, names, "r", self.r)
-        return super().options(loaded, names)
+        # An outline has no weights to take a part of, and to decompose random ones of a large model takes minutes.
+        start = True if loaded.model.device.type == "meta" else self.begins_as
+        return {**super().options(loaded, names), "init_lora_weights": start}
 
     def adapt(self, loaded: LoadedModel) -> nn.Module:
         model: Any = super().adapt(loaded)

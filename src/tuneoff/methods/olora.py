@@ -17,6 +17,8 @@ class Olora(StartedLowRank):
     reference: ClassVar[str] = "Buyukakyuz 2024 (OLoRA); learning rate as for LoRA, or below"
     starting_rate: ClassVar[float] = 5e-4
 
+    begins_as: ClassVar[str] = "olora"
+
     method: Literal["olora"] = "olora"
 
     def options(self, loaded: LoadedModel, names: list[str]) -> dict[str, Any]:
@@ -26,4 +28,4 @@ class Olora(StartedLowRank):
             raise UserError(
                 f"{self.method} cannot be built into this model: peft decomposes a Conv1D the wrong way round"
             )
-        return {**super().options(loaded, names), "init_lora_weights": "olora"}
+        return super().options(loaded, names)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from tuneoff.methods.lora import StartedLowRank
-
-if TYPE_CHECKING:
-    from tuneoff.models.load import LoadedModel
 
 
 class Pissa(StartedLowRank):
@@ -16,7 +13,6 @@ class Pissa(StartedLowRank):
     reference: ClassVar[str] = "Meng et al. 2024 (PiSSA); learning rate as for LoRA, or below"
     starting_rate: ClassVar[float] = 5e-4
 
-    method: Literal["pissa"] = "pissa"
+    begins_as: ClassVar[str] = "pissa"
 
-    def options(self, loaded: LoadedModel, names: list[str]) -> dict[str, Any]:
-        return {**super().options(loaded, names), "init_lora_weights": "pissa"}
+    method: Literal["pissa"] = "pissa"

@@ -79,13 +79,19 @@ class StepGraph:
         self._graph = torch.cuda.CUDAGraph()
         batch = layout.views(self._static, lengths=None)
         self._stage(tokens, _rows_that_fill(layout, tokens), total_weight=1.0, learning_rate=0.0)
-        memory.stream.wait_stream(torch.cuda.current_stream(memory.device))
+        outer = torch.cuda.current_stream(memory.device)
+        memory.stream.wait_stream(outer)
         with torch.cuda.stream(memory.stream):
             step(batch)
         torch.cuda.synchronize(memory.device)
         torch.cuda.empty_cache()
-        with torch.cuda.graph(self._graph, pool=memory.pool, stream=memory.stream):
-            step(batch)
+        try:
+            with torch.cuda.graph(self._graph, pool=memory.pool, stream=memory.stream):
+                step(batch)
+        finally:
+            # Where a capture fails, PyTorch leaves its stream the current one. What others start on the default stream
+            # would then not wait for it: bitsandbytes quantises there, and read weights before they were written.
+            torch.cuda.set_stream(outer)
 
     def holds(self, tokens: int, sequences: int) -> bool:
         """Whether a batch fits: neither too many tokens, nor so few that the spare sequences cannot fill it up."""
