@@ -14,7 +14,7 @@ from tuneoff.spec import TrainingSpec
 from tuneoff.training.engines.base import Engine
 from tuneoff.training.engines.choose import make_engine
 
-KINDS = {"bert": PACKED["bert"], "modernbert": PACKED["modernbert"], "deberta-v2": PADDED["deberta-v2"]}
+KINDS = {"bert": PACKED["bert"], "modernbert": PACKED["modernbert"], "deberta": PADDED["deberta"]}
 
 
 def engine_for(kind: str) -> Engine:
@@ -72,7 +72,7 @@ def test_other_errors_of_an_evaluation_are_no_want_of_memory() -> None:
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("kind", ["bert", "deberta-v2"])  # the second draws from PyTorch's own random state
+@pytest.mark.parametrize("kind", ["bert", "deberta"])  # the second draws from PyTorch's own random state
 @pytest.mark.parametrize("fails", [False, True])
 def test_steps_that_are_tried_leave_no_trace(kind: str, fails: bool) -> None:
     def trained(tried: bool) -> np.ndarray[Any, Any]:

@@ -31,6 +31,7 @@ BERT_LIKE = {
     "max_position_embeddings": 64,
 }  # fmt: skip
 LLAMA_LIKE = {**BERT_LIKE, "num_key_value_heads": 2, "max_position_embeddings": 64}
+DISENTANGLED = {**BERT_LIKE, "num_attention_heads": 2, "relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
 PACKED: dict[str, dict[str, Any]] = {
     "bert": {**BERT_LIKE, "num_attention_heads": 2},  # heads of a size that the attention kernels know
     "roberta": {**BERT_LIKE, "num_attention_heads": 2, "pad_token_id": 1},
@@ -42,13 +43,22 @@ PACKED: dict[str, dict[str, Any]] = {
     "distilbert": {**SMALL, "dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128, "max_position_embeddings": 64},
     "modernbert": {**BERT_LIKE, "local_attention": 8, "global_attn_every_n_layers": 2, "classifier_pooling": "cls"},
     "modernbert mean": {**BERT_LIKE, "local_attention": 8, "classifier_pooling": "mean"},
+    "deberta-v2": DISENTANGLED,
+    "deberta-v2 buckets": {
+        **DISENTANGLED,
+        "position_buckets": 8,
+        "share_att_key": True,
+        "norm_rel_ebd": "layer_norm",
+        "type_vocab_size": 0,
+        "position_biased_input": False,
+    },
     "llama": LLAMA_LIKE,
     "mistral": {**LLAMA_LIKE, "sliding_window": 6},
     "qwen2": LLAMA_LIKE,
     "qwen3": {**LLAMA_LIKE, "head_dim": 16},
 }
 PADDED: dict[str, dict[str, Any]] = {
-    "deberta-v2": {**BERT_LIKE, "relative_attention": True, "pos_att_type": ["c2p", "p2c"]},
+    "deberta": DISENTANGLED,
     "mpnet": {**BERT_LIKE, "pad_token_id": 1},
     "gpt2": {**SMALL, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64},
 }

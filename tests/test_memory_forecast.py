@@ -79,7 +79,9 @@ def test_full_fine_tuning_takes_two_bytes_a_weight_and_twelve_for_its_optimiser(
     assert parts.allocated == parts.total - parts.context
 
 
-@pytest.mark.parametrize(("kind", "packed"), [("roberta", True), ("modernbert mean", True), ("deberta-v2", False)])
+@pytest.mark.parametrize(
+    ("kind", "packed"), [("roberta", True), ("modernbert mean", True), ("deberta-v2", True), ("deberta", False)]
+)
 def test_activations_grow_with_the_batch_and_checkpointing_keeps_few_of_them(kind: str, packed: bool) -> None:
     found = forecast("full", kind)
     assert found.packed is packed

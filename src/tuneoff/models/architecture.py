@@ -35,6 +35,13 @@ class Padding(Enum):
     EQUAL_ENDS = "those with equally many end-of-text tokens, padded at their ends"
 
 
+class Attention(Enum):
+    """How packed sequences are kept apart where tokens meet."""
+
+    INTERFACE = "by what transformers' `AttentionInterface` calls"
+    DISENTANGLED = "by a forward of ours for DeBERTa-v2's modules"
+
+
 @dataclass(frozen=True)
 class Layers:
     """Names of the linear layers of a transformer block, as endings of dotted module names; `*` is any part of a name.
@@ -96,9 +103,11 @@ class Architecture:
     pooling: Pooling = Pooling.OWN
     padding: Padding = Padding.RIGHT
     packs: bool = False
-    """Whether texts can lie end to end in one row: attention goes through transformers' `AttentionInterface` alone,
-    positions are those that are handed in, tokens meet nowhere else, and the pooling is known, with `classify` where it
-    is not that of the first token."""
+    """Whether texts can lie end to end in one row: attention is of a kind that `attention` knows, positions are those
+    that are handed in, tokens meet nowhere else, and the pooling is known, with `classify` where it is not that of the
+    first token."""
+    attention: Attention = Attention.INTERFACE
+    """Where texts can lie end to end: how their attention is made to."""
     shares_blocks: bool = False
     """Whether a block is called several times in a pass, so that its dropout has to tell the calls apart."""
     first_token_type: int = 0

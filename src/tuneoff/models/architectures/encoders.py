@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError
-from tuneoff.models.architecture import Architecture, Layers, Padding, Pooling
+from tuneoff.models.architecture import Architecture, Attention, Layers, Padding, Pooling
 
 if TYPE_CHECKING:
     import torch
@@ -154,16 +154,25 @@ class DistilBert(Architecture):
     packs = True
 
 
-class DebertaV2(Architecture):
-    model_type = "deberta-v2"
+class Deberta(Architecture):
+    model_type = "deberta"
     blocks = "encoder.layer"
-    layers = Layers("query_proj", "key_proj", "value_proj", "attention.output.dense", FEEDFORWARD)
+    layers = Layers("in_proj", "in_proj", "in_proj", "attention.output.dense", FEEDFORWARD)
     pooling = Pooling.FIRST
 
 
-class Deberta(DebertaV2):
-    model_type = "deberta"
-    layers = Layers("in_proj", "in_proj", "in_proj", "attention.output.dense", FEEDFORWARD)
+class DebertaV2(Deberta):
+    model_type = "deberta-v2"
+    layers = Layers("query_proj", "key_proj", "value_proj", "attention.output.dense", FEEDFORWARD)
+    attention = Attention.DISENTANGLED
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.packs = not getattr(config, "conv_kernel_size", 0)  # a convolution looks beyond a text's end
+
+    @property
+    def attention_head_size(self) -> int:
+        return int(getattr(self.config, "attention_head_size", None) or super().attention_head_size)
 
 
 class ModernBert(Architecture):

@@ -10,7 +10,6 @@ from tuneoff.spec.arms import ArmSpec
 from tuneoff.training.engines.base import Engine
 from tuneoff.training.engines.packed import PackedEngine, can_pack
 from tuneoff.training.engines.padded import PaddedEngine
-from tuneoff.training.kernels.choice import chosen_kernels
 from tuneoff.training.parallel.devices import SingleDevice
 
 if TYPE_CHECKING:
@@ -50,9 +49,7 @@ def make_engine(
     parallel = parallel or SingleDevice(precision=precision)
     arm = arm or ArmSpec(method="")
     parallel.lay_out(model, loaded, device, arm.dtypes(model, precision))
-    packed = can_pack(loaded.architecture, device, precision, training.attention_dropout)
-    if training.attention_dropout and "attention" not in chosen_kernels(training):
-        packed = False  # PyTorch's attention among packed sequences drops no weights
+    packed = can_pack(loaded.architecture, device, precision, training)
     return (PackedEngine if packed else PaddedEngine)(
         model, loaded, training, device, micro_batch or training.batch_size, parallel, arm, loss
     )

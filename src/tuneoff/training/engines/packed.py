@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from tuneoff.models.architecture import Attention
 from tuneoff.records.conditions import EngineDescription
 from tuneoff.training.engines.base import Engine, Rows
+from tuneoff.training.engines.disentangled import pack_disentangled
 from tuneoff.training.engines.graph import GraphMemory, StepGraph, token_sizes
 from tuneoff.training.engines.packing import (
     ATTENTION,
@@ -22,7 +24,7 @@ from tuneoff.training.engines.packing import (
     attending,
 )
 from tuneoff.training.engines.pooling import of_texts, pool
-from tuneoff.training.kernels.choice import ATTENTION_HEAD_SIZES
+from tuneoff.training.kernels.choice import ATTENTION_HEAD_SIZES, chosen_kernels
 from tuneoff.training.kernels.fuse import fuse
 from tuneoff.training.order import by_length
 
@@ -40,15 +42,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def can_pack(architecture: Architecture, device: torch.device, precision: torch.dtype, attention_dropout: bool) -> bool:
+def can_pack(architecture: Architecture, device: torch.device, precision: torch.dtype, training: TrainingSpec) -> bool:
     """Whether this architecture's sequences can be packed on this device, with its attention dropout if asked for."""
+    if not architecture.packs:
+        return False
     if device.type == "cpu":
-        return architecture.packs and not attention_dropout
-    return (
-        architecture.packs
-        and _has_variable_length_attention(device, precision)
-        and not (attention_dropout and architecture.attention_head_size not in ATTENTION_HEAD_SIZES)
-    )
+        return not training.attention_dropout
+    has_kernels = "attention" in chosen_kernels(training) and architecture.attention_head_size in ATTENTION_HEAD_SIZES
+    # PyTorch's attention among packed sequences drops no weights, and knows no positions of a model's own.
+    needs_kernels = training.attention_dropout or architecture.attention is not Attention.INTERFACE
+    return _has_variable_length_attention(device, precision) and (has_kernels or not needs_kernels)
 
 
 def _has_variable_length_attention(device: torch.device, precision: torch.dtype) -> bool:
@@ -58,7 +61,7 @@ def _has_variable_length_attention(device: torch.device, precision: torch.dtype)
 
 
 class PackedEngine(Engine):
-    """For architectures whose attention goes through transformers' `AttentionInterface`."""
+    """For architectures whose records say that texts can lie end to end."""
 
     name = "packed"
     bucketed = False
@@ -76,7 +79,10 @@ class PackedEngine(Engine):
         loss: Loss | None = None,
     ) -> None:
         super().__init__(model, loaded, training, device, micro_batch, parallel, arm, loss)
-        loaded.model.set_attn_implementation(ATTENTION if "attention" in self.kernels else TORCH_ATTENTION)
+        if loaded.architecture.attention is Attention.DISENTANGLED:
+            pack_disentangled(loaded.model.base_model)
+        else:
+            loaded.model.set_attn_implementation(ATTENTION if "attention" in self.kernels else TORCH_ATTENTION)
         self._batch_size = training.batch_size
         self._weight_dropout = WeightDropout(self.dropout_seed, self.calls) if training.attention_dropout else None
         pool(loaded, only_pooled_in_last_block=not training.compile)  # a block unlike others is compiled by itself

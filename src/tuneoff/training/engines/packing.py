@@ -240,6 +240,12 @@ def active_batch() -> PackedBatch:
     return _active[0]
 
 
+def active_weight_dropout() -> WeightDropout | None:
+    """How its attention weights are dropped; None where they are not."""
+    assert _active is not None
+    return _active[1]
+
+
 def packed_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
