@@ -332,6 +332,25 @@ def fused_model(kind: str, method: str) -> Errors:
     return {"logits": relative_error(*results), **{name: relative_error(found[name], wanted[name]) for name in found}}
 
 
+def forwards_given(kind: str, options: dict[str, Any], hooked: str = "") -> set[str]:
+    """The classes of the modules of a model whose forward another one takes the place of.
+
+    Args:
+        kind: of the model.
+        options: of its configuration.
+        hooked: end of the names of modules that somebody looks at.
+    """
+    from tuneoff.training.kernels.choice import KERNELS
+    from tuneoff.training.kernels.fuse import fuse
+
+    model = classifier(kind, options).model
+    for name, module in model.named_modules():
+        if hooked and name.endswith(hooked):
+            module.register_forward_hook(lambda *_: None)
+    fuse(model, KERNELS)
+    return {type(module).__name__ for module in model.modules() if "forward" in vars(module)}
+
+
 def dropout_facts(shape: Sequence[int], p: float, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
     """What a test asks of dropout."""
     from tuneoff.training.kernels.dropout_triton import dropped
@@ -531,6 +550,37 @@ def test_norms_of_residuals_in_half_precision(interpreted: Interpreted, dtype: t
 @pytest.mark.parametrize("method", ["full", "lora", "ia3"])
 def test_models_with_fused_layers(interpreted: Interpreted, kind: str, method: str) -> None:
     assert max(interpreted(fused_model, kind, method).values()) < 1e-5
+
+
+DECODER = {**PACKED["llama"], "pad_token_id": 0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "fused"),
+    [
+        ("llama", {}, {"LlamaDecoderLayer", "LlamaRMSNorm", "LlamaAttention", "LlamaMLP"}),
+        ("llama", {"hidden_act": "relu"}, {"LlamaDecoderLayer", "LlamaRMSNorm", "LlamaAttention"}),
+        ("gemma", {"head_dim": 16}, {"GemmaDecoderLayer", "GemmaRMSNorm", "GemmaAttention", "GemmaMLP"}),
+        ("glm", {"head_dim": 16}, {"GlmDecoderLayer", "GlmRMSNorm"}),  # neighbours are the pairs it turns
+        ("olmo", {}, {"OlmoDecoderLayer", "OlmoMLP"}),  # its normalisation has no weights
+        ("stablelm", {}, set[str]()),
+        ("gemma2", {"head_dim": 16}, set[str]()),
+    ],
+)
+def test_blocks_of_another_build_are_left_alone(
+    interpreted: Interpreted, kind: str, options: dict[str, Any], fused: set[str]
+) -> None:
+    assert interpreted(forwards_given, kind, {**DECODER, **options}) == fused
+
+
+@pytest.mark.parametrize(
+    ("hooked", "left"),
+    [("self_attn", "LlamaAttention"), ("mlp", "LlamaMLP"), ("layernorm", "LlamaRMSNorm")],
+)
+def test_modules_that_somebody_looks_at_are_left_alone(interpreted: Interpreted, hooked: str, left: str) -> None:
+    everything = {"LlamaDecoderLayer", "LlamaRMSNorm", "LlamaAttention", "LlamaMLP"}
+    found = interpreted(forwards_given, "llama", DECODER, hooked)
+    assert found == (everything if hooked == "layernorm" else everything - {left})  # the last norm is still fused
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5])

@@ -43,7 +43,7 @@ def _activated(x, ACTIVATION: tl.constexpr):  # type: ignore[no-untyped-def]  # 
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _forward(  # type: ignore[no-untyped-def]
+def _gated_forward(  # type: ignore[no-untyped-def]
     gate, up, out, rows, width, gate_stride, up_stride,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, ACTIVATION: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
@@ -57,7 +57,7 @@ def _forward(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _backward(  # type: ignore[no-untyped-def]
+def _gated_backward(  # type: ignore[no-untyped-def]
     gradients, gate, up, d_gate, d_up, out, rows, width, gradient_stride, gate_stride, up_stride, d_stride,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, ACTIVATION: tl.constexpr, AGAIN: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
@@ -81,7 +81,7 @@ def _combine(gate: torch.Tensor, up: torch.Tensor, activation: Activation) -> to
     out = torch.empty(rows, width, device=gate.device, dtype=gate.dtype)
     grid = (triton.cdiv(rows, ROWS), triton.cdiv(width, COLUMNS))
     launch(
-        _forward, grid,
+        _gated_forward, grid,
         gate, up, out, rows, width, gate.stride(0), up.stride(0),
         ROWS=ROWS, COLUMNS=COLUMNS, ACTIVATION=activation,
     )  # fmt: skip
@@ -97,7 +97,7 @@ def _go_back(
     out = torch.empty(rows if again else 0, width, device=gate.device, dtype=gate.dtype)
     grid = (triton.cdiv(rows, ROWS), triton.cdiv(width, COLUMNS))
     launch(
-        _backward, grid,
+        _gated_backward, grid,
         gradient, gate, up, d_gate, d_up, out, rows, width,
         gradient.stride(0), gate.stride(0), up.stride(0), d_gate.stride(0),
         ROWS=ROWS, COLUMNS=COLUMNS, ACTIVATION=activation, AGAIN=again,

@@ -42,7 +42,7 @@ class Normalisation(NamedTuple):
 
 # Triton reads annotations as types of the kernel's own, so these functions have none.
 @triton.jit  # type: ignore[untyped-decorator]
-def _forward(  # type: ignore[no-untyped-def]
+def _pre_norm_forward(  # type: ignore[no-untyped-def]
     hidden, residual, gain, shift, out, total, statistics, epsilon, gain_offset,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, ADDED: tl.constexpr, CENTRED: tl.constexpr,  # noqa: N803
     SHIFTED: tl.constexpr,  # noqa: N803
@@ -71,7 +71,7 @@ def _forward(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _backward(  # type: ignore[no-untyped-def]
+def _pre_norm_backward(  # type: ignore[no-untyped-def]
     gradients, d_past, total, statistics, gain, d_total, partial_sums, gain_offset, rows,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, CENTRED: tl.constexpr, SHIFTED: tl.constexpr,  # noqa: N803
     PAST: tl.constexpr, TRAINED: tl.constexpr,  # noqa: N803
@@ -136,7 +136,7 @@ class _PreNorm(torch.autograd.Function):
         ctx.warps = min(8, max(1, block // 256))
         ctx.gain_offset = gain_offset
         launch(
-            _forward, (rows,),
+            _pre_norm_forward, (rows,),
             hidden, residual, gain, shift, out, total, statistics, epsilon, gain_offset,
             ADDED=residual is not None, **ctx.constants, num_warps=ctx.warps,
         )  # fmt: skip
@@ -159,7 +159,7 @@ class _PreNorm(torch.autograd.Function):
             programs if trained else 0, width * (2 if shifted else 1), device=total.device, dtype=torch.float32
         )
         launch(
-            _backward, (programs,),
+            _pre_norm_backward, (programs,),
             gradient, d_past, total, statistics, gain, d_total, partial_sums, ctx.gain_offset, rows,
             PAST=d_past is not None, TRAINED=trained, **ctx.constants, num_warps=ctx.warps,
         )  # fmt: skip

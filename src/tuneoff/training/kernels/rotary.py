@@ -49,7 +49,7 @@ def _places(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _forward(  # type: ignore[no-untyped-def]
+def _rotary_forward(  # type: ignore[no-untyped-def]
     rows, cosines, sines, query_gain, key_gain, out, tokens, queries, keys, stride, out_stride, table_stride, epsilon,
     HALF: tl.constexpr, TILE: tl.constexpr, NORM: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
@@ -76,7 +76,7 @@ def _forward(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _backward(  # type: ignore[no-untyped-def]
+def _rotary_backward(  # type: ignore[no-untyped-def]
     d_query, d_key, cosines, sines, rows, query_gain, key_gain, d_rows, partial_sums,
     tokens, queries, keys, d_query_stride, d_key_stride, stride, d_stride, table_stride, epsilon,
     HALF: tl.constexpr, TILE: tl.constexpr, NORM: tl.constexpr, TRAINED: tl.constexpr,  # noqa: N803
@@ -146,7 +146,7 @@ class _Rotary(torch.autograd.Function):
         turned_width = (heads.queries + heads.keys) * size
         turned = torch.empty(tokens, turned_width, device=rows.device, dtype=rows.dtype) if norm else rows
         launch(
-            _forward, (triton.cdiv(tokens * max(heads.queries, heads.keys), tile), 2),
+            _rotary_forward, (triton.cdiv(tokens * max(heads.queries, heads.keys), tile), 2),
             rows, cosines, sines, query_gain, key_gain, turned, tokens, heads.queries, heads.keys,
             rows.stride(0), turned.stride(0), cosines.stride(0), epsilon, HALF=size // 2, TILE=tile, NORM=norm,
         )  # fmt: skip
@@ -176,7 +176,7 @@ class _Rotary(torch.autograd.Function):
             programs = min(programs, BACKWARD_PROGRAMS)
         partial_sums = torch.empty(programs if trained else 0, 2 * size, device=d_rows.device)
         launch(
-            _backward, (programs, 2),
+            _rotary_backward, (programs, 2),
             d_query, d_key, cosines, sines, rows, query_gain, key_gain, d_rows, partial_sums,
             tokens, heads.queries, heads.keys, d_query.stride(0), d_key.stride(0), d_rows.stride(0), d_rows.stride(0),
             cosines.stride(0), epsilon, HALF=size // 2, TILE=tile, NORM=norm, TRAINED=trained,
