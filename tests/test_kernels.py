@@ -545,7 +545,8 @@ def test_norms_of_residuals_in_half_precision(interpreted: Interpreted, dtype: t
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "kind", ["bert", "electra", "roberta", "llama", "mistral", "qwen2", "qwen3", "modernbert", "modernbert mean"]
+    "kind",
+    ["bert", "electra", "roberta", "llama", "mistral", "qwen2", "qwen3", "gemma", "modernbert", "modernbert mean"],
 )
 @pytest.mark.parametrize("method", ["full", "lora", "ia3"])
 def test_models_with_fused_layers(interpreted: Interpreted, kind: str, method: str) -> None:
