@@ -56,11 +56,24 @@ PACKED: dict[str, dict[str, Any]] = {
     "mistral": {**LLAMA_LIKE, "sliding_window": 6},
     "qwen2": LLAMA_LIKE,
     "qwen3": {**LLAMA_LIKE, "head_dim": 16},
+    "gemma": {**LLAMA_LIKE, "head_dim": 16},
+    "gemma3_text": {
+        **LLAMA_LIKE,
+        "head_dim": 16,
+        "sliding_window": 6,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
+    "smollm3": LLAMA_LIKE,
+    "olmo2": LLAMA_LIKE,
+    "phi": LLAMA_LIKE,
+    "phi3": {**LLAMA_LIKE, "sliding_window": 6},
+    "gpt2": {**SMALL, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64, "attn_pdrop": 0.0},
+    "gpt_neox": BERT_LIKE,
 }
 PADDED: dict[str, dict[str, Any]] = {
     "deberta": DISENTANGLED,
     "mpnet": {**BERT_LIKE, "pad_token_id": 1},
-    "gpt2": {**SMALL, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64},
+    "gptj": {**SMALL, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64, "rotary_dim": 8},
 }
 
 

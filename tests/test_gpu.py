@@ -186,7 +186,7 @@ def test_replays_draw_fresh_dropout_and_capture_leaves_no_trace() -> None:
     assert max(losses) - min(losses) < 0.5
 
 
-@pytest.mark.parametrize("kind", ["bert", "electra", "roberta"])
+@pytest.mark.parametrize("kind", ["bert", "electra", "roberta", "llama", "mistral", "qwen3", "modernbert mean"])
 @pytest.mark.parametrize("method", ["full", "lora", "ia3"])
 def test_fused_layers_equal_plain_ones(kind: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fused = engine_for(kind, method, dropout=False)

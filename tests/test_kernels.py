@@ -24,10 +24,12 @@ Kernel = Callable[..., torch.Tensor]
 
 def with_small_tiles(check: Callable[..., Any], *arguments: Any) -> Any:
     """Runs a check with tiles so small that little data spans many, and each loop of a kernel goes round."""
-    from tuneoff.training.kernels import bias_gelu, column_sums, residual_norm, scale
+    from tuneoff.training.kernels import bias_gelu, column_sums, gated, pre_norm, residual_norm, rotary, scale
     from tuneoff.training.optim import adamw_cuda
 
     bias_gelu.ROWS = bias_gelu.COLUMNS = scale.ROWS = scale.COLUMNS = 8
+    gated.ROWS = gated.COLUMNS = 8
+    pre_norm.BACKWARD_PROGRAMS, rotary.BACKWARD_PROGRAMS, rotary.TILE_ELEMENTS = 3, 2, 64
     column_sums.TILE_ROWS = column_sums.TILE_COLUMNS = 8
     column_sums.FOLD_ROWS, column_sums.FOLD_COLUMNS, residual_norm.BACKWARD_PROGRAMS = 2, 16, 3
     adamw_cuda.CHUNK, adamw_cuda.FOLD, adamw_cuda.TABLE = 64, 4, 2
@@ -73,24 +75,176 @@ def elementwise(kind: str, rows: Sequence[int], width: int, dtype: torch.dtype =
     return errors_of(ours, plain, {"x": draw(*rows, width, dtype=dtype), "vector": draw(width, dtype=dtype)}, True)
 
 
-def products(rows: Sequence[int], width: int, outputs: Sequence[int], frozen_input: bool = False) -> Errors:
-    """Errors of linear layers of one input, the results side by side."""
-    from tuneoff.training.kernels.shared_linear import shared_linear
+def products(
+    rows: Sequence[int],
+    width: int,
+    outputs: Sequence[int],
+    frozen_input: bool = False,
+    biased: bool = True,
+    ranks: Sequence[int] = (),
+    dropout: float = 0.0,
+) -> Errors:
+    """Errors of linear layers of one input, the results side by side.
+
+    Args:
+        rows: of the input.
+        width: of the input.
+        outputs: widths of the results.
+        frozen_input: whether the input needs no gradient.
+        biased: whether layers have biases.
+        ranks: of the LoRA beside each layer, whose own weights are frozen then; 0 for a layer without.
+        dropout: of LoRA's input.
+    """
+    from tuneoff.training.kernels.shared_linear import can_share, shared_linear
 
     torch.manual_seed(0)
-    layers = [nn.Linear(width, out) for out in outputs]
+    layers: list[Any] = [nn.Linear(width, out, bias=biased).requires_grad_(not ranks) for out in outputs]
+    factors = [torch.ones(*rows, width)] * len(outputs)
+    inputs = {"x": draw(*rows, width).detach().requires_grad_(not frozen_input)}
+    for index, rank in enumerate(ranks):
+        if rank:
+            layers[index], factors[index] = with_lora(layers[index], rank, dropout, SALT + index, factors[index])
+            inputs |= {f"A {index}": layers[index].lora_A["a"].weight, f"B {index}": layers[index].lora_B["a"].weight}
+    if not ranks:
+        for index, layer in enumerate(layers):
+            inputs |= {f"weight {index}": layer.weight} | ({f"bias {index}": layer.bias} if biased else {})
+    assert can_share(layers)
 
-    def ours(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+    def ours(x: torch.Tensor, *_parameters: torch.Tensor) -> torch.Tensor:
+        if ranks:
+            return shared_linear(x, layers, apart=False)[0]
         # the middle result is not where its gradient will be, so that gradients come back apart
         first, *others = shared_linear(x, layers)
         return torch.cat([first * 1.0, *others], dim=-1)
 
     def plain(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
-        return nn.functional.linear(x, torch.cat(parameters[::2]), torch.cat(parameters[1::2]))
+        if not ranks:
+            step = 2 if biased else 1
+            bias = torch.cat(parameters[1::2]) if biased else None
+            return nn.functional.linear(x, torch.cat(parameters[::step]), bias)
+        results, left = [], list(parameters)
+        for layer, rank, factor in zip(layers, ranks, factors, strict=True):
+            base = layer.base_layer if rank else layer
+            bias = None if base.bias is None else base.bias.double()
+            results.append(nn.functional.linear(x, base.weight.double(), bias))
+            if rank:
+                results[-1] = results[-1] + 2 * (x * factor.double()) @ left.pop(0).t() @ left.pop(0).t()
+        return torch.cat(results, dim=-1)
 
-    inputs = {"x": draw(*rows, width).detach().requires_grad_(not frozen_input)}
-    for index, layer in enumerate(layers):
-        inputs |= {f"weight {index}": layer.weight, f"bias {index}": layer.bias}
+    return errors_of(ours, plain, inputs)
+
+
+def with_lora(layer: nn.Linear, rank: int, p: float, salt: int, ones: torch.Tensor) -> tuple[Any, torch.Tensor]:
+    """A layer with LoRA of scaling 2 beside it, and what its dropout multiplies each element of the input by."""
+    from peft import LoraConfig
+    from peft.tuners.lora import Linear
+
+    from tuneoff.training.kernels.dropout import Dropout
+
+    lora = Linear(layer, "a", LoraConfig(r=rank, lora_alpha=2 * rank), r=rank, lora_alpha=2 * rank)
+    nn.init.normal_(lora.lora_B["a"].weight)
+    dropout = Dropout(p, torch.tensor(SEED), salt).train()
+    if p:
+        lora.lora_dropout["a"] = dropout
+    return lora, dropout(ones)
+
+
+def pre_norms(
+    rows: Sequence[int], width: int, kind: str, trained: bool = True, dtype: torch.dtype = torch.float32
+) -> Errors:
+    """Errors of two residual additions and normalisations, and of the sum that goes past them."""
+    from tuneoff.training.kernels.pre_norm import Normalisation, pre_norm, residual_pre_norm
+
+    torch.manual_seed(0)
+    inputs = {name: draw(*rows, width, dtype=dtype) for name in ("hidden", "residual")}
+    inputs["gain"] = draw(width, dtype=dtype).detach().requires_grad_(trained)
+    if kind == "layer with bias":
+        inputs["shift"] = draw(width, dtype=dtype).detach().requires_grad_(trained)
+    offset = 1.0 if kind == "gemma" else 0.0
+
+    def ours(hidden: Any, residual: Any, gain: Any, shift: Any = None) -> torch.Tensor:
+        by = Normalisation(gain, shift, 1e-5, kind.startswith("layer"), offset)
+        first, total = residual_pre_norm(pre_norm(hidden, by), residual, by)
+        second, total = residual_pre_norm(torch.tanh(first), total, by)
+        _, unread = residual_pre_norm(second, total, by)
+        return second + total + unread
+
+    def plain(hidden: Any, residual: Any, gain: Any, shift: Any = None) -> torch.Tensor:
+        def normalise(x: torch.Tensor) -> torch.Tensor:
+            if kind.startswith("layer"):
+                return nn.functional.layer_norm(x, (width,), gain, shift, 1e-5)
+            return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * (gain + offset)
+
+        total = normalise(hidden) + residual
+        total = torch.tanh(normalise(total)) + total
+        return 2 * (normalise(total) + total)
+
+    return errors_of(ours, plain, inputs, turned=True)
+
+
+def gates(
+    rows: Sequence[int], width: int, activation: Any, out: int, dtype: torch.dtype = torch.float32, joint: bool = True
+) -> Errors:
+    """Errors of a gated feed-forward layer, of halves of one array or of two, followed by a layer of `out` if any."""
+    from tuneoff.training.kernels.gated import gated, gated_linear
+
+    torch.manual_seed(0)
+    inputs = {"gate": draw(*rows, width, dtype=dtype), "up": draw(*rows, width, dtype=dtype)}
+    if out:
+        inputs["weight"] = draw(out, width, dtype=dtype)
+    functions: dict[str, Kernel] = {
+        "silu": nn.functional.silu,
+        "gelu": nn.functional.gelu,
+        "gelu_tanh": lambda x: nn.functional.gelu(x, approximate="tanh"),
+    }
+
+    def ours(gate: Any, up: Any, *weight: Any) -> torch.Tensor:
+        if joint:
+            gate, up = torch.cat([gate, up], dim=-1).chunk(2, dim=-1)
+        return gated_linear(gate, up, weight[0], activation) if out else gated(gate, up, activation)
+
+    def plain(gate: Any, up: Any, *weight: Any) -> torch.Tensor:
+        product = functions[activation](gate) * up
+        return nn.functional.linear(product, weight[0]) if out else product
+
+    return errors_of(ours, plain, inputs, turned=True)
+
+
+def rotations(
+    tokens: int,
+    heads: tuple[int, int, int],
+    size: int,
+    normed: bool,
+    trained: bool = True,
+    dtype: torch.dtype = torch.float32,
+) -> Errors:
+    """Errors of queries and keys turned by angles, normed before or not, and of values, side by side."""
+    from tuneoff.training.kernels.rotary import Heads, rotary
+
+    torch.manual_seed(0)
+    angles = torch.rand(tokens, size) * 6
+    tables = angles.cos().to(dtype), angles.sin().to(dtype)
+    inputs = {"rows": draw(tokens, sum(heads) * size, dtype=dtype)}
+    if normed:
+        inputs |= {name: draw(size, dtype=dtype).detach().requires_grad_(trained) for name in ("queries", "keys")}
+
+    def ours(rows: Any, *gains: Any) -> torch.Tensor:
+        found = rotary(rows * 1.0, *tables, Heads(*heads, size), gains or None, 1e-5)
+        return torch.cat([part.flatten(1) for part in found], dim=1) * 1.0
+
+    def plain(rows: Any, *gains: Any) -> torch.Tensor:
+        query, key, value = rows.unflatten(1, (-1, size)).split(heads, dim=1)
+        cosines, sines = (table.double()[:, None] for table in tables)
+
+        def turned(x: torch.Tensor, gain: torch.Tensor | None) -> torch.Tensor:
+            if gain is not None:
+                x = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * gain
+            a, b = x.chunk(2, dim=-1)
+            return x * cosines + torch.cat([-b, a], dim=-1) * sines
+
+        query_gain, key_gain = gains or (None, None)
+        return torch.cat([turned(query, query_gain), turned(key, key_gain), value], dim=1).flatten(1)
+
     return errors_of(ours, plain, inputs)
 
 
@@ -157,7 +311,8 @@ def fused_model(kind: str, method: str) -> Errors:
 
     models = []
     for _ in range(2):
-        loaded = LoadedModel.of(classifier(kind, PACKED[kind]).model, ("classifier",))
+        model = classifier(kind, PACKED[kind]).model
+        loaded = LoadedModel.of(model, ("score" if hasattr(model, "score") else "classifier",))
         torch.manual_seed(0)
         models.append(METHODS.classes()[method].model_validate({"method": method}).adapt(loaded).train())
         own_dropout(models[-1], torch.device("cpu"))
@@ -175,6 +330,25 @@ def fused_model(kind: str, method: str) -> Errors:
     found, wanted = ({name: p.grad for name, p in model.named_parameters() if p.grad is not None} for model in models)
     assert found.keys() == {name for name, p in models[0].named_parameters() if p.requires_grad} == wanted.keys()
     return {"logits": relative_error(*results), **{name: relative_error(found[name], wanted[name]) for name in found}}
+
+
+def forwards_given(kind: str, options: dict[str, Any], hooked: str = "") -> set[str]:
+    """The classes of the modules of a model whose forward another one takes the place of.
+
+    Args:
+        kind: of the model.
+        options: of its configuration.
+        hooked: end of the names of modules that somebody looks at.
+    """
+    from tuneoff.training.kernels.choice import KERNELS
+    from tuneoff.training.kernels.fuse import fuse
+
+    model = classifier(kind, options).model
+    for name, module in model.named_modules():
+        if hooked and name.endswith(hooked):
+            module.register_forward_hook(lambda *_: None)
+    fuse(model, KERNELS)
+    return {type(module).__name__ for module in model.modules() if "forward" in vars(module)}
 
 
 def dropout_facts(shape: Sequence[int], p: float, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
@@ -271,6 +445,71 @@ def test_a_vector_for_all_tokens_in_small_tiles(
     assert max(interpreted(with_small_tiles, elementwise, kind, rows, width, dtype).values()) < most
 
 
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("ranks", [(3, 0, 5), (2, 2, 2)])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_linear_layers_with_lora(interpreted: Interpreted, biased: bool, ranks: Sequence[int], dropout: float) -> None:
+    assert max(interpreted(products, (2, 35), 21, (5, 48, 16), False, biased, ranks, dropout).values()) < 1e-5
+
+
+def test_linear_layers_without_bias(interpreted: Interpreted) -> None:
+    assert max(interpreted(products, (2, 35), 21, (5, 48, 16), False, False).values()) < 1e-6
+
+
+NORMS = ["rms", "gemma", "layer", "layer with bias"]
+
+
+@pytest.mark.parametrize("kind", NORMS)
+@pytest.mark.parametrize("trained", [False, True])
+def test_norms_before_layers(interpreted: Interpreted, kind: str, trained: bool) -> None:
+    assert max(interpreted(pre_norms, (2, 7), 53, kind, trained).values()) < 1e-5
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", NORMS)
+@pytest.mark.parametrize(("rows", "width"), [((11,), 300), ((1,), 8)])
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-5), (torch.float16, 1e-2), (torch.bfloat16, 6e-2)])
+def test_norms_before_layers_by_few_programs(
+    interpreted: Interpreted, kind: str, rows: Sequence[int], width: int, dtype: torch.dtype, most: float
+) -> None:
+    assert max(interpreted(with_small_tiles, pre_norms, rows, width, kind, True, dtype).values()) < most
+
+
+ACTIVATIONS = ["silu", "gelu", "gelu_tanh"]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("out", [0, 11])
+def test_gated_layers(interpreted: Interpreted, activation: str, out: int) -> None:
+    assert max(interpreted(gates, (2, 19), 37, activation, out).values()) < 1e-5
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-5), (torch.float16, 5e-3), (torch.bfloat16, 4e-2)])
+def test_gated_layers_in_small_tiles(
+    interpreted: Interpreted, activation: str, joint: bool, dtype: torch.dtype, most: float
+) -> None:
+    assert max(interpreted(with_small_tiles, gates, (3, 7), 20, activation, 9, dtype, joint).values()) < most
+
+
+@pytest.mark.parametrize("heads", [(4, 2, 2), (3, 3, 3)])
+@pytest.mark.parametrize("normed", [False, True])
+def test_rotary_positions(interpreted: Interpreted, heads: tuple[int, int, int], normed: bool) -> None:
+    assert max(interpreted(rotations, 13, heads, 16, normed).values()) < 1e-5
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("heads", [(6, 1, 1), (3, 3, 3)])
+@pytest.mark.parametrize(("normed", "trained"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-5), (torch.float16, 5e-3), (torch.bfloat16, 4e-2)])
+def test_rotary_positions_in_small_tiles(
+    interpreted: Interpreted, heads: tuple[int, int, int], normed: bool, trained: bool, dtype: torch.dtype, most: float
+) -> None:
+    assert max(interpreted(with_small_tiles, rotations, 7, heads, 32, normed, trained, dtype).values()) < most
+
+
 @pytest.mark.parametrize("outputs", [(37,), (16, 16, 16), (5, 48, 16)])
 def test_linear_layers(interpreted: Interpreted, outputs: Sequence[int]) -> None:
     assert max(interpreted(products, (2, 35), 21, outputs).values()) < 1e-6
@@ -305,10 +544,44 @@ def test_norms_of_residuals_in_half_precision(interpreted: Interpreted, dtype: t
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["bert", "electra", "roberta"])
+@pytest.mark.parametrize(
+    "kind",
+    ["bert", "electra", "roberta", "llama", "mistral", "qwen2", "qwen3", "gemma", "modernbert", "modernbert mean"],
+)
 @pytest.mark.parametrize("method", ["full", "lora", "ia3"])
 def test_models_with_fused_layers(interpreted: Interpreted, kind: str, method: str) -> None:
     assert max(interpreted(fused_model, kind, method).values()) < 1e-5
+
+
+DECODER = {**PACKED["llama"], "pad_token_id": 0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "fused"),
+    [
+        ("llama", {}, {"LlamaDecoderLayer", "LlamaRMSNorm", "LlamaAttention", "LlamaMLP"}),
+        ("llama", {"hidden_act": "relu"}, {"LlamaDecoderLayer", "LlamaRMSNorm", "LlamaAttention"}),
+        ("gemma", {"head_dim": 16}, {"GemmaDecoderLayer", "GemmaRMSNorm", "GemmaAttention", "GemmaMLP"}),
+        ("glm", {"head_dim": 16}, {"GlmDecoderLayer", "GlmRMSNorm"}),  # neighbours are the pairs it turns
+        ("olmo", {}, {"OlmoDecoderLayer", "OlmoMLP"}),  # its normalisation has no weights
+        ("stablelm", {}, set[str]()),
+        ("gemma2", {"head_dim": 16}, set[str]()),
+    ],
+)
+def test_blocks_of_another_build_are_left_alone(
+    interpreted: Interpreted, kind: str, options: dict[str, Any], fused: set[str]
+) -> None:
+    assert interpreted(forwards_given, kind, {**DECODER, **options}) == fused
+
+
+@pytest.mark.parametrize(
+    ("hooked", "left"),
+    [("self_attn", "LlamaAttention"), ("mlp", "LlamaMLP"), ("layernorm", "LlamaRMSNorm")],
+)
+def test_modules_that_somebody_looks_at_are_left_alone(interpreted: Interpreted, hooked: str, left: str) -> None:
+    everything = {"LlamaDecoderLayer", "LlamaRMSNorm", "LlamaAttention", "LlamaMLP"}
+    found = interpreted(forwards_given, "llama", DECODER, hooked)
+    assert found == (everything if hooked == "layernorm" else everything - {left})  # the last norm is still fused
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5])

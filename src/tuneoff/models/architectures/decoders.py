@@ -43,22 +43,29 @@ class Qwen3(Llama):
 
 class Gemma(Llama):
     model_type = "gemma"
-    packs = False  # not tried
 
 
 class Gemma2(Gemma):
     model_type = "gemma2"
 
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.packs = self.config.attn_logit_softcapping is None  # packed attention limits no scores
+
 
 class Gemma3(Gemma):
     model_type = "gemma3_text"
 
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.packs = not getattr(self.config, "use_bidirectional_attention", False)  # not tried
 
-class SmolLM3(Gemma):
+
+class SmolLM3(Llama):
     model_type = "smollm3"
 
 
-class Olmo2(Gemma):
+class Olmo2(Llama):
     model_type = "olmo2"
 
 
@@ -141,12 +148,12 @@ class Mpt(Decoder):
         return int(self.config.max_seq_len)
 
 
-class Phi3(Gemma):
+class Phi3(Llama):
     model_type = "phi3"
     layers = Layers("qkv_proj", "qkv_proj", "qkv_proj", "o_proj", ("gate_up_proj", "down_proj"))
 
 
-class Phi(Gemma):
+class Phi(Llama):
     model_type = "phi"
     layers = Layers("q_proj", "k_proj", "v_proj", "self_attn.dense", ("fc1", "fc2"))
 
@@ -154,15 +161,16 @@ class Phi(Gemma):
 class GPT2(Decoder):
     model_type = "gpt2"
     layers = Layers("c_attn", "c_attn", "c_attn", "attn.c_proj", ("mlp.c_fc", "mlp.c_proj"))
+    packs = True
 
 
 class OpenAIGPT(GPT2):
     model_type = "openai-gpt"
+    packs = False  # its attention is its own
 
 
 class GPTBigCode(GPT2):
     model_type = "gpt_bigcode"
-    packs = True
 
 
 class GPTNeo(Decoder):
@@ -181,6 +189,7 @@ class GPTNeoX(Decoder):
     layers = Layers(
         "query_key_value", "query_key_value", "query_key_value", "attention.dense", ("dense_h_to_4h", "dense_4h_to_h")
     )
+    packs = True
 
 
 class Bloom(Decoder):

@@ -10,6 +10,7 @@ from torch import nn
 
 from tuneoff.models.architecture import Pooling
 from tuneoff.training.engines.packing import active_batch
+from tuneoff.training.kernels import known_code
 
 if TYPE_CHECKING:
     from tuneoff.core.long_texts import OverWindows
@@ -22,23 +23,19 @@ def pool(loaded: LoadedModel, only_pooled_in_last_block: bool) -> None:
     Args:
         loaded: its model is changed.
         only_pooled_in_last_block: in the last block only what the pooled tokens attend to is needed, and what follows
-            works token by token. Where a block is built like BERT's, which pools first tokens, the others are
-            dropped there already.
+            works token by token. Where a block is built like BERT's, Llama's or ModernBERT's, the others are dropped
+            there already.
     """
     architecture, classifier = loaded.architecture, loaded.model
     backbone: Any = classifier.base_model
     # The module whose output the model's own head pools: the backbone, or its encoder where that pools itself.
     read = getattr(backbone, "encoder", backbone)
-    first = only_pooled_in_last_block and architecture.pooling is Pooling.FIRST
-    parts = _bert_attention(architecture.blocks_of(classifier)[-1]) if first else None
+    last = architecture.blocks_of(classifier)[-1] if only_pooled_in_last_block else None
     if architecture.pooling is Pooling.MEAN:
         read.register_forward_hook(_keep_mean)
-    elif parts is None:
+    elif last is None or not _leave_out(last, architecture.pooling is Pooling.FIRST):
         read.register_forward_hook(_keep_pooled)
     else:
-        attention, after_attention = parts
-        attention.needed_tokens = 1
-        after_attention.register_forward_pre_hook(_take_pooled)
         read.register_forward_hook(_each_in_a_row)
     if architecture.has_own_classify:
         classifier.forward = _packed_forward(loaded)
@@ -82,6 +79,43 @@ def _packed_forward(loaded: LoadedModel) -> Any:
     return forward
 
 
+def _leave_out(block: Any, first: bool) -> bool:
+    """Has the last block drop all but the pooled tokens behind its attention, if it is one of a known build.
+
+    Args:
+        block: is changed.
+        first: whether the pooled tokens are the first ones, so that attention can leave the others' results out.
+    """
+    bert = _bert_attention(block) if first else None
+    names = known_code.block_names(block) if bert is None else None
+    if bert is not None:
+        attention, after_attention = bert
+    elif names is not None:
+        attention = getattr(block, names.attention)
+        after_attention = getattr(attention, names.attention_output)
+        block.take_pooled = _pooled
+        block.forward = _pooling_forward(block, names)
+    else:
+        return False
+    if first:
+        attention.needed_tokens = 1
+    after_attention.register_forward_pre_hook(_take_pooled)
+    return True
+
+
+def _pooling_forward(block: Any, names: known_code.BlockNames) -> Any:
+    """What a block of this build does, with the residual stream of the pooled tokens alone behind its attention."""
+    first_norm, attention, second_norm, mlp = (getattr(block, name) for name in names[:4])
+
+    def forward(hidden_states: torch.Tensor, **options: Any) -> torch.Tensor:
+        attended = attention(first_norm(hidden_states), **options)[0]
+        total: torch.Tensor = block.take_pooled(hidden_states) + attended
+        out: torch.Tensor = total + mlp(second_norm(total))
+        return out
+
+    return forward
+
+
 def _bert_attention(block: nn.Module) -> tuple[Any, nn.Module] | None:
     """BERT's self-attention, and what takes its result and the residual stream; None in blocks of another build."""
     parts = dict(dict(block.named_children()).get("attention", nn.Module()).named_children())
@@ -93,7 +127,11 @@ def _bert_attention(block: nn.Module) -> tuple[Any, nn.Module] | None:
 
 
 def _take_pooled(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return tuple(part.index_select(1, active_batch().pooled) for part in inputs)
+    return tuple(_pooled(part) for part in inputs)
+
+
+def _pooled(states: torch.Tensor) -> torch.Tensor:
+    return states.index_select(1, active_batch().pooled)
 
 
 def _keep_pooled(_module: nn.Module, _inputs: Any, output: Any) -> Any:

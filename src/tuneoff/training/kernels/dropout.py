@@ -135,14 +135,15 @@ class _Dropped(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, seed: torch.Tensor, salt: int, p: float, fused: bool) -> torch.Tensor:
         ctx.options = (seed, salt, p, fused)
-        return _apply_mask(x, seed, salt, p, fused)
+        return apply_mask(x, seed, salt, p, fused)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return _apply_mask(gradients[0], *ctx.options), None, None, None, None
+        return apply_mask(gradients[0], *ctx.options), None, None, None, None
 
 
-def _apply_mask(x: torch.Tensor, seed: torch.Tensor, salt: int, p: float, fused: bool) -> torch.Tensor:
+def apply_mask(x: torch.Tensor, seed: torch.Tensor, salt: int, p: float, fused: bool) -> torch.Tensor:
+    """`x` with elements dropped with probability `p`, the same ones for a seed and a salt; the others scaled up."""
     if not x.is_cpu and fused:
         from tuneoff.training.kernels.dropout_triton import dropped
 

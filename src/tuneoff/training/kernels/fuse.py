@@ -28,8 +28,10 @@ def fuse(model: nn.Module, kernels: Set[str]) -> int:
         How many modules were changed.
     """
     from tuneoff.training.kernels.bias_gelu import bias_gelu
+    from tuneoff.training.kernels.fuse_blocks import fuse_blocks
     from tuneoff.training.kernels.residual_norm import residual_norm
     from tuneoff.training.kernels.scale import scale
+    from tuneoff.training.kernels.shared_linear import is_lora
 
     def residual_forward(module: Any) -> Any:
         def forward(hidden_states: torch.Tensor, input_tensor: torch.Tensor) -> torch.Tensor:
@@ -57,7 +59,7 @@ def fuse(model: nn.Module, kernels: Set[str]) -> int:
 
         return forward
 
-    changed: set[nn.Module] = set()
+    changed = fuse_blocks(model, kernels)
     modules: list[Any] = list(model.modules())
     for module in modules:
         if "shared_linear" in kernels and _is_trained_self_attention(module):
@@ -65,7 +67,7 @@ def fuse(model: nn.Module, kernels: Set[str]) -> int:
         elif "ia3" in kernels and _is_ia3(module):
             module.forward = ia3_forward(module)
             changed.add(module)
-        elif "lora" in kernels and _is_lora(module):
+        elif "lora" in kernels and is_lora(module):
             module.forward = _lora_forward(module)
             changed.add(module)
         elif "residual_norm" in kernels and _is_residual_norm(module):
@@ -141,15 +143,6 @@ def _is_ia3(module: Any) -> bool:
     from peft.tuners.ia3.layer import Linear
 
     return type(module) is Linear and len(module.ia3_l) == 1
-
-
-def _is_lora(module: Any) -> bool:
-    """Plain LoRA beside a linear layer, in full precision or in 4 bits; not its variants."""
-    from peft.tuners.lora import LoraLayer
-
-    if not isinstance(module, LoraLayer) or type(module).__name__ not in ("Linear", "Linear4bit"):
-        return False
-    return len(module.lora_A) == 1 and not module.lora_variant and not any(module.lora_bias.values())
 
 
 def _is_residual_norm(module: nn.Module) -> bool:
