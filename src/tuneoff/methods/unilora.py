@@ -16,6 +16,11 @@ class UniLora(LayerMethod):
     title: ClassVar[str] = "Uni-LoRA"
     summary: ClassVar[str] = "trains one vector that is spread over all layers' low-rank updates"
     reference: ClassVar[str] = "Li et al. 2025 (Uni-LoRA); options as in peft but a longer vector"
+    shortfall: ClassVar[str] = (
+        "5 points of accuracy on rotten_tomatoes with SmolLM2-135M and 1,000 sentences: one vector for all layers "
+        "learns slowly (training loss 0.37 to 0.45 after three epochs, where full has 0.05); 1 to 3 with all- "
+        "MiniLM-L6-v2"
+    )
     config: ClassVar[str] = "UniLoraConfig"
     once: ClassVar[str] = "theta_d_length"
     starting_rate: ClassVar[float] = 1.5e-2

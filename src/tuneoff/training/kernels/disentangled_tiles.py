@@ -16,9 +16,9 @@ import triton.language as tl
 
 from tuneoff.training.kernels.attention_tiles import Blocks
 
-FORWARD = {32: Blocks(64, 64, 4, 2), 64: Blocks(64, 64, 4, 2), 128: Blocks(64, 64, 8, 2)}
+FORWARD = {32: Blocks(64, 32, 4, 2, 128), 64: Blocks(64, 32, 4, 2, 128), 128: Blocks(64, 64, 8, 2)}
 QUERY_GRADIENT = {32: Blocks(64, 32, 4, 2), 64: Blocks(64, 32, 4, 2, 128), 128: Blocks(64, 32, 8, 2)}
-KEY_GRADIENT = {32: Blocks(32, 64, 4, 2), 64: Blocks(32, 64, 4, 2), 128: Blocks(32, 64, 8, 2)}
+KEY_GRADIENT = {32: Blocks(32, 64, 4, 2, 168), 64: Blocks(32, 64, 4, 2, 168), 128: Blocks(32, 64, 8, 2)}
 """By head size. A kernel's blocks of queries are no larger than those of the one above, whose results it reads."""
 SUMS = (16, 64)
 """Tokens and buckets whose gradients one program sums."""
