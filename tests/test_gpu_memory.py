@@ -32,7 +32,8 @@ CASES = [("full", "bert"), ("lora", "llama"), ("ia3", "roberta"), ("dora", "gpt2
 def test_memory_is_as_foretold(method: str, kind: str, checkpointing: bool, tmp_path: Path) -> None:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         foretold, measured = pool.submit(memory_of_a_run, method, kind, checkpointing, tmp_path / "model").result()
-    assert foretold == pytest.approx(measured, rel=0.08)
+    # What libraries take differs by some tens of megabytes, which is much of a model this small.
+    assert -0.03 * measured < foretold - measured < 0.05 * measured + 50e6
 
 
 def memory_of_a_run(method: str, kind: str, checkpointing: bool, folder: Path) -> tuple[int, int]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 WORKSPACE_BYTES = 84_000_000
 """What cuBLAS takes of PyTorch's allocator for the stream that a run computes on (measured: an H200, torch 2.11)."""
-GRAPH_WORKSPACE_BYTES = 0
+GRAPH_WORKSPACE_BYTES = 36_000_000
 """And for the one that graphs are captured on."""
 CONTEXT_BYTES = 600_000_000
 """Of CUDA with PyTorch's and our kernels loaded, outside of the allocator; it differs between devices and drivers."""
