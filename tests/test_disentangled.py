@@ -27,6 +27,7 @@ from tuneoff.training.kernels.dropout import Dropout
 QUIET = {"attention_probs_dropout_prob": 0.0}
 BUCKETS = {"position_buckets": 8}
 VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
     "heads of 8": {"num_attention_heads": 8},
     "heads of 64": {"num_attention_heads": 1},
     "by content only": {"pos_att_type": ["c2p"]},
@@ -220,6 +221,36 @@ def with_blocks(shape: str, workspace: int, check: Callable[..., Any], *argument
     for table in (disentangled_tiles.FORWARD, disentangled_tiles.QUERY_GRADIENT, disentangled_tiles.KEY_GRADIENT):
         table.update(dict.fromkeys(table, Blocks(*SMALL[shape], 4, 2)))
     return check(*arguments)
+
+
+def whole_model(variant: str, method: str) -> list[float]:
+    """Errors of logits and gradients of a model whose attention is computed by the kernels, and that is fused."""
+    import tuneoff.training.engines.disentangled as ours_in_engine
+    from tuneoff.training.kernels.choice import KERNELS
+    from tuneoff.training.kernels.disentangled import disentangled_attention
+    from tuneoff.training.kernels.fuse import fuse
+
+    def attend(*parts: Any) -> torch.Tensor:
+        query, key, value, position_key, position_query, distances, lengths, scale, needed = parts
+        positions = position_key, position_query, distances
+        cu_seqlens, seed = cu_seqlens_of(lengths), torch.tensor(7)
+        return disentangled_attention(
+            query, key, value, *positions, cu_seqlens, max(lengths), scale, 0.0, seed, 3, needed
+        )
+
+    vars(ours_in_engine)["disentangled_attention_one_by_one"] = attend
+    packed, padded = engines(VARIANTS[variant], method)
+    assert fuse(packed.model, KERNELS) > 0
+    rows = [0, 2, 5, 8]
+    ours, expected = gradients(packed, rows), gradients(padded, rows)
+    logits = [torch.from_numpy(engine.logits(TOKENS)) for engine in (packed, padded)]
+    return [relative_error(*logits), *(relative_error(gradient, expected[name]) for name, gradient in ours.items())]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("variant", "method"), [("shared, in buckets", "full"), ("plain", "full"), ("plain", "lora")])
+def test_a_model_computed_by_the_kernels(interpreted: Interpreted, variant: str, method: str) -> None:
+    assert max(interpreted(with_blocks, "wide", 1 << 20, whole_model, variant, method)) < 1e-4
 
 
 BOTH = ("c2p", "p2c")

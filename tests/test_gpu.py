@@ -13,6 +13,8 @@ import torch
 from conftest import study_toml
 from stored import dictionaries
 from test_attention import agreement, cu_seqlens_of, dropout_agreement, inputs
+from test_disentangled import BOTH, RULES
+from test_disentangled import agreement as disentangled_agreement
 from test_engines import PACKED, TOKENS, classifier, gradients, make_tokens
 from tiny_models import FITTING
 from tuneoff.data.tokens import Tokens
@@ -73,7 +75,7 @@ def test_bf16_packed_logits_agree_with_float32_on_the_cpu(kind: str) -> None:
     assert np.linalg.norm(ours - reference) / np.linalg.norm(reference) < 0.03
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "modernbert", "llama"])
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "modernbert", "deberta-v2 buckets", "llama"])
 @pytest.mark.parametrize("method", ["full", "lora"])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_graphed_steps_equal_eager_ones(kind: str, method: str, checkpointing: bool) -> None:
@@ -447,6 +449,22 @@ def test_own_attention_read_at_first_tokens_only(size: int) -> None:
 def test_own_attention_of_short_sequences() -> None:
     assert max(agreement([1], 1, 1, 64, False, None, torch.bfloat16, "cuda")) < 0.01
     assert max(agreement([5, 0, 120, 64], 3, 3, 64, False, None, torch.bfloat16, "cuda", apart=True)) < 0.01
+
+
+@pytest.mark.parametrize("size", [32, 64, 128])
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("by", [BOTH, ("c2p",), ("p2c",), ()], ids=str)
+def test_attention_by_distance_agrees_with_attention_by_pair(by: tuple[str, ...], rules: str, size: int) -> None:
+    lengths = [1, 33, 0, 512, 64, 128, 265, 2, 700, 0]
+    errors = disentangled_agreement(by, rules, lengths, 3, size, torch.bfloat16, "cuda")
+    assert max(errors) < 0.02, errors
+
+
+@pytest.mark.parametrize(("needed", "p"), [(1, 0.0), (70, 0.0), (None, 0.1)])
+def test_attention_by_distance_with_dropout_or_read_at_few_tokens(needed: int | None, p: float) -> None:
+    lengths = [1, 300, 0, 512, 64]
+    errors = disentangled_agreement(BOTH, "log", lengths, 4, 64, torch.bfloat16, "cuda", needed, p)
+    assert max(errors) < 0.03, errors
 
 
 @pytest.mark.parametrize("size", [32, 64, 128])

@@ -7,6 +7,7 @@ with all buckets and what is gathered from them, all of them padded. Here distan
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,7 @@ def pack_disentangled(backbone: Any) -> None:
     encoder.forward = partial(_encoder_forward, encoder)
     for block in encoder.layer:
         attention = block.attention.self
+        attention.project = _project
         attention.forward = partial(_attention_forward, attention, tables)
 
 
@@ -80,9 +82,8 @@ def _attention_forward(
 ) -> tuple[torch.Tensor, None]:
     """What `DisentangledSelfAttention` computes, of shape (1, T, hidden), and no weights."""
     heads = module.num_attention_heads
-    query, key, value = (
-        _by_head(layer(hidden_states), heads) for layer in (module.query_proj, module.key_proj, module.value_proj)
-    )
+    projected = module.project(hidden_states, [module.query_proj, module.key_proj, module.value_proj])
+    query, key, value = (_by_head(states, heads) for states in projected)
     by_content, by_position = ("c2p" in module.pos_att_type, "p2c" in module.pos_att_type)
     scale = 1.0 / math.sqrt(query.shape[2] * (1 + by_content + by_position))
     position_key = position_query = distances = None
@@ -97,6 +98,11 @@ def _attention_forward(
             position_query = _by_head(layer(embeddings), heads)
     out = _attend(module, query, key, value, position_key, position_query, distances, scale)
     return out.flatten(1)[None], None
+
+
+def _project(states: torch.Tensor, layers: Sequence[Any]) -> list[torch.Tensor]:
+    """What each layer makes of `states`. On a GPU `fuse` may put one product in its place."""
+    return [layer(states) for layer in layers]
 
 
 def _by_head(states: torch.Tensor, heads: int) -> torch.Tensor:

@@ -227,7 +227,7 @@ def attention_backward(
     tokens, heads, size = query.shape
     kv_heads = key.shape[1]
     lse_delta = torch.empty(heads, tokens, 2, device=query.device, dtype=torch.float32)
-    d_query, d_key, d_value = _empty_gradients(query, key, value)
+    d_query, d_key, d_value = empty_gradients(query, key, value)
     if options.needed < options.max_seqlen:
         d_query.zero_()
     strides = [stride for tensor in (query, key, value, d_out) for stride in tensor.stride()[:2]]
@@ -252,7 +252,7 @@ def attention_backward(
     return d_query, d_key, d_value
 
 
-def _empty_gradients(*inputs: torch.Tensor) -> Sequence[torch.Tensor]:
+def empty_gradients(*inputs: torch.Tensor) -> Sequence[torch.Tensor]:
     """Side by side in one array where the inputs themselves are, so that a product made at once goes back at once."""
     heads_adjoin = all(tensor.stride(1) == tensor.shape[2] for tensor in inputs)
     if heads_adjoin and are_side_by_side([tensor.flatten(1) for tensor in inputs]):

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from tuneoff.training.kernels.attention_backward import empty_gradients
 from tuneoff.training.kernels.disentangled_backward import key_gradient, query_gradient, sum_by_bucket
 from tuneoff.training.kernels.disentangled_forward import disentangled_forward
 from tuneoff.training.kernels.disentangled_tiles import Call
@@ -52,7 +53,7 @@ class _Disentangled(torch.autograd.Function):
         (d_out,) = gradients
         if not _has_heads_side_by_side(d_out):
             d_out = d_out.contiguous()
-        d_query, d_key, d_value = (torch.empty(part.shape, device=part.device, dtype=part.dtype) for part in (out,) * 3)
+        d_query, d_key, d_value = empty_gradients(query, key, value)
         d_position_key, d_position_query = (
             torch.empty_like(part) if part is not None and needs else None
             for part, needs in zip((position_key, position_query), ctx.needs_input_grad[3:5], strict=True)

@@ -31,7 +31,7 @@ def fuse(model: nn.Module, kernels: Set[str]) -> int:
     from tuneoff.training.kernels.fuse_blocks import fuse_blocks
     from tuneoff.training.kernels.residual_norm import residual_norm
     from tuneoff.training.kernels.scale import scale
-    from tuneoff.training.kernels.shared_linear import is_lora
+    from tuneoff.training.kernels.shared_linear import is_lora, shared_linear
 
     def residual_forward(module: Any) -> Any:
         def forward(hidden_states: torch.Tensor, input_tensor: torch.Tensor) -> torch.Tensor:
@@ -64,6 +64,9 @@ def fuse(model: nn.Module, kernels: Set[str]) -> int:
     for module in modules:
         if "shared_linear" in kernels and _is_trained_self_attention(module):
             changed |= _share_products(module.query, module.key, module.value)
+        elif "shared_linear" in kernels and _is_trained_disentangled_attention(module):
+            module.project = shared_linear
+            changed |= {module.query_proj, module.key_proj, module.value_proj}
         elif "ia3" in kernels and _is_ia3(module):
             module.forward = ia3_forward(module)
             changed.add(module)
@@ -136,6 +139,14 @@ def _is_trained_self_attention(module: nn.Module) -> bool:
         [name for name, _ in children] == ["query", "key", "value"]
         and all(_is_trained_linear(layer) and len(layer.weight) % 16 == 0 for layer in layers)
         and "encoder_hidden_states" not in inspect.signature(module.forward).parameters
+    )
+
+
+def _is_trained_disentangled_attention(module: Any) -> bool:
+    """DeBERTa-v2's self-attention as `pack_disentangled` left it, which projects through `project`."""
+    layers = [getattr(module, f"{name}_proj", None) for name in ("query", "key", "value")]
+    return hasattr(module, "project") and all(
+        isinstance(layer, nn.Linear) and _is_trained_linear(layer) and len(layer.weight) % 16 == 0 for layer in layers
     )
 
 
