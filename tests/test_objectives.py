@@ -224,6 +224,24 @@ def test_six_classes_by_macro_f1_with_the_best_epoch(tuneoff: Command, tiny_mode
         assert result["selected_epoch"] in selected
 
 
+def test_pairs_of_texts_by_balanced_accuracy(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
+    """What is so of a pair is in neither text alone: whether both say the same."""
+    draw = np.random.default_rng(3)
+    for split, rows in (("train", 160), ("test", 80)):
+        both = draw.random((rows, 2)) < (0.5, 0.6)
+        texts = np.where(both, POSITIVE[0], NEGATIVE[0])
+        frame = pd.DataFrame({"premise": texts[:, 0], "hypothesis": texts[:, 1]})
+        frame["premise"] += [f" {split}{row}" for row in range(rows)]
+        same = (both[:, 0] == both[:, 1]) ^ (draw.random(rows) < 0.1)  # a tenth is mistaken
+        frame["label"] = np.where(same, "same", "other")
+        frame.to_csv(tmp_path / f"{split}.csv", index=False)
+    summary, out, _ = run_study(tuneoff, tiny_model, tmp_path, "balanced_accuracy", "--no-report", epochs=12)
+    check_against_scikit_learn(summary, out, "balanced_accuracy")
+    assert max(summary["arms"][0]["test_scores"]) > 0.8, "it reads both texts"
+    by_name = {baseline["baseline"]: baseline for baseline in summary["baselines"]}
+    assert by_name["tfidf"]["test_score"] < 0.7, "words that are counted do not tell"
+
+
 def test_an_unknown_objective_is_refused_with_the_near_one(
     tuneoff: Command, tiny_model: Path, data_files: Path, tmp_path: Path
 ) -> None:
