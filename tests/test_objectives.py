@@ -235,11 +235,9 @@ def test_pairs_of_texts_by_balanced_accuracy(tuneoff: Command, tiny_model: Path,
         same = (both[:, 0] == both[:, 1]) ^ (draw.random(rows) < 0.1)  # a tenth is mistaken
         frame["label"] = np.where(same, "same", "other")
         frame.to_csv(tmp_path / f"{split}.csv", index=False)
-    summary, out, _ = run_study(tuneoff, tiny_model, tmp_path, "balanced_accuracy", "--no-report", epochs=12)
+    summary, out, _ = run_study(tuneoff, tiny_model, tmp_path, "balanced_accuracy", "--no-report", epochs=10)
     check_against_scikit_learn(summary, out, "balanced_accuracy")
     assert max(summary["arms"][0]["test_scores"]) > 0.8, "it reads both texts"
-    by_name = {baseline["baseline"]: baseline for baseline in summary["baselines"]}
-    assert by_name["tfidf"]["test_score"] < 0.7, "words that are counted do not tell"
 
 
 def test_an_unknown_objective_is_refused_with_the_near_one(
