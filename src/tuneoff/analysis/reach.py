@@ -30,12 +30,12 @@ def margin_in_reach(
             sentence="one arm has nothing to be compared with; add another to get a recommendation",
         )
     least, smallest = least_examples(margin, arms, unit), least_margin(test_examples, arms, unit)
-    of_it, about = ("", "at least ") if metric == ACCURACY else (f" of {metric}", "at least about ")
+    of_it, so_many = ("", f"at least {least:,}") if metric == ACCURACY else (f" of {metric}", f"about {least:,}")
     reasons = []
     if test_examples < least:
         reasons.append(
             f"{test_examples:,} test examples cannot show that one of {arms} arms loses less than {in_points(margin)}"
-            f"{of_it}, unless it is ahead: that takes {about}{least:,}, or analysis.margin = "
+            f"{of_it}, unless it is ahead: that takes {so_many}, or analysis.margin = "
             f"{_rounded_up(smallest):g} or more"
         )
     if seeds < 2:
