@@ -246,6 +246,15 @@ def test_names_that_would_break_toml() -> None:
     assert "\x1b" not in said
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("Beschwerden März.csv", "Beschwerden-Marz"), ("Größe_été.csv", "Grosse-ete"), ("señal-train.csv", "senal")],
+)
+def test_names_keep_their_letters_without_accents(file: str, name: str) -> None:
+    tickets().to_csv(file, index=False)
+    assert init(file)[0].name == name
+
+
 REFUSED: dict[str, tuple[str, str]] = {
     "no rows": ("text,label\n", "there are no rows"),
     "nothing like texts": ("size,label\n" + "3,a\n4,b\n" * 9, "looks like texts; name it with --text"),

@@ -48,7 +48,10 @@ def pairs(summary: Summary) -> list[str]:
     if not left_out:
         return said
     them = "it is" if len(left_out) == 1 else "they are"
-    return [*said, f"{in_line(left_out)} did not learn, so {them} not compared with {'other' if said else 'any'} arms"]
+    return [
+        *said,
+        f"{in_line(left_out)} did not learn this task, so {them} not compared with {'other' if said else 'any'} arms",
+    ]
 
 
 def _compared(summary: Summary) -> list[Comparison]:

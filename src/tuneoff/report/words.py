@@ -206,6 +206,13 @@ def did_not_learn(summary: Summary) -> list[str]:
     return [arm.learning.sentence for arm in summary.arms if arm.learning is not None and arm.learning.sentence]
 
 
+def unsaid(summary: Summary) -> list[str]:
+    """Of these sentences those that the verdict does not hold already, as it does of the only arm that has results."""
+    reason = summary.recommendation.reason
+    found = {arm.learning.sentence: arm.arm for arm in summary.arms if arm.learning is not None}
+    return [said for said in did_not_learn(summary) if said.removeprefix(f"{found[said]} ").rstrip(".") not in reason]
+
+
 def every_arm(summary: Summary, names: Sequence[str]) -> str:
     """Several arms of a study, all of those that something can be said of, in the middle of a sentence."""
     scored = [arm.arm for arm in summary.scored_arms]
