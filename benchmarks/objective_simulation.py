@@ -27,7 +27,7 @@ from scipy.special import softmax
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from tuneoff.analysis.statistics import RISK, Field, adjust_pairs, mean_interval, shown
+from tuneoff.analysis.statistics import RISK, Field, Scale, adjust_pairs, mean_interval, shown
 from tuneoff.spec.objectives import OBJECTIVES
 from tuneoff.tasks.objectives.base import ClassObjective
 
@@ -191,7 +191,7 @@ def simulate(cell: Cell, behind: Sequence[float], truth: NDArray[np.float64], st
             intervals = [
                 mean_interval(table, objective.lowest, most) for table, most in zip(tables, largest, strict=True)
             ]
-            field = Field.measure(tables, unit=float(np.mean(units)))
+            field = Field.measure(tables, scale=Scale(float(np.mean(units)), objective.span()))
             differences = truth[field.first] - truth[field.second]
             called = adjust_pairs(field.p_values, len(behind)) < RISK
             passed = shown(field, MARGIN)

@@ -211,6 +211,31 @@ def test_rows_of_the_data_and_rows_that_a_study_uses() -> None:
     assert "1 row is left out whose label, N/A, means none" in said
 
 
+@pytest.mark.parametrize("beside", [{}, {"tokens": [[1, 2, 2], [2, 1]] * 30}, {"score": [0.5, 1.25] * 30}])
+def test_lists_of_words_are_labels_whatever_they_are_called(beside: dict[str, Any]) -> None:
+    sets = [["rain", "wind"], [], ["rain"], ["snow"], ["wind", "snow"], ["rain", "snow"]] * 10
+    own = [[f"word {row}"] for row in range(60)]  # that recur no more than texts do
+    frame = tickets(phenomena=sets, words=own, **beside).drop(columns=["team", "customer"])
+    frame.to_json("weather.jsonl", orient="records", lines=True)
+    _, data, said = init("weather.jsonl")
+    assert (data.text, data.label, data.task) == ("subject", "phenomena", "multi_label")
+    assert "could also be" not in said
+    frame.assign(size=["small", "large"] * 30).to_json("classes.jsonl", orient="records", lines=True)
+    _, data, said = init("classes.jsonl")
+    assert (data.label, data.task) == ("size", "single_label")
+    assert "phenomena could also be data.label" in said
+
+
+@pytest.mark.parametrize(
+    "day", ["{0:02d}.03.2026", "2026-03-{0:02d}", "2026-03-{0:02d}T08:30:00Z", "3/{0}/2026 8:30", "8:{0:02d}"]
+)
+def test_dates_are_no_classes(day: str) -> None:
+    frame = tickets(came=[day.format(1 + row % 20) for row in range(60)]).drop(columns="customer")
+    frame.to_csv("tickets.csv", index=False)
+    _, data, said = init("tickets.csv")
+    assert (data.label, "could also be" in said) == ("team", False)
+
+
 def test_names_that_would_break_toml() -> None:
     text, label = 'the "text"\n# = [', "la\tbel = '''"
     frame = tickets().rename(columns={"subject": text, "team": label}).replace({"billing": "a\nb\x1b[0m"})
@@ -219,6 +244,15 @@ def test_names_that_would_break_toml() -> None:
     assert (data.text, data.label, data.train) == (text, label, "a b'c\".csv")
     assert study.name == "a-b-c"
     assert "\x1b" not in said
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("Beschwerden März.csv", "Beschwerden-Marz"), ("Größe_été.csv", "Grosse-ete"), ("señal-train.csv", "senal")],
+)
+def test_names_keep_their_letters_without_accents(file: str, name: str) -> None:
+    tickets().to_csv(file, index=False)
+    assert init(file)[0].name == name
 
 
 REFUSED: dict[str, tuple[str, str]] = {

@@ -47,7 +47,7 @@ def test_wrong_labels_are_listed_told_of_and_kept(tiny_model: Path, tuneoff: Com
 
     check = json.loads((out / "summary.json").read_text())["label_check"]
     assert check == {"arms": ["full", "slow"], "examples": 320, "listed": len(listed)}, "head_only did not learn"
-    said = f"All 2 arms that learned call the labels of {len(listed)} of 320 test examples wrong with confidence"
+    said = f"Both arms that learned call the labels of {len(listed)} of 320 test examples wrong with confidence"
     page, markdown = ((out / name).read_text() for name in ("report.html", "report.md"))
     for text in (answer.stdout, page, markdown):
         assert said in " ".join(text.split())

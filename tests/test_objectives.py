@@ -17,6 +17,7 @@ from sklearn import metrics
 from another_package import guide, install_package, point_of
 from conftest import NEGATIVE, NEUTRAL, POSITIVE, Command, study_toml
 from test_probability_objectives import OF_PROBABILITIES
+from tuneoff.analysis.statistics import Field, PairedDifference, Scale, at_worst
 from tuneoff.spec.objectives import OBJECTIVES
 
 Classes = NDArray[np.int64]
@@ -145,6 +146,58 @@ def test_constant_answers_and_a_single_class_have_a_value() -> None:
             assert found.unit > 0
         alone = objective.contributions(labels[:3], labels[:3])
         assert np.isfinite(alone.values).all()
+
+
+@pytest.mark.parametrize("name", ["mcc", "cohen_kappa", "r2", "pearson", "d2_absolute_error"])
+def test_arms_may_differ_by_as_much_as_the_objective_allows(name: str) -> None:
+    """By more than a whole, where it can be below 0."""
+    objective, draw = OBJECTIVES.named(name), np.random.default_rng(3)
+    labels: NDArray[Any]
+    if "class" in objective.kinds:
+        labels = np.arange(120) % 2
+        said = [np.where(draw.random(120) < share, labels, 1 - labels) for share in (0.95, 0.94, 0.06, 0.05)]
+    else:
+        labels = draw.normal(5, 2, 120)
+        said = [labels + draw.normal(0, 0.3, 120) for _ in range(2)]
+        said += [12 - 1.4 * labels + draw.normal(0, 0.3, 120) for _ in range(2)]
+    scored = [objective.contributions(labels, answers) for answers in said]
+    scale = Scale(scored[0].unit, objective.span())
+    field = Field.measure([np.stack([one.values for one in arm]) for arm in (scored[:2], scored[2:])], scale=scale)
+    for turned in (False, True):
+        found = PairedDifference.of(field, 0, turned=turned)
+        seen = found.difference
+        assert abs(seen.mean) > 1.5
+        assert seen.ci_low < seen.mean < seen.ci_high
+        assert -objective.span() <= seen.ci_low
+        assert seen.ci_high <= objective.span()
+        assert found.lower_bound() <= seen.mean
+    worst = at_worst(field, 1)
+    assert worst is not None
+    assert worst >= field.difference[0]
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTIVES.classes()))
+def test_how_much_an_example_counts_is_expected_of_labels_alone(name: str) -> None:
+    objective, draw = OBJECTIVES.named(name), np.random.default_rng(4)
+    for kind in objective.kinds:
+        if kind == "class":
+            labels: NDArray[Any] = draw.choice(3, 900, p=[0.5, 0.4, 0.1])
+            right = draw.random(900) < 0.9
+            said = np.where(right, labels, draw.integers(0, 3, 900))
+            chances = np.full((900, 3), 0.1)
+            chances[np.arange(900), said] = 0.8
+            outputs = 3
+        elif kind == "labels":
+            labels = (draw.random((900, 5)) < [0.6, 0.5, 0.3, 0.2, 0.1]).astype(np.int8)
+            said, outputs = np.where(draw.random((900, 5)) < 0.93, labels, 1 - labels), 5
+            chances = np.where(said, 0.8, 0.1)
+        else:
+            labels, outputs = draw.gamma(2, 3, 900), 1
+            said, chances = labels + draw.normal(0, 2, 900), np.zeros((900, 0))
+        expected = objective.unit_ahead(labels, outputs)
+        found = objective.contributions(labels, said if objective.of == "answers" else chances).unit
+        assert 2 / 3 < expected / found < 3 / 2, (kind, expected, found)
+        assert name != "accuracy" or expected == 1
 
 
 def uneven(folder: Path, classes: dict[str, int], seed: int, mistaken: float = 0.13) -> None:

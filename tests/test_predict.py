@@ -372,6 +372,36 @@ def test_a_mended_file_is_labelled_where_nothing_was_before(models: Models, said
     assert not list(Path().glob("*.part*"))
 
 
+HEADLESS: dict[str, tuple[str, tuple[str, ...], int, str]] = {
+    # the file, what is asked beside it, rows that are labelled, and what is said; no rows where nothing is
+    "one column": ("it was fun\nso dull\n", (), 1, "the first line, 'it was fun', is taken for a header"),
+    "one, said to have none": ("it was fun\nso dull\n", ("header=false",), 2, ""),
+    "one, said to have one": ("it was fun\nso dull\n", ("header=true",), 1, ""),
+    "one with a usual name": ("Review\nso dull\n", (), 1, ""),
+    "names in place of others": ("it was fun,a\nso dull,b\n", ("columns=text,who",), 1, "'it was fun', 'a', is taken"),
+    "a class of the model": ("it was fun,good\nso dull,bad\n", ("columns=text,was",), 2, ""),
+    "two columns": ("it was fun,a\nso dull,b\n", (), 0, "add --read header=false if the first line names no columns"),
+    "numbers": ("1,it was fun\n2,so dull\n", (), 0, "the first row has column1 '1', column2 'it was fun'"),
+    "names of one word": ("a,b\nso dull,b\n", (), 0, "(a, b) is known to hold the texts; name it with --text\n"),
+}
+
+
+@pytest.mark.parametrize("name", HEADLESS)
+def test_a_first_line_that_may_be_a_text_is_told_of(
+    name: str, models: Models, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, settings, rows, told = HEADLESS[name]
+    monkeypatch.setattr("tuneoff.training.cpu.settle_on_cpu", lambda threads: None)
+    (tmp_path / "in.csv").write_text(content)
+    read = [part for setting in settings for part in ("--read", setting)]
+    asked = ["predict", str(models["three"]), "--file", str(tmp_path / "in.csv"), *read]
+    code = exit_code(lambda **options: app(asked, **options))
+    printed = capsys.readouterr()
+    assert (code, len(printed.out.splitlines())) == ((0, 1 + rows) if rows else (2, 0)), printed
+    assert told in printed.err
+    assert printed.err.count("\n") == bool(told)
+
+
 def test_how_a_file_is_written_can_be_said(models: Models, said: Say) -> None:
     Path("mails").write_bytes("name\nsch\xf6n\n".encode("cp1252"))
     code, told = said(models["full"], "--file", "mails", "--read", "kind=csv", "--read", "encoding=cp1252")

@@ -49,20 +49,24 @@ def test_the_only_arm_that_did_not_fail_is_not_crowned(
     page = (tmp_path / "out" / "report.md").read_text()
     assert "Use full" not in page
     assert "lora (2 failed)" in page
+    assert page.partition("| arm |")[0].count("it did not learn") == 1
+    assert "full did not learn" not in page.partition("| arm |")[0]
     again = tuneoff("recommend", tmp_path / "out")
     assert "Only full has results" in again.stdout
     assert "Use full" not in again.stdout
 
 
 def test_one_seed_gives_no_ranking(tiny_model: Path, data_files: Path, tmp_path: Path) -> None:
-    results = _study(tmp_path, tiny_model, data_files, ["full", "head_only"], seeds=1)
+    arms = ["full", "head_only", 'method = "lora"']
+    results = _study(tmp_path, tiny_model, data_files, arms, seeds=1)
     summary = dictionary(results.summary)
-    assert [pair["verdict"] for pair in summary["comparisons"]] == ["not learned"]
+    assert [pair["verdict"] for pair in summary["comparisons"]] == ["not learned"] * 3
     assert summary["recommendation"]["arm"] is None
     assert summary["recommendation"]["choose_now"] is None
     assert "No arm learned this task" in summary["recommendation"]["reason"]
     assert summary["pareto"] == {}, "no arm that did not learn is on a front"
     page = (tmp_path / "out" / "report.md").read_text()
-    assert "are not compared, since they did not learn" in page
-    assert "† did not learn: full, head_only." in page
+    (said,) = (line for line in page.splitlines() if "compared" in line)
+    assert said == "- full, head_only, lora did not learn this task, so they are not compared with any arms"
+    assert "† did not learn: full, head_only, lora." in page
     assert "Classes and calibration" in page

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuneoff.analysis.statistics import RISK, Field, PairedDifference, holm
+from tuneoff.analysis.statistics import OF_ACCURACY, RISK, Field, PairedDifference, Scale, holm
 from tuneoff.records.arm_summary import ArmSummary, ScoredArm
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def against_baseline(
     arms: Sequence[ArmSummary],
     tables: Mapping[str, NDArray[np.float64]],
     baseline: NDArray[np.float64],
-    unit: float = 1.0,
+    scale: Scale = OF_ACCURACY,
 ) -> list[AgainstBaseline]:
     """Compares each arm that has results with a baseline.
 
@@ -48,7 +48,7 @@ def against_baseline(
         tables: by arm, what each example adds to the metric, shape (seeds, examples), rows in the order of the arm's
             `seeds`.
         baseline: likewise of the baseline, shape (examples,).
-        unit: of the metric.
+        scale: of the metric.
     """
     scored = [arm for arm in arms if isinstance(arm, ScoredArm)]
     if not scored:
@@ -59,7 +59,7 @@ def against_baseline(
         [*(arm.seeds for arm in scored), seeds],
         [*(arm.learned for arm in scored), False],
         [(arm, len(scored)) for arm in range(len(scored))],
-        unit,
+        scale,
     )
     found = [PairedDifference.of(field, pair) for pair in range(len(scored))]
     adjusted = holm([difference.p_value for difference in found])

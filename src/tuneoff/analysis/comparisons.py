@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tuneoff.analysis.statistics import (
+    OF_ACCURACY,
     RISK,
     Field,
     PairedDifference,
+    Scale,
     adjust_pairs,
     lowest_sign_flip_p_value,
     most_accurate,
@@ -52,7 +54,10 @@ class ComparedArms:
 
 
 def compare_arms(
-    arms: Sequence[ArmSummary], tables: Mapping[str, NDArray[np.float64]], unit: float = 1.0, metric: str = ACCURACY
+    arms: Sequence[ArmSummary],
+    tables: Mapping[str, NDArray[np.float64]],
+    scale: Scale = OF_ACCURACY,
+    metric: str = ACCURACY,
 ) -> ComparedArms | None:
     """Compares the arms that have results, the best first; None where there are none.
 
@@ -60,7 +65,7 @@ def compare_arms(
         arms: of the summary.
         tables: by arm, what each example adds to the metric, shape (seeds, examples), rows in the order of the arm's
             `seeds`.
-        unit: of the metric.
+        scale: of the metric.
         metric: what people call it.
     """
     scored = sorted((arm for arm in arms if isinstance(arm, ScoredArm)), key=lambda arm: -arm.test_score.mean)
@@ -72,7 +77,7 @@ def compare_arms(
         [arm.seeds for arm in scored],
         # An arm that has learned nothing says nothing of how far the seeds of others spread.
         comparable=[arm.arm in learned for arm in scored],
-        unit=unit,
+        scale=scale,
     )
     return ComparedArms(tuple(arm.arm for arm in scored), field, learned, metric)
 

@@ -13,7 +13,7 @@ PREFERENCES: dict[Preference, tuple[str, str]] = {
     "time": ("train_seconds", "takes the least time to train"),
     "parameters": ("trainable_parameters", "has the fewest trainable parameters"),
     "checkpoint": ("checkpoint_bytes", "has the smallest checkpoint"),
-    "cost": ("device_seconds", "costs the least from the start of a run to its end"),
+    "cost": ("device_seconds", "has the cheapest runs"),
     "latency": ("inference_latency_seconds", "takes the least time to classify a text"),
 }
 """What `prefer` may be: the field, and what is said of an arm that has the least of it."""

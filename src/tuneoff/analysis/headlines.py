@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuneoff.analysis.against_baselines import AgainstBaseline, against_baseline
-from tuneoff.analysis.score_table import ScoreTable, common_unit
+from tuneoff.analysis.score_table import ScoreTable, common_scale
 from tuneoff.analysis.wording import ACCURACY, better, worse
 from tuneoff.records.arm_summary import ArmSummary, ScoredArm
 from tuneoff.records.baselines import Baseline
@@ -28,10 +28,11 @@ def compare_with_baselines(
     if not scored:
         return {}
     truth, _ = results.answers(scored[0])[0]
-    tables, unit = {arm: table.values for arm, table in scores.items()}, common_unit(scores.values())
+    tables = {arm: table.values for arm, table in scores.items()}
+    scale = common_scale(results.objective, scores.values())
     return {
         name: against_baseline(
-            arms, tables, results.objective.contributions(truth, _judged(results, baseline)).values, unit
+            arms, tables, results.objective.contributions(truth, _judged(results, baseline)).values, scale
         )
         for name, baseline in results.prepared.baselines.items()
     }

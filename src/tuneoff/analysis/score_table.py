@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from tuneoff.analysis.statistics import Scale
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tuneoff.tasks.contributions import Contributions
+    from tuneoff.tasks.objectives.base import Objective
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class ScoreTable:
         return cls(np.stack([run.values for run in runs]), unit, largest)
 
 
-def common_unit(tables: Iterable[ScoreTable]) -> float:
-    """How far one example moves the objective of arms that are compared."""
+def common_scale(objective: type[Objective], tables: Iterable[ScoreTable]) -> Scale:
+    """That of the objective, by which arms with these scores are compared."""
     units = [table.unit for table in tables if len(table.values)]
-    return float(np.mean(units)) if units else 1.0
+    return Scale(float(np.mean(units)) if units else 1.0, objective.span())

@@ -18,7 +18,7 @@ from tuneoff.analysis.money import count_money
 from tuneoff.analysis.notes import write_notes
 from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.analysis.recommendation import recommend
-from tuneoff.analysis.score_table import ScoreTable, common_unit
+from tuneoff.analysis.score_table import ScoreTable, common_scale
 from tuneoff.analysis.selected_epochs import selection_notes
 from tuneoff.analysis.tuning import summarise_tuning
 from tuneoff.analysis.underfitting import underfitting_notes
@@ -91,7 +91,7 @@ def summarise(results: StudyResults) -> Summary:
                 test_examples,
                 spec.margin,
                 _untried(results.spec),
-                common_unit(scores.values()),
+                common_scale(results.objective, scores.values()).unit,
             ),
             *([SIMULATED] if simulated else []),
         ),
@@ -123,7 +123,7 @@ def _compared(
 ) -> ComparedArms | None:
     """The arms by the study's objective."""
     tables = {arm: table.values for arm, table in scores.items()}
-    return compare_arms(arms, tables, common_unit(scores.values()), results.objective.label)
+    return compare_arms(arms, tables, common_scale(results.objective, scores.values()), results.objective.label)
 
 
 def _untried(study: StudySpec) -> list[str]:

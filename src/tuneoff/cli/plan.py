@@ -55,7 +55,14 @@ def _plan_runs(spec: StudySpec, as_json: bool) -> None:
     from tuneoff.study.preview import outline_study
 
     outlined = outline_study(spec, say_nothing if as_json else say_line)
-    margin = margin_in_reach(spec.analysis.margin, len(spec.arms), len(spec.seeds), outlined.sizes["test"])
+    margin = margin_in_reach(
+        spec.analysis.margin,
+        len(spec.arms),
+        len(spec.seeds),
+        outlined.sizes["test"],
+        outlined.example_unit,
+        spec.metric,
+    )
     of_accuracy = outlined.trials.runs and spec.objective == "accuracy"
     few = few_validation_examples(part.sizes for part in outlined.parts) if of_accuracy else None
     trials = outlined.trials.model_copy(update={"few_validation": few})

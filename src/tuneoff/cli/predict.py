@@ -109,6 +109,8 @@ def predict(
     folders = {name: SavedFolder.open(folder) for name, folder in named.items()}
     with saying(*STUDY_SETTINGS):
         rows = _rows([folder.saved.texts for folder in folders.values()], texts, file, text, text_pair, read or [])
+    if rows.note is not None:
+        print(f"tuneoff: {rows.note}", file=sys.stderr)
     if out is not None and rows.waits:
         raise UserError("--out goes with --file or texts, since what is piped in cannot be read again; redirect with >")
     predictor = _load(folders, base, device, precision)

@@ -110,7 +110,8 @@ def guess_columns(source: SourceTable, table: pa.Table, asked: DataSpec) -> Gues
     if text is None:
         text, pair = _guess_texts(source, looks, [name for name in free if name != label], pair)
     classes = sorted((name for name in looks.classes if name not in (text, pair)), key=_says_who_or_how)
-    label = label or next(iter(classes), None) or next(iter(looks.measures), None)
+    sets = [name for name in looks.label_sets if name not in (text, pair)]
+    label = label or next(iter([*classes, *sets, *looks.measures]), None)
     if label is None:
         raise UserError(f"{source.where}: {_no_label(source, table, looks, free)}")
     task, columns = _task_of(label, looks, named=asked.label is not None)
@@ -123,7 +124,7 @@ def guess_columns(source: SourceTable, table: pa.Table, asked: DataSpec) -> Gues
         split=next(iter(looks.splits), None),
         named=tuple(option for option, name in named.items() if name is not None),
         other_texts=tuple(name for name in looks.texts if name not in (text, pair, label) and asked.text is None),
-        other_labels=tuple(name for name in classes if name not in (label, *columns) and asked.label is None),
+        other_labels=tuple(name for name in (*classes, *sets) if name not in (label, *columns) and asked.label is None),
         measures=tuple(
             name for name in looks.measures if name != label and name.lower().rpartition(BETWEEN)[2] in LABELS
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ WITHOUT_SPACES = re.compile(
 )
 """Letters of scripts that put no spaces between words, and emoji."""
 LETTER = re.compile(r"[^\W\d_]")
+DATE = re.compile(r"\d{1,4}([-./])\d{1,2}\1\d{1,4}([T, ].*)?|\d{1,2}:\d{2}(:\d{2})?")
+"""A day, with a time or without, or a time of day: seldom a class, often as they recur."""
 CODE = re.compile(r"[0-9a-fA-F-]{16,}|[0-9]{6,}")
 SENTENCE, UNSPACED_SENTENCE = 5, 15
 """Words, or characters without spaces, of texts on average that may recur and still be no classes."""
@@ -50,6 +52,7 @@ class Looks:
         indexes: number rows, or name them.
         measures: hold numbers that are not all whole, which are no classes.
         lists: hold lists of words or whole numbers, as several labels an example are.
+        label_sets: of these, those of words alone that recur as classes do, those with the fewest first.
         yes_no: hold 0 or 1 each, or true or false.
         one_hot: exactly one of `yes_no` is 1 in every row.
         example: what stands where a name of a column should be, if the header seems to be an example.
@@ -63,6 +66,7 @@ class Looks:
     indexes: tuple[str, ...]
     measures: tuple[str, ...]
     lists: tuple[str, ...]
+    label_sets: tuple[str, ...]
     yes_no: tuple[str, ...]
     one_hot: bool
     example: str | None
@@ -95,11 +99,15 @@ def look_at(source: SourceTable, table: pa.Table) -> Looks:
     classes = [
         name
         for name, values in distinct.items()
-        if name not in texts and 2 <= len(values) <= MOST_CLASSES and 2 * len(values) <= len(left[name])
+        if name not in texts and _recur(values, len(left[name])) and not all(map(DATE.fullmatch, values))
     ]
     yes_no = tuple(
         name for name, values in distinct.items() if values and {value.lower() for value in values} <= YES_NO
     )
+    lists = tuple(name for name, values in left.items() if values and all(map(_is_list, values)))
+    items = {name: list(itertools.chain.from_iterable(left[name])) for name in lists}
+    words = {name: set(found) for name, found in items.items() if all(isinstance(item, str) for item in found)}
+    sets = [name for name, different in words.items() if _recur(different, len(items[name]))]
     return Looks(
         texts=tuple(sorted(texts, key=lambda name: -texts[name])),
         classes=tuple(sorted(classes, key=lambda name: len(distinct[name]))),
@@ -108,7 +116,8 @@ def look_at(source: SourceTable, table: pa.Table) -> Looks:
         splits=splits,
         indexes=indexes,
         measures=measures,
-        lists=tuple(name for name, values in left.items() if values and all(map(_is_list, values))),
+        lists=lists,
+        label_sets=tuple(sorted(sets, key=lambda name: len(words[name]))),
         yes_no=yes_no,
         one_hot=len(yes_no) > 1 and _one_a_row(table, yes_no),
         example=_example(source, table) if source.header else None,
@@ -168,6 +177,11 @@ def _distinct(values: Iterable[Any]) -> set[str]:
     """The values as they are spelt; none where some could not be classes."""
     found = {spelt(value) for value in values}
     return set() if None in found else {value for value in found if value is not None}
+
+
+def _recur(different: Collection[str], values: int) -> bool:
+    """Whether so many different values among all could be classes, of which each has several examples."""
+    return 2 <= len(different) <= MOST_CLASSES and 2 * len(different) <= values
 
 
 def _measured(values: Sequence[Any]) -> bool:

@@ -51,7 +51,7 @@ class MarginInReach(Record):
     """Whether the study could show that an arm loses no more than the margin."""
 
     margin: float
-    """accuracy that may be lost"""
+    """of the objective, that may be lost"""
     least_test_examples: int | None
     """that could show a loss of it to be absent between arms that agree everywhere; null for a single arm"""
     least_margin: float | None
@@ -85,5 +85,8 @@ class StudyOutline(Record):
     """of the data"""
     arms: tuple[OutlinedArm, ...]
     """in the study's order"""
+    example_unit: float = 1.0
+    """how far a test example that is right or wrong moves the objective, times their number; 1 for accuracy, of others
+    to be expected from the labels: where it is 2, so many examples tell as little as half as many tell of accuracy"""
     margin: MarginInReach | None = None
     """what its size lets it show"""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tuneoff.analysis.comparisons import in_points
 from tuneoff.analysis.costs import LATENCY
 from tuneoff.analysis.wording import ACCURACY, best, better
+from tuneoff.core.texts import in_line
 from tuneoff.report import words
 
 if TYPE_CHECKING:
@@ -39,23 +40,39 @@ FRONT_NAMES = {
 }
 
 
+def pairs(summary: Summary) -> list[str]:
+    """What each comparison of two arms says, and in one sentence which arms are not compared."""
+    said = [pair(comparison) for comparison in _compared(summary)]
+    idle = {name for comparison in summary.comparisons for name in comparison.not_learned}
+    left_out = [arm.arm for arm in summary.arms if arm.arm in idle]
+    if not left_out:
+        return said
+    them = "it is" if len(left_out) == 1 else "they are"
+    return [
+        *said,
+        f"{in_line(left_out)} did not learn this task, so {them} not compared with {'other' if said else 'any'} arms",
+    ]
+
+
+def _compared(summary: Summary) -> list[Comparison]:
+    """The pairs of which both arms learned."""
+    return [comparison for comparison in summary.comparisons if not comparison.not_learned]
+
+
 def pair(comparison: Comparison) -> str:
-    """What a comparison of two arms says."""
+    """What a comparison of two arms says that have learned."""
     difference = comparison.difference
     low, high = 100 * difference.ci_low, 100 * difference.ci_high
     points = f"{100 * difference.mean:+.1f} points, {low:+.1f} to {high:+.1f}"
-    a, b, others, idle = comparison.a, comparison.b, comparison.adjusted_for, comparison.not_learned
+    a, b, others = comparison.a, comparison.b, comparison.adjusted_for
     margin = in_points(comparison.non_inferiority.margin) if comparison.non_inferiority is not None else ""
     said = {
         "better": f"{a} is {better(comparison.metric)} than {b}",
         "not shown": f"{a} is ahead of {b}, but not shown to be after correcting for {others} comparisons",
         "tie": f"{a} and {b} are tied: they differ by less than {margin}",
         "not told apart": f"{a} and {b} are not told apart",
-        "not learned": f"{a} and {b} are not compared, since {idle[0] if len(idle) == 1 else 'they'} did not learn",
         "unranked": f"{a} and {b} are not ranked: one seed cannot tell them apart",
     }[comparison.verdict]
-    if comparison.verdict == "not learned":
-        return said
     if comparison.verdict == "not shown":
         points += f"; p = {words.probability(comparison.p_adjusted)} after the correction"
         if comparison.a_is_most_accurate:
@@ -78,7 +95,7 @@ def _shown_of_loss(comparison: Comparison) -> str:
 
 
 def pair_rows(summary: Summary) -> list[tuple[str, ...]]:
-    """One row a pair of arms, as text in the order of `PAIR_HEADINGS`."""
+    """One row a pair of arms that learned, as text in the order of `PAIR_HEADINGS`."""
     return [
         (
             comparison.a,
@@ -90,13 +107,11 @@ def pair_rows(summary: Summary) -> list[tuple[str, ...]]:
             "" if comparison.p_sign_flip is None else words.probability(comparison.p_sign_flip),
             _needed(comparison),
         )
-        for comparison in summary.comparisons
+        for comparison in _compared(summary)
     ]
 
 
 def _needed(comparison: Comparison) -> str:
-    if comparison.verdict == "not learned":
-        return "did not learn"
     if comparison.needed is None:
         return "more seeds"
     needed = comparison.needed.difference
@@ -226,12 +241,8 @@ def fronts(summary: Summary) -> list[str]:
     sentences = [f"{cost}: {', '.join(names)}" for cost, names in by_cost.items() if names != everyone]
     if undecided:
         costs = ", ".join(undecided) if sentences or len(undecided) == 1 else "every cost"
-        fewer = len(everyone) < len(summary.scored_arms)
-        sentences.insert(
-            0,
-            f"{costs}: all {len(everyone)} arms{' that learned' if fewer else ''}; none is shown to be beaten by one "
-            "that costs no more",
-        )
+        which = words.every_arm(summary, everyone)
+        sentences.insert(0, f"{costs}: {which}; none is shown to be beaten by one that costs no more")
     return sentences
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tuneoff.core.files import replacing
 from tuneoff.core.texts import counted, printable
 from tuneoff.records.label_issue import LabelIssue
+from tuneoff.report import words
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -42,7 +43,10 @@ def sentence(summary: Summary) -> str:
     check = summary.label_check
     if check is None or not check.listed:
         return ""
-    arms = f"All {len(check.arms)} arms that learned call" if len(check.arms) > 1 else f"{check.arms[0]} calls"
+    arms = f"{check.arms[0]} calls"
+    if len(check.arms) > 1:
+        every = words.every_arm(summary, check.arms)
+        arms = f"{every[0].upper()}{every[1:]} call"
     labels = "label" if check.listed == 1 else "labels"
     return (
         f"{arms} the {labels} of {check.listed:,} of {counted(check.examples, 'test example')} wrong with confidence; "

@@ -172,11 +172,14 @@ def _pairs(summary: Summary, drawn: list[DrawnChart], cited: _Citations) -> list
     chart: list[Inline] = (
         [" and ", {"see": "differences"}] if any(entry["name"] == "differences" for entry in drawn) else []
     )
+    rows = evidence.pair_rows(summary)
+    if not rows:
+        return _list(evidence.pairs(summary))
     shown: list[Inline] = [cited("pairs"), "; see ", {"see": "pairs"}, *chart, "."]
     return [
         _text(f"Differences in test {summary.metric} are paired by seed and test example ", *shown),
-        *_list(map(evidence.pair, summary.comparisons)),
-        _table("pairs", "Differences between arms.", evidence.PAIR_HEADINGS, evidence.pair_rows(summary)),
+        *_list(evidence.pairs(summary)),
+        _table("pairs", "Differences between arms.", evidence.PAIR_HEADINGS, rows),
     ]
 
 

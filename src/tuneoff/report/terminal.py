@@ -136,7 +136,7 @@ def print_results(results: StudyResults) -> None:
     for line in words.below_table(summary):
         console.print(escape(line))
     console.print(escape(words.verdict(summary)))
-    for sentence in words.did_not_learn(summary):
+    for sentence in words.unsaid(summary):
         console.print(escape(sentence))
     for line in words.failures(summary):
         console.print(escape(f"failed: {line}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -203,6 +204,22 @@ def marks(summary: Summary) -> list[str]:
 def did_not_learn(summary: Summary) -> list[str]:
     """One sentence for each arm that did not learn: how it is known, why, and what to set."""
     return [arm.learning.sentence for arm in summary.arms if arm.learning is not None and arm.learning.sentence]
+
+
+def unsaid(summary: Summary) -> list[str]:
+    """Of these sentences those that the verdict does not hold already, as it does of the only arm that has results."""
+    reason = summary.recommendation.reason
+    found = {arm.learning.sentence: arm.arm for arm in summary.arms if arm.learning is not None}
+    return [said for said in did_not_learn(summary) if said.removeprefix(f"{found[said]} ").rstrip(".") not in reason]
+
+
+def every_arm(summary: Summary, names: Sequence[str]) -> str:
+    """Several arms of a study, all of those that something can be said of, in the middle of a sentence."""
+    scored = [arm.arm for arm in summary.scored_arms]
+    which = "" if len(names) == len(summary.arms) else " that have results"
+    if len(names) < len(scored):
+        which = " that learned"
+    return f"{'both' if len(names) == 2 else f'all {len(names)}'} arms{which}"
 
 
 def failures(summary: Summary) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from pydantic import ValidationError
 
 from tuneoff.core.errors import UserError
-from tuneoff.core.texts import in_line
+from tuneoff.core.texts import in_line, printable
 from tuneoff.data.columns import check_column, find_named
 from tuneoff.data.conventions import PAIRS, TEXTS
 from tuneoff.data.formats.detect import detect_format
@@ -23,6 +23,7 @@ from tuneoff.data.formats.spec import FormatSpec
 from tuneoff.data.headers import no_header
 from tuneoff.data.source_table import SourceTable
 from tuneoff.data.sources.files import FilesData, existing
+from tuneoff.serving.first_line import SHOWN, asks_for_header, first_cells, has_label, passed_over
 from tuneoff.spec.explain import in_words
 from tuneoff.spec.load import toml_or_text
 
@@ -46,6 +47,7 @@ class TextRows:
         fingerprint: a JSON value that changes when the content does.
         about: how many rows there are, roughly; None where only reading them all would tell.
         waits: whether the next rows may take a while to come, as they do from another program.
+        note: what the user should know of how they are read.
     """
 
     table: SourceTable
@@ -54,6 +56,7 @@ class TextRows:
     fingerprint: Any = None
     about: int | None = None
     waits: bool = False
+    note: str | None = None
 
 
 def given_texts(texts: Sequence[str]) -> TextRows:
@@ -110,7 +113,10 @@ def rows_of_file(
     for path in paths:
         if not path.is_file() and not path.is_dir():
             raise UserError(f"{path}: is not a file; what another program prints is read from a pipe, a text a line")
-    spec = _format(paths, written)
+    spec, given = _format(paths, written)
+    first = first_cells(paths, spec) if "header" not in given else []
+    if has_label(first, [name for rule in rules for name in rule.label_names]):
+        spec = spec.model_copy(update={"header": False})
     data = FilesData.model_validate({"source": "files", "train": pattern, "format": spec.model_dump()})
     lines = SourceTable(None, pattern, (TEXT,), lambda: _plain_lines(paths, spec.encoding))
     if all(path.is_dir() or kind_of(path, spec) is not None for path in paths):
@@ -122,11 +128,18 @@ def rows_of_file(
             found = TextRows(lines, TEXT, None)  # sentences that happen to have as many commas each
     else:
         found = _in_columns(lines, rules, text, text_pair)
-    return replace(found, fingerprint=[data.fingerprint(), *sorted(written)], about=_about_rows(paths, spec))
+    of_lines = found.table is lines
+    known = [name for name in (text, text_pair, *(rule.text for rule in rules)) if name is not None]
+    return replace(
+        found,
+        fingerprint=[data.fingerprint(), *sorted(written)],
+        about=_about_rows(paths, spec),
+        note=None if of_lines else passed_over(first, spec, known),
+    )
 
 
-def _format(paths: Sequence[Path], written: Sequence[str]) -> FormatSpec:
-    """How files are written: what is given, and what else is found out."""
+def _format(paths: Sequence[Path], written: Sequence[str]) -> tuple[FormatSpec, set[str]]:
+    """How files are written: what is given, and what else is found out; and which of it is given."""
     given: dict[str, Any] = {}
     for setting in written:
         key, equals, text = setting.partition("=")
@@ -139,9 +152,9 @@ def _format(paths: Sequence[Path], written: Sequence[str]) -> FormatSpec:
     try:
         asked = FormatSpec.model_validate(given)
         if "kind" in given:
-            return asked
+            return asked, set(given)
         found = detect_format(paths, asked.encoding if "encoding" in given else None)
-        return FormatSpec.model_validate({**found.model_dump(), **given})
+        return FormatSpec.model_validate({**found.model_dump(), **given}), set(given)
     except ValidationError as error:
         first = error.errors()[0]
         where = f"--read {first['loc'][0]}" if first["loc"] else "--read"
@@ -180,7 +193,7 @@ def _in_columns(table: SourceTable, rules: Sequence[TextRules], text: str | None
     if text is None:
         raise UserError(
             f"{table.where}: none of its columns ({in_line(table.columns)}) is known to hold the texts; name it with "
-            f"--text{no_header(table.columns) if table.header else ''}"
+            f"--text{_of_header(table)}"
         )
     if first.text is not None and first.text_pair is None and text_pair is not None:
         raise UserError(f"--text-pair {text_pair}: the model classifies single texts, not pairs of them")
@@ -192,6 +205,17 @@ def _in_columns(table: SourceTable, rules: Sequence[TextRules], text: str | None
     if text == text_pair:
         raise UserError(f"{table.where}: the column '{text}' cannot be both --text and --text-pair")
     return TextRows(table, text, text_pair)
+
+
+def _of_header(table: SourceTable) -> str:
+    """The end of a message about columns that nothing knows."""
+    if table.header:
+        return no_header(table.columns) or asks_for_header(table.columns)
+    first = next((batch for batch in table.tables() if len(batch)), None)
+    if first is None:
+        return ""
+    cells = [f"{name} {printable(str(first[name][0]), SHOWN)!r}" for name in table.columns]
+    return f" (the first row has {in_line(cells)})"
 
 
 def _usual(table: SourceTable, rules: TextRules, pair: str | None) -> tuple[str | None, str | None]:

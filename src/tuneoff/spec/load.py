@@ -74,6 +74,8 @@ def _study_path(study: str | Path) -> Path:
     if str(study) in shipped:
         return shipped[str(study)]
     path = Path(study)
+    if not str(study):
+        raise UserError("STUDY is empty; name a study file, or leave it out for the quickstart")
     if path.is_file():
         return path
     if path.is_dir():

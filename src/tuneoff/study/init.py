@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unicodedata import combining, normalize
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.files import expanded, write_text
@@ -145,7 +146,8 @@ def _study_name(train: str) -> str:
     """The name of a file or its folder, without words for splits, as far as a study may be called that."""
     for part in reversed(expanded(train).absolute().parts):
         stem = part.split(".")[0] if part.strip(".") else ""
-        words = [word for word in re.split(r"[_\W]+", NOT_IN_A_NAME.sub("-", stem)) if word.lower() not in SPLIT_WORDS]
+        plain = "".join(letter for letter in normalize("NFKD", stem.replace("ß", "ss")) if not combining(letter))
+        words = [word for word in re.split(r"[_\W]+", NOT_IN_A_NAME.sub("-", plain)) if word.lower() not in SPLIT_WORDS]
         name = "-".join(word for word in words if word)
         if name:
             return name

@@ -177,4 +177,5 @@ def _advice(
         ways.append(f"left as it is, gradients are accumulated over at most {largest} sequences at once: slower")
     if ways:
         return "; ".join(ways)
-    return "not even one sequence fits; shorten data.max_length, or choose qlora or a smaller model"
+    other = "a smaller model" if arm.quantised else "qlora or a smaller model"
+    return f"not even one sequence fits; shorten data.max_length, or choose {other}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,9 @@ from tuneoff.models.looking import architecture_of
 from tuneoff.models.virtual_tokens import place_in_texts
 from tuneoff.records.measurements import ParameterCounts
 from tuneoff.records.outline import OutlinedArm, OutlinedPart, OutlinedTrials, StudyOutline
+from tuneoff.records.saved_model import TextRules
+from tuneoff.spec.data import TASKS
+from tuneoff.spec.objectives import OBJECTIVES
 from tuneoff.study.pins import pin_to_commits
 from tuneoff.study.rates import at_starting_rates
 from tuneoff.study.search import MOST_EXTENSIONS, trial_steps, usual_trials
@@ -104,7 +107,19 @@ def _outline(spec: StudySpec) -> StudyOutline:
             )
             for arm in arms
         ),
+        example_unit=_example_unit(spec, parts),
     )
+
+
+def _example_unit(spec: StudySpec, parts: Mapping[str, Splits]) -> float:
+    """How far a test example moves the objective, by the labels of all that are tested."""
+    tested = list(parts.values()) if spec.data.folds is not None else [next(iter(parts.values()))]
+    rows = tested[0].rows
+    rules = TextRules(task=spec.data.task, label_names=rows.label_names, max_length=spec.data.max_length)
+    truth = TASKS.named(spec.data.task)(rules, rows.label_table).truth(
+        np.concatenate([splits.labels("test") for splits in tested])
+    )
+    return OBJECTIVES.named(spec.objective).unit_ahead(truth, len(rows.label_names))
 
 
 def _class_weights(spec: StudySpec, splits: Splits) -> dict[str, float] | None:

@@ -28,9 +28,11 @@ from tuneoff.analysis.statistics.intervals import mean_interval
 from tuneoff.analysis.statistics.multiple import adjust_pairs, holm
 from tuneoff.analysis.statistics.pairs import PairedDifference, lowest_sign_flip_p_value, paired_difference
 from tuneoff.analysis.statistics.power import needed_for_difference, needed_to_show
+from tuneoff.analysis.statistics.scale import OF_ACCURACY, Scale
 
 __all__ = [
     "NONE",
+    "OF_ACCURACY",
     "RISK",
     "Calibration",
     "Choice",
@@ -38,6 +40,7 @@ __all__ = [
     "Estimate",
     "Field",
     "PairedDifference",
+    "Scale",
     "UnknowableError",
     "adjust_pairs",
     "at_worst",

@@ -47,7 +47,7 @@ def inferiority_p_values(field: Field, margin: float) -> Floats:
     design, Statistics in Medicine 17 (a score test of paired proportions).
     """
     tails = field.error.tail(np.stack([margin + field.centre, margin - field.centre]))
-    floors = score_p_value(np.stack([field.difference, -field.difference]), margin, field.examples, field.unit)
+    floors = score_p_value(np.stack([field.difference, -field.difference]), margin, field.examples, field.scale.unit)
     of_first, of_second = np.maximum(tails, floors)
     return field.matrix(of_first, of_second, absent=1.0)
 
@@ -138,13 +138,13 @@ def at_worst(field: Field, arm: int) -> float | None:
         return None
     tail = RISK / (field.arms - 1)
     sign = np.where(field.first[here] == arm, -1.0, 1.0)
-    by_score = most_by_score(sign * field.difference[here], field.examples, tail, field.unit)
+    by_score = most_by_score(sign * field.difference[here], field.examples, tail, field.scale.unit)
     by_error = sign * field.centre[here] + field.error.at(here).half_width(tail)
-    return float(min(1.0, max(0.0, by_score.max(), by_error.max())))
+    return float(min(field.scale.span, max(0.0, by_score.max(), by_error.max())))
 
 
 def most_by_score(loss: ArrayLike, examples: int, tail: float, unit: float) -> Any:
-    """The loss that `score_p_value` leaves at `tail`, of losses as seen; -1, no bound, for arms clearly ahead.
+    """The loss that `score_p_value` leaves at `tail`, of losses as seen; of arms clearly ahead no bound, -inf.
 
     Source: Wilson 1927, Probable inference, JASA 22.
     """
@@ -152,7 +152,7 @@ def most_by_score(loss: ArrayLike, examples: int, tail: float, unit: float) -> A
     square = norm.isf(tail) ** 2 / examples
     middle = 2 * loss + square
     found = (middle + np.sqrt(np.maximum(0.0, middle**2 - 4 * (1 + square) * loss**2))) / (2 * (1 + square))
-    return np.where(found >= 0, unit * found, -1.0)
+    return np.where(found >= 0, unit * found, -np.inf)
 
 
 def least_examples(margin: float, arms: int = 2, unit: float = 1.0) -> int:

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from tuneoff.analysis.statistics.crossed import CrossedMean, resized_examples, resized_parts
 from tuneoff.analysis.statistics.mean_error import Floats, MeanError, squares_of
+from tuneoff.analysis.statistics.scale import OF_ACCURACY, Scale
 from tuneoff.analysis.statistics.spread import SeedSpread
 
 ADDED = 1.0
@@ -33,7 +34,7 @@ class Field:
     Attributes:
         means: of the metric, shape (arms,).
         examples: test examples.
-        unit: how far one example moves the metric, times the number of examples; 1 for accuracy (`Contributions`).
+        scale: of the metric.
         first, second: indices of the arms.
         seeds: that the two share.
         difference: as seen.
@@ -51,7 +52,7 @@ class Field:
 
     means: Floats
     examples: int
-    unit: float
+    scale: Scale
     first: Places
     second: Places
     seeds: Places
@@ -71,7 +72,7 @@ class Field:
         seeds: Sequence[Sequence[int]] | None = None,
         comparable: Sequence[bool] | None = None,
         pairs: Sequence[tuple[int, int]] | None = None,
-        unit: float = 1.0,
+        scale: Scale = OF_ACCURACY,
     ) -> Field:
         """Compares arms.
 
@@ -81,7 +82,7 @@ class Field:
             seeds: of each arm's rows; where left out, all arms have the same.
             comparable: whether an arm's seeds say something of those of other arms; all where left out.
             pairs: indices of the arms that are compared; every two where left out.
-            unit: of the metric.
+            scale: of the metric.
         """
         arms, examples = len(tables), tables[0].shape[1]
         numbers = [tuple(of_arm) for of_arm in seeds] if seeds is not None else [tuple(range(len(tables[0])))] * arms
@@ -104,7 +105,7 @@ class Field:
         for common, sums in groups.items():
             here = np.array([index for index, pair in enumerate(wanted) if shared[pair] == common], dtype=np.intp)
             if len(here):
-                differences = sums.fill(rows, here, first[here], second[here], size, unit)
+                differences = sums.fill(rows, here, first[here], second[here], size, scale.unit)
                 for index, row in zip(here, differences, strict=True):
                     by_seed[index] = row
         several = count > 1
@@ -116,7 +117,7 @@ class Field:
         return cls(
             means=np.array([float(np.mean(table)) for table in tables]),
             examples=examples,
-            unit=unit,
+            scale=scale,
             first=first,
             second=second,
             seeds=count,
@@ -183,7 +184,7 @@ class Field:
         """What a study of so many seeds and examples would show, by the differences and variances of this one."""
         parts = resized_parts(
             self.seed_variance,
-            resized_examples(self.example_variance, 2 * ADDED * self.unit**2, self.examples, examples),
+            resized_examples(self.example_variance, 2 * ADDED * self.scale.unit**2, self.examples, examples),
             self.residual_variance,
             np.where(np.isinf(self.error.freedom), 1.0, self.error.freedom / np.maximum(1, self.seeds - 1)),
             seeds,
@@ -204,7 +205,7 @@ class Field:
             row_part=float(self.error.row[pair]),
             column_part=float(self.error.column[pair]),
             freedom=float(self.error.freedom[pair]),
-            made_up=2 * ADDED * self.unit**2,
+            made_up=2 * ADDED * self.scale.unit**2,
         )
 
 

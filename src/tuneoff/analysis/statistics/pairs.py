@@ -14,11 +14,10 @@ from tuneoff.analysis.statistics.crossed import CrossedMean
 from tuneoff.analysis.statistics.field import Field
 from tuneoff.analysis.statistics.intervals import TAIL
 from tuneoff.analysis.statistics.power import needed_for_difference, needed_for_non_inferiority
+from tuneoff.analysis.statistics.scale import Scale
 from tuneoff.records.comparison import NeededData
 from tuneoff.records.interval import MeanInterval
 
-MOST = 1.0
-"""As far as a difference is followed; MCC and kappa, which can be negative, could differ by 2."""
 MOST_FLIPS = 2**14
 """All ways to flip the signs of up to 14 seeds are gone through; of more seeds, this many are drawn."""
 
@@ -32,14 +31,14 @@ class PairedDifference:
         p_value: two-sided, against no difference. With several seeds it is below 0.05 exactly where the interval
             leaves out 0. With one seed it is McNemar's exact test, a statement about two trained models only.
         crossed: mean and variances of the differences, two made-up examples included.
-        unit: of the metric.
+        scale: of the metric.
         by_seed: for each seed, on how many more examples the first arm was right.
     """
 
     difference: MeanInterval
     p_value: float
     crossed: CrossedMean
-    unit: float
+    scale: Scale
     by_seed: tuple[float, ...]
 
     @classmethod
@@ -50,12 +49,13 @@ class PairedDifference:
         crossed, mean = replace(crossed, mean=sign * crossed.mean), sign * mean
         half = crossed.half_width(TAIL)
         # The made-up examples draw the centre a little towards 0, and the mean must not be left outside.
-        low, high = max(-MOST, min(mean, crossed.mean - half)), min(MOST, max(mean, crossed.mean + half))
+        most = field.scale.span
+        low, high = max(-most, min(mean, crossed.mean - half)), min(most, max(mean, crossed.mean + half))
         return cls(
             difference=MeanInterval(mean=mean, ci_low=low, ci_high=high, covers_seeds=crossed.seeds > 1),
             p_value=float(field.p_values[pair]),
             crossed=crossed,
-            unit=field.unit,
+            scale=field.scale,
             by_seed=tuple((sign * field.by_seed[pair]).tolist()),
         )
 
@@ -74,13 +74,13 @@ class PairedDifference:
 
     def lower_bound(self, tail: float = RISK) -> float:
         """The one-sided lower bound of the difference: a margin below it is shown not to be lost."""
-        by_score = -float(most_by_score(-self.difference.mean, self.crossed.examples, tail, self.unit))
-        return max(-1.0, min(by_score, self.crossed.mean - self.crossed.half_width(tail)))
+        by_score = -float(most_by_score(-self.difference.mean, self.crossed.examples, tail, self.scale.unit))
+        return max(-self.scale.span, min(by_score, self.crossed.mean - self.crossed.half_width(tail)))
 
     def non_inferiority_p_value(self, margin: float) -> float:
         """Against the hypothesis that the first arm is worse than the second by `margin` or more."""
         by_error = self.crossed.tail(self.crossed.mean + margin)
-        return max(by_error, float(score_p_value(self.difference.mean, margin, self.crossed.examples, self.unit)))
+        return max(by_error, float(score_p_value(self.difference.mean, margin, self.crossed.examples, self.scale.unit)))
 
     def needed_for_difference(self, tail: float = TAIL) -> NeededData:
         """What would show that the arms differ, if the difference is as it was seen."""
@@ -88,7 +88,7 @@ class PairedDifference:
 
     def needed_for_non_inferiority(self, margin: float) -> NeededData:
         """What would show that the first arm is not worse by `margin`, if the difference is as it was seen."""
-        return needed_for_non_inferiority(self.crossed, margin, self.unit)
+        return needed_for_non_inferiority(self.crossed, margin, self.scale.unit)
 
 
 def paired_difference(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]) -> PairedDifference:

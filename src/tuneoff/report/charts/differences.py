@@ -19,14 +19,14 @@ VERDICTS = {
     "not shown": "not shown after correcting for all pairs",
     "tie": "inside the margin",
     "not told apart": "not told apart",
-    "not learned": "not compared: an arm did not learn",
     "unranked": "one seed: not ranked",
 }
 
 
 def differences(summary: Summary, runs: Runs) -> alt.LayerChart | None:
-    """The difference in the objective on test of each pair, with its interval; filled where it is beyond the noise."""
-    if not summary.comparisons:
+    """The difference in the objective on test of each pair that learned, with its interval; filled beyond the noise."""
+    compared = [pair for pair in summary.comparisons if not pair.not_learned]
+    if not compared:
         return None
     rows: Rows = [
         {
@@ -37,7 +37,7 @@ def differences(summary: Summary, runs: Runs) -> alt.LayerChart | None:
             "seeds": pair.seeds,
             "shown": VERDICTS[pair.verdict],
         }
-        for pair in summary.comparisons
+        for pair in compared
     ]
     names = {row["pair"]: broken(row["pair"], PAIR_LETTERS) for row in rows}
     y = named_rows("pair:N", names)

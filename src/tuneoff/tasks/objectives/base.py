@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
@@ -48,6 +49,11 @@ class Objective(ABC):
         return cls.__dict__.get("name")
 
     @classmethod
+    def span(cls) -> float:
+        """How far two values of it can be apart."""
+        return math.inf if cls.lowest is None else 1 - cls.lowest
+
+    @classmethod
     @abstractmethod
     def value(cls, labels: ArrayLike, predictions: ArrayLike) -> float:
         """The metric of labels, as `Task.truth` gives them, and what `Task.judged` gives: answers or probabilities."""
@@ -56,6 +62,17 @@ class Objective(ABC):
     @abstractmethod
     def contributions(cls, labels: NDArray[Any], predictions: NDArray[Any]) -> Contributions:
         """What each example adds to the metric; their mean is its value."""
+
+    @classmethod
+    def unit_ahead(cls, labels: NDArray[Any], outputs: int) -> float:
+        """`Contributions.unit` as labels alone let one expect it: where all are answered rightly.
+
+        Args:
+            labels: as `Task.truth` gives them.
+            outputs: how many classes or labels there are.
+        """
+        as_shares = cls.of == "probabilities" and labels.ndim == 1
+        return cls.contributions(labels, np.eye(outputs)[labels] if as_shares else labels).unit
 
 
 class ClassObjective(Objective):
