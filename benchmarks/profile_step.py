@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from vs_trainer import wait_for, with_random_weights
+from one_engine import wait_for
+from vs_trainer import with_random_weights
 
 KINDS = {
     "matrix products": ("gemm", "nvjet", "cutlass", "splitk", "cublas", "matmul"),
