@@ -52,7 +52,8 @@ def _ratings(rows: pd.DataFrame, draw: np.random.Generator) -> pd.DataFrame:
 
 def _topics(rows: pd.DataFrame, draw: np.random.Generator) -> pd.DataFrame:
     texts, labels = rows["text"].tolist(), rows["label"].astype(str).tolist()
-    made, place = [], 0
+    made: list[dict[str, Any]] = []
+    place = 0
     while True:
         items = slice(place, place + int(draw.integers(1, MOST_ITEMS + 1)))
         if items.stop > len(texts):

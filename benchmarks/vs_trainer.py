@@ -2,7 +2,7 @@
 
     python benchmarks/vs_trainer.py                                     the quickstart, a few steps an arm
     python benchmarks/vs_trainer.py STUDY --set training.batch_size=60  any study, shipped or a file
-    python benchmarks/vs_trainer.py STUDY --accuracy                    all steps, and the test score of each seed, by the objective
+    python benchmarks/vs_trainer.py STUDY --accuracy                    all steps, and the test score of each seed
 
 Every measurement has a fresh process of its own. Engines take turns, arm by arm and repeat by repeat; a repeat's
 number is its seed. benchmarks/README.md says what is counted and how to read the table.
