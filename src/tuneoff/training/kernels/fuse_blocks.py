@@ -51,7 +51,8 @@ def _fuse_stack(blocks: nn.ModuleList, final: nn.Module | None, kernels: Set[str
         norms = [getattr(parts, names.first_norm), getattr(parts, names.second_norm), follower]
         if "pre_norm" in kernels:
             changed |= {norm for norm in norms if norm is not None and _fuse_norm(norm)}
-            parts.forward = _block_forward(parts, names, follower)
+            # One that is not fused would take no notice of what goes along with a sum, and compute it again.
+            parts.forward = _block_forward(parts, names, follower if follower in changed else None)
             changed.add(block)
         if "rotary" in kernels and _may_be_fused(attention):
             changed |= _fuse_attention(attention, "shared_linear" in kernels)
