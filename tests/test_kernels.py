@@ -6,6 +6,7 @@ are partly outside.
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -380,6 +381,29 @@ def calls_of_norms(kind: str) -> dict[str, int]:
     return dict(found)
 
 
+def behind_a_prefix() -> float:
+    """The error of a fused attention whose tokens follow others, whose keys and values it is given."""
+    from transformers.cache_utils import DynamicCache
+
+    from tuneoff.training.kernels.choice import KERNELS
+    from tuneoff.training.kernels.fuse import fuse
+    from tuneoff.training.kernels.fuse_blocks import CACHES
+
+    results = []
+    for kernels in (KERNELS, frozenset[str]()):
+        model = classifier("llama", DECODER).model
+        attention: Any = model.base_model.layers[0].self_attn
+        (name,) = CACHES & inspect.signature(attention.forward).parameters.keys()
+        fuse(model, kernels)
+        torch.manual_seed(0)
+        cache = DynamicCache(config=model.config)
+        cache.update(torch.randn(1, 2, 3, 16), torch.randn(1, 2, 3, 16), 0)
+        hidden, angles = torch.randn(1, 5, 64), torch.zeros(1, 5, 16)
+        options = {"position_embeddings": (angles.cos(), angles.sin()), "attention_mask": None, name: cache}
+        results.append(attention(hidden, **options)[0])
+    return relative_error(results[0], results[1].double())
+
+
 def dropout_facts(shape: Sequence[int], p: float, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
     """What a test asks of dropout."""
     from tuneoff.training.kernels.dropout_triton import dropped
@@ -615,6 +639,10 @@ def test_modules_that_somebody_looks_at_are_left_alone(interpreted: Interpreted,
     everything = {"LlamaDecoderLayer", "LlamaRMSNorm", "LlamaAttention", "LlamaMLP"}
     found = interpreted(forwards_given, "llama", DECODER, hooked)
     assert found == (everything if hooked == "layernorm" else everything - {left})  # the last norm is still fused
+
+
+def test_attention_behind_a_prefix(interpreted: Interpreted) -> None:
+    assert interpreted(behind_a_prefix) < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["llama", "olmo"])
