@@ -17,6 +17,7 @@ from tuneoff.models.load import LoadedModel, load_classifier, load_config
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS
 from tuneoff.tasks.losses import BinaryCrossEntropy, CrossEntropy, Loss, SquaredError
+from tuneoff.training.engines import packed as packed_engine
 from tuneoff.training.engines.base import Engine
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.packed import PackedEngine
@@ -257,6 +258,27 @@ def test_odd_batches_train(rows: list[int], precision: torch.dtype) -> None:
     assert after.dtype == np.float32
     assert np.isfinite(after).all()
     assert not np.array_equal(before, after)
+
+
+@pytest.mark.parametrize(("windows", "batches"), [(True, "padded"), (False, "packed")])
+def test_windows_that_only_a_mask_tells_of_pad(windows: bool, batches: str) -> None:
+    experts = {"num_experts": 2, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16}
+    options = {"use_sliding_window": windows, "sliding_window": 4, "max_window_layers": 2}
+    loaded = classifier("qwen2_moe", {**LLAMA_LIKE, **experts, **options})
+    engine = make_engine(loaded.model, loaded, TrainingSpec(batch_size=4), CPU, torch.float32)
+    assert engine.describe()["batches"] == batches
+
+
+@pytest.mark.parametrize(
+    ("head_size", "window", "batches"), [(16, 6, "padded"), (32, 6, "packed"), (16, None, "packed")]
+)
+def test_windows_that_pytorch_does_not_know_pad(
+    monkeypatch: pytest.MonkeyPatch, head_size: int, window: int | None, batches: str
+) -> None:
+    monkeypatch.setattr(packed_engine, "VARLEN_KNOWS_WINDOWS", False)
+    loaded = classifier("mistral", {**LLAMA_LIKE, "head_dim": head_size, "sliding_window": window})
+    engine = make_engine(loaded.model, loaded, TrainingSpec(batch_size=4), torch.device("meta"), torch.bfloat16)
+    assert engine.describe()["batches"] == batches
 
 
 def test_attention_dropout_pads_on_a_cpu() -> None:

@@ -6,6 +6,8 @@ are partly outside.
 
 from __future__ import annotations
 
+import inspect
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -248,6 +250,19 @@ def rotations(
     return errors_of(ours, plain, inputs)
 
 
+def rotations_far_apart() -> list[float]:
+    """By how much the results differ where tokens lie so far apart that places in their array pass 2^31."""
+    from tuneoff.training.kernels.rotary import Heads, rotary
+
+    torch.manual_seed(0)
+    heads, far = Heads(1, 1, 1, 16), 1 << 30
+    near, cosines, sines = torch.randn(3, 48).bfloat16(), torch.randn(3, 16), torch.randn(3, 16)
+    rows = torch.empty(2 * far + 48, dtype=torch.bfloat16).as_strided((3, 48), (far, 1))  # few of its pages are touched
+    rows.copy_(near)
+    pairs = zip(rotary(rows, cosines, sines, heads), rotary(near, cosines, sines, heads), strict=True)
+    return [float((found - wanted).abs().max()) for found, wanted in pairs]
+
+
 def norms(
     rows: Sequence[int], width: int, p: float, biased: bool, trained: bool, dtype: torch.dtype = torch.float32
 ) -> Errors:
@@ -349,6 +364,44 @@ def forwards_given(kind: str, options: dict[str, Any], hooked: str = "") -> set[
             module.register_forward_hook(lambda *_: None)
     fuse(model, KERNELS)
     return {type(module).__name__ for module in model.modules() if "forward" in vars(module)}
+
+
+def calls_of_norms(kind: str) -> dict[str, int]:
+    """How often each normalisation of a fused model that is called at all is called in a pass."""
+    from tuneoff.training.kernels.choice import KERNELS
+    from tuneoff.training.kernels.fuse import fuse
+
+    model = classifier(kind, DECODER).model
+    fuse(model, KERNELS)
+    found: Counter[str] = Counter()
+    for path, module in model.named_modules():
+        if path.endswith("norm"):
+            module.register_forward_pre_hook(lambda *_, path=path: found.update([path]))
+    model(input_ids=torch.randint(5, 100, (1, 5)))
+    return dict(found)
+
+
+def behind_a_prefix() -> float:
+    """The error of a fused attention whose tokens follow others, whose keys and values it is given."""
+    from transformers.cache_utils import DynamicCache
+
+    from tuneoff.training.kernels.choice import KERNELS
+    from tuneoff.training.kernels.fuse import fuse
+    from tuneoff.training.kernels.fuse_blocks import CACHES
+
+    results = []
+    for kernels in (KERNELS, frozenset[str]()):
+        model = classifier("llama", DECODER).model
+        attention: Any = model.base_model.layers[0].self_attn
+        (name,) = CACHES & inspect.signature(attention.forward).parameters.keys()
+        fuse(model, kernels)
+        torch.manual_seed(0)
+        cache = DynamicCache(config=model.config)
+        cache.update(torch.randn(1, 2, 3, 16), torch.randn(1, 2, 3, 16), 0)
+        hidden, angles = torch.randn(1, 5, 64), torch.zeros(1, 5, 16)
+        options = {"position_embeddings": (angles.cos(), angles.sin()), "attention_mask": None, name: cache}
+        results.append(attention(hidden, **options)[0])
+    return relative_error(results[0], results[1].double())
 
 
 def dropout_facts(shape: Sequence[int], p: float, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
@@ -500,6 +553,10 @@ def test_rotary_positions(interpreted: Interpreted, heads: tuple[int, int, int],
     assert max(interpreted(rotations, 13, heads, 16, normed).values()) < 1e-5
 
 
+def test_rotary_positions_of_many_tokens(interpreted: Interpreted) -> None:
+    assert interpreted(rotations_far_apart) == [0.0, 0.0, 0.0]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("heads", [(6, 1, 1), (3, 3, 3)])
 @pytest.mark.parametrize(("normed", "trained"), [(False, False), (True, False), (True, True)])
@@ -582,6 +639,15 @@ def test_modules_that_somebody_looks_at_are_left_alone(interpreted: Interpreted,
     everything = {"LlamaDecoderLayer", "LlamaRMSNorm", "LlamaAttention", "LlamaMLP"}
     found = interpreted(forwards_given, "llama", DECODER, hooked)
     assert found == (everything if hooked == "layernorm" else everything - {left})  # the last norm is still fused
+
+
+def test_attention_behind_a_prefix(interpreted: Interpreted) -> None:
+    assert interpreted(behind_a_prefix) < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["llama", "olmo"])
+def test_no_norm_is_computed_twice(interpreted: Interpreted, kind: str) -> None:
+    assert set(interpreted(calls_of_norms, kind).values()) == {1}
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5])

@@ -200,6 +200,12 @@ def test_how_much_an_example_counts_is_expected_of_labels_alone(name: str) -> No
         assert name != "accuracy" or expected == 1
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", ["macro_f1", "weighted_f1", "balanced_accuracy", "accuracy"])
+def test_of_too_few_labels_a_unit_is_that_of_accuracy(name: str) -> None:
+    assert OBJECTIVES.named(name).unit_ahead(np.array([0]), 2) == 1
+
+
 def uneven(folder: Path, classes: dict[str, int], seed: int, mistaken: float = 0.13) -> None:
     """`train.csv` and `test.csv` with so many rows of each class, of which one word tells them apart, mostly."""
     draw = np.random.default_rng(seed)

@@ -380,6 +380,7 @@ HEADLESS: dict[str, tuple[str, tuple[str, ...], int, str]] = {
     "one with a usual name": ("Review\nso dull\n", (), 1, ""),
     "names in place of others": ("it was fun,a\nso dull,b\n", ("columns=text,who",), 1, "'it was fun', 'a', is taken"),
     "a class of the model": ("it was fun,good\nso dull,bad\n", ("columns=text,was",), 2, ""),
+    "a class with a column": ("review,good\nit was fun,1\nso dull,0\n", (), 2, ""),
     "two columns": ("it was fun,a\nso dull,b\n", (), 0, "add --read header=false if the first line names no columns"),
     "numbers": ("1,it was fun\n2,so dull\n", (), 0, "the first row has column1 '1', column2 'it was fun'"),
     "names of one word": ("a,b\nso dull,b\n", (), 0, "(a, b) is known to hold the texts; name it with --text\n"),

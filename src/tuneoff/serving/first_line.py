@@ -31,6 +31,14 @@ def has_label(cells: Sequence[str], label_names: Collection[str]) -> bool:
     return any(cell.strip() in known for cell in cells)
 
 
+def has_name(cells: Sequence[str], known: Collection[str]) -> bool:
+    """Whether one of the cells is a column's usual name, or one of those that the model's study or the command gives.
+
+    The line is a header then, also where a class has a column of its own.
+    """
+    return any(cell in known or cell.strip().lower() in USUAL_NAMES for cell in cells)
+
+
 def passed_over(cells: Sequence[str], spec: FormatSpec, known: Collection[str]) -> str | None:
     """What is said of a first line that is taken for names of columns and may be a text; None where it is clear.
 
@@ -42,7 +50,7 @@ def passed_over(cells: Sequence[str], spec: FormatSpec, known: Collection[str]) 
         known: names that the model's study or the command gives.
     """
     alone = spec.columns is not None or len(cells) == 1
-    if not cells or not spec.header or not alone or any(_is_name(cell, known) for cell in cells):
+    if not cells or not spec.header or not alone or has_name(cells, known):
         return None
     shown = in_line([repr(printable(cell, SHOWN)) for cell in cells])
     return f"the first line, {shown}, is taken for a header; give --read header=false if it is to be labelled as well"
@@ -53,7 +61,3 @@ def asks_for_header(columns: Sequence[str]) -> str:
     if any(len(name.split()) > 1 for name in columns):
         return ", and add --read header=false if the first line names no columns"
     return ""
-
-
-def _is_name(cell: str, known: Collection[str]) -> bool:
-    return cell in known or cell.strip().lower() in USUAL_NAMES

@@ -23,7 +23,7 @@ from tuneoff.data.formats.spec import FormatSpec
 from tuneoff.data.headers import no_header
 from tuneoff.data.source_table import SourceTable
 from tuneoff.data.sources.files import FilesData, existing
-from tuneoff.serving.first_line import SHOWN, asks_for_header, first_cells, has_label, passed_over
+from tuneoff.serving.first_line import SHOWN, asks_for_header, first_cells, has_label, has_name, passed_over
 from tuneoff.spec.explain import in_words
 from tuneoff.spec.load import toml_or_text
 
@@ -115,7 +115,8 @@ def rows_of_file(
             raise UserError(f"{path}: is not a file; what another program prints is read from a pipe, a text a line")
     spec, given = _format(paths, written)
     first = first_cells(paths, spec) if "header" not in given else []
-    if has_label(first, [name for rule in rules for name in rule.label_names]):
+    known = [name for name in (text, text_pair, *(rule.text for rule in rules)) if name is not None]
+    if has_label(first, [name for rule in rules for name in rule.label_names]) and not has_name(first, known):
         spec = spec.model_copy(update={"header": False})
     data = FilesData.model_validate({"source": "files", "train": pattern, "format": spec.model_dump()})
     lines = SourceTable(None, pattern, (TEXT,), lambda: _plain_lines(paths, spec.encoding))
@@ -129,7 +130,6 @@ def rows_of_file(
     else:
         found = _in_columns(lines, rules, text, text_pair)
     of_lines = found.table is lines
-    known = [name for name in (text, text_pair, *(rule.text for rule in rules)) if name is not None]
     return replace(
         found,
         fingerprint=[data.fingerprint(), *sorted(written)],

@@ -105,6 +105,11 @@ class Nemotron(Arcee):
 class Qwen2Moe(Llama):
     model_type = "qwen2_moe"
 
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        # Of its windows only the mask tells, which packed attention has none of.
+        self.packs = "sliding_attention" not in (getattr(self.config, "layer_types", None) or ())
+
 
 class Qwen3Moe(Llama):
     model_type = "qwen3_moe"

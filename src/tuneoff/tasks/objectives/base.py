@@ -67,12 +67,15 @@ class Objective(ABC):
     def unit_ahead(cls, labels: NDArray[Any], outputs: int) -> float:
         """`Contributions.unit` as labels alone let one expect it: where all are answered rightly.
 
+        That of accuracy where they are too few to tell.
+
         Args:
             labels: as `Task.truth` gives them.
             outputs: how many classes or labels there are.
         """
         as_shares = cls.of == "probabilities" and labels.ndim == 1
-        return cls.contributions(labels, np.eye(outputs)[labels] if as_shares else labels).unit
+        unit = cls.contributions(labels, np.eye(outputs)[labels] if as_shares else labels).unit
+        return unit if math.isfinite(unit) else 1.0
 
 
 class ClassObjective(Objective):

@@ -18,6 +18,7 @@ from tuneoff.training.engines.graph import GraphMemory, StepGraph, token_sizes
 from tuneoff.training.engines.packing import (
     ATTENTION,
     TORCH_ATTENTION,
+    VARLEN_KNOWS_WINDOWS,
     Layout,
     PackedBatch,
     WeightDropout,
@@ -49,9 +50,16 @@ def can_pack(architecture: Architecture, device: torch.device, precision: torch.
     if device.type == "cpu":
         return not training.attention_dropout
     has_kernels = "attention" in chosen_kernels(training) and architecture.attention_head_size in ATTENTION_HEAD_SIZES
+    if not VARLEN_KNOWS_WINDOWS and (training.compile or not has_kernels) and _has_windows(architecture):
+        return False
     # PyTorch's attention among packed sequences drops no weights, and knows no positions of a model's own.
     needs_kernels = training.attention_dropout or architecture.attention is not Attention.INTERFACE
     return _has_variable_length_attention(device, precision) and (has_kernels or not needs_kernels)
+
+
+def _has_windows(architecture: Architecture) -> bool:
+    """Whether layers may look only so far."""
+    return any(getattr(architecture.config, name, None) for name in ("sliding_window", "local_attention"))
 
 
 def _has_variable_length_attention(device: torch.device, precision: torch.dtype) -> bool:

@@ -21,6 +21,8 @@ from tuneoff.training.kernels.pre_norm import Normalisation, pre_norm, residual_
 from tuneoff.training.kernels.rotary import Heads, rotary
 from tuneoff.training.kernels.shared_linear import can_share, is_hooked, shared_linear
 
+CACHES = {"past_key_values", "cache"}
+"""What versions of transformers call the keys and values of earlier tokens."""
 LONGEST_ROW = 16_384
 """Elements of the widest row that a program holds."""
 
@@ -51,7 +53,8 @@ def _fuse_stack(blocks: nn.ModuleList, final: nn.Module | None, kernels: Set[str
         norms = [getattr(parts, names.first_norm), getattr(parts, names.second_norm), follower]
         if "pre_norm" in kernels:
             changed |= {norm for norm in norms if norm is not None and _fuse_norm(norm)}
-            parts.forward = _block_forward(parts, names, follower)
+            # One that is not fused would take no notice of what goes along with a sum, and compute it again.
+            parts.forward = _block_forward(parts, names, follower if follower in changed else None)
             changed.add(block)
         if "rotary" in kernels and _may_be_fused(attention):
             changed |= _fuse_attention(attention, "shared_linear" in kernels)
@@ -166,7 +169,9 @@ def _fuse_attention(attention: Any, shared: bool) -> set[nn.Module]:
         heads = Heads(attention.config.num_attention_heads, kv_count, kv_count, size)
         options = {"scaling": attention.scaling}
         if window != "none":
-            options["sliding_window"] = (attention if window == "own" else attention.config).sliding_window
+            options["sliding_window"] = getattr(
+                attention if window == "own" else attention.config, "sliding_window", None
+            )
         finish = nn.Identity()
     else:
         return set()
@@ -197,16 +202,12 @@ def _attention_forward(
         hidden_states: torch.Tensor,
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
         attention_mask: torch.Tensor | None = None,
-        past_key_values: Any = None,
         **more: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        if past_key_values is not None or any(norm.weight.dtype != hidden_states.dtype for norm in norms):
+        has_cache = any(more.get(name) is not None for name in CACHES)
+        if has_cache or any(norm.weight.dtype != hidden_states.dtype for norm in norms):
             unfused: tuple[torch.Tensor, torch.Tensor | None] = plain(
-                hidden_states,
-                position_embeddings=position_embeddings,
-                attention_mask=attention_mask,
-                past_key_values=past_key_values,
-                **more,
+                hidden_states, position_embeddings=position_embeddings, attention_mask=attention_mask, **more
             )
             return unfused
         shape = hidden_states.shape[:-1]

@@ -98,12 +98,14 @@ def _has_llama_rotation(attention: nn.Module, family: str) -> bool:
     """Whether halves of a head are its pairs: the code of the functions that the layer's file has for that."""
     own = inspect.unwrap(type(attention).forward).__globals__
     known = vars(_modeling(family))
-    return all(name in own and _same_code(own[name], known[name]) for name in ("apply_rotary_pos_emb", "rotate_half"))
+    names = ("apply_rotary_pos_emb", "rotate_half")
+    return all(name in own and name in known and _same_code(own[name], known[name]) for name in names)
 
 
 def _same_forward(module: nn.Module, family: str, name: str, method: str = "forward") -> bool:
     own: Any = getattr(type(module), method)
-    return _same_code(own, getattr(getattr(_modeling(family), name), method))
+    known: Any = getattr(getattr(_modeling(family), name, None), method, None)  # another version may call it otherwise
+    return known is not None and _same_code(own, known)
 
 
 def _same_code(function: Callable[..., Any], known: Callable[..., Any]) -> bool:

@@ -48,7 +48,7 @@ def _pre_norm_forward(  # type: ignore[no-untyped-def]
     SHIFTED: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
     """What is normalised is the sum as it is stored, rounded. The mean is taken off before squaring."""
-    row = tl.program_id(0)
+    row = tl.program_id(0).to(tl.int64)  # rows times widths pass 2^31
     column = tl.arange(0, BLOCK)
     inside = column < WIDTH
     place = row * WIDTH + column
@@ -77,7 +77,7 @@ def _pre_norm_backward(  # type: ignore[no-untyped-def]
     PAST: tl.constexpr, TRAINED: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
     """The normalised row is made anew from what went into it. `d_past` is the gradient of the sum that went past."""
-    program, programs = tl.program_id(0), tl.num_programs(0)
+    program, programs = tl.program_id(0).to(tl.int64), tl.num_programs(0)
     column = tl.arange(0, BLOCK)
     inside = column < WIDTH
     weight = tl.load(gain + column, mask=inside, other=0.0).to(tl.float32) + gain_offset

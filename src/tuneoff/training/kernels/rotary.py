@@ -41,7 +41,7 @@ def _places(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Of a tile of heads, counted over all tokens: where their first halves are, and their angles' in the tables."""
     head = index % count
-    token = index // count
+    token = (index // count).to(tl.int64)  # tokens times strides pass 2^31
     column = tl.arange(0, HALF)[None, :]
     place = (token * stride + (first_head + head) * (2 * HALF))[:, None] + column
     angle = (token * table_stride)[:, None] + column
