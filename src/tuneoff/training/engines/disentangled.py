@@ -16,7 +16,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from tuneoff.training.engines.packing import active_batch, active_weight_dropout
 from tuneoff.training.kernels.disentangled_torch import disentangled_attention_one_by_one
-from tuneoff.training.kernels.distances import DistanceRules, Distances
+from tuneoff.training.kernels.distances import DistanceRules, Distances, reach_of
 
 
 def pack_disentangled(backbone: Any) -> None:
@@ -36,7 +36,7 @@ def pack_disentangled(backbone: Any) -> None:
 
 
 class _Tables:
-    """Buckets of distances, made once for each length; they stay, since CUDA graphs read them."""
+    """Buckets of distances, made once for lengths that take the same ones; they stay, since CUDA graphs read them."""
 
     def __init__(self, encoder: Any) -> None:
         span = len(encoder.rel_embeddings.weight) // 2
@@ -45,9 +45,10 @@ class _Tables:
 
     def up_to(self, length: int, device: torch.device) -> Distances:
         """For texts of up to so many tokens."""
-        key = length, device
+        reach = reach_of(length)
+        key = reach, device
         if key not in self._made:
-            self._made[key] = self._rules.table(length, device)
+            self._made[key] = self._rules.table(reach, device)
         return self._made[key]
 
 

@@ -10,6 +10,11 @@ ROUND_DISTANCES, ROUND_BUCKETS = 64, 16
 """Tables are made for lengths in steps, so that few serve all; products of such widths are fast."""
 
 
+def reach_of(length: int) -> int:
+    """The reach of the table for texts of up to so many tokens."""
+    return -(-length // ROUND_DISTANCES) * ROUND_DISTANCES
+
+
 @dataclass(frozen=True)
 class Distances:
     """Which bucket each distance from a query to a key of its text falls into.
@@ -54,7 +59,7 @@ class DistanceRules:
         """For texts of up to so many tokens, or a few more."""
         from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
-        reach = -(-length // ROUND_DISTANCES) * ROUND_DISTANCES
+        reach = reach_of(length)
         distance = torch.arange(1 - reach, reach)
         if self.log_buckets > 0 and self.longest > 0:
             numbers = make_log_bucket_position(distance, self.log_buckets, self.longest).long()
