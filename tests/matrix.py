@@ -36,10 +36,13 @@ STEPS = 8
 EXACT = 1e-5
 UNREAD = {
     "big_bird": re.compile(r"bert\.pooler"),
+    "esm": re.compile(r"contact_head"),
     "roformer": re.compile(r"embed_positions"),
+    "xlnet": re.compile(r"mask_emb|seg_embed|r_s_bias"),
     "longformer": re.compile(r"layer\.1\.attention\.self\.(query|key|value)\.|tinylora_v\.default\.[45]$"),
 }
-"""Weights that no logit depends on: a pooler's that is not read, fixed positions, the last block's local attention."""
+"""Weights that no logit depends on: a pooler's that is not read, fixed positions, the last block's local attention,
+what tells segments apart where there is one, a head of another task."""
 MERGED = 1e-4
 
 

@@ -27,6 +27,8 @@ def assert_as_declared(cells: list[Cell]) -> None:
         expected = {hole.what for hole in HOLES if hole_of(cell.method, cell.kind, hole.what) is not None}
         if "builds" in expected:
             expected = {"builds"}
+        if cell.merges is None:  # as into quantised weights, it was not tried
+            expected.discard("merges")
         undeclared = {what: how for what, how in cell.failures.items() if what not in expected}
         if undeclared:
             wrong.append(f"{cell.method} on {cell.kind}: {undeclared}")

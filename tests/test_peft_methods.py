@@ -106,7 +106,10 @@ def test_a_backbone_is_not_quantised_for_every_method() -> None:
     assert arm_of("qlora").quantization == "nf4"
 
 
-@pytest.mark.parametrize(("kind", "attention", "mlp"), [("bert", 8, 4), ("gpt2", 4, 4), ("llama", 8, 6), ("t5", 16, 8)])
+@pytest.mark.parametrize(
+    ("kind", "attention", "mlp"),
+    [("bert", 8, 4), ("gpt2", 4, 4), ("llama", 8, 6), ("t5", 16, 8), ("modernbert-decoder", 8, 4), ("helium", 8, 6)],
+)
 def test_layers_by_their_role(kind: str, attention: int, mlp: int) -> None:
     loaded = outline(config_of(kind))
     found = {role: targeted_modules(loaded, role) for role in ("attention", "mlp", "all-linear")}

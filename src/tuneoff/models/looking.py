@@ -90,13 +90,15 @@ def _layers_like_those_of_a_known_one(model: PreTrainedModel) -> Layers | None:
     def there(*wanted: str | None) -> bool:
         return all(name is not None and find_linear(names, name) for name in wanted)
 
-    known = [layers for layers in _known_layers() if layers.attention]
+    # Those of most layers first: Llama's names are Nemotron's and one more, which is not to be left out.
+    known = sorted((layers for layers in _known_layers() if layers.attention), key=lambda layers: -len(layers.names))
     for layers in known:
         if there(*layers.names):
             return layers
     inputs = next((one for one in known if there(one.query, one.key, one.value)), None)
     output = next((one for one in known if there(one.output)), None)
-    rest = next((one for one in known if there(*one.feedforward)), None)
+    found = (one for one in known if one.feedforward and there(*one.feedforward))
+    rest = max(found, key=lambda one: len(one.feedforward), default=None)
     if inputs is None or output is None or rest is None:
         return None
     return Layers(inputs.query, inputs.key, inputs.value, output.output, rest.feedforward)
