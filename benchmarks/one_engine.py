@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Predict = Callable[[], NDArray[np.float32]]
     """Logits of the test split, shape (examples, outputs)."""
 
-CHECKPOINTING = "-checkpointing"
+CHECKPOINTING, GROUPED, COMPILED = "-checkpointing", "-grouped", "-compiled"
+"""What the names of engines say of their settings."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def measure(work: Work) -> Measured:
     from tuneoff.training.order import epoch_batches
 
     prepared = work.prepared.prepared
-    training = work.spec.training.model_copy(update={"gradient_checkpointing": work.engine.endswith(CHECKPOINTING)})
+    settings = {"gradient_checkpointing": CHECKPOINTING in work.engine, "compile": COMPILED in work.engine}
+    training = work.spec.training.model_copy(update=settings)
     device = choose_device(training)
     precision = choose_precision(training, device)
     config = load_config(work.prepared.model_folder, len(prepared.label_names), prepared.pad_token_id)
@@ -132,7 +134,9 @@ def measure(work: Work) -> Measured:
     all_batches = [
         rows
         for epoch in range(training.epochs)
-        for rows in epoch_batches(tokens["train"].lengths, training.batch_size, work.seed, epoch, bucketed=False)
+        for rows in epoch_batches(
+            tokens["train"].lengths, training.batch_size, work.seed, epoch, bucketed=GROUPED in work.engine
+        )
     ]
     batches = all_batches[: work.steps]
     warm_up = max(1, len(batches) // 4)
@@ -277,6 +281,7 @@ def _with_trainer(job: Job) -> tuple[dict[str, Any], Predict]:
                 use_cpu=job.device.type == "cpu",
                 optim="adamw_torch_fused",
                 gradient_checkpointing=job.training.gradient_checkpointing,
+                torch_compile=job.training.compile,
                 gradient_checkpointing_kwargs={"use_reentrant": False},
                 dataloader_pin_memory=job.device.type == "cuda",
                 logging_strategy="no",

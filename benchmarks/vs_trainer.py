@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
     from tuneoff.spec import TrainingSpec
 
-ENGINES = ("tuneoff", "tuneoff-checkpointing", "trainer", "trainer-checkpointing")
+ENGINES = (
+    "tuneoff",
+    "tuneoff-checkpointing",
+    "trainer",
+    "trainer-checkpointing",
+    "trainer-grouped",
+    "trainer-compiled",
+    "trainer-grouped-compiled",
+)
+"""`grouped`: batches of texts of similar lengths, as `group_by_length` makes them."""
 
 
 def main() -> None:

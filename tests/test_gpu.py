@@ -538,7 +538,31 @@ def test_a_study_on_two_gpus_finds_what_one_gpu_finds(
             continue
         alone, expected = found["none", arm]
         assert run["conditions"]["devices"] == 2
-        assert run["conditions"]["engine"]["step"] == "eager"
+        # Where batches are packed, which they are in bf16, the processes' messages are part of the graph.
+        assert run["conditions"]["engine"]["step"] == ("graph" if (parallel, precision) == ("ddp", "bf16") else "eager")
         assert run["memory_kind"] == "cuda_allocated"
         assert run["curve"][-1]["train_loss"] == pytest.approx(alone["curve"][-1]["train_loss"], rel=tolerance), arm
         assert np.linalg.norm(logits - expected) / np.linalg.norm(expected) < tolerance, (parallel, arm)
+
+
+def test_runs_share_a_gpu_as_far_as_its_memory_goes(steady_model: Any, data_files: Any, tmp_path: Any) -> None:
+    import tuneoff
+
+    arms = ['method = "full"\nlearning_rate = 3e-4', 'method = "lora"\nlora_dropout = 0.0', "frozen_features"]
+    text = study_toml(steady_model, data_files, arms, seeds=3, tuning="trials = 2", device='"cuda"')
+    (tmp_path / "study.toml").write_text(text)
+    found = {}
+    for workers in ("auto", 1):
+        spec = tuneoff.load_study(tmp_path / "study.toml", [f"execution.workers={workers}"])
+        results = tuneoff.run_study(spec, tmp_path / str(workers))
+        assert results.failed == []
+        found[workers] = {run["run_id"]: run for run in dictionaries([*results.runs, *results.trials])}
+    assert found["auto"].keys() == found[1].keys()
+    for name, run in found["auto"].items():
+        alone = run["method"] == "frozen_features" or (run["seed"] == 0 and not run["trial"])
+        assert run["conditions"]["shared_device"] is not alone
+        assert (run["own_seconds"] is None) is alone
+        assert not found[1][name]["conditions"]["shared_device"]
+        assert run.get("predictions_sha256") == found[1][name].get("predictions_sha256"), name
+    shared = [run for run in found["auto"].values() if run["conditions"]["shared_device"]]
+    assert sum(run["own_seconds"] for run in shared) < sum(run["wall_seconds"] for run in shared)

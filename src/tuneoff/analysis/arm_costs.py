@@ -31,7 +31,12 @@ def alike(runs: Sequence[ScoredRun]) -> list[ScoredRun]:
 
 def device_seconds(run: TrainedRun) -> float:
     """How long a run's process took, for each GPU that it had; processes on CPUs share one machine."""
-    return run.wall_seconds * (run.conditions.devices if run.conditions.device_type == "cuda" else 1)
+    return own_seconds(run) * (run.conditions.devices if run.conditions.device_type == "cuda" else 1)
+
+
+def own_seconds(run: TrainedRun) -> float:
+    """How long a run's process took, or its share of the time where it ran beside others."""
+    return run.wall_seconds if run.own_seconds is None else run.own_seconds
 
 
 def seed_mean(runs: Sequence[ScoredRun], cost: str) -> float | None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tuneoff.analysis.arm_costs import own_seconds
 from tuneoff.core.texts import counted
 from tuneoff.data.parts import part_names, part_words
 from tuneoff.records.run import RunResult, TrainedRun
@@ -63,7 +64,7 @@ def summarise_tuning(results: StudyResults) -> TuningSummary | None:
         seeds=results.spec.seeds[: results.spec.tuning.seeds],
         runs=len(results.trials),
         train_seconds=sum(run.train_seconds for run in ended),
-        wall_seconds=sum(run.wall_seconds for run in ended),
+        wall_seconds=sum(map(own_seconds, ended)),
         few_validation=None
         if results.objective is not Accuracy
         else few_validation_examples(results.prepared.part(part).sizes for part in part_names(results.spec.data)),

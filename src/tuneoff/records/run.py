@@ -108,6 +108,9 @@ class Measured(Record):
     """writing checkpoints within the run, and the weights of the best epoch"""
     wall_seconds: float
     """of the run's process; of an interrupted run, without what was done in vain"""
+    own_seconds: float | None = None
+    """of a run beside others on its device: its share of the time that they had it for, from its process' start to its
+    end; null of a run that had its device alone, and of several machines"""
     train_examples_per_second: float
     """over `train_seconds`"""
     peak_memory_bytes: MeasuredPeakBytes

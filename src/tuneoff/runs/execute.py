@@ -63,6 +63,8 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         curve = trainer.training.run(reporter.step, stopping.is_set)
     except TrainingDiverged as diverged:
         return _diverged(place, trainer, guess, diverged)
+    finally:
+        trainer.engine.finish()
     peak = place.train_peak.so_far()
     for point in curve:
         print(dict(point), flush=True)

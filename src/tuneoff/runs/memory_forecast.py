@@ -136,6 +136,16 @@ class ArmForecast:
         )
         return self._found[asked]
 
+    def evaluation_bytes(self, longest: int) -> int:
+        """What PyTorch's allocator hands out at most in evaluation, whose batches are filled up with texts so long."""
+        longest += self.virtual_tokens
+        self._engine.model.eval()
+        self._memory.start_peak()
+        with _told(), transformers_quiet(), self._memory, _AttentionOfAGpu(), self._memory.making("temporary"):
+            self._engine.empty_evaluation(longest)
+        self._engine.model.train()
+        return sum(self._memory.at_peak.values()) + WORKSPACE_BYTES
+
     def _step(self, shape: BatchShape) -> None:
         self._memory.start_peak()
         with _told(), transformers_quiet(), self._memory, _AttentionOfAGpu(), self._memory.making("temporary"):
@@ -145,7 +155,8 @@ class ArmForecast:
         self._memory.purpose = "activations"
 
     def _forward_ends(self, _module: Any, _inputs: Any, output: Any) -> None:
-        output.logits.register_hook(self._backward_begins)
+        if output.logits.requires_grad:
+            output.logits.register_hook(self._backward_begins)
 
     def _backward_begins(self, _gradient: torch.Tensor) -> None:
         self._memory.purpose = "temporary"

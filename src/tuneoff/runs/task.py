@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from tuneoff.records.run import (
     RunIdentity,
     RunResult,
     Scores,
+    TrainedRun,
     UnfinishedRun,
     UnfinishedStatus,
     UnsuccessfulRun,
@@ -47,7 +48,8 @@ class RunTask:
     `training` is the study's with `auto` resolved, and `allocation` is what the run computes on. `objective` names the
     metric that the study goes by.
     `micro_batch` is the number of sequences computed at once (all of a batch when None); `process` tells the processes
-    of a run on several devices apart.
+    of a run on several devices apart. `gpu_bytes` is what the run takes of a GPU at most, where it may share one with
+    others; None where it is to have its device to itself, or where the user says how many runs go on at a time.
     """
 
     run: Run
@@ -67,6 +69,7 @@ class RunTask:
     epochs: int | None = None
     micro_batch: int | None = None
     process: ProcessRank = field(default_factory=ProcessRank)
+    gpu_bytes: int | None = None
 
     @property
     def num_labels(self) -> int:
@@ -93,6 +96,14 @@ class RunTask:
     def memory_kind(self) -> MemoryKind:
         """What its peak memory is that of."""
         return "process_rss" if self.allocation.on_cpu else "cuda_allocated"
+
+    def beside_others(self, gpu_bytes: int) -> RunTask:
+        """The same run where it may share a GPU, of which it takes so many bytes."""
+        return replace(self, gpu_bytes=gpu_bytes, allocation=replace(self.allocation, shared_device=True))
+
+    def alone(self) -> RunTask:
+        """The same run with a device to itself."""
+        return replace(self, gpu_bytes=None, allocation=replace(self.allocation, shared_device=False))
 
     def identity(self) -> RunIdentity:
         """The fields of `result.json` that say which run it is."""
@@ -149,6 +160,12 @@ class Outcome:
     logits: NDArray[np.float32] | None = None
     stops_study: bool = False
     failed_at: float = 0.0
+
+    def sharing(self, seconds: float) -> Outcome:
+        """The same of a run that went on beside others, and had so many seconds' worth of its device."""
+        if not isinstance(self.result, TrainedRun) or not self.result.conditions.shared_device:
+            return self
+        return replace(self, result=self.result.model_copy(update={"own_seconds": seconds}))
 
     @property
     def failure(self) -> UnsuccessfulRun | None:

@@ -183,7 +183,8 @@ class ExecutionSpec(Frozen):
 
     executor: Annotated[str, AfterValidator(_known_executor)] = "local"
     workers: int | Literal["auto"] = Field(
-        default="auto", description="runs at a time; auto: one a GPU, or one on a CPU; with ray: as many as fit"
+        default="auto",
+        description="runs at a time; auto: as many as fit on each GPU, one on a CPU; with ray: as many as fit",
     )
     cores: int | None = Field(
         default=None, gt=0, le=10_000, description="processor cores of a run; all over the workers, if left out"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tuneoff.measure.environment import environment
 from tuneoff.spec.schema import EXECUTORS
 from tuneoff.study.ahead import Ahead, ahead_of
+from tuneoff.study.beside import bytes_beside_others
 from tuneoff.study.elsewhere import computed_elsewhere
 from tuneoff.study.pins import Pinned
 from tuneoff.study.plan import plan_runs
@@ -17,10 +18,11 @@ from tuneoff.study.rehearsal import rehearse
 from tuneoff.study.run_task import make_task
 from tuneoff.study.scheduler import Scheduler
 from tuneoff.study.store import Store, set_aside
-from tuneoff.study.tuning import Tuning
+from tuneoff.study.tuning import Tuning, tuned_arms
 
 if TYPE_CHECKING:
     from tuneoff.runs.run import Run
+    from tuneoff.runs.task import RunTask
     from tuneoff.spec import StudySpec
     from tuneoff.study.executors.base import Executor
     from tuneoff.study.interruption import Interruption
@@ -84,6 +86,7 @@ class _Conductor:
         self._pinned = pinned
         self._tried: set[str] = set()
         self._begun = False
+        self._beside: dict[str, int] = {}
 
     def execute(self, runs: list[Run], plan: list[Run]) -> bool:
         """Carries out those of `runs` that are left, all of which `plan.json` has; says whether any was."""
@@ -97,18 +100,7 @@ class _Conductor:
         what = "trial" if runs[0].trial else "run"
         ahead = ahead_of(self._spec, self._prepared.prepared, [run.entry() for run in plan])
         self._listener.planned(len(runs), len(runs) - len(left), sum(run.steps for run in left), what, ahead)
-        tasks = [
-            make_task(
-                run,
-                self._pinned,
-                self._prepared.prepared,
-                self._executor.allocation,
-                self._prepared.model_folder,
-                self._prepared.data_folder,
-                self._store.run_folder(run.id),
-            )
-            for run in left
-        ]
+        tasks = [self._task(run) for run in left]
         scheduler = Scheduler(
             self._executor,
             self._store,
@@ -119,6 +111,20 @@ class _Conductor:
         scheduler.execute(tasks)
         self._tried.update(run.id for run in left)
         return True
+
+    def _task(self, run: Run) -> RunTask:
+        task = make_task(
+            run,
+            self._pinned,
+            self._prepared.prepared,
+            self._executor.allocation,
+            self._prepared.model_folder,
+            self._prepared.data_folder,
+            self._store.run_folder(run.id),
+        )
+        size = self._beside.get(run.arm.name)
+        measured = not run.trial and run.seed == self._spec.seeds[0]
+        return task if size is None or measured else task.beside_others(size)
 
     def _begin(self) -> None:
         """Makes sure that every arm can be trained on this data, says what is trained anew, and brings the data in."""
@@ -132,6 +138,15 @@ class _Conductor:
         if elsewhere is not None:
             self._listener.say(elsewhere)
         self._prepared.save()
+        room = self._executor.shareable_bytes
+        if room is not None:
+            precision = self._executor.allocation.precision
+            self._beside = bytes_beside_others(self._spec, self._prepared, precision, room)
+        if self._beside and (len(self._spec.seeds) > 1 or tuned_arms(self._spec)):
+            self._listener.say(
+                "Runs share a GPU as far as its memory goes; costs are measured with one seed of each arm, which has "
+                "it alone (execution.workers = 1: all runs have)"
+            )
 
     def _is_done(self, run: Run) -> bool:
         """Whether a run has ended and is not to be tried again; a result that cannot be trusted is set aside."""

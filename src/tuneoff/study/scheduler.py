@@ -64,7 +64,7 @@ class Scheduler:
                 if self._interruption.requested and not self._stopping:
                     self._listener.say("stopping after the step under way; Ctrl-C again stops at once")
                     self._stop()
-                while self._waiting and not self._stopping and self._executor.has_room():
+                while self._waiting and not self._stopping and self._executor.has_room(self._waiting[0]):
                     self._start(self._waiting.popleft())
                 for event in self._executor.events(WAIT_SECONDS):
                     self._handle(event)
@@ -113,6 +113,10 @@ class Scheduler:
                 f"run {task.run.id} could not write its files: {failure.error}; finished runs are kept, and the same "
                 "command goes on from here"
             )
+        if failure is not None and failure.status == "oom" and task.gpu_bytes is not None and not self._stopping:
+            self._listener.say(f"{task.run.id}: it ran out of memory beside other runs, and is run again by itself")
+            self._waiting.appendleft(task.alone())
+            return
         may_halve = task.training.auto_batch and micro_batch > 1 and not self._stopping
         if failure is not None and failure.status == "oom" and may_halve:
             half = micro_batch // 2

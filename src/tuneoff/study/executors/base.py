@@ -60,9 +60,14 @@ class Executor(ABC):
     def warm_up(cls) -> None:
         """Begins what takes long before the first run can start, and does not wait for it."""
 
+    @property
+    def shareable_bytes(self) -> int | None:
+        """Memory of each GPU where runs go on side by side as far as it goes; None where each has its device alone."""
+        return None
+
     @abstractmethod
-    def has_room(self) -> bool:
-        """Whether another run can be started now."""
+    def has_room(self, task: RunTask) -> bool:
+        """Whether this run can be started now."""
 
     @abstractmethod
     def start(self, task: RunTask) -> None:

@@ -1,17 +1,18 @@
-"""Runs on this machine: one at a time on a CPU, one a GPU or group of GPUs, or as many as asked for."""
+"""Runs on this machine: one at a time on a CPU, side by side on GPUs as far as they fit, or as many as asked for."""
 
 from __future__ import annotations
 
-from collections import deque
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError
 from tuneoff.measure.environment import usable_cores, visible_gpus
+from tuneoff.measure.gpus import free_gpu_bytes
 from tuneoff.runs.allocation import Allocation, devices_of_a_run
 from tuneoff.runs.process import ForkServer
 from tuneoff.runs.process_group import start_run
 from tuneoff.study.executors.base import Event, Executor
+from tuneoff.study.executors.places import Place, Places
 
 if TYPE_CHECKING:
     from tuneoff.runs.process import RunProcess
@@ -24,7 +25,7 @@ POLL_SECONDS = 0.1
 
 
 class LocalExecutor(Executor):
-    """A slot a worker; on GPUs each slot belongs to one of them, or to as many as a run takes."""
+    """Every device, or group of as many as a run takes, is a place; so is a CPU."""
 
     name = "local"
 
@@ -49,20 +50,28 @@ class LocalExecutor(Executor):
             cores=execution.cores or max(1, usable_cores() // workers),
             shared_device=workers > len(gpus),
         )
-        self._free = deque(gpus[slot % len(gpus)] for slot in range(workers))
-        self._running: dict[str, tuple[RunProcess | RunGroup, str | None]] = {}
+        shares = not on_cpu and devices == 1 and execution.workers == "auto"
+        self._room = free_gpu_bytes() if shares else None
+        self._places = Places(gpus, workers, self._room)
+        self._running: dict[str, tuple[RunProcess | RunGroup, Place]] = {}
         self._server = ForkServer()
 
     @classmethod
     def warm_up(cls) -> None:
         ForkServer().warm_up()
 
-    def has_room(self) -> bool:
-        return bool(self._free)
+    @property
+    def shareable_bytes(self) -> int | None:
+        return self._room
+
+    def has_room(self, task: RunTask) -> bool:
+        return self._places.of(task) is not None
 
     def start(self, task: RunTask) -> None:
-        gpu = self._free.popleft()
-        self._running[task.run.id] = (start_run(self._server, task, gpu), gpu)
+        place = self._places.of(task)
+        assert place is not None
+        place.begin(task)
+        self._running[task.run.id] = (start_run(self._server, task, place.gpu), place)
 
     def events(self, timeout: float) -> list[Event]:
         if not self._running:
@@ -70,15 +79,14 @@ class LocalExecutor(Executor):
         processes = [process for process, _ in self._running.values()]
         wait([waited for process in processes for waited in process.waits], min(timeout, POLL_SECONDS))
         events = []
-        for run_id, (process, gpu) in list(self._running.items()):
+        for run_id, (process, place) in list(self._running.items()):
             progress, outcome = process.poll()
             if progress is not None:
                 events.append(Event(run_id, progress=progress))
             if outcome is not None:
                 process.close()
                 del self._running[run_id]
-                self._free.append(gpu)
-                events.append(Event(run_id, outcome=outcome))
+                events.append(Event(run_id, outcome=outcome.sharing(place.end(run_id))))
         return events
 
     def stop(self) -> None:

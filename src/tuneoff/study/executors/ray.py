@@ -78,7 +78,8 @@ class RayExecutor(Executor):
         self._asked = 0.0
         self._stopping = False
 
-    def has_room(self) -> bool:
+    def has_room(self, task: RunTask) -> bool:
+        del task  # they are all alike
         workers = self.execution.workers
         return len(self._attempts) < (self._fit() if workers == "auto" else workers)
 

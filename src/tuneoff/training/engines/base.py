@@ -6,13 +6,14 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tuneoff.data.tokens import Tokens
 from tuneoff.measure.memory import is_out_of_memory
 from tuneoff.records.conditions import EngineDescription
 from tuneoff.spec.arms import ArmSpec
@@ -25,7 +26,6 @@ from tuneoff.training.parallel.devices import SingleDevice
 if TYPE_CHECKING:
     from torch import nn
 
-    from tuneoff.data.tokens import Tokens
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
 
@@ -136,6 +136,9 @@ class Engine(ABC):
             self._weight += self.loss.total(tokens.labels[rows])
             yield
 
+    def finish(self) -> None:  # noqa: B027  # most engines need nothing of the kind
+        """No step follows: what only steps need is given back."""
+
     @abstractmethod
     def empty_step(self, tokens: int, sequences: int, longest: int) -> None:
         """A whole step on a batch without content: on the meta device, where it shows how much memory a step takes.
@@ -145,6 +148,14 @@ class Engine(ABC):
             sequences: in it.
             longest: tokens of its longest sequence.
         """
+
+    @torch.no_grad()
+    def empty_evaluation(self, longest: int) -> None:
+        """Evaluates one batch of texts of this length, as many as it holds: on the meta device, as `empty_step`."""
+        count = max(1, self._evaluation_tokens // longest)
+        ends = np.arange(count + 1, dtype=np.int64) * longest
+        texts = Tokens(np.zeros(ends[-1], np.int32), ends, np.zeros(count, np.int64))
+        self._logits(texts, np.arange(count))
 
     def state(self) -> Saved:
         """All that further steps depend on, for `restore`: tensors, plain values. Whole in the first process only."""
@@ -258,10 +269,13 @@ class Engine(ABC):
         micro_batches = [self._micro_batches(tokens, shard) for shard in self.ranks.shards(tokens, rows)]
         own = micro_batches[self.ranks.rank]
         total_weight = self.loss.total(tokens.labels[rows])  # of all processes' shards
-        for micro_batch in own:
-            self._accumulate(tokens, micro_batch, total_weight)
-        for _ in range(max(map(len, micro_batches)) - len(own)):
-            self._accumulate_nothing(tokens, rows[:1])
+        passes = max(map(len, micro_batches))
+        for turn in range(passes):
+            with self.parallel.last_pass() if turn == passes - 1 else nullcontext():
+                if turn < len(own):
+                    self._accumulate(tokens, own[turn], total_weight)
+                else:
+                    self._accumulate_nothing(tokens, rows[:1])
         self.parallel.reduce_gradients()
         if (penalty := self.arm.penalty(self.model)) is not None:  # the same in all processes, so that it is not summed
             penalty.backward()

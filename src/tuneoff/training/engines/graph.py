@@ -46,10 +46,16 @@ class GraphMemory:
     """What the graphs of a run share, since only one runs at a time: a stream to capture on, and a memory pool.
 
     One stream for all warm-ups and captures: with a second one, gradients would be kept until a capture ends.
+
+    Args:
+        device: of the run's process.
+        others: whether steps exchange messages with other processes. A thread of PyTorch's looks after these, and may
+            ask the driver for things that no thread may ask for during a capture, unless only this one's count.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, others: bool = False) -> None:
         self.device = device
+        self.error_mode = "thread_local" if others else "global"
         self.stream = torch.cuda.Stream(device)
         self.pool: Any = torch.cuda.graph_pool_handle()
 
@@ -86,7 +92,9 @@ class StepGraph:
         torch.cuda.synchronize(memory.device)
         torch.cuda.empty_cache()
         try:
-            with torch.cuda.graph(self._graph, pool=memory.pool, stream=memory.stream):
+            with torch.cuda.graph(
+                self._graph, pool=memory.pool, stream=memory.stream, capture_error_mode=memory.error_mode
+            ):
                 step(batch)
         finally:
             # Where a capture fails, PyTorch leaves its stream the current one. What others start on the default stream

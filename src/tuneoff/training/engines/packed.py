@@ -91,7 +91,7 @@ class PackedEngine(Engine):
             pack_disentangled(loaded.model.base_model)
         else:
             loaded.model.set_attn_implementation(ATTENTION if "attention" in self.kernels else TORCH_ATTENTION)
-        self._batch_size = training.batch_size
+        self._shard_size = -(-training.batch_size // self.ranks.world_size)
         self._weight_dropout = WeightDropout(self.dropout_seed, self.calls) if training.attention_dropout else None
         pool(loaded, only_pooled_in_last_block=not training.compile)  # a block unlike others is compiled by itself
         self._compiled = training.compile
@@ -103,6 +103,7 @@ class PackedEngine(Engine):
         if device.type != "cpu" and not training.compile and not self.parallel.sharded:
             self._fused = fuse(model, self.kernels)
         self._graphs: list[StepGraph] = []
+        self._token_slots: tuple[int, ...] = ()
         self._no_graph = "the device is not CUDA"
 
     def describe(self) -> EngineDescription:
@@ -112,17 +113,17 @@ class PackedEngine(Engine):
             "compiled": self._compiled,
             "fused_modules": self._fused,
         }
-        if self._graphs:
-            return {**described, "step": "graph", "token_slots": tuple(graph.layout.tokens for graph in self._graphs)}
+        if self._token_slots:
+            return {**described, "step": "graph", "token_slots": self._token_slots}
         return {**described, "step": "eager", "why_no_graph": self._no_graph}
 
     def prepare(self, tokens: Tokens, batches: Sequence[Rows]) -> None:
         """Captures a graph of the whole step for a few sizes of batch; falls back to eager steps with a reason."""
         super().prepare(tokens, batches)
-        if self.ranks.world_size > 1:
-            self._no_graph = "the run is trained on several devices"
-            return
         if self.device.type != "cuda":
+            return
+        if self.parallel.sharded:
+            self._no_graph = "weights are sharded over several devices"
             return
         if self.has_step_hook:
             self._no_graph = "the method takes part in each step"
@@ -130,13 +131,14 @@ class PackedEngine(Engine):
         if tokens.windows is not None:
             self._no_graph = "texts have several windows each"
             return
-        if self.micro_batch < self._batch_size:
+        if self.micro_batch < self._shard_size:
             self._no_graph = "gradients are accumulated over micro-batches"
             return
         self.model.train()
         try:
             with self._leaving_no_trace():
                 self._graphs = self._captured(tokens, batches)
+            self._token_slots = tuple(graph.layout.tokens for graph in self._graphs)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # whatever an operation that cannot be captured raises
@@ -144,22 +146,28 @@ class PackedEngine(Engine):
             log.warning("no CUDA graph: %s", self._no_graph)
             torch.cuda.synchronize(self.device)
 
+    def finish(self) -> None:
+        self._graphs.clear()  # those that hold messages must be gone before the processes' connection is
+
     def _captured(self, tokens: Tokens, batches: Sequence[Rows]) -> list[StepGraph]:
-        totals = np.array([int(tokens.lengths[rows].sum()) for rows in batches])
+        # Of all processes' shards, so that all have graphs of the same sizes: a capture's steps are theirs together.
+        shards = [shard for rows in batches for shard in self.ranks.shards(tokens, rows) if len(shard)]
+        totals = np.array([int(tokens.lengths[shard].sum()) for shard in shards])
         longest = int(tokens.lengths.max())
-        memory = GraphMemory(self.device)
+        memory = GraphMemory(self.device, others=self.ranks.world_size > 1)
         graphs: list[StepGraph] = []
         for size in sorted(token_sizes(totals), reverse=True):
             spare = -(-int(size - totals[totals <= size].min()) // longest)
-            layout = self._layout(size, self._batch_size, spare, longest)
+            layout = self._layout(size, self._shard_size, spare, longest)
             graphs.append(StepGraph(layout, tokens, self._whole_step, memory))
         return sorted(graphs, key=lambda graph: graph.layout.tokens)
 
     def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
-        total = int(tokens.lengths[rows].sum())
+        shard = self.ranks.shards(tokens, rows)[self.ranks.rank] if self._graphs else rows
+        total = int(tokens.lengths[shard].sum())
         for graph in self._graphs:
-            if graph.holds(total, len(rows)):
-                graph.replay(tokens, rows, self.loss.total(tokens.labels[rows]), learning_rate)
+            if graph.holds(total, len(shard)):
+                graph.replay(tokens, shard, self.loss.total(tokens.labels[rows]), learning_rate)
                 return
         super()._step(tokens, rows, learning_rate)
 
@@ -172,7 +180,9 @@ class PackedEngine(Engine):
         self._whole_step(layout.views(buffer, lengths=None))
 
     def _whole_step(self, batch: PackedBatch) -> None:
-        self._backward(batch)
+        with self.parallel.last_pass():
+            self._backward(batch)
+        self.parallel.reduce_gradients()
         self.optimiser.learning_rate.copy_(batch.learning_rate)
         self.optimiser.step()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from tuneoff.training.optim.adamw import MasterAdamW, Optimiser, clip_factor, gradient_norm, make_optimiser
 from tuneoff.training.optim.hyperparameters import decayed_parameters, rate_factor
+from tuneoff.training.parallel.gradients import GradientSums
 from tuneoff.training.parallel.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
 
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
-
-BUCKET_ELEMENTS = 1 << 24
-"""Gradients are summed in buckets of about this size: fewer messages than one each, less memory than all at once."""
 
 
 class SingleDevice:
@@ -63,6 +62,10 @@ class SingleDevice:
         """The optimiser of what this process has to update."""
         return make_optimiser(model, training)
 
+    def last_pass(self) -> AbstractContextManager[None]:
+        """Around the last of the backward passes of a batch, in which each gradient is finished."""
+        return nullcontext()
+
     def reduce_gradients(self) -> None:
         """Called between the backward passes of a batch and the optimiser's step."""
 
@@ -91,19 +94,15 @@ class DataParallel(SingleDevice):
     name = "ddp"
 
     def make_optimiser(self, model: nn.Module, training: TrainingSpec) -> Optimiser:
-        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._sums = GradientSums(model, self.ranks)
         return make_optimiser(model, training)
+
+    def last_pass(self) -> AbstractContextManager[None]:
+        return self._sums.sent_as_they_come()
 
     def reduce_gradients(self) -> None:
         """Adds up the gradients of all processes, so that each then takes the same step."""
-        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        for bucket in _buckets(gradients):
-            flat = torch.cat([gradient.flatten() for gradient in bucket])
-            self.ranks.all_reduce(flat)
-            sums = flat.split([gradient.numel() for gradient in bucket])
-            torch._foreach_copy_(
-                bucket, [total.view(gradient.shape) for total, gradient in zip(sums, bucket, strict=True)]
-            )
+        self._sums.finish()
 
 
 class FullyShardedDataParallel(SingleDevice):
@@ -205,16 +204,3 @@ def _whole(value: torch.Tensor | DTensor) -> torch.Tensor:
     from torch.distributed.tensor import DTensor
 
     return value.full_tensor() if isinstance(value, DTensor) else value
-
-
-def _buckets(gradients: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
-    bucket: list[torch.Tensor] = []
-    filled = 0
-    for gradient in gradients:
-        if bucket and filled + gradient.numel() > BUCKET_ELEMENTS:
-            yield bucket
-            bucket, filled = [], 0
-        bucket.append(gradient)
-        filled += gradient.numel()
-    if bucket:
-        yield bucket

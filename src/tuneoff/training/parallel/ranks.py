@@ -78,6 +78,10 @@ class Ranks:
         if self.world_size > 1:
             torch.distributed.all_reduce(tensor)
 
+    def begin_all_reduce(self, tensor: torch.Tensor) -> Any:
+        """Begins to replace a tensor by its sum over all processes; it is there after `wait` of what is returned."""
+        return torch.distributed.all_reduce(tensor, async_op=True)
+
     def gather(self, value: Any) -> list[Any]:
         """The values of all processes, by rank, in the first one; nothing in the others."""
         if self.world_size == 1:
