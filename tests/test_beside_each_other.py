@@ -48,6 +48,7 @@ def results_of(out: Path) -> dict[str, dict[str, Any]]:
     return {path.parent.name: json.loads(path.read_text()) for path in sorted(out.glob("runs/*/result.json"))}
 
 
+@pytest.mark.long
 def test_the_first_seed_of_each_arm_alone_measures_costs(
     install: Install, tuneoff: Command, study: Path, tmp_path: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_the_first_seed_of_each_arm_alone_measures_costs(
     assert not any(result["conditions"]["shared_device"] for result in alone.values())
 
 
+@pytest.mark.long
 def test_what_runs_out_of_memory_beside_others_is_run_by_itself(
     install: Install, tuneoff: Command, study: Path, tmp_path: Path
 ) -> None:
@@ -89,13 +91,3 @@ def test_what_runs_out_of_memory_beside_others_is_run_by_itself(
     for result in results_of(tmp_path / "out").values():
         assert result["status"] == "ok"
         assert not result["conditions"]["shared_device"]
-
-
-def test_a_device_without_room_for_two_is_not_shared(
-    install: Install, tuneoff: Command, study: Path, tmp_path: Path
-) -> None:
-    path = install(SHARED_CPU.format(room=10**9, narrow=True), *ENTRY)  # CUDA itself takes half of it
-    done = tuneoff("run", "--no-report", study, "--out", tmp_path / "out", "--executor", "shared-cpu", **path)
-    assert done.returncode == 0, done.stderr
-    assert "share a GPU" not in done.stdout
-    assert not any(result["conditions"]["shared_device"] for result in results_of(tmp_path / "out").values())
