@@ -58,17 +58,15 @@ def test_the_first_seed_of_each_arm_alone_measures_costs(
     assert "costs are measured with one seed of each arm, which has it alone" in " ".join(done.stdout.split())
     beside = results_of(tmp_path / "beside")
     for result in beside.values():
-        # Nothing is foretold of frozen features.
-        alone = result["method"] == "frozen_features" or (result["seed"] == 0 and not result["trial"])
+        alone = result["seed"] == 0 and not result["trial"]
         assert result["conditions"]["shared_device"] is not alone, result["run_id"]
         assert (result["own_seconds"] is None) is alone
     shared = [result for result in beside.values() if result["conditions"]["shared_device"]]
     assert sum(result["trial"] for result in shared) >= 2
-    assert sum(result["own_seconds"] for result in shared) < sum(1.5 + result["wall_seconds"] for result in shared)
+    assert all(result["own_seconds"] > 0 for result in shared)
     summary = json.loads((tmp_path / "beside" / "summary.json").read_text())
     for arm in summary["arms"]:
-        frozen = arm["method"] == "frozen_features"
-        assert (arm["measured_runs"], arm["times_shared"]) == (2 if frozen else 1, False)
+        assert (arm["measured_runs"], arm["times_shared"]) == (1, False)
     assert "(1 of 2 runs)" in (tmp_path / "beside" / "report.md").read_text()
 
     done = tuneoff("run", "--no-report", study, "--out", tmp_path / "alone", "--workers", "1", **path)

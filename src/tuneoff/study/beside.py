@@ -9,7 +9,8 @@ from tuneoff.data.parts import part_names
 from tuneoff.data.prepared import load_tokens
 from tuneoff.models.fingerprint import model_files
 from tuneoff.models.load import load_config
-from tuneoff.runs.memory_forecast import ArmForecast, largest_batch
+from tuneoff.runs.memory_forecast import CONTEXT_BYTES, ArmForecast, largest_batch
+from tuneoff.spec.arms import METHODS
 from tuneoff.study.plan import steps_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SMALL = 8
 """A model whose files are more than so small a part of a GPU's memory leaves nothing idle that another run could use,
 and takes long to go through."""
+HEAD = "head_only"
 SPARE = 1.25
 """Times what is foretold: what an allocator holds beyond what it hands out."""
 
@@ -59,12 +61,14 @@ def _foretold(arm: ArmSpec, spec: StudySpec, prepared: PreparedStudy) -> int | N
         return None
     config = load_config(prepared.model_folder, len(prepared.prepared.label_names), prepared.prepared.pad_token_id)
     try:
-        forecast = ArmForecast(arm, config, spec.training)
+        # What is fitted reads texts as an evaluation does, and takes no steps.
+        reads = METHODS.named(HEAD).model_validate({"method": HEAD}) if arm.fitted else arm
+        forecast = ArmForecast(reads, config, spec.training)
         lengths = tokens["train"].lengths
         steps = steps_of(spec, prepared, part)
         shape = largest_batch(lengths, spec.training, spec.seeds[0], steps, forecast.packed)
-        train = forecast.parts(shape)
         evaluation = forecast.evaluation_bytes(int(max(split.lengths.max() for split in tokens.values())))
+        train = 0 if arm.fitted else forecast.parts(shape).allocated
     except UserError:
         return None
-    return int(SPARE * max(train.allocated, evaluation)) + train.context
+    return int(SPARE * max(train, evaluation)) + CONTEXT_BYTES

@@ -220,6 +220,8 @@ class _Probe:
             self._prepared.data_folder,
             self._scratch / "runs" / run.id,
         )
+        while not self._executor.has_room(task):  # what the one before held is not given back yet
+            self._executor.events(timeout=1.0)
         self._executor.start(task)
         while True:
             for event in self._executor.events(timeout=1.0):

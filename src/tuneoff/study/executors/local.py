@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from multiprocessing.connection import wait
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from tuneoff.core.errors import UserError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 """How often limits are checked."""
+ENDING_SECONDS = 0.01
+"""How often it is looked whether a process has ended that another run waits for."""
 
 
 class LocalExecutor(Executor):
@@ -54,6 +57,7 @@ class LocalExecutor(Executor):
         self._room = free_gpu_bytes() if shares else None
         self._places = Places(gpus, workers, self._room)
         self._running: dict[str, tuple[RunProcess | RunGroup, Place]] = {}
+        self._ending: list[tuple[Thread, str, Place]] = []
         self._server = ForkServer()
 
     @classmethod
@@ -74,20 +78,33 @@ class LocalExecutor(Executor):
         self._running[task.run.id] = (start_run(self._server, task, place.gpu), place)
 
     def events(self, timeout: float) -> list[Event]:
-        if not self._running:
+        self._let_go()
+        if not self._running and not self._ending:
             return []
         processes = [process for process, _ in self._running.values()]
-        wait([waited for process in processes for waited in process.waits], min(timeout, POLL_SECONDS))
+        poll = ENDING_SECONDS if self._ending else POLL_SECONDS
+        wait([waited for process in processes for waited in process.waits], min(timeout, poll))
         events = []
         for run_id, (process, place) in list(self._running.items()):
             progress, outcome = process.poll()
             if progress is not None:
                 events.append(Event(run_id, progress=progress))
             if outcome is not None:
-                process.close()
                 del self._running[run_id]
-                events.append(Event(run_id, outcome=outcome.sharing(place.end(run_id))))
+                # A process with much memory on a GPU takes a while to end, and others need not wait for that.
+                ending = Thread(target=process.close)
+                ending.start()
+                self._ending.append((ending, run_id, place))
+                events.append(Event(run_id, outcome=outcome.sharing(place.own_seconds(run_id))))
         return events
+
+    def _let_go(self) -> None:
+        """Gives free what processes held that have ended by now."""
+        for one in list(self._ending):
+            ending, run_id, place = one
+            if not ending.is_alive():
+                place.end(run_id)
+                self._ending.remove(one)
 
     def stop(self) -> None:
         for process, _ in self._running.values():
@@ -96,7 +113,10 @@ class LocalExecutor(Executor):
     def close(self) -> None:
         for process, _ in self._running.values():
             process.close()
+        for ending, _, _ in self._ending:
+            ending.join()
         self._running.clear()
+        self._ending.clear()
 
 
 def in_groups(gpus: list[str], size: int) -> list[str]:

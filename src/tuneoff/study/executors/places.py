@@ -49,11 +49,15 @@ class Place:
         self._taken[task.run.id] = task.gpu_bytes
         self._own_seconds[task.run.id] = 0.0
 
-    def end(self, run_id: str) -> float:
-        """A run has ended; returns its share of the time that the place was busy since the run began, in seconds."""
+    def own_seconds(self, run_id: str) -> float:
+        """A run's share of the time since it began."""
         self._count()
-        del self._taken[run_id]
-        return self._own_seconds.pop(run_id)
+        return self._own_seconds[run_id]
+
+    def end(self, run_id: str) -> None:
+        """A run has ended, and holds nothing any more."""
+        self._count()
+        del self._taken[run_id], self._own_seconds[run_id]
 
     def _count(self) -> None:
         """Shares out the time since the last look among the runs that went on."""
