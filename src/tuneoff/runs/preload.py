@@ -32,15 +32,12 @@ MODULES = (
     "tuneoff.runs.process",
     "tuneoff.runs.worker",
 )
-COMPILER = "torch._inductor.compile_fx"
-"""What takes long of bitsandbytes' import, and touches no device."""
 
 
 def preload() -> None:
     """Imports the modules and fills the caches; bitsandbytes, which initialises CUDA, is left to runs that use it."""
-    may_have_gpu = torch.backends.cuda.is_built()
-    with bitsandbytes_hidden() if may_have_gpu else nullcontext():
-        for name in (*MODULES, *([COMPILER] if may_have_gpu else [])):
+    with bitsandbytes_hidden() if torch.backends.cuda.is_built() else nullcontext():
+        for name in MODULES:
             importlib.import_module(name)
     _silence()
     _fill_caches()
