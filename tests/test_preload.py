@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from stored import saved_model
 
@@ -50,6 +51,7 @@ for name in ("full", "lora", "ia3"):
 model = METHODS.classes()["qlora"]().adapt(loaded(Quantisation("nf4", torch.float32)))
 layers = {type(module).__module__ + "." + type(module).__name__ for module in model.modules()}
 imported.append("peft.tuners.lora.bnb.Linear4bit" in layers)
+imported.append("torch._inductor.compile_fx" in sys.modules)
 print(json.dumps(imported))
 """
 
@@ -74,4 +76,15 @@ def test_a_run_finds_everything_of_tuneoff_imported(answers: list[Any]) -> None:
 
 
 def test_bitsandbytes_is_imported_by_runs_that_quantise_alone(answers: list[Any]) -> None:
-    assert answers[1] == [False, False, False, False, True]
+    assert answers[1] == [False, False, False, False, True, False]  # and without PyTorch's compiler
+
+
+def test_without_a_gpu_the_fork_server_has_it_without_the_compiler() -> None:
+    if torch.backends.cuda.is_built():
+        pytest.skip("PyTorch is one for CUDA, where the fork server has no bitsandbytes")
+    code = "import json, os, sys, tuneoff.runs.preload\n" + (
+        "print([name in sys.modules for name in ('bitsandbytes', 'torch._inductor.compile_fx')], "
+        "'TORCHDYNAMO_DISABLE' in os.environ)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "[True, False] False\n", done.stderr

@@ -1,12 +1,15 @@
-"""Doing without bitsandbytes where nothing is quantised, and without compiling code of peft's."""
+"""Doing without bitsandbytes where nothing is quantised, and without what libraries would compile."""
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 NAME = "bitsandbytes"
+DISABLED = "TORCHDYNAMO_DISABLE"
 
 
 @contextmanager
@@ -29,6 +32,24 @@ def bitsandbytes_hidden() -> Iterator[None]:
         else:
             del sys.modules[NAME]
         _ask_again()
+
+
+def import_bitsandbytes() -> None:
+    """Imports it without PyTorch's compiler, which it loads for functions that are called on no device of ours.
+
+    That takes longer than all the rest of it, and 44 MB.
+    """
+    if NAME in sys.modules:
+        return
+    before = os.environ.get(DISABLED)
+    os.environ[DISABLED] = "1"  # looked at where something is marked to be compiled, which is at import
+    try:
+        importlib.import_module(NAME)
+    finally:
+        if before is None:
+            del os.environ[DISABLED]
+        else:
+            os.environ[DISABLED] = before
 
 
 def compile_nothing() -> None:

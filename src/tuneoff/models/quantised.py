@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuneoff.core.errors import UserError
+from tuneoff.models.hide import import_bitsandbytes
 from tuneoff.spec.quantization import QUANTIZATIONS
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def bitsandbytes_options(quantisation: Quantisation, head: Iterable[str]) -> dic
         quantisation: of the backbone.
         head: modules that stay in full precision.
     """
+    import_bitsandbytes()
     options = QUANTIZATIONS.named(quantisation.kind).options(quantisation.compute_dtype)
     return {**options, "llm_int8_skip_modules": list(head)}
 

@@ -14,7 +14,7 @@ import torch
 from tuneoff.core.processes import leave_signals_to_the_driver
 from tuneoff.measure.environment import processor, versions
 from tuneoff.models.architecture import ARCHITECTURES
-from tuneoff.models.hide import bitsandbytes_hidden
+from tuneoff.models.hide import bitsandbytes_hidden, import_bitsandbytes
 from tuneoff.spec.arms import METHODS
 
 MODULES = (
@@ -36,7 +36,10 @@ MODULES = (
 
 def preload() -> None:
     """Imports the modules and fills the caches; bitsandbytes, which initialises CUDA, is left to runs that use it."""
-    with bitsandbytes_hidden() if torch.backends.cuda.is_built() else nullcontext():
+    on_cpu = not torch.backends.cuda.is_built()
+    if on_cpu:
+        import_bitsandbytes()
+    with nullcontext() if on_cpu else bitsandbytes_hidden():
         for name in MODULES:
             importlib.import_module(name)
     _silence()
