@@ -241,14 +241,14 @@ def whole_model(variant: str, method: str) -> list[float]:
     vars(ours_in_engine)["disentangled_attention_one_by_one"] = attend
     packed, padded = engines(VARIANTS[variant], method)
     assert fuse(packed.model, KERNELS) > 0
-    rows = [0, 2, 5, 8]
+    rows = [0, 5]
     ours, expected = gradients(packed, rows), gradients(padded, rows)
     logits = [torch.from_numpy(engine.logits(TOKENS)) for engine in (packed, padded)]
     return [relative_error(*logits), *(relative_error(gradient, expected[name]) for name, gradient in ours.items())]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("variant", "method"), [("shared, in buckets", "full"), ("plain", "full"), ("plain", "lora")])
+@pytest.mark.parametrize(("variant", "method"), [("shared, in buckets", "full"), ("plain", "lora")])
 def test_a_model_computed_by_the_kernels(interpreted: Interpreted, variant: str, method: str) -> None:
     assert max(interpreted(with_blocks, "wide", 1 << 20, whole_model, variant, method)) < 1e-4
 
@@ -258,18 +258,17 @@ LENGTHS = [1, 33, 0, 50, 16, 0]
 
 
 def test_a_small_case_of_the_kernels(interpreted: Interpreted) -> None:
-    call = (agreement, BOTH, "log", [3, 0, 37, 1], 2, 32, torch.float32)
+    call = (agreement, BOTH, "log", [3, 0, 20], 2, 16, torch.float32)
     assert max(interpreted(with_blocks, "wide", 1, *call)) < 1e-5
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("shape", SMALL)
-@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize(("rules", "shape"), [("log", "wide"), ("linear", "tall"), ("clamped", "wide")])
 @pytest.mark.parametrize("by", [BOTH, ("c2p",), ("p2c",), ()], ids=str)
 def test_kernels_agree_with_attention_by_pair(
     interpreted: Interpreted, by: tuple[str, ...], rules: str, shape: str
 ) -> None:
-    errors = interpreted(with_blocks, shape, 1 << 20, agreement, by, rules, LENGTHS, 3, 32, torch.float32)
+    errors = interpreted(with_blocks, shape, 1 << 20, agreement, by, rules, LENGTHS, 2, 32, torch.float32)
     assert max(errors) < 1e-5
 
 
@@ -285,12 +284,12 @@ def test_only_leading_tokens_are_needed(interpreted: Interpreted, needed: int, s
 @pytest.mark.parametrize("size", [64, 128])
 def test_head_sizes_in_half_precision(interpreted: Interpreted, size: int) -> None:
     # float16, because the interpreter multiplies matrices of bfloat16 wrongly
-    call = (agreement, BOTH, "log", LENGTHS, 2, size, torch.float16)
+    call = (agreement, BOTH, "log", [1, 33, 0, 16], 1, size, torch.float16)
     assert max(interpreted(with_blocks, "wide", 1 << 20, *call)) < 5e-3
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("workspace", [1, 1 << 20])
 def test_dropout_goes_back_through_the_same_mask(interpreted: Interpreted, workspace: int) -> None:
-    call = (agreement, BOTH, "log", LENGTHS, 2, 32, torch.float32, "cpu", None, 0.25)
+    call = (agreement, BOTH, "log", [33, 0, 50], 2, 32, torch.float32, "cpu", None, 0.25)
     assert max(interpreted(with_blocks, "wide", workspace, *call)) < 1e-4

@@ -182,6 +182,7 @@ def test_onnx_takes_any_number_and_length_of_texts(study: StudyResults, tmp_path
         np.testing.assert_allclose(logits, stored_logits(trained)[: len(some)], atol=1e-4)
 
 
+@pytest.mark.long
 def test_what_says_something_else_is_not_written(study: StudyResults, tmp_path: Path) -> None:
     trained = trained_of(study, "head_only", tmp_path / "out")
     wrong = trained.predictions.assign(logits=[logits + 0.01 for logits in trained.predictions["logits"]])

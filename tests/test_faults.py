@@ -177,6 +177,7 @@ def test_a_fork_server_that_dies_is_started_again(study_file: StudyFile, tmp_pat
     assert run_processes(os.getpid()) == []
 
 
+@pytest.mark.long
 def test_memory_without_end_is_stopped_at_the_limit(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(study_file(["hoards", "is_fine"], epochs=4), ["execution.max_memory=1GB"])
     runs = by_arm(api.run_study(spec, tmp_path, Witness({"hoards": send(signal.SIGUSR2)}), report=False))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from conftest import Command, reviews, study_toml
 from tuneoff.analysis.statistics import NONE, called_wrong
@@ -21,6 +22,7 @@ WRONG = (4, 11, 30)
 """Rows whose labels are turned round, from 0."""
 
 
+@pytest.mark.long
 def test_wrong_labels_are_listed_told_of_and_kept(tiny_model: Path, tuneoff: Command, tmp_path: Path) -> None:
     given = reviews(320, seed=1)
     given.loc[list(WRONG), "label"] = 1 - given.loc[list(WRONG), "label"]

@@ -180,6 +180,7 @@ EXPORTED = ("frozen_features", "max", "both")
 """Arms of documents: one of each way to put together what was read; each export starts a process of its own."""
 
 
+@pytest.mark.long
 def test_arms_may_read_other_parts_of_long_texts(documents: Path, tiny_model: Path, tuneoff: Command) -> None:
     arms = [f'name = "{rule}"\nmethod = "full"\n{RATE}\nlong_texts = "{rule}"' for rule in get_args(LongTexts)]
     study = write_study(documents, tiny_model, [*arms, f'method = "full"\n{RATE}'], "head", epochs=4)

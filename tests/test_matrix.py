@@ -95,11 +95,21 @@ BFLOAT16 = [
 ]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("kind", ["bert", "llama"])
-def test_methods_train_and_answer_in_bfloat16(kind: str, tmp_path: Path, subtests: pytest.Subtests) -> None:
-    """As they do by default wherever the device has it: beside weights in bfloat16 some of peft's layers mix types."""
-    for method, quantization in BFLOAT16:
+@pytest.mark.parametrize(
+    ("kind", "first"),
+    [
+        pytest.param("bert", 0, marks=pytest.mark.long),
+        pytest.param("llama", 1, marks=pytest.mark.long),
+        pytest.param("bert", 1, marks=pytest.mark.matrix),
+        pytest.param("llama", 0, marks=pytest.mark.matrix),
+    ],
+)
+def test_methods_train_and_answer_in_bfloat16(kind: str, first: int, tmp_path: Path, subtests: pytest.Subtests) -> None:
+    """As they do by default wherever the device has it: beside weights in bfloat16 some of peft's layers mix types.
+
+    Of the list of methods, each with and without quantised backbones, an architecture is given every second one.
+    """
+    for method, quantization in BFLOAT16[first::2]:
         with subtests.test(method, quantization=quantization):
             options = {} if quantization is None else {"quantization": quantization}
             if hole_of(method, kind, "builds") is None:

@@ -123,6 +123,7 @@ def _logits_from_hub(client: Client, base: str = "") -> Any:
     return np.array(json.loads(answer.stdout), dtype=np.float32)
 
 
+@pytest.mark.long
 def test_what_was_pushed_is_loaded_back(
     hub: HubServer, client: Client, models: dict[str, Path], tiny_model: Path
 ) -> None:
