@@ -23,7 +23,14 @@ from importlib import import_module
 before = set(sys.modules)
 from tuneoff.spec import ExecutionSpec, TrainingSpec
 from tuneoff.spec.arms import METHODS
-TrainingSpec(), ExecutionSpec(), METHODS.classes()
+from tuneoff.spec.data import TASKS
+from tuneoff.spec.objectives import OBJECTIVES
+from tuneoff.spec.quantization import QUANTIZATIONS
+TrainingSpec(), ExecutionSpec()
+for registry in (METHODS, TASKS, OBJECTIVES, QUANTIZATIONS):
+    registry.classes()
+for name in ("tuneoff.models.mean_pooled", "tuneoff.models.virtual_embedding", "tuneoff.training.fit"):
+    import_module(name)
 import_module("tuneoff.runs.process")
 print(json.dumps(sorted(name for name in set(sys.modules) - before if name.startswith("tuneoff"))))
 """

@@ -16,6 +16,9 @@ from tuneoff.measure.environment import processor, versions
 from tuneoff.models.architecture import ARCHITECTURES
 from tuneoff.models.hide import bitsandbytes_hidden, import_bitsandbytes
 from tuneoff.spec.arms import METHODS
+from tuneoff.spec.data import TASKS
+from tuneoff.spec.objectives import OBJECTIVES
+from tuneoff.spec.quantization import QUANTIZATIONS
 
 MODULES = (
     "scipy.special",
@@ -27,10 +30,14 @@ MODULES = (
     "transformers.models.roberta.modeling_roberta",
     "peft",
     "peft.utils.transformers_weight_conversion",
+    "transformers.models.bert.tokenization_bert",
     "tuneoff.models.layers",
+    "tuneoff.models.mean_pooled",
+    "tuneoff.models.virtual_embedding",
     "tuneoff.spec",
     "tuneoff.runs.process",
     "tuneoff.runs.worker",
+    "tuneoff.training.fit",
 )
 
 
@@ -60,8 +67,8 @@ def _fill_caches() -> None:
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
     get_checkpoint_conversion_mapping("bert")  # compiles the patterns of all architectures
-    METHODS.classes()
-    ARCHITECTURES.classes()
+    for registry in (METHODS, ARCHITECTURES, TASKS, OBJECTIVES, QUANTIZATIONS):
+        registry.classes()
     versions()
     processor()
 

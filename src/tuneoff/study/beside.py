@@ -38,7 +38,8 @@ def bytes_beside_others(spec: StudySpec, prepared: PreparedStudy, precision: str
         room: bytes of a GPU that are free.
     """
     files = model_files(prepared.model_folder)
-    if precision != "bf16" or sum(path.stat().st_size for path in files) > room / SMALL:
+    limited = spec.execution.max_run_time is not None  # which is meant for a run that has its device alone
+    if limited or precision != "bf16" or sum(path.stat().st_size for path in files) > room / SMALL:
         return {}
     try:
         import triton  # noqa: F401
