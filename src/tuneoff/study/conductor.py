@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from tuneoff.measure.environment import environment
 from tuneoff.spec.schema import EXECUTORS
 from tuneoff.study.ahead import Ahead, ahead_of
-from tuneoff.study.beside import bytes_beside_others
 from tuneoff.study.elsewhere import computed_elsewhere
 from tuneoff.study.pins import Pinned
 from tuneoff.study.plan import plan_runs
@@ -140,6 +139,8 @@ class _Conductor:
         self._prepared.save()
         room = self._executor.shareable_bytes
         if room is not None:
+            from tuneoff.study.beside import bytes_beside_others  # which imports transformers
+
             precision = self._executor.allocation.precision
             self._beside = bytes_beside_others(self._spec, self._prepared, precision, room)
         if self._beside and (len(self._spec.seeds) > 1 or tuned_arms(self._spec)):
