@@ -86,6 +86,7 @@ def test_bitsandbytes_is_imported_by_runs_that_quantise_alone(answers: list[Any]
     assert answers[1] == [False, False, False, False, True, False]  # and without PyTorch's compiler
 
 
+@pytest.mark.long
 def test_without_a_gpu_the_fork_server_has_it_without_the_compiler() -> None:
     if torch.backends.cuda.is_built():
         pytest.skip("PyTorch is one for CUDA, where the fork server has no bitsandbytes")
