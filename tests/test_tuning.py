@@ -40,7 +40,7 @@ ARMS = ["full", "lora"]
 @pytest.fixture(scope="module")
 def study(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tuning") / "study.toml"
-    path.write_text(study_toml(tiny_model, data_files, ARMS, seeds=2, tuning="", epochs=2))
+    path.write_text(study_toml(tiny_model, data_files, ARMS, seeds=2, tuning="", epochs=4))
     return path
 
 
