@@ -62,7 +62,7 @@ BY_TRANSFORMERS = (
     "tuneoff.models.virtual_embedding",
     "tuneoff.runs",
     "tuneoff.serving",
-    "tuneoff.study.beside",
+    "tuneoff.study.foretold",
     "tuneoff.study.memory",
     "tuneoff.training",
 )

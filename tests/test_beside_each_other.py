@@ -89,3 +89,19 @@ def test_what_runs_out_of_memory_beside_others_is_run_by_itself(
     for result in results_of(tmp_path / "out").values():
         assert result["status"] == "ok"
         assert not result["conditions"]["shared_device"]
+
+
+@pytest.mark.long
+def test_arms_that_will_not_fit_are_told_of_before_training(
+    install: Install, tuneoff: Command, study: Path, tmp_path: Path
+) -> None:
+    path = install(SHARED_CPU.format(room=10**9, narrow=False), *ENTRY)  # CUDA itself takes more than half of it
+    limits = ["--set", "analysis.max_memory=50MB", "--set", "execution.max_memory=80GB", "--set", "seeds=1"]
+    done = tuneoff("run", "--no-report", study, *limits, "--out", tmp_path / "out", "--executor", "shared-cpu", **path)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("Foretold: ")]
+    assert line.startswith("Foretold: full (0.1 GB), lora (0.1 GB)")
+    assert "take more in training than analysis.max_memory = 50MB, and will not be recommended" in line
+    assert "execution.max_memory" not in done.stdout
+    assert "share a GPU" not in done.stdout
+    assert not any(result["conditions"]["shared_device"] for result in results_of(tmp_path / "out").values())

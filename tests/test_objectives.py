@@ -283,6 +283,7 @@ def test_six_classes_by_macro_f1_with_the_best_epoch(tuneoff: Command, tiny_mode
         assert result["selected_epoch"] in selected
 
 
+@pytest.mark.long
 def test_pairs_of_texts_by_balanced_accuracy(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
     """What is so of a pair is in neither text alone: whether both say the same."""
     draw = np.random.default_rng(3)

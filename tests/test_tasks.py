@@ -247,6 +247,7 @@ def plain_logits(folder: Path, base: Path, texts: list[str]) -> NDArray[np.float
     return logits
 
 
+@pytest.mark.long
 def test_predicting_and_exporting_labels(several: Path, tuneoff: Command, tmp_path: Path) -> None:
     model = next((several / "out" / "runs").glob("full-seed0-*")) / "model"
     answer = tuneoff("predict", model, "--file", several / "test.csv", "--out", "labels.csv", "--probabilities")

@@ -397,6 +397,7 @@ def test_tracking_is_off_by_default_and_names_no_run(study: Path) -> None:
         spec_of(study, "tracking.neptune=true")
 
 
+@pytest.mark.long
 def test_a_study_that_cannot_reach_its_tracker_is_refused_before_anything_is_written(
     tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
 ) -> None:

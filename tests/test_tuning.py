@@ -127,6 +127,7 @@ def test_every_arm_has_as_many_trials_and_runs_at_the_rate_that_validation_chose
     assert {trial["seed"] for trial in dictionaries(results.trials)} == {0}
 
 
+@pytest.mark.long
 def test_a_tuned_study_goes_on_without_repeating_anything(
     tuned: tuple[api.StudyResults, Hider], study: Path, tuneoff: Command
 ) -> None:

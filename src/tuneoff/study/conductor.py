@@ -137,12 +137,15 @@ class _Conductor:
         if elsewhere is not None:
             self._listener.say(elsewhere)
         self._prepared.save()
-        room = self._executor.shareable_bytes
-        if room is not None:
-            from tuneoff.study.beside import bytes_beside_others  # which imports transformers
+        room, allocation = self._executor.shareable_bytes, self._executor.allocation
+        if room is not None or (allocation.device == "cuda" and allocation.devices == 1):
+            from tuneoff.study.foretold import beside_others, foretell, too_large  # which import transformers
 
-            precision = self._executor.allocation.precision
-            self._beside = bytes_beside_others(self._spec, self._prepared, precision, room)
+            foretold = foretell(self._spec, self._prepared, allocation.precision)
+            for line in too_large(foretold, self._spec, room):
+                self._listener.say(line)
+            if room is not None:
+                self._beside = beside_others(foretold, self._spec, self._prepared, room)
         if self._beside and (len(self._spec.seeds) > 1 or tuned_arms(self._spec)):
             self._listener.say(
                 "Runs share a GPU as far as its memory goes; costs are measured with one seed of each arm, which has "
