@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from conftest import Interpreted
-from kernel_checks import Errors, draw, errors_of, with_small_tiles
+from kernel_checks import Errors, Kernel, draw, errors_of, with_small_tiles
 from test_attention import relative_error
 from test_engines import PACKED, classifier
 
