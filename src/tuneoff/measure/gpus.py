@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pynvml
 
 
-def free_gpu_bytes() -> int | None:
-    """Memory that is free now on the GPU of this machine that has the least of it; None where nobody says."""
+def free_gpu_bytes(gpus: Iterable[str]) -> int | None:
+    """Memory that is free now on that of some GPUs that has the least of it; None where nobody says.
+
+    Args:
+        gpus: as `CUDA_VISIBLE_DEVICES` names them. By number CUDA may count unlike GPUs in another order than the driver.
+    """
     with _driver() as there:
         if not there:
             return None
         try:
-            handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+            handles = [
+                pynvml.nvmlDeviceGetHandleByIndex(int(gpu)) if gpu.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(gpu)
+                for gpu in gpus
+            ]
             return min((int(pynvml.nvmlDeviceGetMemoryInfo(handle).free) for handle in handles), default=None)
         except pynvml.NVMLError:  # such as of a part of a GPU, or where it is not allowed
             return None

@@ -54,7 +54,7 @@ class LocalExecutor(Executor):
             shared_device=workers > len(gpus),
         )
         shares = not on_cpu and devices == 1 and execution.workers == "auto"
-        self._room = free_gpu_bytes() if shares else None
+        self._room = free_gpu_bytes(here) if shares else None
         self._places = Places(gpus, workers, self._room)
         self._running: dict[str, tuple[RunProcess | RunGroup, Place]] = {}
         self._ending: list[tuple[Thread, str, Place]] = []
