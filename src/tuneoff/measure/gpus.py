@@ -9,10 +9,10 @@ import pynvml
 
 
 def free_gpu_bytes(gpus: Iterable[str]) -> int | None:
-    """Memory that is free now on that of some GPUs that has the least of it; None where nobody says.
+    """Memory that is free now on the one of some GPUs that has least of it; None where nobody says.
 
     Args:
-        gpus: as `CUDA_VISIBLE_DEVICES` names them. By number CUDA may count unlike GPUs in another order than the driver.
+        gpus: as `CUDA_VISIBLE_DEVICES` names them. Unlike ones CUDA may number in another order than the driver.
     """
     with _driver() as there:
         if not there:
