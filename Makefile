@@ -2,6 +2,7 @@
 # make test         installs the same with the test tools and runs the tests
 # make lint         style and types
 # make test-long    further tests that take long: Ray clusters, several processes, whole studies
+# make test-wide    the same for more cases: every method saved and exported, kernels of many shapes, all of IMDb
 # make test-matrix every method on every architecture, about 40 minutes; docs/compatibility.md says what works
 # make soak         kills a study 100 times at random moments and compares what comes of it (about 20 minutes)
 # make notebook     notebooks/tuneoff.ipynb anew from its source, notebooks/tuneoff.py
@@ -23,16 +24,19 @@ LOWEST_CHOICE := not calibration_and_classes
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 LOWEST_TESTS := cli data engines kernels methods packaging sources spec statistics study training
 
-.PHONY: quickstart test test-long test-matrix test-lowest soak test-gpu lint notebook docs screenshots clean
+.PHONY: quickstart test test-long test-wide test-matrix test-lowest soak test-gpu lint notebook docs screenshots clean
 
 quickstart: .venv/installed
 	$(BIN)/tuneoff run quickstart
 
 test: .venv/installed-dev
-	$(PYTEST) -m "not gpu and not soak and not long and not matrix" $(WORKERS)
+	$(PYTEST) -m "not gpu and not soak and not long and not wide and not matrix" $(WORKERS)
 
 test-long: .venv/installed-dev
 	$(PYTEST) -m "long and not gpu and not matrix" $(WORKERS)
+
+test-wide: .venv/installed-dev
+	$(PYTEST) -m "wide and not gpu" $(WORKERS)
 
 test-matrix: .venv/installed-dev
 	$(PYTEST) -m matrix -n 2
@@ -47,7 +51,7 @@ test-lowest:
 	$(PYTHON) -m venv .venv-lowest
 	$(LOWEST) "$$(grep '^torch==' constraints-lowest.txt)"
 	$(LOWEST) --editable ".[$(EXTRAS)]"
-	.venv-lowest/bin/python -m pytest -m "not gpu and not soak and not long and not matrix" -k "$(LOWEST_CHOICE)" $(LOWEST_TESTS:%=tests/test_%.py)
+	.venv-lowest/bin/python -m pytest -m "not gpu and not soak and not long and not wide and not matrix" -k "$(LOWEST_CHOICE)" $(LOWEST_TESTS:%=tests/test_%.py)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -190,7 +190,7 @@ def test_a_small_case(interpreted: Interpreted) -> None:
     assert max(interpreted(with_blocks, "wide", True, *call)) < 1e-5
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize(("shape", "split"), [("wide", False), ("wide", True), ("tall", True)])
 @pytest.mark.parametrize("window", [None, 1, 5, 40])
 @pytest.mark.parametrize("causal", [False, True])
@@ -201,7 +201,7 @@ def test_agrees_with_attention_by_sequence(
     assert max(errors) < 1e-5
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize("shape", SMALL)
 @pytest.mark.parametrize(("causal", "window"), [(False, None), (True, None), (False, 5), (True, 40)])
 @pytest.mark.parametrize("needed", [1, 20])
@@ -212,7 +212,7 @@ def test_only_leading_tokens_are_needed(
     assert max(interpreted(with_blocks, shape, True, *call)) < 1e-5
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize(("heads", "pairs", "size"), [(4, 4, 64), (4, 2, 64), (3, 1, 128)])
 def test_head_sizes_and_groups_in_half_precision(interpreted: Interpreted, heads: int, pairs: int, size: int) -> None:
     # float16, because the interpreter multiplies matrices of bfloat16 wrongly
@@ -220,7 +220,7 @@ def test_head_sizes_and_groups_in_half_precision(interpreted: Interpreted, heads
     assert max(errors) < 2e-3
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize("shape", SMALL)
 def test_dropout_drops_its_share_and_goes_back_through_the_same_mask(interpreted: Interpreted, shape: str) -> None:
     p = 0.25

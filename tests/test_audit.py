@@ -114,7 +114,7 @@ def test_rotten_tomatoes_raises_no_error(tmp_path: Path) -> None:
 # IMDb
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @needs_real_data
 def test_full_imdb_repeats_reviews_and_deduplication_removes_them(tmp_path: Path) -> None:
     tables = [table_of_file(REAL_DATA / f"imdb_{split}.parquet", split) for split in ("train", "test")]

@@ -226,7 +226,7 @@ def test_norms_before_layers(interpreted: Interpreted, kind: str, trained: bool)
     assert max(interpreted(pre_norms, (2, 7), 53, kind, trained).values()) < 1e-5
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize("kind", NORMS)
 @pytest.mark.parametrize(("rows", "width"), [((11,), 300), ((1,), 8)])
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-5), (torch.float16, 1e-2), (torch.bfloat16, 6e-2)])
@@ -245,7 +245,7 @@ def test_gated_layers(interpreted: Interpreted, activation: str, out: int) -> No
     assert max(interpreted(gates, (2, 19), 37, activation, out).values()) < 1e-5
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("joint", [False, True])
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-5), (torch.float16, 5e-3), (torch.bfloat16, 4e-2)])
@@ -265,7 +265,7 @@ def test_rotary_positions_of_many_tokens(interpreted: Interpreted) -> None:
     assert interpreted(rotations_far_apart) == [0.0, 0.0, 0.0]
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize("heads", [(6, 1, 1), (3, 3, 3)])
 @pytest.mark.parametrize(("normed", "trained"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-5), (torch.float16, 5e-3), (torch.bfloat16, 4e-2)])
@@ -275,7 +275,7 @@ def test_rotary_positions_in_small_tiles(
     assert max(interpreted(with_small_tiles, rotations, 7, heads, 32, normed, trained, dtype).values()) < most
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize(
     "kind",
     ["bert", "electra", "roberta", "llama", "mistral", "qwen2", "qwen3", "gemma", "modernbert", "modernbert mean"],

@@ -36,7 +36,7 @@ def test_named_layers_and_layers_that_are_not_there(tmp_path: Path) -> None:
         adapted(arm_of("pfeiffer", target_modules=("nonsense",)), source)
 
 
-@pytest.mark.long
+@pytest.mark.wide
 def test_a_study_with_them_and_its_exports(
     tuneoff: Command, tmp_path: Path, tiny_model: Path, data_files: Path
 ) -> None:

@@ -247,7 +247,7 @@ def whole_model(variant: str, method: str) -> list[float]:
     return [relative_error(*logits), *(relative_error(gradient, expected[name]) for name, gradient in ours.items())]
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize(("variant", "method"), [("shared, in buckets", "full"), ("plain", "lora")])
 def test_a_model_computed_by_the_kernels(interpreted: Interpreted, variant: str, method: str) -> None:
     assert max(interpreted(with_blocks, "wide", 1 << 20, whole_model, variant, method)) < 1e-4
@@ -262,7 +262,7 @@ def test_a_small_case_of_the_kernels(interpreted: Interpreted) -> None:
     assert max(interpreted(with_blocks, "wide", 1, *call)) < 1e-5
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize(("rules", "shape"), [("log", "wide"), ("linear", "tall"), ("clamped", "wide")])
 @pytest.mark.parametrize("by", [BOTH, ("c2p",), ("p2c",), ()], ids=str)
 def test_kernels_agree_with_attention_by_pair(
@@ -272,7 +272,7 @@ def test_kernels_agree_with_attention_by_pair(
     assert max(errors) < 1e-5
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize("shape", SMALL)
 @pytest.mark.parametrize("needed", [1, 20])
 def test_only_leading_tokens_are_needed(interpreted: Interpreted, needed: int, shape: str) -> None:
@@ -280,7 +280,7 @@ def test_only_leading_tokens_are_needed(interpreted: Interpreted, needed: int, s
     assert max(interpreted(with_blocks, shape, 1 << 20, *call)) < 1e-5
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize("size", [64, 128])
 def test_head_sizes_in_half_precision(interpreted: Interpreted, size: int) -> None:
     # float16, because the interpreter multiplies matrices of bfloat16 wrongly
@@ -288,7 +288,7 @@ def test_head_sizes_in_half_precision(interpreted: Interpreted, size: int) -> No
     assert max(interpreted(with_blocks, "wide", 1 << 20, *call)) < 5e-3
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize("workspace", [1, 1 << 20])
 def test_dropout_goes_back_through_the_same_mask(interpreted: Interpreted, workspace: int) -> None:
     call = (agreement, BOTH, "log", [33, 0, 50], 2, 32, torch.float32, "cpu", None, 0.25)

@@ -353,7 +353,7 @@ def trained_by_case(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Trai
     return found
 
 
-@pytest.mark.long
+@pytest.mark.wide
 def test_every_method_on_every_architecture_is_exported(
     trained_by_case: dict[Case, Trained], tmp_path: Path, subtests: pytest.Subtests
 ) -> None:

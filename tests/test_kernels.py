@@ -227,7 +227,7 @@ def test_a_vector_for_all_tokens(interpreted: Interpreted, kind: str) -> None:
     assert max(interpreted(elementwise, kind, (1, 67), 131).values()) < 1e-6
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize("kind", ["gelu", "scale"])
 @pytest.mark.parametrize(("rows", "width"), [((1,), 1), ((3, 7), 17), ((37,), 8)])
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-6), (torch.float16, 2e-3), (torch.bfloat16, 1e-2)])
@@ -253,7 +253,7 @@ def test_linear_layers(interpreted: Interpreted, outputs: Sequence[int]) -> None
     assert max(interpreted(products, (2, 35), 21, outputs).values()) < 1e-6
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize("outputs", [(37,), (5, 48, 16)])
 @pytest.mark.parametrize("frozen_input", [False, True])
 def test_linear_layers_in_small_tiles(interpreted: Interpreted, outputs: Sequence[int], frozen_input: bool) -> None:
@@ -264,7 +264,7 @@ def test_norms_of_residuals(interpreted: Interpreted) -> None:
     assert max(interpreted(norms, (1, 5), 52, 0.25, True, True).values()) < 1e-5
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize(("rows", "width"), [((2, 6), 44), ((1,), 100)])
 @pytest.mark.parametrize("p", [0.0, 0.3])
 @pytest.mark.parametrize("biased", [False, True])
@@ -275,7 +275,7 @@ def test_norms_of_residuals_by_few_programs(
     assert max(interpreted(with_small_tiles, norms, rows, width, p, biased, trained).values()) < 1e-5
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float16, 5e-3), (torch.bfloat16, 4e-2)])
 def test_norms_of_residuals_in_half_precision(interpreted: Interpreted, dtype: torch.dtype, most: float) -> None:
     assert max(interpreted(norms, (2, 6), 44, 0.3, True, True, dtype).values()) < most
@@ -291,7 +291,7 @@ def test_dropout_drops_its_share_and_goes_back_through_the_same_mask(interpreted
     assert found["error"] < 1e-6
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize("shape", [(1,), (2048,), (2049,), (3, 1)])
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float16, 1e-3), (torch.bfloat16, 8e-3)])
 def test_dropout_of_odd_sizes_in_half_precision(
@@ -331,7 +331,7 @@ def test_adamw_counts_the_steps_of_each_weight(interpreted: Interpreted) -> None
     assert max(interpreted(adamw, SHAPES, torch.float32, 0.5, (1,), (0, 3)).values()) < 1e-4
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize("max_grad_norm", [0.5, 1e6])
 @pytest.mark.parametrize("without", [(), (0, 4)])
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-4), (torch.bfloat16, 5e-3)])

@@ -46,7 +46,7 @@ def test_methods_on_some_architectures(tmp_path: Path) -> None:
     assert_as_declared(made(DIAGONAL[::8], tmp_path))
 
 
-@pytest.mark.long
+@pytest.mark.wide
 def test_each_method_on_some_architecture(tmp_path: Path) -> None:
     rest = [cell for number, cell in enumerate(DIAGONAL) if number % 8]
     assert_as_declared(made(rest, tmp_path))
@@ -98,8 +98,8 @@ BFLOAT16 = [
 @pytest.mark.parametrize(
     ("kind", "first"),
     [
-        pytest.param("bert", 0, marks=pytest.mark.long),
-        pytest.param("llama", 1, marks=pytest.mark.long),
+        pytest.param("bert", 0, marks=pytest.mark.wide),
+        pytest.param("llama", 1, marks=pytest.mark.wide),
         pytest.param("bert", 1, marks=pytest.mark.matrix),
         pytest.param("llama", 0, marks=pytest.mark.matrix),
     ],

@@ -119,7 +119,7 @@ PROMPTED = [
 ]
 
 
-@pytest.mark.long
+@pytest.mark.wide
 def test_a_study_with_them_and_its_exports(
     tuneoff: Command, tmp_path: Path, tiny_model: Path, data_files: Path
 ) -> None:

@@ -83,7 +83,7 @@ def test_a_method_on_each_architecture(case: Case, diagonal: dict[Case, tuple[Sa
     assert plain.labels == names_of(case.classes)
 
 
-@pytest.mark.long
+@pytest.mark.wide
 @pytest.mark.parametrize("case", REST, ids=lambda case: "-".join(map(str, case)))
 def test_every_method_on_every_architecture(case: Case, rest: dict[Case, tuple[Saved, Plain]]) -> None:
     saved, plain = rest[case]
