@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-
-import pynvml
+from collections.abc import Iterable
 
 
 def free_gpu_bytes(gpus: Iterable[str]) -> int | None:
@@ -14,28 +11,21 @@ def free_gpu_bytes(gpus: Iterable[str]) -> int | None:
     Args:
         gpus: as `CUDA_VISIBLE_DEVICES` names them. Unlike ones CUDA may number in another order than the driver.
     """
-    with _driver() as there:
-        if not there:
-            return None
-        try:
-            handles = [
-                pynvml.nvmlDeviceGetHandleByIndex(int(gpu)) if gpu.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(gpu)
-                for gpu in gpus
-            ]
-            return min((int(pynvml.nvmlDeviceGetMemoryInfo(handle).free) for handle in handles), default=None)
-        except pynvml.NVMLError:  # such as of a part of a GPU, or where it is not allowed
-            return None
-
-
-@contextmanager
-def _driver() -> Iterator[bool]:
-    """Inside, the driver's library can be asked, unless it is not there."""
+    try:
+        import pynvml
+    except ImportError:  # Tuneoff may have been installed without what it asks for
+        return None
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        yield False
-        return
+    except pynvml.NVMLError:  # there is no driver
+        return None
     try:
-        yield True
+        handles = [
+            pynvml.nvmlDeviceGetHandleByIndex(int(gpu)) if gpu.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(gpu)
+            for gpu in gpus
+        ]
+        return min((int(pynvml.nvmlDeviceGetMemoryInfo(handle).free) for handle in handles), default=None)
+    except pynvml.NVMLError:  # such as of a part of a GPU, or where it is not allowed
+        return None
     finally:
         pynvml.nvmlShutdown()
