@@ -257,6 +257,7 @@ BOTH = ("c2p", "p2c")
 LENGTHS = [1, 33, 0, 50, 16, 0]
 
 
+@pytest.mark.wide
 def test_a_small_case_of_the_kernels(interpreted: Interpreted) -> None:
     call = (agreement, BOTH, "log", [3, 0, 20], 2, 32, torch.float32)
     assert max(interpreted(with_blocks, "wide", 1, *call)) < 1e-5

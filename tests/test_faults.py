@@ -187,6 +187,7 @@ def test_memory_without_end_is_stopped_at_the_limit(study_file: StudyFile, tmp_p
     assert runs["is_fine"]["status"] == "ok"
 
 
+@pytest.mark.long
 def test_a_run_that_hangs_is_ended_in_time(study_file: StudyFile, tmp_path: Path) -> None:
     spec = api.load_study(study_file(["hangs"], epochs=LONG), ["execution.max_run_time=6s"])
     began = time.monotonic()

@@ -119,6 +119,7 @@ def test_quantised_weights_take_what_bitsandbytes_stores(quantization: str, tiny
     assert saved == pytest.approx(linear * (2 - kind.bits / 8), rel=0.03)
 
 
+@pytest.mark.wide
 def test_every_method_is_foretold_or_says_why_not() -> None:
     why_not = {}
     for method in METHODS.classes():

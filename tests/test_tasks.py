@@ -269,6 +269,7 @@ def test_predicting_and_exporting_labels(several: Path, tuneoff: Command, tmp_pa
     assert "name: Micro F1" in card
 
 
+@pytest.mark.long
 def test_predicting_and_exporting_numbers(numbers: Path, tuneoff: Command, tmp_path: Path) -> None:
     model = next((numbers / "out" / "runs").glob("full-seed0-*")) / "model"
     answer = tuneoff("predict", model, "superb good", "awful dull")
