@@ -124,6 +124,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
     return carried_out(tmp_path_factory.mktemp("roberta"), "roberta", 6, ["lora", "head_only", "frozen_features"], 2)
 
 
+@pytest.mark.long
 def test_the_command_writes_a_model_that_was_checked(study: StudyResults, tuneoff: Command, tmp_path: Path) -> None:
     done = tuneoff("export", study.folder, "--arm", "lora", "--to", "deep/er/reviews", "--json")
     assert done.returncode == 0, done.stderr

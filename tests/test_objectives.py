@@ -259,6 +259,7 @@ def check_against_scikit_learn(summary: dict[str, Any], out: Path, objective: st
     assert by_name["majority"]["test_score"] == pytest.approx(metric(truth, majority))
 
 
+@pytest.mark.long
 def test_uneven_classes_by_mcc(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
     uneven(tmp_path, {"good": 84, "bad": 36}, seed=1, mistaken=0.24)
     summary, out, printed = run_study(tuneoff, tiny_model, tmp_path, "mcc")
