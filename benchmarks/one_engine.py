@@ -108,7 +108,11 @@ def measure(work: Work) -> Measured:
     from tuneoff.training.order import epoch_batches
 
     prepared = work.prepared.prepared
-    settings = {"gradient_checkpointing": CHECKPOINTING in work.engine, "compile": COMPILED in work.engine}
+    settings = {
+        "gradient_checkpointing": CHECKPOINTING in work.engine,
+    }
+    if work.engine.startswith("trainer"):
+        settings["compile"] = COMPILED in work.engine
     training = work.spec.training.model_copy(update=settings)
     device = choose_device(training)
     precision = choose_precision(training, device)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tuneoff.runs.task import RunTask
 
 SIDE_BY_SIDE = 4
-"""The most runs on a GPU at a time: one computes while others set up, evaluate or store; further ones bring nothing."""
+"""The most runs on a GPU at a time: one computes while others set up, evaluate or store; not tuned."""
 
 
 class Place:
