@@ -64,7 +64,7 @@ def assert_alike(packed: Any, padded: Any) -> None:
     for name, gradient in expected.items():  # a weight that nothing reads has no gradient, or one of zeros
         scale = float(gradient.abs().max())
         torch.testing.assert_close(
-            ours.get(name, torch.zeros_like(gradient)), gradient, rtol=1e-4, atol=1e-5 * max(scale, 1e-2)
+            ours.get(name, torch.zeros_like(gradient)), gradient, rtol=1e-4, atol=1e-5 * max(scale, 5e-2)
         )
 
 

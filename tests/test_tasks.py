@@ -34,7 +34,7 @@ def several(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("several")
     write_labels(folder / "train.csv", 160, seed=1)
     write_labels(folder / "test.csv", 80, seed=2)
-    study = write_study(folder, tiny_model, SEVERAL, ARMS, select='"best"', epochs=6)
+    study = write_study(folder, tiny_model, SEVERAL, ARMS, select='"best"', epochs=6, precision='"fp32"')
     tuneoff.run_study(tuneoff.load_study(study), folder / "out")
     return folder
 
@@ -45,7 +45,7 @@ def numbers(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("numbers")
     write_numbers(folder / "train.csv", 160, seed=1)
     write_numbers(folder / "test.csv", 80, seed=2)
-    study = write_study(folder, tiny_model, NUMBERS, ARMS, epochs=6)
+    study = write_study(folder, tiny_model, NUMBERS, ARMS, epochs=6, precision='"fp32"')
     tuneoff.run_study(tuneoff.load_study(study), folder / "out")
     return folder
 
@@ -157,7 +157,7 @@ def test_saved_models_of_labels_give_the_stored_logits(several: Path, tiny_model
     frame = stored(several, arm, run.seed)
     texts = pd.read_csv(several / "test.csv")["text"].tolist()
     np.testing.assert_allclose(plain_logits(folder, tiny_model, texts), np.stack(list(frame["logits"])), atol=1e-5)
-    model = tuneoff.load(folder)
+    model = tuneoff.load(folder, precision="fp32")
     for answer, said in zip(model.predict(texts), frame["prediction"], strict=True):
         assert answer.label == tuple(np.array(sorted(TOPICS))[said.astype(bool)])
         above = zip(answer.probabilities.items(), run.thresholds, strict=True)
@@ -177,7 +177,7 @@ def test_saved_models_of_numbers_give_the_stored_numbers(numbers: Path, tiny_mod
     scale = json.loads((folder / "tuneoff.json").read_text())["texts"]["scale"]
     np.testing.assert_allclose(scale["mean"] + scale["deviation"] * logits[:, 0], frame["prediction"], atol=1e-3)
     assert f"{scale['mean']:.9g} + {scale['deviation']:.9g} * logit" in (folder / "README.md").read_text()
-    answers = tuneoff.load(folder).predict(texts)
+    answers = tuneoff.load(folder, precision="fp32").predict(texts)
     np.testing.assert_allclose([answer.label for answer in answers], frame["prediction"], atol=1e-3)  # type: ignore[arg-type]
     assert answers[0].probabilities == {}
     assert answers[0].probability is None
@@ -193,7 +193,7 @@ def test_temperatures_make_probabilities_likelier(several: Path) -> None:
         logits = np.stack(list(stored(several, arm, run.seed)["logits"])).astype(np.float64)
         chances = 1 / (1 + np.exp(-logits / run.temperature))
         texts = pd.read_csv(several / "test.csv")["text"].tolist()
-        said = tuneoff.load(results.model_folder(arm)).predict(texts)
+        said = tuneoff.load(results.model_folder(arm), precision="fp32").predict(texts)
         np.testing.assert_allclose([list(one.probabilities.values()) for one in said], chances, atol=1e-4)
         (of_arm,) = [scored for scored in results.summary.scored_arms if scored.arm == arm]
         assert of_arm.calibrated_error is not None

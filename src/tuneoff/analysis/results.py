@@ -172,14 +172,18 @@ class StudyResults:
             frame: their test predictions.
             tempered: whether at each run's temperature; otherwise those of its logits as they are.
         """
-        logits = np.stack(frame["logits"].to_list()).astype(np.float64)
-        if tempered:
-            sizes = [self.prepared.part(run.part).sizes["test"] for run in runs]
-            logits /= np.repeat([run.temperature or 1.0 for run in runs], sizes)[:, None]
+        logits = np.stack(frame["logits"].to_list())
+        ends = np.cumsum([self.prepared.part(run.part).sizes["test"] for run in runs])
         rules = TextRules(
             task=self.spec.data.task, label_names=self.prepared.label_names, max_length=self.spec.data.max_length
         )
-        return self.task(rules).probabilities(logits).astype(np.float64)
+        found = [
+            self.task(rules.model_copy(update={"temperature": run.temperature or 1.0} if tempered else {}))
+            .probabilities(of_run)
+            .astype(np.float64)
+            for run, of_run in zip(runs, np.split(logits, ends[:-1]), strict=True)
+        ]
+        return np.concatenate(found)
 
     def correct(self, arm: str) -> NDArray[np.float64]:
         """Which test examples each result of `of_arm` got right: 0 or 1, shape (seeds, examples).

@@ -122,13 +122,14 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
     )
     planned = run_batches(tokens["train"].lengths, training_spec, task.run.seed, task.run.steps, engine.bucketed)
     place.peak.reset()
-    engine.prepare(tokens["train"], [rows for epoch in planned for rows in epoch])
+    steps = [rows for epoch in planned for rows in epoch]
+    engine.prepare(tokens["train"], steps)
     rates = learning_rates(task.run.arm.rate, task.run.steps, training_spec.warmup_ratio)
     keeps = training_spec.select == "best" and not task.run.trial
     training = Training(
         engine,
         tokens,
-        planned[: task.epochs],
+        planned[: task.epochs] if task.first_steps is None else [steps[: task.first_steps]],
         rates,
         place.watch,
         place.train_peak,
@@ -142,7 +143,7 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
         training.resume(place.saved)
         if place.device.type == "cpu":
             place.peak.reset()  # what reading the checkpoint took is gone again
-    return Trainer(engine, training, examples=sum(len(rows) for epoch in planned for rows in epoch))
+    return Trainer(engine, training, examples=sum(map(len, steps)))
 
 
 def _prepare_fit(place: Workplace, adapted: AdaptedModel, tokens: dict[str, Tokens]) -> Trainer:

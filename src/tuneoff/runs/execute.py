@@ -76,8 +76,8 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         if task.refit is None:  # which has trained on what these are chosen on, and keeps those of its run
             validation = trainer.training.validation_logits()
             learned = decided(learned, task.training, objective, validation, tokens["validation"].labels)
-        texts = learned.rules
-        test = load_tokens(task.data_folder, texts.long_texts, task.run.part, ("test",))["test"]
+        name = "test" if task.first_steps is None else "validation"
+        test = load_tokens(task.data_folder, learned.rules.long_texts, task.run.part, (name,))[name]
         test = test.with_virtual(adapted.virtual)
         before = place.watch.so_far().get("eval", 0.0)
         with place.watch.timing("eval"), place.train_peak.evaluating():

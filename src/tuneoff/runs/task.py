@@ -44,6 +44,7 @@ class RunTask:
     `study`, `base` and `texts` are what a saved model says of itself; `model_folder` may be another than that of `base`
     where the run is carried out.
     `epochs` is after how many training ends, where that is before all that its learning rate is planned for.
+    `first_steps` is after how many a probe ends, which is set up for all of them; validation stands in for test there.
     `refit` is what a run is trained on that repeats one of the study on more rows; `data_folder` holds them as splits.
     `training` is the study's with `auto` resolved, and `allocation` is what the run computes on. `objective` names the
     metric that the study goes by.
@@ -67,6 +68,7 @@ class RunTask:
     objective: str = "accuracy"
     refit: RefitRows | None = None
     epochs: int | None = None
+    first_steps: int | None = None
     micro_batch: int | None = None
     process: ProcessRank = field(default_factory=ProcessRank)
     gpu_bytes: int | None = None

@@ -14,7 +14,7 @@ from tuneoff.core import hub
 from tuneoff.data.parts import part_names
 from tuneoff.data.prepared import load_tokens
 from tuneoff.measure.environment import visible_gpus
-from tuneoff.records.run import TrainedRun, UnsuccessfulRun
+from tuneoff.records.run import ScoredRun, TrainedRun, UnsuccessfulRun
 from tuneoff.records.times import ProbedArm, ProbedStudy
 from tuneoff.spec.schema import EXECUTORS
 from tuneoff.study.pins import pin_to_commits
@@ -30,7 +30,6 @@ from tuneoff.training.order import run_batches
 if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
     from tuneoff.records.run import RunResult
-    from tuneoff.runs.run import Run
     from tuneoff.runs.task import RunTask
     from tuneoff.spec import StudySpec
     from tuneoff.spec.arms import ArmSpec
@@ -44,8 +43,6 @@ LEAST, MOST = 8, 60
 """Further steps of its second one."""
 SECONDS = 8.0
 """That these should take."""
-SINGLE_TEXTS = 60
-"""That a run classifies one by one at its end, for their latency."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +50,16 @@ class Probed:
     """What two short runs of an arm took, in seconds.
 
     Attributes:
-        once: outside of steps and evaluation.
+        run_once: of a run outside of steps and of what evaluation takes by the token.
+        trial_once: likewise of a trial, which is set up for fewer steps, and is neither tested nor saved.
         first: more than others for the first steps.
         token: of training, padding counted where batches are padded.
         read: a token of evaluation.
         packed: whether sequences are computed without padding.
     """
 
-    once: float
+    run_once: float
+    trial_once: float
     first: float
     token: float
     read: float
@@ -149,20 +148,18 @@ class _Probe:
         self._say(f"Probing {arm.name}")
         nothing = {"step": None, "setup": None, "run": None, "trial": None}
         tokens = load_tokens(self._prepared.data_folder, arm.long_texts or self._spec.data.long_texts, self._part)
-        whole = make_run(
-            self._spec, self._prepared, self._executor.allocation, arm, self._spec.seeds[0], self._part, trial=True
-        )
-        probed = self._probed(whole, tokens)
+        probed = self._probed(arm, tuned, tokens)
         if isinstance(probed, str):
             return ProbedArm(arm=arm.name, method=arm.method, why_not=probed, **nothing)
         of_parts = [self._seconds(arm, part, probed) for part in self._parts]
         run, trial = of_parts[0]
         self._of_all_parts.append((sum(run for run, _ in of_parts), tuned * sum(trial for _, trial in of_parts)))
+        step = probed.token * self._slots(tokens, self._steps, self._steps, probed.packed) / self._steps
         return ProbedArm(
             arm=arm.name,
             method=arm.method,
-            step=None if arm.fitted else probed.token * self._slots(tokens, self._steps, probed.packed) / self._steps,
-            setup=probed.once,
+            step=None if arm.fitted else step,
+            setup=probed.run_once,
             run=run,
             trial=trial if tuned else None,
             why_not=None,
@@ -172,54 +169,64 @@ class _Probe:
         """Of a run and of a trial on a part of the data; the sizes of training sets differ."""
         tokens = load_tokens(self._prepared.data_folder, arm.long_texts or self._spec.data.long_texts, part)
         validation, test = (int(tokens[split].lengths.sum()) for split in ("validation", "test"))
-        single = SINGLE_TEXTS * test / max(1, len(tokens["test"]))
         steps = 0 if arm.fitted else steps_of(self._spec, self._prepared, part)
+        of_trial = trial_steps(steps) if steps else 0
         epochs = self._spec.training.epochs if steps else 1
-        begun = probed.once + probed.first
-        run = begun + probed.token * self._slots(tokens, steps, probed.packed)
-        trial = begun + probed.token * self._slots(tokens, trial_steps(steps) if steps else 0, probed.packed)
-        return run + probed.read * (epochs * validation + test + single), trial + probed.read * validation
+        run = probed.run_once + probed.token * self._slots(tokens, steps, steps, probed.packed)
+        trial = probed.trial_once + probed.token * self._slots(tokens, of_trial, of_trial, probed.packed)
+        return (
+            probed.first + run + probed.read * (epochs * validation + test),
+            probed.first + trial + probed.read * validation,
+        )
 
-    def _probed(self, run: Run, tokens: dict[str, Tokens]) -> Probed | str:
+    def _probed(self, arm: ArmSpec, tuned: bool, tokens: dict[str, Tokens]) -> Probed | str:
         """What short runs say of longer ones; or why they say nothing."""
-        short = self._carried_out(replace(run, id=f"{run.id}-short", steps=min(WARM_UP, self._steps)))
-        if not isinstance(short, TrainedRun):
-            return _reason(short)
-        self._device = short.conditions.device
-        read = short.eval_seconds / max(1, int(tokens["validation"].lengths.sum()))
-        packed = (short.conditions.engine or {}).get("batches") == "packed"
-        more = min(self._steps, WARM_UP + int(np.clip(SECONDS * WARM_UP / max(short.train_seconds, 1e-3), LEAST, MOST)))
-        once = short.wall_seconds - short.train_seconds - short.eval_seconds
-        if run.arm.fitted or more <= WARM_UP:
-            return Probed(once + short.train_seconds, 0.0, 0.0, read, packed)
-        long = self._carried_out(replace(run, id=f"{run.id}-long", steps=more))
-        if not isinstance(long, TrainedRun):
-            return _reason(long)
-        before, after = (self._slots(tokens, one.steps, packed) for one in (short, long))
-        token = max(0.0, long.train_seconds - short.train_seconds) / max(1, after - before)
-        once = min(once, long.wall_seconds - long.train_seconds - long.eval_seconds)
-        read = min(read, long.eval_seconds / max(1, int(tokens["validation"].lengths.sum())))
-        return Probed(once, max(0.0, short.train_seconds - token * before), token, read, packed)
+        first = self._carried_out(arm, tuned, min(WARM_UP, self._steps))
+        if not isinstance(first, TrainedRun):
+            return _reason(first)
+        self._device = first.conditions.device
+        packed = (first.conditions.engine or {}).get("batches") == "packed"
+        more = min(self._steps, WARM_UP + int(np.clip(SECONDS * WARM_UP / max(first.train_seconds, 1e-3), LEAST, MOST)))
+        # The second one is set up as a run is, with what the first had to compile there already.
+        second = self._carried_out(arm, False, more)
+        if not isinstance(second, ScoredRun):
+            return _reason(second)
+        assert second.inference_texts_per_second is not None
+        tested_in = len(tokens["validation"]) / second.inference_texts_per_second
+        read = tested_in / max(1, int(tokens["validation"].lengths.sum()))
+        run_once = _once(second) + max(0.0, second.eval_seconds - 2 * tested_in)
+        trial_once = min(_once(first) + max(0.0, first.eval_seconds - tested_in), run_once)
+        if arm.fitted or more <= WARM_UP:
+            return Probed(run_once + second.train_seconds, trial_once + first.train_seconds, 0.0, 0.0, read, packed)
+        before = self._slots(tokens, trial_steps(self._steps) if tuned else self._steps, first.steps, packed)
+        after = self._slots(tokens, self._steps, second.steps, packed)
+        token = max(0.0, second.train_seconds - first.train_seconds) / max(1, after - before)
+        return Probed(run_once, trial_once, max(0.0, first.train_seconds - token * before), token, read, packed)
 
-    def _slots(self, tokens: dict[str, Tokens], steps: int, packed: bool) -> int:
-        """Tokens that the first steps of a run compute, padding with them where there is any."""
+    def _slots(self, tokens: dict[str, Tokens], planned: int, steps: int, packed: bool) -> int:
+        """Tokens that the first steps of so many that are planned compute, padding with them where there is any."""
         lengths = tokens["train"].lengths
         if not steps:
             return 0
-        epochs = run_batches(lengths, self._spec.training, self._spec.seeds[0], steps, not packed)
-        batches = [lengths[rows] for epoch in epochs for rows in epoch]
+        epochs = run_batches(lengths, self._spec.training, self._spec.seeds[0], planned, not packed)
+        batches = [lengths[rows] for epoch in epochs for rows in epoch][:steps]
         return int(sum(batch.sum() if packed else len(batch) * batch.max() for batch in batches))
 
-    def _carried_out(self, run: Run) -> RunResult:
+    def _carried_out(self, arm: ArmSpec, trial: bool, steps: int) -> RunResult:
+        """The first steps of a run of an arm, or of a trial."""
+        allocation = self._executor.allocation
+        run = make_run(self._spec, self._prepared, allocation, arm, self._spec.seeds[0], self._part, trial)
+        run = replace(run, id=f"{run.id}-{steps}")  # the one before may still be ending
         task: RunTask = make_task(
             run,
             self._pinned,
             self._prepared.prepared,
-            self._executor.allocation,
+            allocation,
             self._prepared.model_folder,
             self._prepared.data_folder,
             self._scratch / "runs" / run.id,
         )
+        task = replace(task, first_steps=steps)
         while not self._executor.has_room(task):  # what the one before held is not given back yet
             self._executor.events(timeout=1.0)
         self._executor.start(task)
@@ -227,6 +234,11 @@ class _Probe:
             for event in self._executor.events(timeout=1.0):
                 if event.outcome is not None and event.outcome.result is not None:
                     return event.outcome.result
+
+
+def _once(result: TrainedRun) -> float:
+    """What a run takes beside steps and evaluation."""
+    return result.wall_seconds - result.train_seconds - result.eval_seconds
 
 
 def _reason(result: RunResult) -> str:

@@ -74,7 +74,7 @@ class MultiLabel(Task):
         return logits - self.rules.temperature * log_odds_of(self.rules.thresholds) if self.rules.thresholds else logits
 
     def probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        return sigmoid(logits / self.rules.temperature)
+        return sigmoid(logits, self.rules.temperature)
 
     def certainty(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         return np.asarray(np.abs(self._margins(logits)).min(axis=1))

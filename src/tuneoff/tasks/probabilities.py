@@ -9,16 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Probabilities of classes, shape (examples, classes), from logits of the same shape."""
+def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities of classes, shape (examples, classes), from logits of the same shape.
+
+    Differences of logits are taken first: those of bfloat16 are often equal, and such examples are to stay on a par in
+    metrics that go by their order.
+    """
     wide = np.asarray(logits, dtype=np.float64)
-    exponents = np.exp(wide - wide.max(axis=1, keepdims=True))
+    exponents = np.exp((wide - wide.max(axis=1, keepdims=True)) / temperature)
     return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
 
 
-def sigmoid(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def sigmoid(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDArray[np.float64]:
     """The probability of each label by itself, shape (examples, labels), from logits of the same shape."""
-    return np.exp(-np.logaddexp(0.0, -np.asarray(logits, dtype=np.float64)))
+    return np.exp(-np.logaddexp(0.0, -np.asarray(logits, dtype=np.float64) / temperature))
 
 
 def probabilities_at(log_odds: NDArray[np.float64]) -> tuple[float, ...]:

@@ -79,7 +79,7 @@ class SingleLabel(Task):
         return logits[:, 1] - logits[:, 0] - self.rules.temperature * log_odds_of(self.rules.thresholds)
 
     def probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        return softmax(logits / self.rules.temperature)
+        return softmax(logits, self.rules.temperature)
 
     def certainty(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         if self.rules.thresholds:
