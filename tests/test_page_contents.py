@@ -145,6 +145,29 @@ def test_after_the_last_run_the_page_is_left_to_the_end_of_the_study(study_folde
     assert page.exists()
 
 
+def test_runs_on_a_gpu_do_not_wait_for_the_page(study_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    shutil.copytree(study_folder, folder)
+    (folder / "report.html").unlink()
+    said: list[str] = []
+    keeper = PageKeeper(folder, said.append)
+    result = api.load_results(folder).runs[0]
+    assert result.conditions is not None
+    on_gpu = result.model_copy(update={"conditions": result.conditions.model_copy(update={"device_type": "cuda"})})
+    run = Run(result.run_id, METHODS.classes()["full"].model_validate({"method": "full"}), 0, 1)
+    keeper.planned(3, 0, 1, "run", Ahead())
+    keeper.run_finished(run, on_gpu)
+    keeper.wait()
+    assert (folder / "report.html").exists()
+    assert not said
+    shutil.rmtree(folder)  # so that it cannot be written again, which is said, and nothing else comes of it
+    keeper = PageKeeper(folder, said.append)
+    keeper.planned(3, 0, 1, "run", Ahead())
+    keeper.run_finished(run, on_gpu)
+    keeper.wait()
+    assert "report.html is not kept up to date" in said[0]
+
+
 def test_charts_are_valid_and_become_svg_and_png(study_folder: Path, tmp_path: Path) -> None:
     results = api.load_results(study_folder)
     for chart in draw_charts(results).values():

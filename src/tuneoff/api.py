@@ -106,7 +106,11 @@ def run_study(
         pinned = pin_to_commits(spec, folder, listener.say)
         with Trackers(pinned.spec, folder, listener.say) as trackers:
             keepers = [PageKeeper(folder, listener.say)] if report else []
-            carry_out(pinned, folder, Audience(listener, trackers, *keepers), interruption, retry_failed)
+            try:
+                carry_out(pinned, folder, Audience(listener, trackers, *keepers), interruption, retry_failed)
+            finally:
+                for keeper in keepers:
+                    keeper.wait()
             results = load_results(folder)
             (write_report if report else write_summary)(results)
             trackers.study_ended(results)

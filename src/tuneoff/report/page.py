@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from tuneoff.analysis.disagreements import find_disagreements
@@ -85,6 +86,9 @@ def write_page(results: StudyResults) -> Path:
 class PageKeeper(Silent):
     """A listener that keeps a study's page up to date while its runs go on. It can fail neither a run nor the study.
 
+    A page takes a processor core for a second or some. No run that computes on processors is timed beside it; those on
+    GPUs need not wait for it.
+
     Args:
         folder: the study's.
         say: told in one line where the page cannot be written; it is then left alone until the study has ended.
@@ -95,6 +99,7 @@ class PageKeeper(Silent):
         self._say = say
         self._quiet_until = 0.0
         self._left = 0
+        self._writing: Thread | None = None
 
     def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None:
         self._left = runs - done
@@ -105,9 +110,22 @@ class PageKeeper(Silent):
         After the last run it is left to the end of the study, which comes at once.
         """
         self._left -= 1
-        begun = time.monotonic()
-        if run.trial or not self._left or begun < self._quiet_until:
+        busy = self._writing is not None and self._writing.is_alive()
+        if run.trial or not self._left or busy or time.monotonic() < self._quiet_until:
             return
+        if result.conditions is None or result.conditions.device_type == "cpu":
+            self._write()
+        else:
+            self._writing = Thread(target=self._write)
+            self._writing.start()
+
+    def wait(self) -> None:
+        """Waits until nothing is being written; to be called when nothing more will be told."""
+        if self._writing is not None:
+            self._writing.join()
+
+    def _write(self) -> None:
+        begun = time.monotonic()
         try:
             write_page(StudyResults.read(self._folder))
         except Exception as error:  # of whatever kind: the study matters more, and its end writes the page again

@@ -96,7 +96,8 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
     scores = None
     if test is not None and logits is not None:
         truth, answers = learned.truth(test.labels), learned.answers(logits)
-        latency = inference_latency(trainer.engine, test)
+        # Beside other runs it would say how busy the device is; each arm has a run that has the device alone.
+        latency = inference_latency(trainer.engine, test) if task.gpu_bytes is None else None
         scores = Scores(
             **scores_of(learned, truth, answers),
             test_score=objective.value(truth, learned.judged(objective, logits)),

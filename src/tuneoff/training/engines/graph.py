@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tuneoff.data.tokens import Tokens
 
 MOST_SIZES = 12
-STEPS_PER_SIZE = 48
+STEPS_OF_ONE_SIZE = 64
 SLOT = 64
 STAGING_BUFFERS = 8
 
@@ -23,13 +23,16 @@ STAGING_BUFFERS = 8
 def token_sizes(totals: NDArray[np.int64]) -> list[int]:
     """The buffer sizes, each a multiple of 64, that leave least room unused by batches of the given totals.
 
-    There are as many as their capture pays for: one for every `STEPS_PER_SIZE` batches, up to `MOST_SIZES`.
+    There are about as many as take the least time together with their capture: what one more saves shrinks with the
+    square of their number (of reviews cut at 512 tokens, 16 a step, 38% is unused with one size, 10% with three, 2.9%
+    with ten), and its capture takes a tenth to a fifth of a second, as long as 20 to 50 steps.
     """
+    most = min(MOST_SIZES, max(1, round((len(totals) / STEPS_OF_ONE_SIZE) ** 0.5)))
     slots, counts = np.unique(-(-totals // SLOT) * SLOT, return_counts=True)
     batches = np.concatenate([[0], np.cumsum(counts)])
     # least[j]: the least sum of sizes over the batches of the j smallest slots, with as many sizes as turns taken.
     least, cuts = np.where(np.arange(len(slots) + 1) == 0, 0.0, np.inf), []
-    for _ in range(min(len(slots), MOST_SIZES, max(1, len(totals) // STEPS_PER_SIZE))):
+    for _ in range(min(len(slots), most)):
         sums = least[:, None] + (batches[None, 1:] - batches[:, None]) * slots[None, :]
         sums[np.arange(len(slots) + 1)[:, None] > np.arange(len(slots))[None, :]] = np.inf
         cuts.append(sums.argmin(axis=0))
