@@ -1,7 +1,8 @@
-"""Energy of training: counters of processor packages in files as Linux has them, what a run makes of them."""
+"""Energy of training: counters of processor packages in files as Linux has them, and what reports say of it."""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -9,15 +10,20 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
 import tuneoff as api
-from conftest import study_toml
+from conftest import Command, study_toml
+from stored import altered
 from tuneoff.measure.clock import Stopwatch
 from tuneoff.measure.energy import EnergyMeter, energy_meter, together
 from tuneoff.records.run import ScoredRun
+from tuneoff.report.tables import write_csv
+from tuneoff.report.write import write_markdown
 from tuneoff.runs.allocation import Allocation
 from tuneoff.runs.execute import carry_out
 from tuneoff.runs.task import RunTask
@@ -30,6 +36,7 @@ from tuneoff.training.loop import TrainingStopped
 CPU = torch.device("cpu")
 MOST = 262_143_328_850
 """Microjoules at which counters of many processors begin anew."""
+GRAMS = "[analysis]\ngrams_co2_per_kwh = 400\n"
 
 
 def zone(root: Path, folder: str, name: str, microjoules: int, most: int = MOST) -> Path:
@@ -209,3 +216,64 @@ def test_a_run_beside_others_or_without_counters_has_none(
     assert carried_out(task, threading.Event()).energy_joules is None
     with taking(root, watts=100):
         assert carried_out(task.beside_others(gpu_bytes=0), threading.Event()).energy_joules is None
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study that says what electricity emits; its training is too short for any counter."""
+    folder = tmp_path_factory.mktemp("short")
+    toml = study_toml(tiny_model, data_files, ["full", "head_only"], epochs=1)
+    (folder / "study.toml").write_text(toml + "\n" + GRAMS)
+    results = api.run_study(api.load_study(folder / "study.toml"), folder / "out", report=False)
+    write_markdown(results)
+    return results.folder
+
+
+def test_without_a_counter_nothing_is_said(finished: Path) -> None:
+    results = [json.loads(path.read_text()) for path in finished.glob("runs/*/result.json")]
+    assert [result["energy_joules"] for result in results] == [None] * 4
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["emissions"] is None
+    assert [arm["energy_joules"] for arm in summary["arms"]] == [None, None]
+    report = (finished / "report.md").read_text()
+    assert "Train time" in report
+    assert "train energy" not in report.lower()
+    assert "CO2" not in report
+
+
+def test_reports_have_the_energy_and_the_co2_of_the_arms_that_were_measured(
+    finished: Path, tuneoff: Command, tmp_path: Path
+) -> None:
+    def measure(result: dict[str, Any]) -> None:
+        """One seed of an arm alone; the other arm is of before."""
+        if result["arm"] == "head_only":
+            del result["energy_joules"]
+        else:
+            result["energy_joules"] = 36_000.0 if result["seed"] == 0 else None
+
+    out = altered(finished, tmp_path / "out", measure)
+    answer = tuneoff("run", out / "study.toml", "--out", out)
+    assert answer.returncode == 0, answer.stderr
+    assert "nothing to train" in answer.stdout
+    summary = json.loads((out / "summary.json").read_text())
+    assert [arm["energy_joules"] for arm in summary["arms"]] == [36_000, None]
+    assert summary["emissions"] == {"grams_co2_per_kwh": 400, "arms": {"full": pytest.approx(4)}}
+    report = (out / "report.md").read_text()
+    for said in (report, answer.stdout):
+        assert "train energy" in said
+        assert "train CO2" in said
+        assert "the counters of the machine's processors, whatever else they did; CO2 at 400 g a kWh." in said
+    (row,) = [line for line in report.splitlines() if line.startswith("| full |")]
+    assert row.endswith("| 36.0 kJ | 4.0 g |")
+    (row,) = [line for line in report.splitlines() if line.startswith("| head_only |")]
+    assert row.endswith("|  |  |")
+    table = pd.read_csv(write_csv(api.load_results(out))).set_index("name")["energy_joules"]
+    assert table["full"] == 36_000
+    assert table.isna()["head_only"]
+
+
+def test_grams_are_above_nothing(tiny_model: Path, data_files: Path, tuneoff: Command, tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(study_toml(tiny_model, data_files, ["full"]))
+    wrong = tuneoff("run", "study.toml", "--set", "analysis.grams_co2_per_kwh=0")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "grams_co2_per_kwh" in wrong.stderr

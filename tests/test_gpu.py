@@ -587,3 +587,5 @@ def test_a_run_alone_on_a_gpu_tells_its_energy(tmp_path: Path) -> None:
     (run,) = dictionaries(results.runs)
     assert run["train_seconds"] > 1
     assert 20 < run["energy_joules"] / run["train_seconds"] < 1000
+    (arm,) = results.summary.scored_arms
+    assert arm.energy_joules == run["energy_joules"]
