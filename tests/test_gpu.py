@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import BertModel
 
-from conftest import study_toml
+from conftest import bert_config, reviews, save_tokenizer, study_toml
 from stored import dictionaries
 from test_attention import agreement, cu_seqlens_of, dropout_agreement, inputs
 from test_disentangled import BOTH, RULES
@@ -18,6 +20,7 @@ from test_disentangled import agreement as disentangled_agreement
 from test_engines import PACKED, TOKENS, classifier, gradients, make_tokens
 from tiny_models import FITTING
 from tuneoff.data.tokens import Tokens
+from tuneoff.measure.energy import energy_meter
 from tuneoff.models.load import LoadedModel
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS
@@ -562,5 +565,27 @@ def test_runs_share_a_gpu_as_far_as_its_memory_goes(steady_model: Any, data_file
         alone = run["seed"] == 0 and not run["trial"]
         assert run["conditions"]["shared_device"] is not alone
         assert (run["own_seconds"] is None) is alone
+        assert alone or run["energy_joules"] is None
         assert not found[1][name]["conditions"]["shared_device"]
         assert run.get("predictions_sha256") == found[1][name].get("predictions_sha256"), name
+
+
+def test_a_run_alone_on_a_gpu_tells_its_energy(tmp_path: Path) -> None:
+    import tuneoff
+
+    if energy_meter(CUDA) is None:
+        pytest.skip("this GPU has no counter of energy that can be read")
+    config = bert_config(save_tokenizer(tmp_path / "model"))
+    config.update({"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072})
+    BertModel(config).save_pretrained(tmp_path / "model")
+    reviews(4000, seed=1).to_csv(tmp_path / "train.csv", index=False)
+    reviews(60, seed=2, first_row=5000).to_csv(tmp_path / "test.csv", index=False)
+    text = study_toml(tmp_path / "model", tmp_path, ["full"], seeds=1, epochs=4, device='"cuda"')
+    (tmp_path / "study.toml").write_text(text)
+    results = tuneoff.run_study(tuneoff.load_study(tmp_path / "study.toml"), tmp_path / "out", report=False)
+    assert results.failed == []
+    (run,) = dictionaries(results.runs)
+    assert run["train_seconds"] > 1
+    assert 20 < run["energy_joules"] / run["train_seconds"] < 1000
+    (arm,) = results.summary.scored_arms
+    assert arm.energy_joules == run["energy_joules"]

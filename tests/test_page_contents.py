@@ -237,6 +237,8 @@ def test_disagreements_are_those_with_the_most_spread_between_arms(study_folder:
         ("2 min 05 s", 125.0),
         ("8.1 ms", 0.0081),
         ("1,676 MB", 1.676e9),
+        ("36.0 kJ", 36e3),
+        ("39.4 mg", 0.0394),
         ("22,713,986", 22_713_986.0),
         ("76.7 to 88.5", 76.7),
         ("82.9% (means nothing)", 82.9),

@@ -108,6 +108,7 @@ def _costs(by_seed: BySeed, everything: Sequence[ScoredRun]) -> ArmCosts:
         eval_seconds=_mean(known("eval_seconds")),
         device_seconds=_mean(whole),
         device_seconds_by_run=whole,
+        energy_joules=_mean_of(known("energy_joules")),
         inference_latency_seconds=_mean_of(latencies),
         inference_latency_seconds_by_run=latencies,
         inference_latency_p95_seconds=_mean_of(known("inference_latency_p95_seconds")),

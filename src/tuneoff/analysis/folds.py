@@ -21,6 +21,7 @@ MEANS = (
     "eval_seconds",
     "checkpoint_seconds",
     "wall_seconds",
+    "energy_joules",
     "train_examples_per_second",
     "inference_latency_seconds",
     "inference_latency_p95_seconds",

@@ -10,6 +10,7 @@ import numpy as np
 from tuneoff.analysis.arms import describe_arms
 from tuneoff.analysis.choice import SIMULATED
 from tuneoff.analysis.comparisons import ComparedArms, compare_arms, compare_pairs
+from tuneoff.analysis.emissions import count_emissions
 from tuneoff.analysis.fitness import unfit_arms
 from tuneoff.analysis.headlines import baseline_headlines, baseline_score, compare_with_baselines
 from tuneoff.analysis.label_issues import check_labels
@@ -98,6 +99,7 @@ def summarise(results: StudyResults) -> Summary:
         learning_curves=learning_curves(results),
         tuning=summarise_tuning(results),
         money=count_money(results, arms),
+        emissions=count_emissions(spec, arms),
         breakdown=_breakdown(results, arms),
         label_check=check_labels(results),
         audit=tuple(_findings(results, arms)),

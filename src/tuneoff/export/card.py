@@ -116,7 +116,7 @@ def model_card(
         verdict=f"**{audit.plain(words.verdict(summary))}**",
         headings=words.headings(summary),
         arms=[tuple(map(audit.plain, row)) for row in words.rows(summary)],
-        marks=[audit.plain(line) for line in words.marks(summary)],
+        marks=[audit.plain(line) for line in words.below_table(summary)],
         intervals=evidence.INTERVALS,
         memory=MEMORY[scored.memory_kind],
         learned=_learned(results, scored),

@@ -73,6 +73,8 @@ class ArmCosts(Record):
     """mean time of a run's process from its start to its end, times its GPUs: what a machine is paid for"""
     device_seconds_by_run: tuple[float, ...]
     """of each run"""
+    energy_joules: float | None = None
+    """mean of the optimiser steps of the runs that it was measured of; null where there are none"""
     inference_latency_seconds: float | None
     """mean; null where it was not measured"""
     inference_latency_seconds_by_run: tuple[float, ...]

@@ -111,6 +111,11 @@ class Measured(Record):
     own_seconds: float | None = None
     """of a run beside others on its device: its share of the time that they had it for, from its process' start to its
     end; null of a run that had its device alone, and of several machines"""
+    energy_joules: float | None = None
+    """over `train_seconds`: of a GPU by its own counter, which moves every 20 to 100 ms (of several together), without
+    the machine around it; on a CPU of all processor packages of the machine (RAPL), whatever else it does. Null where
+    no counter can be read, where other runs computed on the device, of training shorter than a second, and in results
+    of before"""
     train_examples_per_second: float
     """over `train_seconds`"""
     peak_memory_bytes: MeasuredPeakBytes

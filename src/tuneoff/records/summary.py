@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from tuneoff.records.arm_summary import ArmSummary, ScoredArm
 from tuneoff.records.comparison import Comparison, Headline
+from tuneoff.records.emissions import Emissions
 from tuneoff.records.finding import Finding
 from tuneoff.records.interval import MeanInterval
 from tuneoff.records.label_issue import LabelCheck
@@ -170,6 +171,8 @@ class Summary(Record):
     """null where nothing was tuned"""
     money: Money | None = None
     """what the study cost; null where it names no price"""
+    emissions: Emissions | None = None
+    """what CO2 runs stand for; null where the study names no grams a kilowatt-hour, or no energy was measured"""
     breakdown: Breakdown | None
     """the objective on test by the values of a column, or null"""
     label_check: LabelCheck | None

@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from tuneoff.runs.run import Run
     from tuneoff.study.ahead import Ahead
 
-UNITS = {"": 1.0, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "MB": 1e6, "GB": 1e9}
-QUANTITY = re.compile(r"([+-]?[\d,]+(?:\.\d+)?)(?: (ms|s|min|h|MB|GB)\b)?")
+UNITS = {
+    **{"": 1.0, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "MB": 1e6, "GB": 1e9},
+    **{"J": 1.0, "kJ": 1e3, "MJ": 1e6, "mg": 1e-3, "g": 1.0, "kg": 1e3},
+}
+QUANTITY = re.compile(rf"([+-]?[\d,]+(?:\.\d+)?)(?: ({'|'.join(filter(None, UNITS))})\b)?")
 RUN_HEADINGS = ("arm", "seed", "learning rate", "test accuracy", "validation", "train time", "peak memory", "run")
 
 QUIET = 20

@@ -22,8 +22,8 @@ CsvRow = dict[str, str | float | None]
 ARM_FIELDS = (
     "method", "learning_rate", "runs", "test_macro_f1", "validation_accuracy", "expected_calibration_error",
     "calibrated_error", "brier_score", "train_seconds", "times_shared", "train_examples_per_second",
-    "setup_seconds", "eval_seconds", "device_seconds", "inference_latency_seconds", "adapter_unmerged",
-    "inference_latency_p95_seconds", "inference_texts_per_second",
+    "setup_seconds", "eval_seconds", "device_seconds", "energy_joules", "inference_latency_seconds",
+    "adapter_unmerged", "inference_latency_p95_seconds", "inference_texts_per_second",
     "peak_train_memory_bytes", "peak_eval_memory_bytes", "peak_reserved_memory_bytes", "memory_kind",
     "trainable_parameters", "checkpoint_bytes", "precision", "device",
 )  # fmt: skip

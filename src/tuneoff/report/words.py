@@ -12,6 +12,7 @@ from tuneoff.analysis.wording import better
 from tuneoff.analysis.wording import by_metric as by_metric  # for templates
 from tuneoff.data.parts import WHOLE, part_words
 from tuneoff.records.arm_summary import ScoredArm
+from tuneoff.report import energy_words
 
 if TYPE_CHECKING:
     from tuneoff.records.arm_summary import ArmSummary
@@ -100,7 +101,7 @@ def headings(summary: Summary) -> tuple[str, ...]:
     if summary.data.label_kind == "number":
         beside = "mean error"
     costs = ("train time", "peak memory", "trainable", "checkpoint", *(["cost a run"] if summary.money else []))
-    return ("arm", f"test {summary.metric}", "95% interval", beside, *costs)
+    return ("arm", f"test {summary.metric}", "95% interval", beside, *costs, *energy_words.headings(summary))
 
 
 def score(value: float, metric: str) -> str:
@@ -136,6 +137,7 @@ def rows(summary: Summary) -> list[tuple[str, ...]]:
                 f"{arm.trainable_parameters:,}",
                 megabytes(arm.checkpoint_bytes),
                 *([amount(summary.money.arms[arm.arm].run or 0.0, summary.money)] if summary.money else []),
+                *energy_words.cells(arm, summary),
             )
         )
     for baseline in summary.baselines:
@@ -153,7 +155,7 @@ def amount(money: float, of: Money) -> str:
 
 def below_table(summary: Summary) -> list[str]:
     """The lines that stand below the result table."""
-    return [*marks(summary), *spent(summary)]
+    return [*marks(summary), *spent(summary), *energy_words.explained(summary)]
 
 
 def spent(summary: Summary) -> list[str]:

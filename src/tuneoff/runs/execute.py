@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tuneoff.data.prepared import load_tokens
+from tuneoff.measure.energy import LEAST_SECONDS, together
 from tuneoff.measure.held import held_bytes
 from tuneoff.models.save import kind_of, save_trained
 from tuneoff.records.conditions import Conditions
@@ -88,6 +89,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         except TrainingDiverged as diverged:
             return _diverged(place, trainer, guess, diverged)
     peaks = place.ranks.gather((peak["train"], place.train_peak.so_far()["eval"], peak["reserved"]))
+    joules = together(place.ranks.gather(place.watch.train_joules))
     weights = place.parallel.whole_weights(adapted.model, trained_only=kind_of(adapted.model) != "whole")
     place.ranks.disconnect()
     if not place.ranks.first:
@@ -109,9 +111,8 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
             checkpoint_bytes=_save(adapted, place, learned.rules, weights),
         )
     train, evaluation, reserved = map(max, zip(*peaks, strict=True))
-    trained = _trained(
-        place, adapted, trainer, curve, guess, MeasuredPeakBytes(train=train, eval=evaluation, reserved=reserved)
-    )
+    peak_bytes = MeasuredPeakBytes(train=train, eval=evaluation, reserved=reserved)
+    trained = _trained(place, adapted, trainer, curve, guess, peak_bytes, joules)
     return Outcome(trained if scores is None else ScoredRun(**dict(trained), **dict(scores)), logits)
 
 
@@ -177,6 +178,7 @@ def _trained(
     curve: list[CurvePoint],
     guess: float,
     peak: MeasuredPeakBytes,
+    joules: float | None,
 ) -> TrainedRun:
     """All that is known of a run that came to its end, but its scores on test."""
     task, spent = place.task, place.watch.so_far()
@@ -193,6 +195,8 @@ def _trained(
         eval_seconds=spent["eval"],
         checkpoint_seconds=spent.get("checkpoint", 0.0),
         wall_seconds=place.wall_seconds(),
+        # A counter that stood still counts nothing.
+        energy_joules=joules if joules and spent["train"] >= LEAST_SECONDS else None,
         train_examples_per_second=trainer.training.examples / spent["train"],
         peak_memory_bytes=peak,
         memory_kind=place.peak.kind,

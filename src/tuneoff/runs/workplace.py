@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from tuneoff.measure.clock import Stopwatch
+from tuneoff.measure.energy import EnergyMeter, energy_meter
 from tuneoff.measure.memory import PeakMemory, PeakSoFar, peak_memory
 from tuneoff.runs.files import CHECKPOINT
 from tuneoff.runs.task import RunTask
@@ -32,7 +33,7 @@ class Workplace:
         checkpoints: where they are written.
         saved: the one to go on from, or None.
         micro_batch: the most sequences computed at once.
-        watch: seconds by purpose, an earlier process's set-up left out, since it was done in vain.
+        watch: seconds by purpose, an earlier process's set-up left out, since it was done in vain; and joules.
         peak: of memory, since it was last reset.
         train_peak: of memory in training and in evaluation, an earlier process's included.
         started: by the performance counter.
@@ -68,6 +69,7 @@ class Workplace:
         micro_batch = task.micro_batch or task.training.batch_size
         saved = checkpoints.load(micro_batch)
         spent = {purpose: spent for purpose, spent in saved["seconds"].items() if purpose != "setup"} if saved else {}
+        joules = saved.get("train_joules") if saved else 0.0  # of all processes
         peak = peak_memory(device)
         return cls(
             task=task,
@@ -78,7 +80,7 @@ class Workplace:
             checkpoints=checkpoints,
             saved=saved,
             micro_batch=saved["micro_batch"] if saved else micro_batch,
-            watch=Stopwatch(device, spent),
+            watch=Stopwatch(device, spent, _meter(task, device, ranks), joules if ranks.first else 0.0),
             peak=peak,
             train_peak=PeakSoFar(peak, saved and saved["peak_memory_bytes"]),
             started=started,
@@ -88,3 +90,11 @@ class Workplace:
     def wall_seconds(self) -> float:
         """Of the run's process until now, and of earlier ones what was not done in vain."""
         return time.perf_counter() - self.started + self.spent_before
+
+
+def _meter(task: RunTask, device: torch.device, ranks: Ranks) -> EnergyMeter | None:
+    """Of the energy of this process's device; None where it is also that of other runs."""
+    if task.allocation.shared_device:
+        return None
+    # A run's processes on a CPU take the energy of one machine, of which the first tells.
+    return energy_meter(device) if ranks.first or device.type == "cuda" else EnergyMeter([])

@@ -236,6 +236,9 @@ class AnalysisSpec(Frozen):
         default=None, gt=0, le=1e9, description="of one GPU, or on a CPU of the machine; reports tell what runs cost"
     )
     currency: str = Field(default="", max_length=8, description="of that price, such as EUR")
+    grams_co2_per_kwh: float | None = Field(
+        default=None, gt=0, le=1e4, description="of the electricity; reports tell the CO2 of runs whose energy is known"
+    )
 
     @property
     def limits(self) -> Limits:

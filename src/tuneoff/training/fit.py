@@ -152,5 +152,6 @@ class FeatureFit:
             part = self.rows[start : start + READ_AT_ONCE]
             yield self._engine.logits(self._tokens["train"].take(part))
             after_step(self._steps * (start + len(part)) // len(self.rows))
+            self._watch.look()
             if any(self._engine.ranks.broadcast([stopping()])):
                 raise TrainingStopped

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneoff.measure.energy import together
 from tuneoff.records.measurements import CurvePoint
 from tuneoff.tasks.decide import decided
 from tuneoff.training.selection import KeptWeights, Weights, is_over, selected
@@ -55,7 +56,7 @@ class Training:
         batches: the rows of each step, epoch by epoch.
         rates: the learning rate of each step.
         watch: gains `train` (optimiser steps alone), `eval` and `checkpoint` seconds.
-        peak: of memory, told when it is evaluated; goes into checkpoints, as the seconds do.
+        peak: of memory, told when it is evaluated; goes into checkpoints, as seconds and joules do.
         checkpoints: where to go on from, and when to write.
         training: the study's settings.
         kept: holds the weights of the best evaluation; None where nobody wants them.
@@ -155,6 +156,7 @@ class Training:
                     if self.done % max(1, self._total // SEGMENTS) == 0 or self.done == end:
                         self._look_at_loss()
                     after_step(self.done)
+                    self._watch.look()
                     self._checkpoint_where_due(stopping())
             point, logits = self._evaluate(epoch, start)
             self.curve.append(point)
@@ -214,6 +216,7 @@ class Training:
             with self._watch.timing("checkpoint"), nullcontext() if self._kept is None else self._peak.pausing():
                 progress = {"done": self.done, "curve": [dict(point) for point in self.curve], "trace": self.trace}
                 spent = {"seconds": self._watch.so_far(), "peak_memory_bytes": self._peak.so_far()}
+                spent["train_joules"] = together(self._engine.ranks.gather(self._watch.train_joules))
                 self._checkpoints.save(self._engine, progress | spent | {"best": self._best_weights()})
         if stopping:
             raise TrainingStopped
