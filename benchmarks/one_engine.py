@@ -1,4 +1,4 @@
-"""One measurement of `vs_trainer.py`: a model that is adapted, trained and scored in one engine, in a fresh process."""
+"""One measurement: a model that is trained in one engine, Tuneoff's or `Trainer`; of `vs_trainer.py` in a process."""
 
 from __future__ import annotations
 
@@ -98,7 +98,6 @@ def measure(work: Work) -> Measured:
     import torch
 
     from tuneoff.data.prepared import load_targets, load_tokens
-    from tuneoff.measure.memory import peak_memory
     from tuneoff.models.load import load_classifier, load_config
     from tuneoff.models.quantised import quantisation_of
     from tuneoff.records.saved_model import TextRules
@@ -108,12 +107,7 @@ def measure(work: Work) -> Measured:
     from tuneoff.training.order import epoch_batches
 
     prepared = work.prepared.prepared
-    settings = {
-        "gradient_checkpointing": CHECKPOINTING in work.engine,
-    }
-    if work.engine.startswith("trainer"):
-        settings["compile"] = COMPILED in work.engine
-    training = work.spec.training.model_copy(update=settings)
+    training = with_settings(work.spec.training, work.engine)
     device = choose_device(training)
     precision = choose_precision(training, device)
     config = load_config(work.prepared.model_folder, len(prepared.label_names), prepared.pad_token_id)
@@ -144,10 +138,6 @@ def measure(work: Work) -> Measured:
     ]
     batches = all_batches[: work.steps]
     warm_up = max(1, len(batches) // 4)
-
-    clock = StepClock(device, warm_up, len(batches))
-    memory = peak_memory(device)
-    memory.reset()
     job = Job(
         model,
         loaded,
@@ -160,36 +150,41 @@ def measure(work: Work) -> Measured:
         tokens,
         all_batches,
         batches,
-        clock,
+        warm_up,
     )
 
     def score(logits: NDArray[np.float32]) -> float:
         objective = OBJECTIVES.named(work.spec.objective)
         return objective.value(task.truth(tokens["test"].labels), task.judged(objective, logits))
 
-    how, predict = (_with_tuneoff if work.engine.startswith("tuneoff") else _with_trainer)(job)
-    peak = memory.peak_bytes()
-    began, warm, ended = clock.marks
-    timed = np.concatenate(batches[warm_up:])
+    trained = train(work.engine, job)
     return Measured(
         engine=work.engine,
         arm=work.arm.name,
         method=work.arm.method,
         seed=work.seed,
         steps=len(batches),
-        examples_per_second=len(timed) / (ended - warm),
-        tokens_per_second=int(tokens["train"].lengths[timed].sum()) / (ended - warm),
-        peak_memory_bytes=peak,
-        setup_seconds=began - clock.created,
+        examples_per_second=trained.examples_per_second,
+        tokens_per_second=trained.tokens_per_second,
+        peak_memory_bytes=trained.peak_memory_bytes,
+        setup_seconds=trained.setup_seconds,
         matrix_parameters=matrix_parameters,
-        test_score=score(predict()) if work.steps is None else None,
-        how=how,
+        test_score=score(trained.predict()) if work.steps is None else None,
+        how=trained.how,
     )
+
+
+def with_settings(training: TrainingSpec, engine: str) -> TrainingSpec:
+    """A study's settings with those that the engine's name asks for."""
+    settings = {"gradient_checkpointing": CHECKPOINTING in engine}
+    if engine.startswith("trainer"):
+        settings["compile"] = COMPILED in engine
+    return training.model_copy(update=settings)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What both engines are given: all batches of the run, and those that are trained on. `clock` starts with it."""
+    """What both engines are given: all batches of the run, and those that are trained on, the first few to warm up."""
 
     model: torch.nn.Module
     loaded: LoadedModel
@@ -202,10 +197,43 @@ class Job:
     tokens: dict[str, Tokens]
     all_batches: list[NDArray[np.int64]]
     batches: list[NDArray[np.int64]]
-    clock: StepClock
+    warm_up: int
 
 
-def _with_tuneoff(job: Job) -> tuple[dict[str, Any], Predict]:
+@dataclass(frozen=True)
+class Trained:
+    """What came of a job. Rates leave out the warm-up; memory does not."""
+
+    examples_per_second: float
+    tokens_per_second: float
+    peak_memory_bytes: int
+    setup_seconds: float
+    how: dict[str, Any]
+    predict: Predict
+
+
+def train(engine: str, job: Job) -> Trained:
+    """Trains the job's batches in one engine, whose name says its settings."""
+    from tuneoff.measure.memory import peak_memory
+
+    clock = StepClock(job.device, job.warm_up, len(job.batches))
+    memory = peak_memory(job.device)
+    memory.reset()
+    how, predict = (_with_tuneoff if engine.startswith("tuneoff") else _with_trainer)(job, clock)
+    peak = memory.peak_bytes()
+    began, warm, ended = clock.marks
+    timed = np.concatenate(job.batches[job.warm_up :])
+    return Trained(
+        examples_per_second=len(timed) / (ended - warm),
+        tokens_per_second=int(job.tokens["train"].lengths[timed].sum()) / (ended - warm),
+        peak_memory_bytes=peak,
+        setup_seconds=began - clock.created,
+        how=how,
+        predict=predict,
+    )
+
+
+def _with_tuneoff(job: Job, clock: StepClock) -> tuple[dict[str, Any], Predict]:
     from tuneoff.measure.environment import usable_cores
     from tuneoff.training.cpu import settle_on_cpu
     from tuneoff.training.engines.choose import make_engine
@@ -217,17 +245,17 @@ def _with_tuneoff(job: Job) -> tuple[dict[str, Any], Predict]:
     engine = make_engine(job.model, job.loaded, job.training, job.device, job.precision, arm=job.arm, loss=loss)
     engine.prepare(job.tokens["train"], job.all_batches)  # as in a study, so that buffers are of the same sizes
     rates = learning_rates(job.arm.rate, len(job.batches), job.training.warmup_ratio)
-    job.clock.begin()
+    clock.begin()
     for _ in engine.steps(job.tokens["train"], list(zip(job.batches, rates, strict=True))):
-        job.clock.step()
+        clock.step()
     return engine.describe(), lambda: engine.logits(job.tokens["test"])
 
 
-def _with_trainer(job: Job) -> tuple[dict[str, Any], Predict]:
+def _with_trainer(job: Job, clock: StepClock) -> tuple[dict[str, Any], Predict]:
     """`Trainer` as people use it: autocast over float32 weights, dynamic padding, fused AdamW, linear schedule."""
     import torch
     from torch.utils.data import Dataset, SequentialSampler
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
     # What Tuneoff's loss looks up by code: labels as 0 and 1, or numbers in standard deviations from their mean.
     targets = job.task.loss(job.training, job.tokens["train"].labels).table
@@ -264,10 +292,10 @@ def _with_trainer(job: Job) -> tuple[dict[str, Any], Predict]:
     class Clocked(TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
             if state.global_step == 0:
-                job.clock.begin()
+                clock.begin()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            job.clock.step()
+            clock.step()
 
     with tempfile.TemporaryDirectory() as scratch:
         trainer = InOrder(
@@ -298,11 +326,12 @@ def _with_trainer(job: Job) -> tuple[dict[str, Any], Predict]:
             data_collator=collate,
             callbacks=[Clocked()],
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
-    test = job.tokens["test"]
-    by_length = np.argsort(test.lengths, kind="stable")
 
     def predict() -> NDArray[np.float32]:
+        test = job.tokens["test"]
+        by_length = np.argsort(test.lengths, kind="stable")
         given = trainer.predict(Sequences(test, by_length)).predictions
         logits = np.empty_like(given)
         logits[by_length] = given
