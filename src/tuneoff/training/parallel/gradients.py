@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 BUCKET_ELEMENTS = 1 << 24
 """Gradients are sent in buckets of about this size: fewer messages than one each, and the first leave early."""
+APART = 16
+"""In a bucket every gradient begins at a multiple of so many elements, where the optimiser's wide loads may."""
 
 
 class GradientSums:
@@ -49,21 +51,22 @@ class GradientSums:
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Sends what was not sent, since some of it had no gradient, and puts the sums where the gradients are."""
+        """Sends what was not sent, since some of it had no gradient; gradients are then views of the sums."""
         while len(self._sent) < len(self._buckets):
             self._send()
-        for gradients, flat, message in self._sent:
+        for parameters, flat, message in self._sent:
             if message is not None:
                 message.wait()
-            sums = flat.split([gradient.numel() for gradient in gradients])
-            torch._foreach_copy_(
-                gradients, [total.view(gradient.shape) for total, gradient in zip(sums, gradients, strict=True)]
-            )
+            start = 0
+            for parameter in parameters:
+                end = start + parameter.numel()
+                parameter.grad = flat[start:end].view_as(parameter)
+                start = end + -end % APART
         self._start()
 
     def _start(self) -> None:
         self._missing = [len(bucket) for bucket in self._buckets]
-        self._sent: list[tuple[list[torch.Tensor], torch.Tensor, Any]] = []
+        self._sent: list[tuple[list[nn.Parameter], torch.Tensor, Any]] = []
 
     @torch.no_grad()
     def _arrived(self, parameter: Any) -> None:
@@ -74,12 +77,18 @@ class GradientSums:
             self._send()
 
     def _send(self) -> None:
-        gradients = [p.grad for p in self._buckets[len(self._sent)] if p.grad is not None]
-        if not gradients:
+        parameters = [parameter for parameter in self._buckets[len(self._sent)] if parameter.grad is not None]
+        if not parameters:
             self._sent.append(([], torch.empty(0), None))
             return
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        self._sent.append((gradients, flat, self._ranks.begin_all_reduce(flat)))
+        pieces: list[torch.Tensor] = []
+        for parameter in parameters:
+            assert parameter.grad is not None
+            pieces.append(parameter.grad.flatten())
+            if gap := -parameter.numel() % APART:
+                pieces.append(parameter.grad.new_zeros(gap))
+        flat = torch.cat(pieces)
+        self._sent.append((parameters, flat, self._ranks.begin_all_reduce(flat)))
 
 
 def _in_buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
