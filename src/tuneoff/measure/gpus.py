@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
 
 def free_gpu_bytes(gpus: Iterable[str]) -> int | None:
@@ -11,6 +13,34 @@ def free_gpu_bytes(gpus: Iterable[str]) -> int | None:
     Args:
         gpus: as `CUDA_VISIBLE_DEVICES` names them. Unlike ones CUDA may number in another order than the driver.
     """
+
+    def least(nvml: Any) -> int | None:
+        return min((int(nvml.nvmlDeviceGetMemoryInfo(_handle(nvml, gpu)).free) for gpu in gpus), default=None)
+
+    return _answer(least)
+
+
+def own_gpu_bytes(gpu: str) -> int | None:
+    """Memory that this process takes of a GPU, CUDA's context included; None where nobody says.
+
+    Args:
+        gpu: likewise.
+    """
+
+    def own(nvml: Any) -> int | None:
+        used = {one.pid: one.usedGpuMemory for one in nvml.nvmlDeviceGetComputeRunningProcesses(_handle(nvml, gpu))}
+        # In a container a process does not know the number that the driver knows it by. If there is one, it is this.
+        size = used.get(os.getpid(), next(iter(used.values())) if len(used) == 1 else None)
+        return None if size is None else int(size)
+
+    return _answer(own)
+
+
+def _handle(nvml: Any, gpu: str) -> Any:
+    return nvml.nvmlDeviceGetHandleByIndex(int(gpu)) if gpu.isdigit() else nvml.nvmlDeviceGetHandleByUUID(gpu)
+
+
+def _answer(question: Callable[[Any], int | None]) -> int | None:
     try:
         import pynvml
     except ImportError:  # Tuneoff may have been installed without what it asks for
@@ -20,11 +50,7 @@ def free_gpu_bytes(gpus: Iterable[str]) -> int | None:
     except pynvml.NVMLError:  # there is no driver
         return None
     try:
-        handles = [
-            pynvml.nvmlDeviceGetHandleByIndex(int(gpu)) if gpu.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(gpu)
-            for gpu in gpus
-        ]
-        return min((int(pynvml.nvmlDeviceGetMemoryInfo(handle).free) for handle in handles), default=None)
+        return question(pynvml)
     except pynvml.NVMLError:  # such as of a part of a GPU, or where it is not allowed
         return None
     finally:

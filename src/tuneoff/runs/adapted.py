@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from tuneoff.measure.memory import CudaPeak
+from tuneoff.measure.step_marks import StepMarks
 from tuneoff.models.count import parameter_counts
 from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.models.load import LoadedModel, load_classifier, load_config, load_tokenizer
@@ -122,6 +124,8 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
     )
     planned = run_batches(tokens["train"].lengths, training_spec, task.run.seed, task.run.steps, engine.bucketed)
     place.peak.reset()
+    if isinstance(place.peak, CudaPeak):
+        engine.marks = StepMarks(place.peak, engine.model, engine.optimiser.state)
     engine.prepare(tokens["train"], [rows for epoch in planned for rows in epoch])
     rates = learning_rates(task.run.arm.rate, task.run.steps, training_spec.warmup_ratio)
     keeps = training_spec.select == "best" and not task.run.trial
