@@ -45,9 +45,10 @@ class PeakParts(Record):
     """what stays from step to step beside these: workspaces of cuBLAS, tables of kernels, buffers of batches, and what
     the allocator rounds up; null likewise"""
     temporary: int
-    """the rest: results in between; on a CPU all that steps take"""
+    """the rest: results in between; on a CPU all that came with the steps, also of libraries that load when needed"""
     process: int | None = None
-    """on a CPU, what was resident before the model was loaded: Python, libraries; null on a GPU"""
+    """on a CPU, what was resident before the first step beside weights and optimiser: Python and its libraries; null on
+    a GPU"""
     graph_pools: int | None = None
     """of what the allocator reserves, the pools of CUDA graphs, in which a step's activations lie as well; null where
     there are none"""

@@ -17,6 +17,7 @@ from tuneoff.models.load import LoadedModel, load_classifier, load_config, load_
 from tuneoff.models.quantised import quantisation_of
 from tuneoff.models.virtual_tokens import NO_VIRTUAL_TOKENS, VirtualTokens, ids_behind, place_in_texts
 from tuneoff.records.measurements import ParameterCounts
+from tuneoff.runs.memory_parts import process_bytes
 from tuneoff.runs.workplace import Workplace
 from tuneoff.spec.objectives import OBJECTIVES
 from tuneoff.training.engines.choose import make_engine
@@ -62,11 +63,14 @@ class Trainer:
         engine: that computes.
         training: goes through the run.
         examples: training examples of the steps that are planned, each counted as often as it is trained on.
+        process: on a CPU, bytes that were resident before the first step beside weights and optimiser; None where there
+            are no steps, and on a GPU.
     """
 
     engine: Engine
     training: Training | FeatureFit
     examples: int
+    process: int | None = None
 
 
 def load_and_adapt(place: Workplace) -> AdaptedModel:
@@ -146,7 +150,8 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
         training.resume(place.saved)
         if place.device.type == "cpu":
             place.peak.reset()  # what reading the checkpoint took is gone again
-    return Trainer(engine, training, examples=sum(len(rows) for epoch in planned for rows in epoch))
+    process = process_bytes(place, engine) if place.device.type == "cpu" else None
+    return Trainer(engine, training, sum(len(rows) for epoch in planned for rows in epoch), process)
 
 
 def _prepare_fit(place: Workplace, adapted: AdaptedModel, tokens: dict[str, Tokens]) -> Trainer:

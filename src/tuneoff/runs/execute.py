@@ -64,7 +64,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
     try:
         curve = trainer.training.run(reporter.step, stopping.is_set)
         peak = place.train_peak.so_far()
-        parts = memory_parts(place, trainer.engine, peak["train"])
+        parts = memory_parts(place, trainer, peak["train"])
     except TrainingDiverged as diverged:
         return _diverged(place, trainer, guess, diverged)
     finally:
