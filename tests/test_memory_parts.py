@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import tuneoff as api
 from conftest import study_toml
 from test_engine_memory import engine_for
-from test_engines import TOKENS, make_tokens
+from test_engines import CPU, TOKENS, make_tokens
 from test_memory_forecast import BATCH, forecast
+from tiny_models import FITTING
 from tuneoff.core.files import canonical_hash
+from tuneoff.data.tokens import Tokens
+from tuneoff.measure.gpus import own_gpu_bytes
 from tuneoff.measure.memory import ResidentPeak
 from tuneoff.measure.meta_memory import MetaMemory
 from tuneoff.measure.step_marks import StepMarks
+from tuneoff.models.load import load_classifier, load_config
+from tuneoff.models.quantised import quantisation_of
 from tuneoff.records.measurements import PeakParts
 from tuneoff.records.run import ScoredRun
 from tuneoff.runs.memory_forecast import ArmForecast, _AttentionOfAGpu
+from tuneoff.spec import TrainingSpec
+from tuneoff.spec.arms import METHODS
+from tuneoff.training.engines.choose import make_engine
 
 TEXTS = make_tokens([40] * 8 + [90] * 8 + [20] * 8 + [90] * 8)
 STEPS = [np.arange(start, start + 8) for start in range(0, 32, 8)]
@@ -136,12 +148,15 @@ def test_memory_between_steps_counts_where_it_is_more() -> None:
     assert marks.most.weights == step.weights
 
 
+class Resident(ResidentPeak):
+    """Main memory asked as an allocator is."""
+
+    def stage(self) -> tuple[int, int]:
+        return self.present_bytes(), self.peak_bytes()
+
+
 @pytest.mark.parametrize("kind", ["bert", "deberta"])
 def test_marks_change_nothing_of_what_is_trained(kind: str) -> None:
-    class Resident(ResidentPeak):
-        def stage(self) -> tuple[int, int]:
-            return self.present_bytes(), self.peak_bytes()
-
     def trained(is_marked: bool) -> np.ndarray[Any, Any]:
         engine = engine_for(kind)
         if is_marked:
@@ -154,6 +169,26 @@ def test_marks_change_nothing_of_what_is_trained(kind: str) -> None:
     np.testing.assert_array_equal(trained(True), trained(False))
 
 
+@pytest.mark.wide
+def test_steps_of_every_method_can_be_marked(tiny_model: Path, subtests: pytest.Subtests) -> None:
+    texts = Tokens(TOKENS.ids % 20, TOKENS.offsets, TOKENS.labels % 2)
+    for name, method in METHODS.classes().items():
+        if method.fitted:
+            continue
+        with subtests.test(name):
+            arm = method.model_validate({"method": name, "learning_rate": 1e-3, **FITTING.get(name, {})})
+            quantisation = quantisation_of(arm.quantization, torch.float32)
+            loaded = load_classifier(tiny_model, load_config(tiny_model, 2), 0, CPU, quantisation)
+            training = TrainingSpec(batch_size=4)
+            engine = make_engine(arm.adapt(loaded), loaded, training, CPU, torch.float32, arm=arm)
+            engine.marks = StepMarks(Resident(), engine.model, engine.optimiser.state)
+            list(engine.steps(texts, [(np.arange(4), 1e-3), (np.arange(4), 1e-3)]))
+            parts = engine.marks.most
+            assert parts is not None
+            assert parts.weights > 0
+            assert min(size for size in dict(parts).values() if size is not None) >= 0
+
+
 def test_a_step_that_fails_leaves_no_marks_behind() -> None:
     engine = engine_for("bert")
     engine.marks = marks = StepMarks(MetaAllocator(MetaMemory()), engine.model, engine.optimiser.state)
@@ -161,6 +196,33 @@ def test_a_step_that_fails_leaves_no_marks_behind() -> None:
         raise RuntimeError("not this")
     assert marks.most is None
     assert not any(parameter._post_accumulate_grad_hooks for parameter in engine.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("processes", "known"),
+    [
+        ({os.getpid(): 5}, 5),
+        ({os.getpid(): 5, 1: 7}, 5),
+        ({2**30: 7}, 7),  # in a container processes have other numbers
+        ({2**30: 7, 2**30 + 1: 8}, None),
+        ({os.getpid(): None}, None),
+        ({}, None),
+    ],
+)
+def test_what_the_driver_says_of_this_process(
+    processes: dict[int, int | None], known: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = SimpleNamespace(
+        NVMLError=RuntimeError,
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetComputeRunningProcesses=lambda _: [
+            SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in processes.items()
+        ],
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", driver)  # there is no GPU here
+    assert own_gpu_bytes("0") == known
 
 
 def test_runs_on_a_cpu_tell_what_is_known_of_resident_memory(
