@@ -22,6 +22,7 @@ from tiny_models import FITTING
 from tuneoff.data.tokens import Tokens
 from tuneoff.measure.energy import energy_meter
 from tuneoff.models.load import LoadedModel
+from tuneoff.records.measurements import PeakParts
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS
 from tuneoff.tasks.losses import CrossEntropy
@@ -417,6 +418,12 @@ def test_a_study_runs_on_the_gpu(tiny_model: Any, data_files: Any, tmp_path: Any
         step = "none" if run["method"] == "frozen_features" else "eager" if run["method"] in EAGER else "graph"
         assert run["conditions"]["engine"]["step"] == step, run["conditions"]
         assert run["peak_memory_bytes"]["train"] > 0
+        if run["method"] == "frozen_features":
+            assert run["memory_parts"] is None
+            continue
+        peak, parts = run["peak_memory_bytes"]["train"], PeakParts(**run["memory_parts"])
+        assert abs(parts.total - peak) <= 0.02 * peak, (run["method"], parts, peak)
+        assert (parts.graph_pools is not None) == (step == "graph")
 
 
 @pytest.mark.parametrize(

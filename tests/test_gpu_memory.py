@@ -13,8 +13,14 @@ import torch
 from test_engines import PACKED, classifier, make_tokens
 from tiny_models import FITTING, VOCABULARY, model_folder
 from tuneoff.data.tokens import Tokens
+from tuneoff.measure.environment import visible_gpus
+from tuneoff.measure.gpus import own_gpu_bytes
+from tuneoff.measure.held import held_bytes
+from tuneoff.measure.memory import CudaPeak
+from tuneoff.measure.step_marks import StepMarks
 from tuneoff.models.load import load_classifier, load_config
 from tuneoff.models.quantised import quantisation_of
+from tuneoff.records.measurements import PeakParts
 from tuneoff.runs.memory_forecast import ArmForecast, BatchShape
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS
@@ -54,6 +60,91 @@ def memory_of_a_run(method: str, kind: str, checkpointing: bool, folder: Path) -
     list(engine.steps(texts, [(rows, 1e-3) for rows in batches]))
     torch.cuda.synchronize()
     return foretold, torch.cuda.max_memory_allocated()
+
+
+@pytest.mark.parametrize(("method", "kind"), [("full", "bert"), ("lora", "llama"), ("ia3", "roberta")])
+def test_parts_add_up_to_the_peak_and_checkpointing_shows_in_the_activations(
+    method: str, kind: str, tmp_path: Path
+) -> None:
+    found = []
+    for checkpointing in (False, True):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            parts, peak, held = pool.submit(parts_of_a_run, method, kind, checkpointing, tmp_path / "model").result()
+        assert abs(parts.total - peak) <= 0.02 * peak, (parts, peak)
+        assert (parts.weights, parts.optimiser) == held
+        assert 0 <= (parts.workspace or 0) < 300e6, parts
+        assert (parts.graph_pools or 0) > 0.9 * (parts.activations or 0), parts  # a graph's step lies in its pool
+        found.append(parts)
+    plain, saved = found
+    assert (plain.activations or 0) > 3 * (saved.activations or 0), found
+    assert plain.activations == pytest.approx(foretold_activations(method, kind, tmp_path / "model"), rel=0.2)
+
+
+@pytest.mark.parametrize(("method", "micro_batch"), [("adalora", 32), ("full", 8)])
+def test_parts_of_eager_steps_add_up_to_the_peak(method: str, micro_batch: int, tmp_path: Path) -> None:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        parts, peak, held = pool.submit(parts_of_a_run, method, "bert", False, tmp_path / "model", micro_batch).result()
+    assert abs(parts.total - peak) <= 0.02 * peak, (parts, peak)
+    assert parts.weights == held[0]
+    assert (parts.activations or 0) > 0.2 * parts.total, parts
+    assert parts.graph_pools is None
+    if method == "full":  # of the passes before
+        assert parts.gradients == pytest.approx(parts.weights, rel=0.02)
+
+
+def parts_of_a_run(
+    method: str, kind: str, checkpointing: bool, folder: Path, micro_batch: int = 32
+) -> tuple[PeakParts, int, tuple[int, int]]:
+    """In a process of its own: the parts of its peak, the peak, and what weights and optimiser hold in the end."""
+    if not folder.exists():
+        model_folder(kind, folder, **WIDE, max_position_embeddings=514)
+    arm = METHODS.named(method).model_validate({"method": method, "learning_rate": 1e-3})
+    training = TrainingSpec(batch_size=32, gradient_checkpointing=checkpointing)
+    loaded = load_classifier(folder, load_config(folder, 2), 0, CUDA)
+    engine = make_engine(arm.adapt(loaded), loaded, training, CUDA, torch.bfloat16, micro_batch, arm=arm)
+    meter = CudaPeak(CUDA)
+    meter.reset()
+    engine.marks = StepMarks(meter, engine.model, engine.optimiser.state)
+    lengths = np.random.default_rng(0).integers(300, 500, size=32 * 6)
+    texts = make_tokens(lengths.tolist())
+    texts = Tokens(texts.ids % VOCABULARY, texts.offsets, texts.labels % 2)
+    batches = [np.arange(start, start + 32) for start in range(0, len(lengths), 32)]
+    engine.prepare(texts, batches)
+    list(engine.steps(texts, [(rows, 1e-3) for rows in batches]))
+    torch.cuda.synchronize()
+    engine.marks.between_steps(meter.present_bytes())
+    assert engine.marks.most is not None
+    parts = engine.marks.most.model_copy(update={"graph_pools": engine.marks.graph_pools})
+    return parts, meter.peak_bytes(), held_bytes(engine.model, engine.optimiser.state())
+
+
+def foretold_activations(method: str, kind: str, folder: Path) -> int:
+    """Of the largest batch of `parts_of_a_run`, without checkpointing."""
+    arm = METHODS.named(method).model_validate({"method": method, "learning_rate": 1e-3})
+    lengths = np.random.default_rng(0).integers(300, 500, size=(6, 32))
+    shape = BatchShape(tokens=int(lengths.sum(axis=1).max()), sequences=32, longest=int(lengths.max()))
+    return ArmForecast(arm, load_config(folder, 2), TrainingSpec(batch_size=32)).parts(shape).activations
+
+
+def test_marks_between_stages_lose_nothing_of_the_peak() -> None:
+    meter = CudaPeak(CUDA)
+    meter.reset()
+    before, size = meter.present_bytes(), 64 * 1024 * 1024
+    held = torch.ones(size, dtype=torch.uint8, device=CUDA)
+    assert meter.stage() == (before + size, before + size)
+    del held
+    assert meter.stage() == (before, before + size)
+    assert meter.stage() == (before, before)
+    assert meter.peak_bytes() == before + size
+    assert meter.reserved_bytes() >= before + size
+    meter.restart()
+    assert meter.peak_bytes() == before
+
+
+def test_what_a_process_takes_of_a_gpu_holds_all_that_pytorch_reserves() -> None:
+    torch.ones(1, device=CUDA)
+    taken = own_gpu_bytes(visible_gpus()[0])  # None where the driver does not tell processes apart
+    assert taken is None or taken > torch.cuda.memory_reserved()
 
 
 def test_an_evaluation_without_enough_memory_takes_smaller_batches() -> None:

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -20,10 +21,12 @@ from stored import dictionary
 from tuneoff.analysis.disagreements import find_disagreements
 from tuneoff.core.files import canonical_hash
 from tuneoff.core.texts import shortened
+from tuneoff.records.measurements import PeakParts
 from tuneoff.records.tuning import ArmTuning, TrialSummary, TuningSummary
 from tuneoff.report import evidence
-from tuneoff.report.charts import CHARTS, draw_charts, save_charts
+from tuneoff.report.charts import CHARTS, draw_charts, kinds_of, save_charts
 from tuneoff.report.charts.style import arm_colours, styled
+from tuneoff.report.memory_parts import part_rows, parts_of, shown_parts
 from tuneoff.report.memory_words import where_memory_goes
 from tuneoff.report.page import PageKeeper, sort_value, write_page
 from tuneoff.report.pdf import report_content
@@ -84,12 +87,48 @@ def test_words_say_where_memory_went(page_file: Path, study_folder: Path) -> Non
         assert "gradient_checkpointing" not in sentence  # of which memory on a CPU says little
     full = next(arm for arm in arms.values() if arm.method == "full")
     trained, adapted = full.trainable_parameters, min(arm.trainable_parameters for arm in arms.values())
-    each = 8 if full.precision == "fp32" else 12  # two moments, and beside weights of bfloat16 those of float32
+    each = 12 if full.precision == "bf16" else 8  # two moments, and a master of weights that are not float32 themselves
     assert full.optimiser_memory_bytes == pytest.approx(each * trained, rel=0.01)
     assert min(arm.optimiser_memory_bytes or 0 for arm in arms.values()) <= each * adapted + 4096
-    on_gpu = [arm.model_copy(update={"memory_kind": "cuda_allocated"}) for arm in arms.values()]
+    of_before = {"memory_kind": "cuda_allocated", "memory_parts": None}
+    on_gpu = [arm.model_copy(update=of_before) for arm in arms.values()]
     told = where_memory_goes(summary.model_copy(update={"arms": tuple(on_gpu)}))
     assert all("gradient_checkpointing" in sentence for sentence in told)
+
+
+def test_the_parts_of_memory_are_a_chart_and_a_table(page_file: Path, study_folder: Path) -> None:
+    summary = api.load_results(study_folder).summary
+    page = html.unescape(page_file.read_text())
+    assert shown_parts(summary) == ["Python and libraries", "weights", "optimiser", "steps"]
+    assert "On a CPU it is resident memory" in kinds_of(summary)["memory_parts"].caption
+    for arm in summary.scored_arms:
+        parts = parts_of(arm)
+        assert abs(sum(parts.values()) - arm.peak_train_memory_bytes) <= 0.02 * arm.peak_train_memory_bytes
+        assert f"{megabytes(parts['Python and libraries'])} of Python and libraries" in page
+    assert all(text in page for row in part_rows(summary) for text in row)
+
+    small = PeakParts(weights=10**9, optimiser=10**7, gradients=10**6, activations=7 * 10**9, workspace=10**8,
+                      temporary=10**9, graph_pools=8 * 10**9, context=6 * 10**8)  # fmt: skip
+    peaks = {"peak_train_memory_bytes": small.total, "peak_reserved_memory_bytes": small.total + 5 * 10**8}
+    first, *others = summary.scored_arms
+    on_gpu = first.model_copy(update={"memory_kind": "cuda_allocated", "memory_parts": small, **peaks})
+    assert sum(parts_of(on_gpu).values()) == small.total + 11 * 10**8
+    of_before = [arm.model_copy(update={"memory_parts": None}) for arm in others]
+    mixed = summary.model_copy(update={"arms": (on_gpu, *of_before)})
+    assert "steps" not in shown_parts(mixed)
+    (said,) = [sentence for sentence in where_memory_goes(mixed) if sentence.startswith(f"{first.arm}:")]
+    assert "7,000 MB (77% of its peak) of activations, 1.00 MB of gradients, and 1,100 MB of results" in said
+    assert "gradient_checkpointing" in said
+    chart = CHARTS["memory_parts"].draw(mixed, [])
+    assert chart is not None
+    styled(chart, "container").to_dict(validate=True)
+    drawn: Any = chart.layer
+    bars, (whole,) = (layer.data.values for layer in drawn)
+    assert [bar["part"] for bar in bars] == shown_parts(mixed)  # from the left, of the arm whose parts are known
+    assert sum(bar["value"] for bar in bars) == pytest.approx(whole["value"])
+    none = summary.model_copy(update={"arms": tuple(of_before)})
+    assert CHARTS["memory_parts"].draw(none, []) is None
+    assert kinds_of(none)["memory_breakdown"].caption
 
 
 def test_commands_are_quoted_for_a_shell(study_folder: Path, tmp_path: Path) -> None:
@@ -180,7 +219,7 @@ def test_charts_are_valid_and_become_svg_and_png(study_folder: Path, tmp_path: P
         svg = path.read_text()
         ET.fromstring(svg)
         assert CHARTS[name].title in svg
-        if name not in ("differences", "confusion_matrix"):
+        if name not in ("differences", "confusion_matrix", "memory_parts"):  # where colours are not arms'
             for arm, colour in colours.items():
                 assert colour in svg, (name, arm)
         assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")

@@ -84,7 +84,8 @@ def test_a_study_on_two_devices_finds_what_one_device_finds(
         assert engine is not None
         assert engine["parallel"] == parallel
         assert "not CUDA" in str(engine["why_no_graph"])
-        assert run.peak_memory_bytes.train > 0
+        assert run.memory_parts is not None  # of the process that needed the most
+        assert run.memory_parts.total == pytest.approx(run.peak_memory_bytes.train, rel=0.02)
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])

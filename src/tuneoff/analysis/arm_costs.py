@@ -39,6 +39,11 @@ def own_seconds(run: TrainedRun) -> float:
     return run.wall_seconds if run.own_seconds is None else run.own_seconds
 
 
+def with_highest_peak(runs: Sequence[ScoredRun]) -> ScoredRun:
+    """Of some runs the one that needed the most memory in training."""
+    return max(runs, key=lambda run: run.peak_memory_bytes.train)
+
+
 def seed_mean(runs: Sequence[ScoredRun], cost: str) -> float | None:
     """The mean of a cost over the runs of a seed; None where it is known of none."""
     known = [value for run in runs if (value := getattr(run, cost)) is not None]
@@ -84,11 +89,10 @@ def _costs(by_seed: BySeed, everything: Sequence[ScoredRun]) -> ArmCosts:
     by_seed = [runs for runs in by_seed if runs]
     first = by_seed[0][0]
     conditions, with_engine = costs_key(first), costs_key(first, same_arm=True)
-    memory = [
-        run.peak_memory_bytes
-        for run in everything
-        if not differences((costs_key(run, same_arm=True), with_engine), but=ONLY_OF_TIMES)
+    alike_in_memory = [
+        run for run in everything if not differences((costs_key(run, same_arm=True), with_engine), but=ONLY_OF_TIMES)
     ]
+    memory = [run.peak_memory_bytes for run in alike_in_memory]
 
     def known(cost: str) -> tuple[float, ...]:
         means = [seed_mean(runs, cost) for runs in by_seed]
@@ -118,6 +122,7 @@ def _costs(by_seed: BySeed, everything: Sequence[ScoredRun]) -> ArmCosts:
         peak_reserved_memory_bytes=max(peak.reserved for peak in memory),
         weights_memory_bytes=first.weights_bytes,
         optimiser_memory_bytes=first.optimiser_bytes,
+        memory_parts=with_highest_peak(alike_in_memory).memory_parts,
         memory_kind=first.memory_kind,
         precision=first.conditions.precision,
         engine=first.conditions.engine or {},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tuneoff.analysis.arm_costs import alike, seed_mean
+from tuneoff.analysis.arm_costs import alike, seed_mean, with_highest_peak
 from tuneoff.records.measurements import MeasuredPeakBytes
 from tuneoff.records.run import ScoredFolds, ScoredRun
 from tuneoff.tasks.scores import scores_of
@@ -63,6 +63,7 @@ def pooled(
                 name: max(getattr(run.peak_memory_bytes, name) for run in measured)
                 for name in MeasuredPeakBytes.model_fields
             },
+            "memory_parts": with_highest_peak(measured).memory_parts,
             "checkpoint_bytes": max(run.checkpoint_bytes for run in runs),
         }
     )

@@ -17,15 +17,15 @@ def held_bytes(model: nn.Module, optimiser_state: Any) -> tuple[int, int]:
         model: on any device; of sharded weights this process's shards count.
         optimiser_state: tensors in dictionaries and lists, or None.
     """
-    weights = _by_storage([*model.parameters(), *model.buffers(), *_scales(model)])
-    kept = _by_storage(leaf for leaf in tree_leaves(optimiser_state) if isinstance(leaf, torch.Tensor))
+    weights = storage_sizes([*model.parameters(), *model.buffers(), *_scales(model)])
+    kept = storage_sizes(leaf for leaf in tree_leaves(optimiser_state) if isinstance(leaf, torch.Tensor))
     return sum(weights.values()), sum(size for storage, size in kept.items() if storage not in weights)
 
 
-def _by_storage(tensors: Iterable[torch.Tensor]) -> dict[int, int]:
-    """Sizes by the memory that tensors look into, each once."""
+def storage_sizes(tensors: Iterable[torch.Tensor]) -> dict[int, int]:
+    """Bytes by the storage that tensors look into, each once."""
     local = [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
-    return {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in local}
+    return {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in local}
 
 
 def _scales(model: nn.Module) -> list[torch.Tensor]:

@@ -32,6 +32,9 @@ class PeakMemory(Protocol):
     def reserved_bytes(self) -> int | None:
         """The most that an allocator has held since the last reset; None where there is none, on a CPU."""
 
+    def present_bytes(self) -> int:
+        """The present use."""
+
 
 def peak_memory(device: torch.device) -> PeakMemory:
     """The meter that fits the device."""
@@ -47,6 +50,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     import torch
 
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or NO_MAIN_MEMORY in str(error)
+
+
+def graph_pool_bytes(pool: tuple[int, int]) -> int:
+    """What PyTorch's allocator reserves for the CUDA graphs that share a memory pool."""
+    import torch
+
+    segments = torch.cuda.memory_snapshot()
+    return sum(segment["total_size"] for segment in segments if tuple(segment["segment_pool_id"]) == tuple(pool))
 
 
 class PeakSoFar:
@@ -102,6 +113,8 @@ class CudaPeak:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self._allocated = self._reserved = 0
+        """The most of the stages since the last reset, whose marks PyTorch has forgotten."""
 
     def reset(self) -> None:
         import torch
@@ -113,17 +126,37 @@ class CudaPeak:
     def restart(self) -> None:
         import torch
 
+        self._allocated = self._reserved = 0
         torch.cuda.reset_peak_memory_stats(self.device)
+
+    def stage(self) -> tuple[int, int]:
+        """Bytes that are allocated now, and the most since this was asked last; the measurement goes on.
+
+        It asks the allocator's books on the host, and nothing of the device: also while a CUDA graph is captured.
+        """
+        import torch
+
+        books = torch.cuda.memory_stats_as_nested_dict(self.device)
+        allocated, reserved = (books[name]["all"] for name in ("allocated_bytes", "reserved_bytes"))
+        self._allocated = max(self._allocated, allocated["peak"])
+        self._reserved = max(self._reserved, reserved["peak"])
+        torch.cuda.reset_peak_memory_stats(self.device)
+        return allocated["current"], allocated["peak"]
 
     def peak_bytes(self) -> int:
         import torch
 
-        return torch.cuda.max_memory_allocated(self.device)
+        return max(self._allocated, torch.cuda.max_memory_allocated(self.device))
 
     def reserved_bytes(self) -> int:
         import torch
 
-        return torch.cuda.max_memory_reserved(self.device)
+        return max(self._reserved, torch.cuda.max_memory_reserved(self.device))
+
+    def present_bytes(self) -> int:
+        import torch
+
+        return torch.cuda.memory_allocated(self.device)
 
 
 class ResidentPeak:
@@ -153,3 +186,8 @@ class ResidentPeak:
 
     def reserved_bytes(self) -> None:
         return None
+
+    def present_bytes(self) -> int:
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tuneoff.records.class_scores import ByClass
 from tuneoff.records.interval import MeanInterval
 from tuneoff.records.learning import Learning
-from tuneoff.records.measurements import ParameterCounts
+from tuneoff.records.measurements import ParameterCounts, PeakParts
 from tuneoff.records.record import Record
 from tuneoff.records.reliability import ReliabilityBin
 from tuneoff.records.run import MemoryKind, Status
@@ -93,6 +93,8 @@ class ArmCosts(Record):
     """of the peak in training: weights as they are stored; null of runs of before"""
     optimiser_memory_bytes: int | None = None
     """of the peak in training: what the optimiser keeps; null likewise"""
+    memory_parts: PeakParts | None = None
+    """what the highest peak in training is made of; null where that is not known"""
     memory_kind: MemoryKind
     """of the first run"""
     precision: str

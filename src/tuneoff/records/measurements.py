@@ -30,6 +30,38 @@ class MeasuredPeakBytes(PeakBytes):
     """held by the allocator in training"""
 
 
+class PeakParts(Record):
+    """What the peak in training is made of, in bytes: `weights` to `process` add up to it, the rest lies beside it."""
+
+    weights: int
+    """of the model, trained or not, and its buffers, as they are stored"""
+    optimiser: int
+    """master weights and moments"""
+    gradients: int | None
+    """that the backward pass had finished by then; null on a CPU, where they are part of `temporary`"""
+    activations: int | None
+    """what the forward pass keeps for the backward pass, as far as it was still there; null likewise"""
+    workspace: int | None
+    """what stays from step to step beside these: workspaces of cuBLAS, tables of kernels, buffers of batches, and what
+    the allocator rounds up; null likewise"""
+    temporary: int
+    """the rest: results in between; on a CPU all that came with the steps, also of libraries that load when needed"""
+    process: int | None = None
+    """on a CPU, what was resident before the first step beside weights and optimiser: Python and its libraries; null on
+    a GPU"""
+    graph_pools: int | None = None
+    """of what the allocator reserves, the pools of CUDA graphs, in which a step's activations lie as well; null where
+    there are none"""
+    context: int | None = None
+    """of CUDA with its kernels, outside of PyTorch's allocator; null on a CPU, and where the driver does not say"""
+
+    @property
+    def total(self) -> int:
+        """What they add up to."""
+        of_peak = (self.weights, self.optimiser, self.gradients, self.activations, self.workspace, self.temporary)
+        return sum(part or 0 for part in (*of_peak, self.process))
+
+
 class ParameterCounts(Record):
     """Parameters by what they belong to; logical counts, whatever 4-bit storage packs."""
 

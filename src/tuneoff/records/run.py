@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from tuneoff.records.conditions import Conditions
-from tuneoff.records.measurements import CurvePoint, LossTrace, MeasuredPeakBytes, ParameterCounts, PeakBytes
+from tuneoff.records.measurements import CurvePoint, LossTrace, MeasuredPeakBytes, ParameterCounts, PeakBytes, PeakParts
 from tuneoff.records.record import Record
 
 RESULT_SCHEMA_VERSION: Final = 5
@@ -126,6 +126,9 @@ class Measured(Record):
     """of the peak in training: weights and buffers of the model as they are stored; null in results of before"""
     optimiser_bytes: int | None = None
     """of the peak in training: master weights and moments; null likewise"""
+    memory_parts: PeakParts | None = None
+    """what the peak in training is made of, within 2%; of several devices, on the one that needed the most. Null of a
+    head that is fitted to features, where the step that needed the most was not seen, and in results of before"""
     conditions: Conditions
     """what it was computed on"""
 

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from tuneoff.measure.memory import CudaPeak
+from tuneoff.measure.step_marks import StepMarks
 from tuneoff.models.count import parameter_counts
 from tuneoff.models.hide import bitsandbytes_hidden
 from tuneoff.models.load import LoadedModel, load_classifier, load_config, load_tokenizer
 from tuneoff.models.quantised import quantisation_of
 from tuneoff.models.virtual_tokens import NO_VIRTUAL_TOKENS, VirtualTokens, ids_behind, place_in_texts
 from tuneoff.records.measurements import ParameterCounts
+from tuneoff.runs.memory_parts import process_bytes
 from tuneoff.runs.workplace import Workplace
 from tuneoff.spec.objectives import OBJECTIVES
 from tuneoff.training.engines.choose import make_engine
@@ -60,11 +63,14 @@ class Trainer:
         engine: that computes.
         training: goes through the run.
         examples: training examples of the steps that are planned, each counted as often as it is trained on.
+        process: on a CPU, bytes that were resident before the first step beside weights and optimiser; None where there
+            are no steps, and on a GPU.
     """
 
     engine: Engine
     training: Training | FeatureFit
     examples: int
+    process: int | None = None
 
 
 def load_and_adapt(place: Workplace) -> AdaptedModel:
@@ -122,6 +128,8 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
     )
     planned = run_batches(tokens["train"].lengths, training_spec, task.run.seed, task.run.steps, engine.bucketed)
     place.peak.reset()
+    if isinstance(place.peak, CudaPeak):
+        engine.marks = StepMarks(place.peak, engine.model, engine.optimiser.state)
     steps = [rows for epoch in planned for rows in epoch]
     engine.prepare(tokens["train"], steps)
     rates = learning_rates(task.run.arm.rate, task.run.steps, training_spec.warmup_ratio)
@@ -143,7 +151,8 @@ def prepare_training(place: Workplace, adapted: AdaptedModel, tokens: dict[str, 
         training.resume(place.saved)
         if place.device.type == "cpu":
             place.peak.reset()  # what reading the checkpoint took is gone again
-    return Trainer(engine, training, examples=sum(map(len, steps)))
+    process = process_bytes(place, engine) if place.device.type == "cpu" else None
+    return Trainer(engine, training, sum(map(len, steps)), process)
 
 
 def _prepare_fit(place: Workplace, adapted: AdaptedModel, tokens: dict[str, Tokens]) -> Trainer:

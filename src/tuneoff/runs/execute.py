@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from multiprocessing.connection import Connection
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,11 +16,12 @@ from tuneoff.measure.energy import LEAST_SECONDS, together
 from tuneoff.measure.held import held_bytes
 from tuneoff.models.save import kind_of, save_trained
 from tuneoff.records.conditions import Conditions
-from tuneoff.records.measurements import CurvePoint, MeasuredPeakBytes, PeakBytes
+from tuneoff.records.measurements import CurvePoint, MeasuredPeakBytes, PeakBytes, PeakParts
 from tuneoff.records.run import DivergedRun, ScoredRun, Scores, TrainedRun
 from tuneoff.records.saved_model import SavedModel, TextRules
 from tuneoff.runs.adapted import AdaptedModel, Trainer, load_and_adapt, prepare_training, start_from_texts
 from tuneoff.runs.files import MODEL
+from tuneoff.runs.memory_parts import memory_parts
 from tuneoff.runs.reporter import Reporter
 from tuneoff.runs.task import Outcome, RunTask
 from tuneoff.runs.workplace import Workplace
@@ -62,11 +64,12 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
     )
     try:
         curve = trainer.training.run(reporter.step, stopping.is_set)
+        peak = place.train_peak.so_far()
+        parts = memory_parts(place, trainer, peak["train"])
     except TrainingDiverged as diverged:
         return _diverged(place, trainer, guess, diverged)
     finally:
         trainer.engine.finish()
-    peak = place.train_peak.so_far()
     for point in curve:
         print(dict(point), flush=True)
 
@@ -90,6 +93,7 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
             return _diverged(place, trainer, guess, diverged)
     peaks = place.ranks.gather((peak["train"], place.train_peak.so_far()["eval"], peak["reserved"]))
     joules = together(place.ranks.gather(place.watch.train_joules))
+    all_parts = place.ranks.gather((peak["train"], parts))
     weights = place.parallel.whole_weights(adapted.model, trained_only=kind_of(adapted.model) != "whole")
     place.ranks.disconnect()
     if not place.ranks.first:
@@ -112,7 +116,8 @@ def carry_out(task: RunTask, device: torch.device, connection: Connection, stopp
         )
     train, evaluation, reserved = map(max, zip(*peaks, strict=True))
     peak_bytes = MeasuredPeakBytes(train=train, eval=evaluation, reserved=reserved)
-    trained = _trained(place, adapted, trainer, curve, guess, peak_bytes, joules)
+    parts = max(all_parts, key=itemgetter(0))[1]
+    trained = _trained(place, adapted, trainer, curve, guess, peak_bytes, parts, joules)
     return Outcome(trained if scores is None else ScoredRun(**dict(trained), **dict(scores)), logits)
 
 
@@ -178,6 +183,7 @@ def _trained(
     curve: list[CurvePoint],
     guess: float,
     peak: MeasuredPeakBytes,
+    parts: PeakParts | None,
     joules: float | None,
 ) -> TrainedRun:
     """All that is known of a run that came to its end, but its scores on test."""
@@ -202,6 +208,7 @@ def _trained(
         memory_kind=place.peak.kind,
         weights_bytes=weights,
         optimiser_bytes=optimiser,
+        memory_parts=parts,
         curve=tuple(curve),
         guess_loss=guess,
         loss_trace=tuple(trainer.training.trace),

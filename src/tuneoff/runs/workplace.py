@@ -35,6 +35,7 @@ class Workplace:
         micro_batch: the most sequences computed at once.
         watch: seconds by purpose, an earlier process's set-up left out, since it was done in vain; and joules.
         peak: of memory, since it was last reset.
+        resident: bytes that were in use before there was a model; on a GPU none.
         train_peak: of memory in training and in evaluation, an earlier process's included.
         started: by the performance counter.
         spent_before: seconds that earlier processes have spent to good purpose.
@@ -50,6 +51,7 @@ class Workplace:
     micro_batch: int
     watch: Stopwatch
     peak: PeakMemory
+    resident: int
     train_peak: PeakSoFar
     started: float
     spent_before: float
@@ -58,6 +60,8 @@ class Workplace:
     def set_up(cls, task: RunTask, device: torch.device) -> Workplace:
         """Settles on the device, meets the run's other processes, and finds the checkpoint to go on from."""
         started = time.perf_counter()
+        peak = peak_memory(device)
+        resident = peak.present_bytes()
         if device.type == "cpu":
             settle_on_cpu(task.allocation.threads)
         else:
@@ -70,7 +74,6 @@ class Workplace:
         saved = checkpoints.load(micro_batch)
         spent = {purpose: spent for purpose, spent in saved["seconds"].items() if purpose != "setup"} if saved else {}
         joules = saved.get("train_joules") if saved else 0.0  # of all processes
-        peak = peak_memory(device)
         return cls(
             task=task,
             device=device,
@@ -82,6 +85,7 @@ class Workplace:
             micro_batch=saved["micro_batch"] if saved else micro_batch,
             watch=Stopwatch(device, spent, _meter(task, device, ranks), joules if ranks.first else 0.0),
             peak=peak,
+            resident=resident,
             train_peak=PeakSoFar(peak, saved and saved["peak_memory_bytes"]),
             started=started,
             spent_before=sum(spent.values()),

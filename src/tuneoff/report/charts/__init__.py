@@ -17,6 +17,7 @@ from tuneoff.records.run import ScoredRun
 from tuneoff.records.summary import Summary
 from tuneoff.report.charts import arms, confusions, curves, differences, memory, reliability, tradeoffs
 from tuneoff.report.charts.style import FILE_WIDTH, Runs, Spec, styled
+from tuneoff.report.memory_parts import about_parts
 from tuneoff.report.memory_words import where_memory_goes
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ CHARTS: dict[str, ChartKind] = {
         curves.accuracy_by_train_size,
         "With 95% intervals; dotted: baselines and, hollow, forecasts.",
     ),
+    "memory_parts": ChartKind("What memory in training is for", memory.memory_parts),
     "memory_breakdown": ChartKind("Memory in training and evaluation", memory.memory_breakdown),
     "checkpoint": ChartKind("Checkpoint", memory.checkpoint),
     "tuning": ChartKind("Learning rates tried", curves.tuning),
@@ -84,8 +86,9 @@ def kinds_of(summary: Summary) -> dict[str, ChartKind]:
         )
         for name, kind in CHARTS.items()
     }
-    kinds["memory_breakdown"] = replace(kinds["memory_breakdown"], caption=" ".join(where_memory_goes(summary)))
-    return kinds
+    about = about_parts(summary)
+    name, where = "memory_parts" if about else "memory_breakdown", where_memory_goes(summary)
+    return kinds | {name: replace(kinds[name], caption=" ".join([about, *where]).strip())}
 
 
 @lru_cache(maxsize=1)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tuneoff.records.arm_summary import ScoredArm
     from tuneoff.records.summary import BaselineSummary, Summary
 
+ON_GPU = "allocated on the GPU"
 NEAR_BASELINE = 15
 """A baseline is drawn where it is at most so many points below the lowest interval, so that it squeezes nothing."""
 
@@ -163,7 +164,7 @@ def peak_memory(summary: Summary, runs: Runs) -> alt.LayerChart | None:
 def memory_kind(summary: Summary) -> str:
     """What the memory of this study's runs is."""
     kinds = {arm.memory_kind for arm in summary.scored_arms}
-    return "allocated on the GPU" if kinds == {"cuda_allocated"} else "resident, with libraries"
+    return ON_GPU if kinds == {"cuda_allocated"} else "resident, with libraries"
 
 
 def _bars(

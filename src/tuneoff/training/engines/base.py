@@ -6,7 +6,7 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from tuneoff.training.parallel.devices import SingleDevice
 if TYPE_CHECKING:
     from torch import nn
 
+    from tuneoff.measure.step_marks import StepMarks
     from tuneoff.models.load import LoadedModel
     from tuneoff.spec import TrainingSpec
 
@@ -110,6 +111,8 @@ class Engine(ABC):
         self._evaluation_tokens = EVALUATION_TOKENS[device.type]
         self._steps_done = 0
         self._steps = 0
+        self.marks: StepMarks | None = None
+        """Of the memory that steps take; None where it is not looked at."""
         self.has_step_hook = self.arm.takes_part_in_steps
 
     def describe(self) -> EngineDescription:
@@ -267,6 +270,12 @@ class Engine(ABC):
 
     def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
         micro_batches = [self._micro_batches(tokens, shard) for shard in self.ranks.shards(tokens, rows)]
+        with self._marked(tokens, micro_batches[self.ranks.rank]):
+            self._step_in_passes(tokens, rows, micro_batches, learning_rate)
+
+    def _step_in_passes(
+        self, tokens: Tokens, rows: Rows, micro_batches: list[list[Rows]], learning_rate: float
+    ) -> None:
         own = micro_batches[self.ranks.rank]
         total_weight = self.loss.total(tokens.labels[rows])  # of all processes' shards
         passes = max(map(len, micro_batches))
@@ -281,6 +290,14 @@ class Engine(ABC):
             penalty.backward()
         self.optimiser.learning_rate.fill_(learning_rate)
         self._update()
+
+    def _marked(self, tokens: Tokens, micro_batches: list[Rows]) -> AbstractContextManager[None]:
+        """Around a step, of whose memory marks are taken if it may need the most, which goes by token slots."""
+        if self.marks is None:
+            return nullcontext()
+        sequences = [tokens.by_sequence.lengths[tokens.sequences_of(rows)] for rows in micro_batches]
+        slots = [int(len(one) * one.max() if self.bucketed else one.sum()) for one in sequences]
+        return self.marks.of_step(max(slots, default=0), max(slots[1:], default=0))  # these find gradients there
 
     def _micro_batches(self, tokens: Tokens, rows: Rows) -> list[Rows]:
         """Texts of at most `micro_batch` sequences together, or one text of more; in their order."""
@@ -331,6 +348,11 @@ class Engine(ABC):
         loss_sum = self._loss_sum.clone()
         self._accumulate(tokens, rows, math.inf)
         self._loss_sum.copy_(loss_sum)
+
+    def _forward_ended(self) -> None:
+        """To be called between the forward and the backward pass."""
+        if self.marks is not None:
+            self.marks.forward_ended()
 
     @abstractmethod
     def _accumulate(self, tokens: Tokens, rows: Rows, total_weight: float) -> None:

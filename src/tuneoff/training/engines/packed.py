@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from tuneoff.measure.memory import graph_pool_bytes
 from tuneoff.models.architecture import Attention
 from tuneoff.records.conditions import EngineDescription
 from tuneoff.training.engines.base import Engine, Rows
@@ -144,6 +146,8 @@ class PackedEngine(Engine):
         except RuntimeError as error:  # whatever an operation that cannot be captured raises
             self._no_graph = str(error).strip().splitlines()[0]
             log.warning("no CUDA graph: %s", self._no_graph)
+            if self.marks is not None:
+                self.marks.forget_sizes()  # steps on the default stream take workspaces of their own
             torch.cuda.synchronize(self.device)
 
     def finish(self) -> None:
@@ -160,6 +164,8 @@ class PackedEngine(Engine):
             spare = -(-int(size - totals[totals <= size].min()) // longest)
             layout = self._layout(size, self._shard_size, spare, longest)
             graphs.append(StepGraph(layout, tokens, self._whole_step, memory))
+        if self.marks is not None:
+            self.marks.graph_pools = graph_pool_bytes(memory.pool)
         return sorted(graphs, key=lambda graph: graph.layout.tokens)
 
     def _step(self, tokens: Tokens, rows: Rows, learning_rate: float) -> None:
@@ -180,18 +186,21 @@ class PackedEngine(Engine):
         self._whole_step(layout.views(buffer, lengths=None))
 
     def _whole_step(self, batch: PackedBatch) -> None:
-        with self.parallel.last_pass():
-            self._backward(batch)
-        self.parallel.reduce_gradients()
-        self.optimiser.learning_rate.copy_(batch.learning_rate)
-        self.optimiser.step()
+        with nullcontext() if self.marks is None else self.marks.of_step(batch.ids.numel(), 0):
+            with self.parallel.last_pass():
+                self._backward(batch)
+            self.parallel.reduce_gradients()
+            self.optimiser.learning_rate.copy_(batch.learning_rate)
+            self.optimiser.step()
 
     def _backward(self, batch: PackedBatch) -> None:
         self.dropout_seed += 1
         with attending(batch, self._weight_dropout):
             logits = of_texts(self._forward(batch).float(), batch.owners, len(batch.labels), batch.over_windows)
             losses, reported = self.loss.losses(logits, batch.labels.long(), self._loss_table)
-            torch.sum(losses * batch.weights).backward()
+            loss = torch.sum(losses * batch.weights)
+            self._forward_ended()
+            loss.backward()
         self._loss_sum += torch.sum(reported * (batch.weights > 0))
 
     def _logits(self, tokens: Tokens, rows: Rows) -> torch.Tensor:

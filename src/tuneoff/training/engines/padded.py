@@ -46,7 +46,9 @@ class PaddedEngine(Engine):
         self.dropout_seed += 1
         labels = torch.from_numpy(tokens.labels[rows]).to(self.device)
         losses, reported = self.loss.losses(self._logits(tokens, rows).float(), labels, self._loss_table)
-        (losses.sum() / total_weight).backward()
+        loss = losses.sum() / total_weight
+        self._forward_ended()
+        loss.backward()
         self._loss_sum += reported.sum()
 
     def empty_step(self, tokens: int, sequences: int, longest: int) -> None:

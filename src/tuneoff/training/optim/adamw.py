@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -190,11 +191,11 @@ class _OutlinedAdamW:
 
     def __init__(self, masters: list[nn.Parameter]) -> None:
         self._masters = masters
-        self.state: dict[nn.Parameter, dict[str, torch.Tensor]] = {}
+        self.state: dict[nn.Parameter, dict[str, torch.Tensor]] = defaultdict(dict)
 
     def step(self) -> None:
         for master in self._masters:
-            if master.grad is not None and master not in self.state:
+            if master.grad is not None and not self.state[master]:
                 moments = {name: torch.zeros_like(master) for name in ("exp_avg", "exp_avg_sq")}
                 self.state[master] = {"step": torch.zeros((), device=master.device), **moments}
 
