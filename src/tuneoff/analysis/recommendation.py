@@ -23,6 +23,9 @@ from tuneoff.records.arm_summary import ArmSummary, ScoredArm
 from tuneoff.records.comparison import NeededData
 from tuneoff.records.recommendation import Excluded, Limits, Preference, Recommendation
 
+MOST_NAMED = 3
+"""Arms that a sentence names one by one."""
+
 
 def recommend(
     arms: Sequence[ArmSummary],
@@ -106,9 +109,8 @@ def recommend(
     ]
     why_not = not_comparable(known, cost)
     if why_not is not None:
-        return meanwhile(
-            reason=f"The {NAMES[cost]} of {names} cannot be compared: {why_not}.", excluded=tuple(excluded)
-        )
+        arms = names if len(found) <= MOST_NAMED else f"{len(found)} arms"
+        return meanwhile(reason=f"The {NAMES[cost]} of {arms} cannot be compared: {why_not}.", excluded=tuple(excluded))
     known.sort(key=lambda arm: (known_cost(arm, cost), -arm.test_score.mean))
     chosen = known[0]
     name = chosen.arm
