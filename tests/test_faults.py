@@ -676,3 +676,27 @@ def test_a_broken_driver_file_is_nobody(content: str, long_study: tuple[Path, Pa
     (tmp_path / "out" / "driver.json").write_text(content)
     assert running_driver(tmp_path / "out") is None
     assert [state.state for state in Store(tmp_path / "out").states()] == ["ok"]
+
+
+def test_a_model_that_does_not_compute_in_bfloat16_says_what_to_set(
+    tiny_model: Path, data_files: Path, tmp_path: Path, tuneoff: Command
+) -> None:
+    from transformers import FNetConfig, FNetModel
+
+    folder = tmp_path / "fnet"
+    shutil.copytree(tiny_model, folder)
+    (folder / "model.safetensors").unlink()
+    size = json.loads((tiny_model / "config.json").read_text())["vocab_size"]
+    FNetModel(
+        FNetConfig(
+            vocab_size=size, hidden_size=32, num_hidden_layers=1, intermediate_size=32, max_position_embeddings=64
+        )
+    ).save_pretrained(folder)
+    study = tmp_path / "study.toml"
+    study.write_text(
+        study_toml(folder, data_files, ['method = "full"\nlearning_rate = 1e-3'], seeds=1, precision='"bf16"')
+    )
+    done = tuneoff("run", study, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert 'set training.precision = "fp32"' in done.stdout
+    assert tuneoff("run", study, "--out", tmp_path / "wide", "--set", "training.precision=fp32").returncode == 0
