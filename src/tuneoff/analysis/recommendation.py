@@ -109,8 +109,10 @@ def recommend(
     ]
     why_not = not_comparable(known, cost)
     if why_not is not None:
-        arms = names if len(found) <= MOST_NAMED else f"{len(found)} arms"
-        return meanwhile(reason=f"The {NAMES[cost]} of {arms} cannot be compared: {why_not}.", excluded=tuple(excluded))
+        called = names if len(found) <= MOST_NAMED else f"{len(found)} arms"
+        return meanwhile(
+            reason=f"The {NAMES[cost]} of {called} cannot be compared: {why_not}.", excluded=tuple(excluded)
+        )
     known.sort(key=lambda arm: (known_cost(arm, cost), -arm.test_score.mean))
     chosen = known[0]
     name = chosen.arm

@@ -78,7 +78,7 @@ def _guarded(task: RunTask, connection: Connection, stopping: threading.Event) -
             traceback.print_exc()
         status, message = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
         if task.allocation.precision == "bf16" and "bfloat16" in message.lower():
-            message = f"{message}; the model may not compute in bfloat16: set training.precision = \"fp32\""
+            message = f'{message}; the model may not compute in bfloat16: set training.precision = "fp32"'
         if is_out_of_memory(error):
             status, message = "oom", "main memory is exhausted"
     meter = peak_memory(known or torch.device("cpu"))

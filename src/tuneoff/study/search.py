@@ -175,7 +175,7 @@ def candidates(done: Sequence[Trial]) -> list[Trial]:
 
     One that learned nothing may still have the highest accuracy where validation is small and answers are constant.
     """
-    ended = [trial for trial in done if trial.accuracy is not None]
+    ended = [trial for trial in done if trial.score is not None]
     learned = [trial for trial in ended if trial.learned]
     return learned or [trial for trial in ended if not trial.too_high] or ended
 
@@ -189,7 +189,7 @@ def too_high(done: Sequence[Trial]) -> set[float]:
 def scores(done: Sequence[Trial]) -> dict[float, float]:
     """By rate, what `best` goes by: the penalty with its neighbours' counted in; without rates that did not end."""
     by_rate = sorted(done, key=lambda trial: trial.rate)
-    return {trial.rate: _smoothed(by_rate, place) for place, trial in enumerate(by_rate) if trial.accuracy is not None}
+    return {trial.rate: _smoothed(by_rate, place) for place, trial in enumerate(by_rate) if trial.score is not None}
 
 
 def is_at_edge(done: Sequence[Trial]) -> bool:

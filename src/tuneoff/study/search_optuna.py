@@ -62,7 +62,7 @@ class OptunaSearch:
         """Adds a trial; one that diverged is as bad as can be, and one that failed for another reason says nothing."""
         import optuna
 
-        silent = trial.accuracy is None and not trial.too_high
+        silent = trial.score is None and not trial.too_high
         self._study = self._study or self._new_study()
         self._study.add_trial(
             optuna.trial.create_trial(
