@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from test_engines import PACKED, classifier, make_tokens
+from engine_parts import PACKED, classifier, make_tokens
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel
 from tuneoff.spec import TrainingSpec

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from engine_parts import PACKED, TOKENS, classifier, gradients
 from gpu_parts import BATCHES, CPU, CUDA, EAGER, MANY, engine_for, train
-from test_engines import PACKED, TOKENS, classifier, gradients
 from tiny_models import FITTING
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from engine_parts import PACKED, classifier
 from gpu_parts import BATCHES, CUDA, MANY, engine_for, train
-from test_engines import PACKED, classifier
 from tuneoff.spec import TrainingSpec
 from tuneoff.tasks.losses import CrossEntropy
 from tuneoff.training.engines.base import Engine
