@@ -16,8 +16,8 @@ from sklearn import metrics
 import tuneoff
 from another_package import guide, install_package, point_of
 from conftest import Command
+from serve_parts import serving
 from tasks_data import TOPICS, write_labels, write_numbers, write_study
-from test_serve import serving
 from tuneoff.core.errors import UserError
 from tuneoff.records.saved_model import TextRules
 from tuneoff.spec.data import TASKS
