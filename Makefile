@@ -22,7 +22,7 @@ EXTRAS := quickstart,hub,cluster,pdf,notebook,onnx,optuna,serve,wandb,tensorboar
 LOWEST_CHOICE := not calibration_and_classes
 # Two cores are busy with two workers: with three the same 379 tests took a seventh longer.
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
-LOWEST_TESTS := cli data engines kernels methods packaging sources spec statistics study training
+LOWEST_TESTS := cli data dropout engines kernels methods packaging sources spec statistics study training
 
 .PHONY: quickstart test test-long test-wide test-matrix test-lowest soak test-gpu lint notebook docs screenshots clean
 

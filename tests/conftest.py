@@ -35,8 +35,9 @@ Install = Callable[[str, str, str], dict[str, str]]
 
 
 LONGEST = """
-notebook extending_methods ray learning tuning hub_data faults soak hub_models train_sizes terminal study extending
-parallel parallel_studies tracking formats page page_contents files architectures kernels attention extending_sources
+notebook extending_methods ray learning tuning hub_data faults interruptions soak hub_models train_sizes terminal study
+extending parallel parallel_studies tracking damage slow_trackers formats page page_contents files architectures kernels
+attention extending_sources
 """
 """Files of tests that take long, which start first, so that at the end no worker waits long for another."""
 

@@ -2,85 +2,26 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from audit_parts import by_name, errors, leaking, shuffled, split_frames, split_up, table_of, table_of_file, topics
 from conftest import REAL_DATA, reviews
 from tuneoff.core.errors import UserError
 from tuneoff.data.audit import FINDINGS, AcceptableFinding, audit, baseline_findings, in_order, stop_on_errors
-from tuneoff.data.audit.minhash import signatures, similar_pairs
 from tuneoff.data.audit.truncation import truncation_findings
-from tuneoff.data.audit.words import words_of
-from tuneoff.data.collect import collect_rows
-from tuneoff.data.source_table import BATCH_ROWS, SourceTable
-from tuneoff.data.sources.files import FilesData
-from tuneoff.data.splits import Splits, make_splits
 from tuneoff.records.finding import Finding
 from tuneoff.report.audit import counted, markdown, print_audit, rows
 
 needs_real_data = pytest.mark.skipif(not REAL_DATA.exists(), reason=f"there is no {REAL_DATA}")
-TOPICS = ("sport", "music", "travel", "food", "money")
-
-
-def table_of(frame: pd.DataFrame, split: str | None, where: str = "a frame") -> SourceTable:
-    def tables() -> Iterator[pa.Table]:
-        for start in range(0, len(frame), BATCH_ROWS):
-            yield pa.Table.from_pandas(frame.iloc[start : start + BATCH_ROWS], preserve_index=False)
-
-    return SourceTable(split, where, tuple(frame.columns), tables)
-
-
-def table_of_file(path: Path, split: str | None) -> SourceTable:
-    def tables() -> Iterator[pa.Table]:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(BATCH_ROWS):
-                yield pa.Table.from_batches([batch])
-
-    return SourceTable(split, path.name, tuple(pq.read_schema(path).names), tables)
-
-
-def split_up(tables: Sequence[SourceTable], folder: Path, **options: Any) -> Splits:
-    spec = FilesData.model_validate({"source": "files", "train": "-", **options})
-    return make_splits(collect_rows(tables, spec, folder, lambda _: None), spec)
-
-
-def split_frames(folder: Path, train: pd.DataFrame, test: pd.DataFrame | None = None, **options: Any) -> Splits:
-    tables = [table_of(train, "train"), *([] if test is None else [table_of(test, "test")])]
-    return split_up(tables, folder, **options)
-
-
-def by_name(findings: Sequence[Finding], name: str) -> dict[str, Finding]:
-    return {finding.split: finding for finding in findings if finding.name == name}
-
-
-def errors(findings: Sequence[Finding]) -> list[str]:
-    return [finding.name for finding in findings if finding.severity == "error"]
-
-
-def shuffled(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.sample(frac=1, random_state=0).reset_index(drop=True)
-
-
-def topics(count: int, seed: int) -> pd.DataFrame:
-    """Texts of five topics of uneven size, which their words favour but do not decide."""
-    draw = random.Random(seed)
-    rows = []
-    for row in range(count):
-        label = draw.choices(range(5), weights=[8, 4, 2, 1, 1])[0]
-        words = [f"w{draw.choice((label, draw.randrange(5)))}{draw.randrange(40)}" for _ in range(draw.randint(8, 40))]
-        rows.append({"text": " ".join([*words, str(row)]), "label": TOPICS[label]})
-    return pd.DataFrame(rows)
+VALIDATION_AND_TEST = ((0, "validation"), (100, "test"))
 
 
 # Clean sets
@@ -195,111 +136,6 @@ def test_a_split_of_one_example_is_an_error(split: str, tmp_path: Path) -> None:
     stop_on_errors(audit(split_up([table_of(reviews(100, seed=3), "train"), *held], tmp_path), ["one-class-split"]))
 
 
-# Repeats
-
-
-def test_repeats_inside_and_across_splits(tmp_path: Path) -> None:
-    train, test = reviews(300, seed=0), reviews(200, seed=1, first_row=500)
-    train = pd.concat([train, train.head(5)], ignore_index=True)
-    test = pd.concat([test, test.head(3), train.iloc[10:14]], ignore_index=True)
-    findings = audit(split_frames(tmp_path, train, test))
-    leak = by_name(findings, "test-in-train")["test"]
-    assert (leak.severity, leak.count) == ("error", 4)
-    assert leak.examples[0] == train["text"][10]
-    assert {split: finding.count for split, finding in by_name(findings, "duplicates").items()} == {
-        "train": 5,
-        "test": 3,
-    }
-    assert findings[0] == leak, "errors come first"
-    clean = audit(split_frames(tmp_path, train, test, deduplicate=True))
-    assert not [finding for finding in clean if finding.name in ("test-in-train", "duplicates")]
-
-
-def test_the_same_text_with_different_labels(tmp_path: Path) -> None:
-    train = reviews(200, seed=0)
-    again = train.head(2).assign(label=1 - train["label"].head(2))
-    finding = by_name(audit(split_frames(tmp_path, pd.concat([train, again]))), "conflicting-labels")["all"]
-    assert (finding.severity, finding.count) == ("warning", 4)
-    assert finding.examples[0] == f"'0' and '1': {train['text'][0]}"
-
-
-def test_what_became_of_contradictory_labels_is_said_where_repeats_are_left_out(tmp_path: Path) -> None:
-    train, test = reviews(200, seed=0), reviews(80, seed=1, first_row=500)
-    against = train.head(3).assign(label=1 - train["label"].head(3))
-    agreeing = train.iloc[10:14]
-    test = pd.concat([test, train.iloc[[20]].assign(label=1 - train["label"][20])])
-    splits = split_frames(tmp_path, pd.concat([train, against, against.head(1), agreeing]), test, deduplicate=True)
-    finding = by_name(audit(splits), "conflicting-labels")["all"]
-    assert (finding.severity, finding.count) == ("warning", 9)
-    assert "4 texts stand in 9 rows of the data with different labels" in finding.message
-    assert "the label of that row was taken, and 5 rows that say otherwise were left out" in finding.message
-    assert finding.examples[0] == f"'0' kept, '1' left out: {train['text'][0]}"
-    assert finding.examples[1].startswith("'1' kept, '0' left out: ")
-    assert splits.removed == {"train": 8, "test": 1}
-    clean = audit(split_frames(tmp_path, pd.concat([train, agreeing]), deduplicate=True))
-    assert not by_name(clean, "conflicting-labels")
-
-
-def test_near_duplicates_inside_and_across_splits(tmp_path: Path) -> None:
-    train, test = topics(400, seed=0), topics(200, seed=1)
-    test["text"] += " unlike"
-    louder = train.iloc[:3].assign(text=lambda frame: frame["text"].str.upper() + " !!")
-    longer = train.iloc[20:24].assign(text=lambda frame: "word " + frame["text"] + " and")
-    everything = audit(split_frames(tmp_path, train, pd.concat([test, louder, longer], ignore_index=True)))
-    across = by_name(everything, "near-test-in-train")["test"]
-    assert across.severity == "warning"
-    assert 5 <= across.count <= 7  # texts of eight words lose more than 30% of their sequences
-    assert "3 but for case, punctuation or spaces" in across.message
-    assert not by_name(everything, "near-duplicates")
-    inside = audit(split_frames(tmp_path, pd.concat([train, louder, longer], ignore_index=True), test))
-    assert by_name(inside, "near-duplicates")["train"].count == across.count
-
-
-def test_texts_without_letters_are_no_near_duplicates(tmp_path: Path) -> None:
-    frame = reviews(200, seed=0)
-    frame.loc[:5, "text"] = ["!", "?", ":-)", "...", "😀", "👍 👍"]
-    findings = audit(split_frames(tmp_path, frame))
-    assert not [finding for finding in findings if finding.name.startswith("near")]
-    assert errors(findings) == []
-
-
-def test_similar_pairs_are_those_of_an_exact_comparison() -> None:
-    draw = random.Random(0)
-    texts = [" ".join(draw.choices([f"w{index}" for index in range(500)], k=60)) for _ in range(150)]
-    for text in texts[:100]:
-        words = text.split()
-        for _ in range(draw.randint(0, 8)):
-            words[draw.randrange(len(words))] = "changed"
-        texts.append(" ".join(words))
-    sets = [{tuple(text.split()[place : place + 3]) for place in range(58)} for text in texts]
-    exact = {
-        (first, second): len(sets[first] & sets[second]) / len(sets[first] | sets[second])
-        for second in range(len(sets))
-        for first in range(second)
-    }
-    found = {tuple(pair) for pair in similar_pairs(signatures([words_of(pa.array(texts))]), 1).tolist()}
-    assert {pair for pair, share in exact.items() if share > 0.85} <= found
-    assert all(exact[pair] > 0.55 for pair in found)
-
-
-def test_pairs_of_texts_are_alike_only_if_both_are(tmp_path: Path) -> None:
-    draw = random.Random(1)
-    passages = [" ".join(draw.choices([f"w{index}" for index in range(300)], k=80)) for _ in range(40)]
-    frame = pd.DataFrame(
-        {
-            "question": [f"what is {draw.random()} of the {draw.random()} here" for _ in range(200)],
-            "passage": [passages[row % 40] for row in range(200)],
-            "label": [draw.randrange(2) for _ in range(200)],
-        }
-    )
-    again = frame.iloc[:4].assign(passage=lambda rows: rows["passage"] + " more")
-    options: dict[str, Any] = {"text": "question", "text_pair": "passage"}
-    assert not [finding.name for finding in audit(split_frames(tmp_path, frame, **options)) if "near" in finding.name]
-    findings = audit(split_frames(tmp_path, pd.concat([frame, again]), **options))
-    assert by_name(findings, "near-duplicates")["train"].count + len(by_name(findings, "near-test-in-train")) >= 3
-    assert " | " in by_name(findings, "near-duplicates")["train"].examples[0]
-
-
 # Texts
 
 
@@ -348,84 +184,6 @@ def test_damaged_encodings_and_html(tmp_path: Path) -> None:
     assert by_name(findings, "html-remnants")["train"].severity == "info"
     shown = [example for finding in findings for example in finding.examples]
     assert all(len(example) <= 200 and example.isprintable() for example in shown)
-
-
-VALIDATION_AND_TEST = ((0, "validation"), (100, "test"))
-
-
-# Leaks
-
-
-def leaking(kind: str, count: int = 600) -> pd.DataFrame:
-    """Texts whose words say nothing of their labels, except for one leak."""
-    draw = random.Random(kind)
-    rows = []
-    for row in range(count):
-        label = ("no", "yes")[draw.random() < 0.4]
-        words = draw.choices([f"w{index}" for index in range(200)], k=draw.randint(10, 40))
-        if kind == "leak-length":
-            words = words[:9] if label == "yes" else [*words, *words[:10]]
-        if kind == "leak-first-token":
-            words = [f"{'AB'[label == 'yes']}{row % 7}", *words, f"A{draw.randrange(7)}", f"B{draw.randrange(7)}"]
-        if kind == "leak-single-word" and label == "yes":
-            words.insert(draw.randrange(len(words)), "Marked!")
-        rows.append({"text": " ".join(words), "label": label})
-    frame = pd.DataFrame(rows)
-    return frame.sort_values("label", ignore_index=True) if kind == "leak-row-order" else frame
-
-
-@pytest.mark.parametrize("kind", ["leak-length", "leak-first-token", "leak-single-word"])
-def test_a_planted_leak_is_found_and_no_other(kind: str, tmp_path: Path) -> None:
-    findings = audit(split_frames(tmp_path, leaking(kind)))
-    assert errors(findings) == [kind]
-    finding = by_name(findings, kind)["all"]
-    assert "of validation and test" in finding.message
-    assert finding.examples
-    with pytest.raises(UserError, match=kind):
-        stop_on_errors(findings)
-    stop_on_errors(audit(split_frames(tmp_path, leaking(kind)), accept=[kind]))
-    assert not [name.name for name in audit(split_frames(tmp_path, leaking("none"))) if name.name.startswith("leak")]
-
-
-def test_the_word_that_leaks_is_named(tmp_path: Path) -> None:
-    finding = by_name(audit(split_frames(tmp_path, leaking("leak-single-word"))), "leak-single-word")["all"]
-    assert finding.examples[0] in ("'marked' stands for 'yes'", "'marked!' stands for 'yes'")
-
-
-def test_a_leak_of_uneven_classes_is_found(tmp_path: Path) -> None:
-    frame = leaking("leak-single-word", 3000)
-    rare = frame[frame["label"] == "yes"].head(150)
-    frame = shuffled(pd.concat([frame[frame["label"] == "no"], rare]))
-    assert errors(audit(split_frames(tmp_path, frame))) == ["leak-single-word"]
-
-
-def test_punctuation_that_leaks_is_found(tmp_path: Path) -> None:
-    frame = leaking("none")
-    frame.loc[frame["label"] == "yes", "text"] += " ###"
-    assert errors(audit(split_frames(tmp_path, frame))) == ["leak-single-word"]
-
-
-def test_words_for_several_classes(tmp_path: Path) -> None:
-    frame = topics(2000, seed=3)
-    each = frame.assign(text=frame["text"] + " topic-" + frame["label"])
-    assert errors(audit(split_frames(tmp_path, each))) == ["leak-single-word"]
-    one = frame.assign(text=frame["text"].where(frame["label"] != "music", frame["text"] + " tagged"))
-    findings = audit(split_frames(tmp_path, one))
-    finding = by_name(findings, "leak-single-word")["all"]
-    assert finding.severity == "warning"
-    assert finding.examples == ("'tagged' stands for 'music'",)
-    assert errors(findings) == []
-
-
-def test_row_order_is_a_warning_unless_splits_are_cut_out_of_it(tmp_path: Path) -> None:
-    frame = leaking("leak-row-order")
-    findings = audit(split_frames(tmp_path, frame))
-    assert by_name(findings, "leak-row-order")["train"].severity == "warning"
-    assert errors(findings) == []
-    others = shuffled(leaking("none"))
-    cut = audit(split_frames(tmp_path, frame, others, sampling="first", train_size=400, validation_size=60))
-    assert by_name(cut, "leak-row-order")["validation"].severity == "error"
-    assert errors(cut)[-1] == "leak-row-order"
 
 
 # What comes after tokens and scores

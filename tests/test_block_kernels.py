@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from conftest import Interpreted
+from engine_parts import PACKED, classifier
 from kernel_checks import Errors, Kernel, draw, errors_of, with_small_tiles
 from test_attention import relative_error
-from test_engines import PACKED, classifier
 
 
 def pre_norms(

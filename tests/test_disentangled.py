@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from conftest import Interpreted
+from engine_parts import CPU, DISENTANGLED, TOKENS, classifier, gradients
 from test_attention import SMALL, cu_seqlens_of, relative_error
-from test_engines import CPU, DISENTANGLED, TOKENS, classifier, gradients
 from tuneoff.models.load import LoadedModel
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS

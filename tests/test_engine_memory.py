@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from test_engines import CPU, PACKED, PADDED, TOKENS, classifier
+from engine_parts import CPU, PACKED, PADDED, TOKENS, classifier
 from tuneoff.measure.memory import PeakSoFar, peak_memory
 from tuneoff.spec import TrainingSpec
 from tuneoff.training.engines.base import Engine

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
+from engine_parts import CPU, LLAMA_LIKE, PACKED, PADDED, TOKENS, classifier, gradients
 from tuneoff.data.tokens import Tokens
-from tuneoff.models.load import LoadedModel, load_classifier, load_config
+from tuneoff.models.load import load_classifier, load_config
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS
 from tuneoff.tasks.losses import BinaryCrossEntropy, CrossEntropy, Loss, SquaredError
@@ -22,94 +21,7 @@ from tuneoff.training.engines.base import Engine
 from tuneoff.training.engines.choose import make_engine
 from tuneoff.training.engines.packed import PackedEngine
 from tuneoff.training.engines.padded import PaddedEngine, padded_inputs
-from tuneoff.training.kernels.dropout import Calls, Dropout, own_dropout
 from tuneoff.training.optim.adamw import make_optimiser
-
-CPU = torch.device("cpu")
-SMALL: dict[str, Any] = {"vocab_size": 100, "pad_token_id": 0}
-BERT_LIKE = {
-    **SMALL, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128,
-    "max_position_embeddings": 64,
-}  # fmt: skip
-LLAMA_LIKE = {**BERT_LIKE, "num_key_value_heads": 2, "max_position_embeddings": 64}
-DISENTANGLED = {**BERT_LIKE, "num_attention_heads": 2, "relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
-PACKED: dict[str, dict[str, Any]] = {
-    "bert": {**BERT_LIKE, "num_attention_heads": 2},  # heads of a size that the attention kernels know
-    "roberta": {**BERT_LIKE, "num_attention_heads": 2, "pad_token_id": 1},
-    "xlm-roberta": {**BERT_LIKE, "pad_token_id": 1},
-    "camembert": {**BERT_LIKE, "pad_token_id": 1},
-    "electra": {**BERT_LIKE, "embedding_size": 64},
-    "ernie": BERT_LIKE,
-    "albert": {**BERT_LIKE, "embedding_size": 32},
-    "distilbert": {**SMALL, "dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128, "max_position_embeddings": 64},
-    "modernbert": {**BERT_LIKE, "local_attention": 8, "global_attn_every_n_layers": 2, "classifier_pooling": "cls"},
-    "modernbert mean": {**BERT_LIKE, "local_attention": 8, "classifier_pooling": "mean"},
-    "deberta-v2": DISENTANGLED,
-    "deberta-v2 buckets": {
-        **DISENTANGLED,
-        "position_buckets": 8,
-        "share_att_key": True,
-        "norm_rel_ebd": "layer_norm",
-        "type_vocab_size": 0,
-        "position_biased_input": False,
-    },
-    "llama": LLAMA_LIKE,
-    "mistral": {**LLAMA_LIKE, "sliding_window": 6},
-    "qwen2": LLAMA_LIKE,
-    "qwen3": {**LLAMA_LIKE, "head_dim": 16},
-    "gemma": {**LLAMA_LIKE, "head_dim": 16},
-    "gemma3_text": {
-        **LLAMA_LIKE,
-        "head_dim": 16,
-        "sliding_window": 6,
-        "layer_types": ["sliding_attention", "full_attention"],
-    },
-    "smollm3": LLAMA_LIKE,
-    "olmo2": LLAMA_LIKE,
-    "phi": LLAMA_LIKE,
-    "phi3": {**LLAMA_LIKE, "sliding_window": 6},
-    "gpt2": {**SMALL, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64, "attn_pdrop": 0.0},
-    "gpt_neox": BERT_LIKE,
-}
-PADDED: dict[str, dict[str, Any]] = {
-    "deberta": DISENTANGLED,
-    "mpnet": {**BERT_LIKE, "pad_token_id": 1},
-    "gptj": {**SMALL, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64, "rotary_dim": 8},
-}
-
-
-def make_tokens(lengths: list[int], seed: int = 0) -> Tokens:
-    draw = np.random.default_rng(seed)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    ids = draw.integers(5, 100, size=int(offsets[-1])).astype(np.int32)
-    return Tokens(ids, offsets, draw.integers(0, 3, size=len(lengths)).astype(np.int64))
-
-
-TOKENS = make_tokens([1, 7, 30, 2, 12, 12, 3, 1, 25, 9])
-
-
-def classifier(kind: str, options: dict[str, Any], outputs: int = 3) -> LoadedModel:
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(kind.split()[0], num_labels=outputs, **options)
-    return LoadedModel.of(AutoModelForSequenceClassification.from_config(config, dtype=torch.float32), ())
-
-
-def gradients(engine: Engine, rows: list[int]) -> dict[str, torch.Tensor]:
-    """Gradients of one step's loss without dropout."""
-    found: dict[str, torch.Tensor] = {}
-    engine.model.train()
-    for module in engine.model.modules():
-        if isinstance(module, Dropout):
-            module.p = 0.0
-
-    def keep() -> None:
-        found.update({name: p.grad.clone() for name, p in engine.model.named_parameters() if p.grad is not None})
-
-    engine.optimiser.step = keep  # type: ignore[method-assign]
-    engine._step(TOKENS, np.array(rows), 0.0)
-    return found
 
 
 @pytest.mark.parametrize("kind", PACKED)
@@ -330,78 +242,6 @@ def test_masters_follow_plain_adamw() -> None:
         plain.zero_grad()
     torch.testing.assert_close(ours.weight, reference.weight, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(ours.bias, reference.bias, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("p", [0.1, 0.5])
-def test_dropout_drops_its_share_and_follows_the_seed(p: float) -> None:
-    model = nn.Sequential(nn.Dropout(p), nn.Dropout(p))
-    seed = own_dropout(model, CPU)
-    first, second = model.train()
-    ones = torch.ones(1001, 999, requires_grad=True)
-    dropped = first(ones)
-    assert (dropped == 0).float().mean().item() == pytest.approx(p, abs=2e-3)
-    assert dropped.mean().item() == pytest.approx(1.0, abs=5e-3)
-    dropped.sum().backward()
-    assert ones.grad is not None
-    assert torch.equal(ones.grad, dropped)
-    assert torch.equal(first(ones), dropped)
-    assert 0.5 < (second(ones) == dropped).float().mean() / (p * p + (1 - p) ** 2) < 1.5
-    seed += 1
-    assert not torch.equal(first(ones), dropped)
-    assert torch.equal(model.eval()(ones), ones)
-
-
-class Shared(nn.Module):
-    """A layer that is called three times in a pass, as ALBERT's are, perhaps with checkpointing."""
-
-    def __init__(self, contexts: Any = None) -> None:
-        super().__init__()
-        self.layer = nn.Sequential(nn.Linear(64, 64), nn.Dropout(0.5))
-        self.contexts = contexts
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        masks = []
-        for _ in range(3):
-            if self.contexts is None:
-                x = self.layer(x)
-            else:
-                x = checkpoint(self.layer, x, use_reentrant=False, preserve_rng_state=False, context_fn=self.contexts)
-            masks.append(x.detach() != 0)
-        return x, masks
-
-
-def test_a_layer_that_is_called_again_drops_others_also_when_it_is_computed_again() -> None:
-    found = []
-    for checkpointed in (False, True):
-        calls = Calls()
-        torch.manual_seed(0)
-        model = Shared(calls.checkpointed if checkpointed else None).train()
-        seed = own_dropout(model, CPU, calls)
-        x = torch.randn(40, 64)
-        for _ in range(2):
-            out, masks = model(x)
-            out.square().sum().backward()
-            agreement = [(one == other).float().mean().item() for one, other in itertools.combinations(masks, 2)]
-            assert agreement == pytest.approx([0.5] * 3, abs=0.05)
-        repeated = model(x)[1]
-        assert all(torch.equal(one, other) for one, other in zip(masks, repeated, strict=True))
-        seed += 1
-        assert not torch.equal(model(x)[1][0], masks[0])
-        found.append((out.detach(), {name: weight.grad for name, weight in model.named_parameters()}))
-    torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=0)
-    torch.testing.assert_close(found[0][1], found[1][1], rtol=0, atol=0)
-
-
-def test_shared_layers_of_albert_drop_different_elements() -> None:
-    loaded = classifier("albert", {**PACKED["albert"], "num_hidden_layers": 4, "hidden_dropout_prob": 0.5})
-    engine = make_engine(loaded.model, loaded, TrainingSpec(batch_size=4), CPU, torch.float32)
-    dropped: list[torch.Tensor] = []
-    module = loaded.model.base_model.encoder.albert_layer_groups[0].albert_layers[0].attention.output_dropout
-    module.register_forward_hook(lambda _module, _inputs, out: dropped.append(out.detach() == 0))
-    list(engine.steps(TOKENS, [(np.array([2, 8]), 1e-3)]))
-    assert len(dropped) == 4
-    for one, other in itertools.combinations(dropped, 2):
-        assert (one == other).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from conftest import Command, bert_config, reviews, save_tokenizer, study_toml
-from plainly import run_lines
-from saving import Case, names_of, train_and_save
+from conftest import Command, study_toml
+from export_parts import data_of, model_of, stored_logits, texts_of
 from tuneoff import load_study, run_study
 from tuneoff.analysis.results import StudyResults
 from tuneoff.cli import completion
@@ -30,52 +28,7 @@ from tuneoff.export.choose import choose_run
 from tuneoff.export.export import WRITERS, ExportFormat, export_model, free_folder
 from tuneoff.export.refit import TRAINED_ON
 from tuneoff.export.trained import Trained
-from tuneoff.models.recipe import loading_lines
 from tuneoff.models.saved import SavedFolder
-from tuneoff.records.saved_model import SavedModel
-
-WORDS = ("good", "bad", "lovely", "awful", "superb", "dull")
-
-
-def data_of(folder: Path, classes: int) -> Path:
-    """Train and test files; some of the texts end in what is a token for padding."""
-    folder.mkdir()
-    for name, count, seed in (("train", 120, 1), ("test", 40, 2)):
-        frame = reviews(count, seed=seed, first_row=1000 * seed)
-        frame["label"] = [row % classes for row in range(count)]
-        ends = ["", " [SEP]", " [PAD] [PAD]"]
-        frame["text"] = [f"{text} {WORDS[row % classes]}{ends[row % 3]}" for row, text in enumerate(frame["text"])]
-        frame.to_csv(folder / f"{name}.csv", index=False)
-    return folder
-
-
-def model_of(kind: str, folder: Path) -> Path:
-    """A tiny pretrained model; the decoder's tokenizer ends each text in the token that it pads with."""
-    from transformers import AutoModel, ElectraConfig, LlamaConfig, RobertaConfig
-
-    folder.mkdir()
-    vocabulary = save_tokenizer(folder)
-    sizes: dict[str, Any] = {
-        "vocab_size": vocabulary,
-        "hidden_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 128,
-        "max_position_embeddings": 64,
-        "pad_token_id": 0,
-    }
-    configs: dict[str, Any] = {
-        "bert": bert_config(vocabulary),
-        "roberta": RobertaConfig(**{**sizes, "max_position_embeddings": 66}, type_vocab_size=1),
-        "electra": ElectraConfig(**sizes, embedding_size=32),
-        "llama": LlamaConfig(**{**sizes, "pad_token_id": 3}, num_key_value_heads=1, bos_token_id=2, eos_token_id=3),
-    }
-    torch.manual_seed(0)
-    AutoModel.from_config(configs[kind]).save_pretrained(folder)
-    if kind == "llama":
-        path = folder / "tokenizer_config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "pad_token": "[SEP]"}))
-    return folder
 
 
 def carried_out(folder: Path, kind: str, classes: int, arms: list[str], seeds: int = 1) -> StudyResults:
@@ -89,10 +42,6 @@ def carried_out(folder: Path, kind: str, classes: int, arms: list[str], seeds: i
 
 def trained_of(results: StudyResults, arm: str, to: Path, base: str | None = None) -> Trained:
     return Trained.of_run(results, choose_run(results, arm).run, to, base)
-
-
-def stored_logits(trained: Trained) -> NDArray[np.float32]:
-    return np.stack(trained.predictions["logits"].to_list())
 
 
 def exported(results: StudyResults, arm: str, to: Path, form: ExportFormat = "model") -> Trained:
@@ -112,10 +61,6 @@ def plain_logits(model: Any, folder: Path, texts: list[str]) -> NDArray[np.float
         for start in range(0, len(texts), 7)
     ]
     return torch.cat([model(**batch).logits for batch in batches]).numpy()
-
-
-def texts_of(trained: Trained) -> list[str]:
-    return pd.read_parquet(trained.test)["text"].to_list()
 
 
 @pytest.fixture(scope="module")
@@ -328,80 +273,3 @@ def test_a_disk_that_is_full_leaves_nothing(study: StudyResults, tmp_path: Path)
     for form, error in zip(("model", "merged", "onnx"), errors, strict=True):
         assert f"{form} cannot be written" in error
         assert "File too large" in error
-
-
-KINDS = ("bert", "roberta", "electra", "llama")
-MERGED = ("lora", "ia3", "qlora", "head_only", "full")
-GRAPHS = [Case(kind, "lora", (2, 6)[number % 2]) for number, kind in enumerate(KINDS)]
-
-
-@pytest.fixture(scope="module")
-def trained_by_case(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Trained]:
-    """Every method on every architecture, with two and with six classes."""
-    folder = tmp_path_factory.mktemp("cases")
-    frame = pd.read_csv(data_of(folder / "texts", 6) / "test.csv")
-    texts = frame["text"].to_list()
-    frame.to_parquet(folder / "test.parquet")
-    found = {}
-    for kind in KINDS:
-        base = model_of(kind, folder / kind)
-        for case in (Case(kind, method, classes) for method in MERGED for classes in (2, 6)):
-            saved = train_and_save(base, case.method, names_of(case.classes), folder / "-".join(map(str, case)), texts)
-            opened = SavedFolder.open(saved.folder)
-            labels = [row % case.classes for row in range(len(texts))]
-            stored = pd.DataFrame({"logits": list(saved.logits), "label": labels})
-            found[case] = Trained(opened, opened.base_folder(), opened.saved.base, folder / "test.parquet", stored)
-    return found
-
-
-@pytest.mark.wide
-def test_every_method_on_every_architecture_is_exported(
-    trained_by_case: dict[Case, Trained], tmp_path: Path, subtests: pytest.Subtests
-) -> None:
-    """Loaded by plain libraries, all in one fresh process, exports compute what was trained.
-
-    Where that was on a base model in 4 bits, the merged model computes what the adapter does on one in full precision.
-    """
-    asked: dict[tuple[str, Case], str] = {}
-
-    def written(form: ExportFormat, case: Case) -> SavedModel:
-        folder = tmp_path / form / "-".join(map(str, case))
-        folder.mkdir(parents=True)
-        trained = trained_by_case[case]
-        saved = WRITERS[form](trained, folder)
-        asked[form, case] = loading_lines(saved, str(folder), str(trained.base_folder) if saved.needs_base else None)
-        return saved
-
-    for case, trained in trained_by_case.items():
-        merged = written("merged", case)
-        assert (merged.kind, merged.quantised) == ("whole", False)
-        if case.method == "qlora":
-            written("model", case)
-            unrounded = trained.opened.saved.model_copy(update={"quantization": None})
-            lines = loading_lines(unrounded, str(trained.opened.folder), str(trained.base_folder))
-            asked["in full precision", case] = lines
-    for case in GRAPHS:
-        written("onnx", case)
-    texts = texts_of(next(iter(trained_by_case.values())))
-    plain = dict(zip(asked, run_lines(asked.values(), texts), strict=True))
-    for (form, case), answers in plain.items():
-        with subtests.test(f"{form} {case}"):
-            expected = stored_logits(trained_by_case[case])
-            if form == "merged" and case.method == "qlora":
-                stored, expected = expected, plain["in full precision", case].padded
-                assert np.abs(expected - stored).max() > 1e-4  # it is another model
-            if form != "in full precision":
-                np.testing.assert_allclose(answers.alone, expected, rtol=0, atol=1e-4)
-                np.testing.assert_allclose(answers.padded, expected, rtol=0, atol=1e-4)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("case", "form"), [(Case("llama", "qlora", 6), "model"), (Case("electra", "ia3", 2), "merged")], ids=str
-)
-def test_an_export_passes_its_own_check(
-    case: Case, form: ExportFormat, trained_by_case: dict[Case, Trained], tmp_path: Path
-) -> None:
-    saved = export_model(trained_by_case[case], tmp_path / "out", form, lambda message: None)
-    assert saved.check is not None
-    assert (saved.check.texts, saved.check.batch_size) == (40, 16)

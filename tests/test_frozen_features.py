@@ -158,7 +158,7 @@ def test_classes_without_examples_are_never_predicted(seen: list[int]) -> None:
 
 
 def test_it_stops_when_it_is_asked_to(tiny_model: Path) -> None:
-    from test_engines import CPU, TOKENS
+    from engine_parts import CPU, TOKENS
     from tuneoff.data.tokens import Tokens
     from tuneoff.measure.clock import Stopwatch
     from tuneoff.measure.memory import PeakSoFar, peak_memory

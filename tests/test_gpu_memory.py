@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from test_engines import PACKED, classifier, make_tokens
+from engine_parts import PACKED, classifier, make_tokens
 from tiny_models import FITTING, VOCABULARY, model_folder
 from tuneoff.data.tokens import Tokens
 from tuneoff.measure.environment import visible_gpus

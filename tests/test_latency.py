@@ -13,8 +13,8 @@ import torch
 
 import tuneoff as api
 from conftest import Command, study_toml
+from engine_parts import CPU, PACKED, PADDED, TOKENS, classifier
 from stored import dictionaries
-from test_engines import CPU, PACKED, PADDED, TOKENS, classifier
 from tuneoff.analysis.pareto import pareto_fronts
 from tuneoff.records.arm_summary import ArmSummary
 from tuneoff.report import evidence

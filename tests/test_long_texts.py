@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from conftest import NEGATIVE, NEUTRAL, POSITIVE, Command, study_toml
-from test_engines import BERT_LIKE, CPU, PACKED, classifier, make_tokens
+from engine_parts import BERT_LIKE, CPU, PACKED, classifier, make_tokens
 from tuneoff.core.long_texts import LongTexts
 from tuneoff.data.encode import Encoder
 from tuneoff.data.tokens import Tokens

@@ -15,8 +15,8 @@ import torch
 
 import tuneoff as api
 from conftest import study_toml
+from engine_parts import CPU, TOKENS, make_tokens
 from test_engine_memory import engine_for
-from test_engines import CPU, TOKENS, make_tokens
 from test_memory_forecast import BATCH, forecast
 from tiny_models import FITTING
 from tuneoff.core.files import canonical_hash

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from test_engines import PACKED
+from engine_parts import PACKED
 from tuneoff.models.load import LoadedModel
 from tuneoff.spec import TrainingSpec
 from tuneoff.spec.arms import METHODS

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from test_engines import PACKED, PADDED, TOKENS, classifier
+from engine_parts import PACKED, PADDED, TOKENS, classifier
 from tuneoff.data.tokens import Tokens
 from tuneoff.models.load import LoadedModel
 from tuneoff.runs.process import ForkServer

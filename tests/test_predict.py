@@ -1,4 +1,4 @@
-"""`tuneoff predict`, and saved models in Python: labels, files, going on, models that share their base."""
+"""`tuneoff predict`: texts, pipes and files get labels, what was stopped goes on, the rest is refused in one line."""
 
 from __future__ import annotations
 
@@ -18,40 +18,20 @@ import pytest
 
 import tuneoff
 from commands import Running, server_for, start_command
-from conftest import Command, reviews, study_toml
+from conftest import Command, reviews
+from predict_parts import ARMS, Models, models
 from processes import wait_until
 from tuneoff.cli import app
 from tuneoff.cli.exits import exit_code, going_on
-from tuneoff.records.saved_model import TextRules
 from tuneoff.serving import labelling
 from tuneoff.serving.label_file import label_into
 from tuneoff.serving.labelling import Labeller
-from tuneoff.serving.text_rows import given_texts, rows_of_file
+from tuneoff.serving.text_rows import rows_of_file
 from tuneoff.tasks.probabilities import softmax
 
-Models = dict[str, Path]
+__all__ = ["models"]
+
 Say = Callable[..., tuple[int, str]]
-ARMS = ("lora", "full", "frozen_features")
-
-
-@pytest.fixture(scope="module")
-def models(tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """Folders of saved models by arm, and `three`: a LoRA of the same base model with three classes."""
-    folder = tmp_path_factory.mktemp("studies")
-    found: Models = {}
-    (folder / "two.toml").write_text(study_toml(tiny_model, data_files, ARMS, seeds=1))
-    third = folder / "data"
-    third.mkdir()
-    for name in ("train", "test"):
-        rows = pd.read_csv(data_files / f"{name}.csv")
-        rows["label"] = [("bad", "fine", "good")[row % 3] for row in range(len(rows))]
-        rows.to_csv(third / f"{name}.csv", index=False)
-    (folder / "three.toml").write_text(study_toml(tiny_model, third, ["lora"], seeds=1, epochs=1))
-    for study in ("two", "three"):
-        results = tuneoff.run_study(tuneoff.load_study(folder / f"{study}.toml"), folder / study, report=False)
-        for run in results.runs:
-            found[run.arm if study == "two" else study] = folder / study / "runs" / run.run_id / "model"
-    return found
 
 
 @pytest.fixture
@@ -120,65 +100,6 @@ def test_texts_pipes_and_json(models: Models, tuneoff: Command, tmp_path: Path) 
         ",".join(line.rsplit(",", 2)[1:]) for line in lines
     ]
     assert warned == "tuneoff: 1 row has no text and got no label: row 2 of standard input\n"
-
-
-def test_in_python(models: Models) -> None:
-    model = tuneoff.load(models["lora"])
-    answers = model.predict(["the film was superb", "dull"])
-    assert [answer.label in ("0", "1") for answer in answers] == [True, True]
-    assert answers[0].probability == max(answers[0].probabilities.values())
-    assert sum(answers[0].probabilities.values()) == pytest.approx(1)
-    assert repr(answers[0]) == f"Prediction(label={answers[0].label!r}, probability={answers[0].probability:.4f})"
-    assert repr(model).startswith("Predictor(lora of tiny on ")
-    assert model.predict([]) == []
-    assert model.logits([]).shape == (0, 2)
-    with pytest.raises(tuneoff.UserError, match="classifies single texts, not pairs"):
-        model.predict([("the film", "superb")])
-    with pytest.raises(tuneoff.UserError, match="device = 'tpu': choose one of auto, cpu, cuda"):
-        tuneoff.load(models["lora"], device="tpu")
-    texts: Any
-    for texts, wrong in (
-        ("one text", "takes a list of texts"),
-        (["good", None], "item 2 is not a text"),
-        ([("a", "b"), "c"], "item 2 is not a pair"),
-        (["\ud800"], "lone surrogate"),
-    ):
-        with pytest.raises(tuneoff.UserError, match=wrong):
-            model.predict(texts)
-    with pytest.raises(tuneoff.UserError, match="no model is called 'x'"):
-        model.predict(["good"], model="x")
-
-
-def test_models_on_one_base_share_its_tensors_and_answer_as_if_alone(models: Models) -> None:
-    texts = reviews(40, seed=5)["text"].tolist()
-    names = ("lora", "three", "frozen_features")
-    together = tuneoff.load({name: models[name] for name in names}, precision="fp32")
-    kept = [_tensors(together, name) for name in names]
-    alone = [tuneoff.load(models[name], precision="fp32") for name in names]
-    for name, single in zip(names, alone, strict=True):
-        np.testing.assert_array_equal(together.logits(texts, name), single.logits(texts))
-    backbone = set.intersection(*(set(tensors) for tensors in kept))
-    everything = {pointer: size for tensors in kept for pointer, size in tensors.items()}
-    shared = sum(everything[pointer] for pointer in backbone)
-    separate = sum(sum(_tensors(single, "").values()) for single in alone)
-    assert shared > 0.8 * sum(kept[0].values())
-    assert sum(everything.values()) < shared + (separate - 3 * shared) + 1
-    mixed = [names[row % 3] for row in range(len(texts))]
-    answers = together.predict(texts, model=mixed)
-    for name, single in zip(names, alone, strict=True):
-        own = [row for row, of_row in enumerate(mixed) if of_row == name]
-        expected = single.predict([texts[row] for row in own])
-        assert [answers[row] for row in own] == expected
-    with pytest.raises(tuneoff.UserError, match="name one of lora, three, frozen_features"):
-        together.predict(texts)
-    with pytest.raises(tuneoff.UserError, match="give one for each"):
-        together.predict(texts, model=["lora"])
-
-
-def _tensors(predictor: tuneoff.Predictor, name: str) -> dict[int, int]:
-    """Bytes of a model's parameters, by where they are."""
-    parameters = predictor._models[name]._engine.model.parameters()
-    return {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in parameters}
 
 
 def test_several_models_on_a_file(models: Models, said: Say) -> None:
@@ -347,22 +268,6 @@ def test_a_killed_and_an_interrupted_command_go_on(models: Models, tmp_path: Pat
     assert (tmp_path / "cut.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
-def test_pairs_take_the_columns_of_the_study_or_usual_ones(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"premise": ["a"], "hypothesis": ["b"], "left": ["c"], "right": ["d"]})
-    frame.to_csv(tmp_path / "in.csv", index=False)
-    path = str(tmp_path / "in.csv")
-    named = TextRules(label_names=("0", "1"), max_length=8, text="left", text_pair="right")
-    usual = TextRules(label_names=("0", "1"), max_length=8)
-    rows = rows_of_file(path, [named], None, None)
-    assert (rows.text, rows.text_pair) == ("left", "right")
-    rows = rows_of_file(path, [usual], None, None)
-    assert (rows.text, rows.text_pair) == ("premise", "hypothesis")
-    rows = rows_of_file(path, [usual], "left", "right")
-    assert (rows.text, rows.text_pair) == ("left", "right")
-    with pytest.raises(tuneoff.UserError, match="pairs of texts; ask them one after the other"):
-        rows_of_file(path, [named, TextRules(label_names=("0", "1"), max_length=8, text="left")], None, None)
-
-
 def test_a_mended_file_is_labelled_where_nothing_was_before(models: Models, said: Say) -> None:
     for content, expected in (("text,n\ngood,1\nbad\n", 2), ("text,n\ngood,1\nbad,2\n", 0)):
         Path("mended.csv").write_text(content)
@@ -424,33 +329,3 @@ def test_only_what_goes_on_is_said_to_go_on(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == (
         "tuneoff: interrupted\ntuneoff: interrupted; the same command goes on from here\n"
     )
-
-
-def test_a_text_of_no_tokens_gets_no_label(models: Models) -> None:
-    predictor = tuneoff.load(models["full"], device="cpu")
-    predictor._models[""].encoder = _Nothing(predictor._models[""].encoder)  # type: ignore[assignment]
-    rows = given_texts(["good", "nothing", "bad"])
-    (piece,) = Labeller(predictor, rows).labelled()
-    assert piece.table.column("label").is_null().to_pylist() == [False, True, False]
-    assert (piece.without_text, piece.first_without) == (1, "row 2 of the command line")
-    with pytest.raises(tuneoff.UserError, match="'nothing' holds no tokens"):
-        predictor.predict(["good", "nothing"])
-    for blank in ("", " \n\t"):
-        with pytest.raises(tuneoff.UserError, match="holds no tokens, so that there is nothing to classify"):
-            predictor.predict(["good", blank])
-
-
-class _Nothing:
-    """Encodes as another, but makes nothing of one text, as tokenizers without marks do of blanks."""
-
-    def __init__(self, encoder: Any) -> None:
-        self._encoder = encoder
-        self.marks = encoder.marks
-
-    def __call__(self, texts: list[str]) -> Any:
-        from tuneoff.data.encode import Encoded
-
-        encoded = self._encoder(texts)
-        kept = np.repeat([text != "nothing" for text in texts], encoded.lengths)
-        lengths = np.where([text == "nothing" for text in texts], 0, encoded.lengths).astype(np.int32)
-        return Encoded(encoded.ids[kept], lengths, lengths, encoded.lost, lengths[lengths > 0])

@@ -1,25 +1,17 @@
-"""`tuneoff serve`, the real server on loopback: what it answers and refuses, whom it keeps from harm, how it ends."""
+"""`tuneoff serve`, the real server on loopback: what it answers and refuses, what it counts, and its page."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -27,117 +19,15 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
-import tuneoff as api
-from commands import Running, server_for, start_command
-from conftest import Command, reviews, study_toml
+from conftest import reviews
+from serve_parts import CLASSES, MAX_LENGTH, Served, all_of, many, model, raw, serving, study
+
+__all__ = ["study"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt-get install chromium)")
-
-JSON = {"Content-Type": "application/json"}
-CLASSES = {0: "<b>bad</b>", 1: "good"}
-MAX_LENGTH = 32
-SECONDS = 3
-"""Of a server that is asked to be impatient."""
 DESKTOP = ViewportSize(width=1280, height=900)
 PHONE = ViewportSize(width=390, height=844)
-
-
-@dataclass
-class Answered:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass
-class Served:
-    """A server that runs."""
-
-    process: Running | subprocess.Popen[bytes]
-    output: TextIO
-    port: int
-    said: list[str] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def ask(self, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answered:
-        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {**(JSON if data else {}), **(headers or {})})
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return Answered(response.status, dict(response.headers), response.read())
-        except urllib.error.HTTPError as error:
-            return Answered(error.code, dict(error.headers), error.read())
-
-    def predict(self, inputs: Any, **asked: Any) -> Answered:
-        return self.ask("/predict", {"inputs": inputs, **asked})
-
-    def refused(self, status: int, body: Any) -> dict[str, str]:
-        """What is said of a request that is refused."""
-        answer = self.ask("/predict", body)
-        assert (answer.status, set(answer.json)) == (status, {"error", "error_type"}), answer.body
-        return answer.json
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
-
-    def counted(self, metric: str) -> float:
-        """A metric's value, as /metrics tells it."""
-        found = re.search(rf"^tuneoff_{re.escape(metric)} (\S+)$", self.ask("/metrics").body.decode(), re.MULTILINE)
-        return 0.0 if found is None else float(found[1])
-
-
-@contextmanager
-def serving(*arguments: str | Path) -> Iterator[Served]:
-    """A server on a free port, from when it says so until it is ended."""
-    words = ["serve", *map(str, arguments), "--port", "0", "--device", "cpu"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    reading, writing = os.pipe()
-    with open(os.devnull, "rb") as nothing:  # noqa: PTH123
-        streams = [nothing.fileno(), writing, writing]
-        process = start_command(words, Path.cwd(), environment, streams, server_for("serve"))
-    os.close(writing)
-    with os.fdopen(reading) as output:
-        said = [output.readline(), output.readline()]
-        try:
-            found = re.search(r"http://127\.0\.0\.1:(\d+)", said[0])
-            assert found is not None, said + output.readlines()
-            yield Served(process, output, int(found[1]), said)
-        finally:
-            if process.poll() is None:
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
-
-
-@pytest.fixture(scope="module")
-def study(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of two arms on single texts, and one of pairs in `pairs/`."""
-    folder = tmp_path_factory.mktemp("serve")
-    for name, rows in (("train", reviews(80, seed=1)), ("test", reviews(20, seed=2, first_row=1000))):
-        rows["label"] = rows["label"].map(CLASSES)
-        rows["text_a"], rows["text_b"] = rows["text"], rows["text"].str.split().str[:3].str.join(" ")
-        rows.to_csv(folder / f"{name}.csv", index=False)
-    lora, full = 'method = "lora"\nlearning_rate = 5e-3', 'method = "full"\nlearning_rate = 2e-3'
-    columns = 'text = "text"\nlabel = "label"\n'
-    for out, arms, more in (
-        ("single", [lora, full], columns),
-        ("pairs", [lora], ""),  # found by their names
-    ):
-        text = study_toml(tiny_model, folder, arms, seeds=1, epochs=1)
-        (folder / f"{out}.toml").write_text(text.replace("[training]", f"{more}[training]"))
-        assert api.run_study(api.load_study(folder / f"{out}.toml"), folder / out, report=False).failed == []
-    return folder
-
-
-def model(study: Path, arm: str) -> Path:
-    return next(study.glob(f"runs/{arm}-*")) / "model"
 
 
 @pytest.fixture(scope="module")
@@ -331,22 +221,6 @@ def test_openapi_describes_what_is_answered(server: Served) -> None:
     assert set(predict["responses"]) == {"200", "400", "403", "408", "413", "415", "422", "424", "429", "503"}
 
 
-def many(seed: int) -> dict[str, Any]:
-    """A request that takes a while."""
-    return {"inputs": [[f"{text} " * 4] for text in reviews(128, seed)["text"]], "model": "lora"}
-
-
-def raw(body: Any) -> bytes:
-    content = json.dumps(body).encode()
-    head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
-
-
-def all_of(connection: socket.socket) -> bytes:
-    with connection, connection.makefile("rb") as file:
-        return file.read()
-
-
 def test_who_leaves_is_not_computed_and_harms_nobody(server: Served) -> None:
     before, computed = server.counted('requests_total{path="/predict",status="aborted"}'), 'texts_total{model="lora"}'
     texts = server.counted(computed)
@@ -370,130 +244,6 @@ def test_who_leaves_is_not_computed_and_harms_nobody(server: Served) -> None:
 def until_idle(server: Served) -> None:
     while server.counted("requests_in_progress") > 1:  # which is the one that asks
         time.sleep(0.02)
-
-
-@pytest.fixture(scope="module")
-def impatient(study: Path) -> Iterator[Served]:
-    with serving(model(study / "single", "lora"), "--timeout", f"{SECONDS}s") as server:
-        yield server
-
-
-def test_who_sends_slowly_is_cut_off_and_harms_nobody(impatient: Served) -> None:
-    def drip(connection: socket.socket) -> None:
-        try:
-            while True:
-                connection.sendall(b"a")
-                time.sleep(0.2)
-        except OSError:  # it is closed
-            pass
-
-    body = raw({"inputs": "good"})
-    starts = [b"", b"POST /predict HTT", body[:40] + b"X-Slow: ", body[:-5]]
-    connections = [impatient.connect() for _ in range(40)]
-    for number, connection in enumerate(connections):
-        connection.sendall(starts[number % 4])
-    drips = [threading.Thread(target=drip, args=[connection]) for connection in connections[2:4]]
-    for thread in drips:
-        thread.start()
-    for _ in range(10):
-        assert impatient.predict("good").status == 200
-    answers = []
-    for connection in connections:
-        try:
-            answers.append(all_of(connection))
-        except ConnectionError:
-            answers.append(b"")
-    for thread in drips:
-        thread.join()
-    assert {answers[number] for number in range(40) if number % 4 < 2} == {b""}
-    late = [answer for number, answer in enumerate(answers) if number % 4 == 3 and number != 3]
-    assert {answer.split(b"\r\n")[0] for answer in late} == {b"HTTP/1.1 408 Request Timeout"}
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
-def test_one_model_answers_until_a_signal_and_then_what_it_has_accepted(study: Path, number: signal.Signals) -> None:
-    with serving(model(study / "single", "lora")) as server:
-        assert server.said[0].startswith("serving     lora at http://127.0.0.1:")
-        assert len(server.predict("good").json) == 2
-        if shutil.which("curl"):
-            command = server.said[1].removeprefix("try ")
-            told = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
-            assert len(json.loads(told.stdout)) == 2
-
-        def accepted() -> float:
-            answered = server.counted('requests_total{path="/predict",status="200"}')
-            return answered + server.counted("requests_in_progress")
-
-        before = accepted()
-        connections = [server.connect() for _ in range(20)]
-        for seed, connection in enumerate(connections):
-            connection.sendall(raw(many(seed)))
-        idle = server.connect()
-        while accepted() < before + 20:
-            time.sleep(0.01)
-        os.kill(server.process.pid, number)
-        answers = [all_of(connection) for connection in connections]
-        assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 200 OK"}
-        assert [len(json.loads(answer.split(b"\r\n\r\n")[1])) for answer in answers] == [128] * 20
-        assert (server.process.wait(60), server.output.read()) == (0, "")
-        assert all_of(idle) == b""
-        with pytest.raises(ConnectionRefusedError):
-            server.connect()
-
-
-def test_more_than_may_wait_are_asked_to_come_again_and_a_second_signal_ends_it_at_once(study: Path) -> None:
-    with serving(model(study / "single", "lora"), "--max-waiting", "2") as server:
-        with ThreadPoolExecutor(30) as pool:
-            answers = list(pool.map(lambda seed: server.ask("/predict", many(seed)), range(60)))
-        refused = [answer for answer in answers if answer.status != 200]
-        assert 0 < len(refused) < 60
-        assert {answer.status for answer in refused} == {429}
-        assert refused[0].json == {"error": "2 requests wait already", "error_type": "overloaded"}
-        assert refused[0].headers["retry-after"] == "1"
-        assert server.predict("good").status == 200
-
-        with server.connect() as unfinished:
-            unfinished.sendall(raw({"inputs": "good"})[:-3])
-            while server.counted("requests_in_progress") < 2:
-                time.sleep(0.01)
-            os.kill(server.process.pid, signal.SIGTERM)
-            with pytest.raises(subprocess.TimeoutExpired):
-                server.process.wait(1)
-            os.kill(server.process.pid, signal.SIGTERM)
-            assert server.process.wait(60) == 130
-        assert server.output.read().count("\n") == 1
-
-
-def test_what_cannot_be_served_is_said_in_one_line(study: Path, tuneoff: Command, tmp_path: Path) -> None:
-    lora = model(study / "single", "lora")
-    damaged = tmp_path / "damaged"
-    shutil.copytree(lora, damaged)
-    (damaged / "adapter_model.safetensors").write_bytes(b"cut")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        cases: list[tuple[list[str | Path], str]] = [
-            ([lora, "--port", str(port)], f"cannot listen at 127.0.0.1:{port}: Address already in use"),
-            ([lora, "--host", "no.such.host.invalid"], "'no.such.host.invalid' is no address of this machine"),
-            ([lora, "--host", "192.0.2.1"], "cannot listen at 192.0.2.1:8000"),
-            ([tmp_path / "nothing"], "is no model that tuneoff saved"),
-            ([damaged], "adapter_model.safetensors' is not as it was saved"),
-            ([lora, model(study / "pairs", "lora")], "are both called 'lora'; write NAME=FOLDER"),
-            (["name="], "write NAME=FOLDER"),
-            ([lora, "--max-body", "much"], "--max-body: write a size"),
-        ]
-        for arguments, said in cases:
-            answer = tuneoff("serve", *arguments)
-            assert (answer.returncode, answer.stdout, answer.stderr.count("\n")) == (2, "", 1), answer.stderr
-            assert said in answer.stderr
-
-
-def test_without_its_packages_it_says_which_and_how(study: Path, tuneoff: Command, tmp_path: Path) -> None:
-    (tmp_path / "hidden").mkdir()
-    (tmp_path / "hidden" / "fastapi.py").write_text("raise ModuleNotFoundError(name='fastapi')")
-    path = os.pathsep.join([str(tmp_path / "hidden"), os.environ.get("PYTHONPATH", "")])
-    answer = tuneoff("serve", model(study / "single", "lora"), PYTHONPATH=path)
-    assert answer.returncode == 2
-    assert answer.stderr == "tuneoff: serve needs the package fastapi: pip install 'tuneoff[serve]'\n"
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,9 @@ from sklearn import metrics
 import tuneoff
 from another_package import guide, install_package, point_of
 from conftest import Command
+from serve_parts import serving
 from tasks_data import TOPICS, write_labels, write_numbers, write_study
-from test_serve import serving
 from tuneoff.core.errors import UserError
-from tuneoff.records.saved_model import TextRules
-from tuneoff.spec.data import TASKS
-from tuneoff.tasks.decide import fit_temperature
 
 ARMS = ['method = "full"\nlearning_rate = 3e-3', 'method = "lora"\nlearning_rate = 1e-2']
 SEVERAL = 'task = "multi_label"\nlabel = "topics"\nlabel_separator = "|"'
@@ -202,32 +199,6 @@ def test_temperatures_make_probabilities_likelier(several: Path) -> None:
         assert all(0 <= one.predicted <= 1 for one in bins)
 
 
-@pytest.mark.parametrize("name", ["single_label", "multi_label"])
-@pytest.mark.parametrize("factor", [0.2, 1.0, 5.0])
-def test_a_temperature_undoes_that_logits_are_too_large_or_too_small(name: str, factor: float) -> None:
-    draw = np.random.default_rng(0)
-    logits = draw.normal(0, 2, (4000, 3))
-    rules = TextRules(task=name, label_names=("a", "b", "c"), max_length=8)
-    if name == "single_label":
-        table = None
-        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        codes = (shares.cumsum(axis=1) < draw.random((4000, 1))).sum(axis=1)
-    else:
-        table = np.array([[code >> bit & 1 for bit in range(3)] for code in range(8)], dtype=np.float64)
-        codes = (draw.random((4000, 3)) < 1 / (1 + np.exp(-logits))) @ np.array([1, 2, 4])
-    task = TASKS.named(name)(rules, table)
-    assert fit_temperature(task, (factor * logits).astype(np.float32), codes) == pytest.approx(factor, rel=0.07)
-
-
-def test_a_few_examples_that_are_all_right_do_not_make_a_model_infallible() -> None:
-    task = TASKS.named("single_label")(TextRules(label_names=("a", "b"), max_length=8))
-    codes = np.array([0, 1] * 8)
-    logits = np.where(np.eye(2)[codes] > 0, 1.0, -1.0).astype(np.float32)
-    assert 0.2 < fit_temperature(task, logits, codes) < 1
-    number = TASKS.named("regression")(TextRules(label_names=("stars",), max_length=8))
-    assert fit_temperature(number, logits[:, :1], codes) == 1
-
-
 def plain_logits(folder: Path, base: Path, texts: list[str]) -> NDArray[np.float32]:
     """Logits by transformers and peft alone."""
     from peft import PeftModel
@@ -352,51 +323,6 @@ def test_a_task_from_another_package(
     answer = tuneoff("predict", run / "model", "superb good")
     assert answer.returncode == 0, answer.stderr
     assert float(answer.stdout.splitlines()[1].rpartition(",")[2]) % 1 == 0
-
-
-def test_init_finds_the_task(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
-    write_labels(tmp_path / "joined.csv", 120, seed=3, separator=";")
-    joined = pd.read_csv(tmp_path / "joined.csv")
-    sets = [str(topics).split(";") if topics else [] for topics in joined["topics"].fillna("")]
-    with (tmp_path / "lists.jsonl").open("w") as file:
-        file.writelines(
-            json.dumps({"text": text, "labels": own}) + "\n" for text, own in zip(joined["text"], sets, strict=True)
-        )
-    columns = pd.DataFrame({label: [int(label in own) for own in sets] for label in sorted(TOPICS)})
-    pd.concat([joined["text"], columns], axis=1).to_csv(tmp_path / "columns.csv", index=False)
-    write_numbers(tmp_path / "stars.csv", 120, seed=3)
-    expected = {
-        "joined.csv": 'task = "multi_label"',
-        "lists.jsonl": 'task = "multi_label"',
-        "columns.csv": f"label = {json.dumps(sorted(TOPICS))}",
-        "stars.csv": 'task = "regression"',
-    }
-    for name, line in expected.items():
-        answer = tuneoff("init", name, "--model", tiny_model, "--out", f"{name}.toml")
-        assert answer.returncode == 0, answer.stderr
-        assert line in (tmp_path / f"{name}.toml").read_text()
-        plan = tuneoff("plan", f"{name}.toml")
-        assert plan.returncode == 0, plan.stderr
-        audit = tuneoff("audit", f"{name}.toml")
-        assert audit.returncode == 0, audit.stdout
-        assert ("numbers from" if name == "stars.csv" else "of 4 labels each") in " ".join(audit.stdout.split())
-
-
-def test_lists_of_declared_labels_have_their_names(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
-    import datasets
-
-    write_labels(tmp_path / "joined.csv", 120, seed=4)
-    frame = pd.read_csv(tmp_path / "joined.csv")
-    names = sorted(TOPICS)
-    sets = [[names.index(label) for label in str(topics).split("|")] for topics in frame["topics"].fillna(names[0])]
-    declared = datasets.ClassLabel(names=names)
-    features = datasets.Features({"text": datasets.Value("string"), "labels": datasets.Sequence(declared)})
-    rows = datasets.Dataset.from_dict({"text": frame["text"].tolist(), "labels": sets}, features=features)
-    datasets.DatasetDict(train=rows).save_to_disk(tmp_path / "saved")
-    answer = tuneoff("init", "saved", "--model", tiny_model, "--out", "study.toml")
-    assert answer.returncode == 0, answer.stderr
-    assert 'task = "multi_label"' in (tmp_path / "study.toml").read_text()
-    assert all(f"{name} " in answer.stdout for name in names)
 
 
 def test_a_server_answers_with_labels_and_numbers(several: Path, numbers: Path) -> None:

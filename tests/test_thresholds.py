@@ -14,7 +14,7 @@ from sklearn import metrics
 
 import tuneoff
 from conftest import Command, study_toml
-from test_serve import serving
+from serve_parts import serving
 from tuneoff.records.saved_model import TextRules
 from tuneoff.spec.data import TASKS
 from tuneoff.spec.objectives import OBJECTIVES

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import struct
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from operator import methodcaller
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
-from urllib import request
 
 import numpy as np
 import pytest
@@ -22,68 +13,27 @@ import pytest
 import tuneoff as api
 from conftest import NEGATIVE, POSITIVE, Command, study_toml
 from stored import dictionaries, dictionary
-from tuneoff.analysis.results import StudyResults
+from tracking_parts import (
+    Notes,
+    curve_of,
+    environment,
+    finished,
+    mlflow_runs,
+    names_of,
+    spec_of,
+    study,
+    tensorboard_numbers,
+    track,
+    wandb_runs,
+)
 from tuneoff.core.errors import UserError
 from tuneoff.records.run import RunIdentity, RunResult, UnfinishedRun, UnfinishedStatus
-from tuneoff.runs.run import Run
 from tuneoff.spec.tracking import TRACKERS
-from tuneoff.study.ahead import Ahead
-from tuneoff.study.listener import Silent
-from tuneoff.tracking import Trackers, delivery
-from tuneoff.tracking.base import Tracked, Tracker
-from tuneoff.tracking.remembered import Remembered
+from tuneoff.tracking import Trackers
 
-CURVES = ("train_loss", "validation_loss", "validation_accuracy")
+__all__ = ["environment", "finished", "study"]
+
 EVERY = tuple(f"tracking.{name}=true" for name in TRACKERS.classes())
-
-
-class Notes(Silent):
-    """Keeps how much of a plan was done already, and results as the driver has them."""
-
-    def __init__(self) -> None:
-        self.plan: tuple[int, int] = (0, 0)
-        self.results: list[RunResult] = []
-
-    def planned(self, runs: int, done: int, steps: int, what: str, ahead: Ahead) -> None:
-        self.plan = (runs, done)
-
-    def run_finished(self, run: Run, result: RunResult) -> None:
-        self.results.append(result)
-
-
-@pytest.fixture(scope="module")
-def finished(
-    tiny_model: Path, data_files: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, list[RunResult]]:
-    """A study of two arms with one seed, tuned and carried out without trackers: its folder, and what a driver saw."""
-    folder = tmp_path_factory.mktemp("tracked")
-    toml = study_toml(tiny_model, data_files, ["full", "lora"], seeds=1)
-    (folder / "study.toml").write_text(toml.replace("trials = 1", "trials = 2"))
-    notes = Notes()
-    assert api.run_study(api.load_study(folder / "study.toml"), folder / "out", notes).failed == []
-    return folder / "out", notes.results
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """A person who has no W&B account, no MLflow server and no network."""
-    import wandb
-
-    for name in ("WANDB_API_KEY", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_RUN_GROUP", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    yield
-    wandb.teardown()  # W&B reads its environment once
-
-
-@pytest.fixture
-def study(finished: tuple[Path, list[RunResult]], tmp_path: Path) -> Path:
-    """A copy of the finished study's folder."""
-    shutil.copytree(finished[0], tmp_path / "out", symlinks=True)
-    return tmp_path / "out"
 
 
 @pytest.fixture(scope="module")
@@ -102,95 +52,6 @@ def study_with_store(study: Path, mlflow_store: Path) -> Path:
     (study / "mlflow").mkdir()
     shutil.copy(mlflow_store, study / "mlflow")
     return study
-
-
-def spec_of(study: Path, *overrides: str) -> api.StudySpec:
-    return api.load_study(study / "study.toml", overrides)
-
-
-def track(study: Path, *overrides: str) -> list[str]:
-    """Tracks what a study's folder holds, as the end of `tuneoff run` does; returns what was said."""
-    said: list[str] = []
-    Trackers(spec_of(study, *overrides), study, said.append).study_ended(api.load_results(study))
-    return said
-
-
-def names_of(study: Path) -> set[str]:
-    """What every tracker has an entry for."""
-    results = api.load_results(study)
-    return {run["run_id"] for run in [*dictionaries(results.trials), *dictionaries(results.runs)]} | {"study"}
-
-
-def curve_of(result: dict[str, Any]) -> dict[str, list[tuple[int, float]]]:
-    return {f"curve/{name}": [(entry["step"], entry[name]) for entry in result["curve"]] for name in CURVES}
-
-
-def wandb_runs(study: Path) -> dict[str, dict[str, Any]]:
-    """W&B's offline runs by name: `id`, `group`, `project`, `config`, `summary`, `history`, `kinds` of its records."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    runs = {}
-    for path in study.glob("wandb/offline-run-*/*.wandb"):
-        run: dict[str, Any] = {"config": {}, "summary": {}, "history": [], "kinds": set()}
-        for content in wandb_records(path):
-            record = Record()
-            record.ParseFromString(content)
-            kind = record.WhichOneof("record_type")
-            run["kinds"].add(kind)
-            if kind == "run":
-                fields = ("run_id", "display_name", "run_group", "project", "job_type")
-                run |= {field: getattr(record.run, field) for field in fields}
-                run["config"] |= items(record.run.config.update)
-            elif kind == "summary":
-                run["summary"] |= items(record.summary.update)
-            elif kind == "history":
-                run["history"].append(items(record.history.item))
-        assert run["display_name"] not in runs
-        runs[run["display_name"]] = run
-    return runs
-
-
-def items(entries: Any) -> dict[str, Any]:
-    return {entry.key or ".".join(entry.nested_key): json.loads(entry.value_json) for entry in entries}
-
-
-def wandb_records(path: Path) -> Iterator[bytes]:
-    """The records of a W&B file: LevelDB's log format in blocks of 32 KiB, after seven bytes of W&B's own."""
-    content, at, parts = path.read_bytes(), 7, b""
-    while at < len(content):
-        if 32768 - at % 32768 < 7:
-            at += 32768 - at % 32768
-            continue
-        _, length, kind = struct.unpack_from("<IHB", content, at)
-        parts += content[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # a whole record, or the last part of one
-            yield parts
-            parts = b""
-
-
-def tensorboard_numbers(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.util.tensor_util import make_ndarray
-
-    events = EventAccumulator(str(folder)).Reload()
-    tensors = {tag: events.Tensors(tag) for tag in events.Tags()["tensors"]}
-    return {
-        tag: [(event.step, make_ndarray(event.tensor_proto).item()) for event in found]
-        for tag, found in tensors.items()
-        if tag.startswith(("curve/", "summary/"))
-    }
-
-
-def mlflow_runs(study: Path, uri: str | None = None) -> tuple[Any, dict[str, Any]]:
-    """MLflow's client and its runs that are not deleted, by name."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri or f"sqlite:///{study / 'mlflow' / 'mlflow.db'}")
-    found = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
-    runs = {run.info.run_name: run for run in found}
-    assert len(runs) == len(found)
-    return client, runs
 
 
 def test_wandb_holds_curves_summary_table_and_charts_and_nothing_else(study: Path) -> None:
@@ -407,152 +268,6 @@ def test_a_study_that_cannot_reach_its_tracker_is_refused_before_anything_is_wri
     assert "WANDB_API_KEY" in answer.stderr
     assert answer.stderr.count("\n") == 1
     assert not (tmp_path / "studies-out").exists()
-
-
-class Server:
-    """An HTTP server that answers nothing before it is let go on, and then each POST after a while, and GETs with 500.
-
-    Attributes:
-        bodies: of POSTs, in the order in which they came.
-        impatient: whether a request was held to the end of `HELD_SECONDS`.
-    """
-
-    HELD_SECONDS = 60.0
-
-    def __init__(self) -> None:
-        self.bodies: list[str] = []
-        self.asked, self.go_on = threading.Event(), threading.Event()
-        self.impatient = False
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                server.hold()
-                time.sleep(0.02)
-                server.bodies.append(body)
-                self.send_response(200)
-                self.end_headers()
-
-            def do_GET(self) -> None:
-                server.hold()
-                self.send_error(500)
-
-            def log_message(self, *_: object) -> None: ...
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-
-    def hold(self) -> None:
-        self.asked.set()
-        if not self.go_on.wait(self.HELD_SECONDS):
-            self.impatient = True
-
-    def close(self) -> None:
-        self.go_on.set()
-        self._http.shutdown()
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
-
-
-def test_a_study_does_not_wait_for_a_tracker_whose_server_is_slow(
-    finished: tuple[Path, list[dict[str, Any]]], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "100")
-
-    class LetsGoOn(Notes):
-        """Lets the server answer once it has been asked and all runs have ended, with the first still held."""
-
-        def run_finished(self, run: Run, result: RunResult) -> None:
-            super().run_finished(run, result)
-            if len(self.results) == 2:
-                assert server.asked.wait(30)
-                assert not server.impatient
-                server.go_on.set()
-
-        def say(self, message: str) -> None:
-            said.append(message)
-
-    said: list[str] = []
-    notes = LetsGoOn()
-    spec = spec_of(finished[0], "tracking.mlflow=true", "tuning.trials=1")
-    assert api.run_study(spec, tmp_path / "new", notes, report=False).failed == []
-    assert [result.status for result in notes.results] == ["ok", "ok"]
-    assert not server.impatient, "the second run began while the tracker waited for its server"
-    (line,) = (line for line in said if line.startswith("mlflow: "))
-    assert f"mlflow: {notes.results[0].run_id} was not tracked: " in line
-
-
-class Poster(Tracker):
-    """Posts what it is told to a server."""
-
-    url = ""
-
-    @classmethod
-    def check(cls, spec: api.StudySpec) -> bool:
-        return True
-
-    def track_run(self, result: RunResult) -> None:
-        request.urlopen(self.url, data=result.run_id.encode(), timeout=90).close()
-
-    def track_study(self, results: StudyResults) -> None: ...
-
-    def where(self) -> str:
-        return self.url
-
-
-def test_news_wait_for_a_slow_server_in_order_and_within_bounds(
-    server: Server, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "MOST_WAITING", 3)
-    remembered = Remembered(tmp_path)
-    poster = Poster(Tracked(spec_of(study), study, remembered.token))
-    poster.url = server.url
-    one = delivery.Delivery("poster", poster, remembered)
-    names = [f"run-{number}" for number in range(9)]
-    news = [delivery.News(name, name, methodcaller("track_run", SimpleNamespace(run_id=name))) for name in names]
-    one.tell(news[0])
-    assert server.asked.wait(30)  # that is under way, and three wait
-    for other in news[1:]:
-        one.tell(other)
-    assert one.wait(0) == 4
-    server.go_on.set()
-    assert one.wait(60) == 0
-    assert server.bodies == names[:4]
-    one.tell(news[8])
-    assert one.wait(0) == 0, "what was left out comes first"
-    for other in news:
-        one.tell(other, whatever_waits=True)
-    assert one.wait(60) == 0
-    assert server.bodies == names
-    assert Remembered(tmp_path).has("poster", names[8], names[8])
-    one.close()
-
-
-def test_the_end_of_a_study_waits_for_a_server_for_a_limited_time(
-    server: Server, study: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
-    monkeypatch.setattr("tuneoff.tracking.END_SECONDS", 1.0)
-    monkeypatch.setattr("tuneoff.tracking.SOON_SECONDS", 0.1)
-    said = track(study, "tracking.mlflow=true", "tracking.tensorboard=true")
-    assert {path.name for path in (study / "tensorboard").iterdir()} == names_of(study)
-    assert [line.partition(": ")[0] for line in said] == ["mlflow", "mlflow", "tensorboard"]
-    assert "its server is waited for, 1 s at most" in said[0]
-    entries = len(names_of(study))
-    assert said[1] == (
-        f"mlflow: {entries} entries were not taken within 1 s; results are not affected, and the same command tracks "
-        "what is missing"
-    )
-    server.go_on.set()
-    assert "mlflow" not in json.loads((study / "tracked.json").read_text())
 
 
 @pytest.mark.long

@@ -1,0 +1,56 @@
+"""`tuneoff init` finds out the task of a file: several labels an example, or numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from conftest import Command
+from tasks_data import TOPICS, write_labels, write_numbers
+
+
+def test_init_finds_the_task(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
+    write_labels(tmp_path / "joined.csv", 120, seed=3, separator=";")
+    joined = pd.read_csv(tmp_path / "joined.csv")
+    sets = [str(topics).split(";") if topics else [] for topics in joined["topics"].fillna("")]
+    with (tmp_path / "lists.jsonl").open("w") as file:
+        file.writelines(
+            json.dumps({"text": text, "labels": own}) + "\n" for text, own in zip(joined["text"], sets, strict=True)
+        )
+    columns = pd.DataFrame({label: [int(label in own) for own in sets] for label in sorted(TOPICS)})
+    pd.concat([joined["text"], columns], axis=1).to_csv(tmp_path / "columns.csv", index=False)
+    write_numbers(tmp_path / "stars.csv", 120, seed=3)
+    expected = {
+        "joined.csv": 'task = "multi_label"',
+        "lists.jsonl": 'task = "multi_label"',
+        "columns.csv": f"label = {json.dumps(sorted(TOPICS))}",
+        "stars.csv": 'task = "regression"',
+    }
+    for name, line in expected.items():
+        answer = tuneoff("init", name, "--model", tiny_model, "--out", f"{name}.toml")
+        assert answer.returncode == 0, answer.stderr
+        assert line in (tmp_path / f"{name}.toml").read_text()
+        plan = tuneoff("plan", f"{name}.toml")
+        assert plan.returncode == 0, plan.stderr
+        audit = tuneoff("audit", f"{name}.toml")
+        assert audit.returncode == 0, audit.stdout
+        assert ("numbers from" if name == "stars.csv" else "of 4 labels each") in " ".join(audit.stdout.split())
+
+
+def test_lists_of_declared_labels_have_their_names(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
+    import datasets
+
+    write_labels(tmp_path / "joined.csv", 120, seed=4)
+    frame = pd.read_csv(tmp_path / "joined.csv")
+    names = sorted(TOPICS)
+    sets = [[names.index(label) for label in str(topics).split("|")] for topics in frame["topics"].fillna(names[0])]
+    declared = datasets.ClassLabel(names=names)
+    features = datasets.Features({"text": datasets.Value("string"), "labels": datasets.Sequence(declared)})
+    rows = datasets.Dataset.from_dict({"text": frame["text"].tolist(), "labels": sets}, features=features)
+    datasets.DatasetDict(train=rows).save_to_disk(tmp_path / "saved")
+    answer = tuneoff("init", "saved", "--model", tiny_model, "--out", "study.toml")
+    assert answer.returncode == 0, answer.stderr
+    assert 'task = "multi_label"' in (tmp_path / "study.toml").read_text()
+    assert all(f"{name} " in answer.stdout for name in names)
