@@ -184,7 +184,7 @@ CASES: dict[str, Case] = {
     "empty labels": csv(f"{CSV}text,\n", "row 41 has no label"),
     "blank labels": csv(f"{CSV}text,  \n", "label of row 41 is blank"),
     "float labels": parquet(frame(label=[0.5, 1.0] * 20), "label holds 2 different numbers that are not all whole"),
-    "float labels in a CSV": csv("text,label\n" + "a,0.5\nb,1.0\n" * 9, "such as 0.5 and 1: numbers to predict"),
+    "float labels in a CSV": csv("text,label\n" + "a,0.5\nb,1.0\n" * 9, "such as 0.5: numbers to predict"),
     "whole numbers as floats": parquet(frame(label=[0.0, 1.0] * 20), lambda splits: splits.label_names == ("0", "1")),
     "lists of labels": parquet(frame(label=[["a", "b"]] * 40), "label of row 1 is a list (['a', 'b'])"),
     "a list among the labels": lines(jsonl({"text": "a", "label": [1, 2]}), "multi_label"),

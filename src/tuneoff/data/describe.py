@@ -18,7 +18,7 @@ from tuneoff.data.conventions import SPLITS
 from tuneoff.data.formats.detect import detect_format
 from tuneoff.data.guess import MULTI, REGRESSION, SINGLE, Guess, guess_columns
 from tuneoff.data.label_sets import LISTS
-from tuneoff.data.label_signs import ordered, sentinels, several_in_one
+from tuneoff.data.label_signs import means_none, ordered, sentinels, several_in_one
 from tuneoff.data.notes import notes_on
 from tuneoff.data.rows import EMPTY, LABEL, Rows
 from tuneoff.data.source_table import SourceTable
@@ -140,6 +140,8 @@ def understand(spec: FilesData, say: Callable[[str], None]) -> Understanding:
     chosen["label"] = guess.label_columns or guess.label
     if len(sources) == 1:
         chosen["split"] = guess.split
+    if guess.task == REGRESSION:
+        chosen["drop_labels"] = _no_numbers(sources, guess.label)
     spec = spec.model_copy(update={**chosen, "drop_empty": True})
     with TemporaryDirectory() as folder:
         rows = collect_rows(sources, spec, Path(folder), say)
@@ -204,6 +206,12 @@ def _of_their_task(spec: FilesData, rows: Rows, read: Callable[[FilesData], Rows
 def _meaningless(rows: Rows) -> list[str]:
     """Classes that mean that there is none."""
     return [] if rows.label_table is not None else sentinels(rows.label_names, _counts(rows), rows.declared)[0]
+
+
+def _no_numbers(sources: Sequence[SourceTable], column: str) -> tuple[str, ...]:
+    """Words in a column of numbers that mean that there is none, as they are spelt."""
+    found = (label for source in sources for table in source.tables() for label in table.column(column).to_pylist())
+    return tuple(dict.fromkeys(label for label in found if means_none(label)))
 
 
 def _labels(rows: Rows, study: NDArray[np.int64]) -> str:

@@ -17,6 +17,7 @@ from tuneoff.data.columns import check_column, find_named
 from tuneoff.data.conventions import LABELS, PAIRS, PEOPLE, STATES, TEXTS
 from tuneoff.data.formats.nested import BETWEEN
 from tuneoff.data.headers import no_header
+from tuneoff.data.label_signs import is_rated
 from tuneoff.data.looks import Looks, look_at
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def guess_columns(source: SourceTable, table: pa.Table, asked: DataSpec) -> Gues
         text, pair = _guess_texts(source, looks, [name for name in free if name != label], pair)
     classes = sorted((name for name in looks.classes if name not in (text, pair)), key=_says_who_or_how)
     sets = [name for name in looks.label_sets if name not in (text, pair)]
-    label = label or next(iter([*classes, *sets, *looks.measures]), None)
+    rated = [] if sets else [name for name in looks.measures if is_rated(name)]
+    label = label or next(iter([*rated, *classes, *sets, *looks.measures]), None)
     if label is None:
         raise UserError(f"{source.where}: {_no_label(source, table, looks, free)}")
     task, columns = _task_of(label, looks, named=asked.label is not None)

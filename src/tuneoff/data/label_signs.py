@@ -8,6 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tuneoff.data.decimals import have_decimal_commas
+
 NO_LABEL = {
     *("nan", "na", "n/a", "n.a.", "#n/a", "<na>", "null", "nil", "(null)", "#value!", "#ref!", "#null!"),
     *("unlabeled", "unlabelled", "no label", "no_label", "nolabel", "not labeled", "not labelled", "unannotated"),
@@ -36,6 +38,16 @@ LIST = re.compile(r"\s*[\[({](?P<items>.*)[\])}]\s*", re.DOTALL)
 BETWEEN_WORDS = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
 RECURRING_PIECES = 0.5
 """Fraction of the pieces of labels that more than one label has to have, for the labels to be several classes each."""
+
+
+def is_rated(column: str) -> bool:
+    """Whether a column's name says that it holds steps of a scale."""
+    return any(word in RATINGS for word in WORD.findall(column.lower()))
+
+
+def means_none(label: object) -> bool:
+    """Whether a label is a word that surely means "no label"."""
+    return isinstance(label, str) and label.strip().casefold() in NO_LABEL and not WHOLE.fullmatch(label.strip())
 
 
 def sentinels(
@@ -112,7 +124,7 @@ def ordered(names: Sequence[str], column: str) -> Ordered | None:
         return None
     numbers = [int(float(name)) for name in names]
     gaps = numbers[-1] - numbers[0] >= len(numbers)
-    rated = any(word in RATINGS for word in WORD.findall(column.lower()))
+    rated = is_rated(column)
     if len(names) > MOST_STEPS:
         return Ordered(many=True) if gaps or rated else None
     return Ordered(many=False) if rated or (numbers[0], numbers[-1], gaps) in SCALES else None
@@ -139,7 +151,7 @@ def several_in_one(names: Sequence[str]) -> tuple[str, list[str]] | None:
         pieces = {name: [piece.strip() for piece in name.split(separator)] for name in names}
         joined = [name for name, its in pieces.items() if len(its) > 1 and all(its)]
         occurrences = Counter(piece for its in pieces.values() for piece in set(its))
-        if not joined:
+        if not joined or (separator == "," and have_decimal_commas(names)):
             continue
         known = [piece for name in joined for piece in pieces[name]]
         if sum(occurrences[piece] > 1 for piece in known) > RECURRING_PIECES * len(known):

@@ -12,6 +12,7 @@ from tuneoff.data.class_labels import MOST_CLASSES, numbers_to_predict, spelt
 from tuneoff.data.columns import Columns
 from tuneoff.data.conventions import LABELS, SPLIT_WORDS
 from tuneoff.data.headers import example_in
+from tuneoff.data.label_signs import means_none
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -185,8 +186,9 @@ def _recur(different: Collection[str], values: int) -> bool:
 
 
 def _measured(values: Sequence[Any]) -> bool:
-    """Whether values are numbers, or texts of such, that are not all whole."""
-    numbers = {repr(value) if isinstance(value, float) else spelt(value) for value in values}
+    """Whether values are numbers, or texts of such, that are not all whole; words that mean "none" left out."""
+    left = [value for value in values if not means_none(value)]
+    numbers = {repr(value) if isinstance(value, float) else spelt(value) for value in left}
     return bool(numbers) and None not in numbers and numbers_to_predict({number for number in numbers if number})
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.texts import in_line
+from tuneoff.data.decimals import with_point
 from tuneoff.data.label_reader import LabelReader, ReadLabels
 
 if TYPE_CHECKING:
@@ -62,6 +63,6 @@ def _number(label: Any) -> float | None:
     if isinstance(label, bool) or not isinstance(label, int | float | str):
         return None
     try:
-        return float(label) + 0.0  # of -0 and 0 one number
+        return float(with_point(label) if isinstance(label, str) else label) + 0.0  # of -0 and 0 one number
     except ValueError:
         return None

@@ -311,7 +311,13 @@ def _learned(results: StudyResults, scored: ScoredArm) -> str:
     sentences = words.did_not_learn(results.summary)
     if not sentences:
         known = all(arm.learning is not None for arm in results.summary.arms)
-        return "Every arm learned." if known else "Every arm that was trained learned."
+        every = "Every arm learned" if known else "Every arm that was trained learned"
+        some = [
+            f"{arm.arm} ({learning.not_learned} of {learning.runs} did not)"
+            for arm in results.summary.arms
+            if (learning := arm.learning) is not None and learning.not_learned
+        ]
+        return f"{every}{f', though not in every run: {listed(some)}' if some else ''}."
     mine = "It did." if scored.learned else "**It did not learn.**"
     return f"This one: {mine}\n\n" + "\n".join(f"- {audit.plain(sentence)}" for sentence in sentences)
 
@@ -374,5 +380,5 @@ def _limits(
     ]
     never = never_answered(results, [Store(results.folder).predictions(run.run_id)]) if refit is None else None
     if never is not None:
-        lines.insert(0, f"**It never answers {audit.plain(never.classes)}.**")
+        lines.insert(0, f"**It answered no test text with {audit.plain(never.classes)}.**")
     return [*lines, *(f"Of the study's arms: {audit.plain(note)}" for note in results.summary.notes)]

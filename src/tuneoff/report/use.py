@@ -97,7 +97,9 @@ def _of_this_run(results: StudyResults, name: str) -> str:
     never = never_answered(results, [Store(results.folder).predictions(run.run_id)])
     metric = results.objective.label
     has = words.score(run.score, metric) if metric == ACCURACY else f"{metric} of {words.score(run.score, metric)}"
-    return f" On test this one had {has}" + (f", and it never answers {never.classes}." if never is not None else ".")
+    return f" On test this one had {has}" + (
+        f", and it answered none of its texts with {never.classes}." if never is not None else "."
+    )
 
 
 def _base(saved: SavedModel, folder: Path) -> str | None:

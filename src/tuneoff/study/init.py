@@ -24,6 +24,8 @@ from tuneoff.spec import load_study
 LETTERS = re.compile(r"[^\W\d_]+")
 NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 COMMENT_COLUMN = 34
+BATCH, EPOCHS, MOST_EPOCHS, FEWEST_STEPS = 16, 3, 10, 100
+"""What a study is told; of less than about 530 examples more epochs than usual make as many steps."""
 LONGER = "reads longer texts whole; left out, they are cut at max_length"
 TASKS_IN_WORDS = {
     "multi_label": "an example has any number of labels",
@@ -202,8 +204,8 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
     lines += [
         "",
         f"[training]{' ' * 24}# the same for every arm",
-        _line("epochs", 3, "times that all training examples are seen"),
-        _line("batch_size", 16, "examples a step"),
+        _line("epochs", _epochs(found.study_sizes["train"]), "times that all training examples are seen"),
+        _line("batch_size", BATCH, "examples a step"),
         *_class_weights(found),
         f"# {_line('select', 'best', 'tests the best epoch on validation, in place of the last')}",
     ]
@@ -215,7 +217,7 @@ def _study_file(name: str, model: str, data: Sequence[str], found: Understanding
     comments = {
         "full": "trains all weights",
         "lora": "trains small updates beside the attention's weights",
-        "qlora": "the same, with the weights in 4 bits: the least memory",
+        "qlora": "the same, weights in 4 bits: least memory on a GPU; without one it only takes longer",
         "ia3": "trains vectors that scale what layers give: the fewest parameters",
     }
     for method, comment in comments.items():
@@ -264,6 +266,11 @@ def _format(spec: FormatSpec) -> list[str]:
     }
     lines = [_line(option, value, comments[option]) for option, value in unusual(spec).items()]
     return ["", f"[data.format]{' ' * 21}# how the files are written", *lines] if lines else []
+
+
+def _epochs(examples: int) -> int:
+    """As often as usual, and more often where that makes few steps: after some dozens much is not learned yet."""
+    return min(MOST_EPOCHS, max(EPOCHS, -(-FEWEST_STEPS * BATCH // examples)))
 
 
 def _rows(count: int) -> str:
