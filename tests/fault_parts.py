@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ class Witness:
         pass
 
 
-def send(number: signal.Signals) -> Callable[[psutil.Process], None]:
+def send(number: int) -> Callable[[psutil.Process], None]:
     return lambda process: process.send_signal(number)
 
 

@@ -44,8 +44,8 @@ def tuneoff(tuneoff: Command) -> Command:
 
 @pytest.mark.long
 def test_a_process_that_dies_is_a_failed_run_and_can_be_retried(study_file: StudyFile, tmp_path: Path) -> None:
-    spec = api.load_study(study_file(["segfaults", "is_killed", "exits", "is_fine"], epochs=4))
-    deaths = {"segfaults": signal.SIGSEGV, "is_killed": signal.SIGKILL, "exits": signal.SIGUSR1}
+    spec = api.load_study(study_file(["segfaults", "is_killed", "exits", "ends_oddly", "is_fine"], epochs=4))
+    deaths = {"segfaults": signal.SIGSEGV, "is_killed": signal.SIGKILL, "exits": signal.SIGUSR1, "ends_oddly": 37}
     results = api.run_study(
         spec, tmp_path, Witness({arm: send(number) for arm, number in deaths.items()}), report=False
     )
@@ -57,17 +57,18 @@ def test_a_process_that_dies_is_a_failed_run_and_can_be_retried(study_file: Stud
         ("segfaults", "Fatal Python error: Segmentation fault"),
         ("is_killed", "killed by SIGKILL, which the kernel does when memory runs out"),
         ("exits", "died with exit code 7"),
+        ("ends_oddly", "killed by signal 37;"),
         ("exits", "'trainable': 4226}"),
     ):
         assert expected in runs[arm]["error"]
         assert "\n" not in runs[arm]["error"]
     assert "training/" in (tmp_path / "runs" / runs["segfaults"]["run_id"] / "log.txt").read_text()
-    assert [arm["failed"] != [] for arm in dictionary(results.summary)["arms"]] == [True, True, True, False]
+    assert [arm["failed"] != [] for arm in dictionary(results.summary)["arms"]] == [True, True, True, True, False]
 
     before = stamps(tmp_path)
     again = Witness()
-    assert len(api.run_study(spec, tmp_path, again, report=False).failed) == 3
-    assert again.planned_runs == (4, 4)
+    assert len(api.run_study(spec, tmp_path, again, report=False).failed) == 4
+    assert again.planned_runs == (5, 5)
     assert stamps(tmp_path) == before
 
     assert api.run_study(spec, tmp_path, retry_failed=True, report=False).failed == []

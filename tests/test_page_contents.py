@@ -99,12 +99,12 @@ def test_words_say_where_memory_went(page_file: Path, study_folder: Path) -> Non
 def test_the_parts_of_memory_are_a_chart_and_a_table(page_file: Path, study_folder: Path) -> None:
     summary = api.load_results(study_folder).summary
     page = html.unescape(page_file.read_text())
-    assert shown_parts(summary) == ["Python and libraries", "weights", "optimiser", "steps"]
+    assert shown_parts(summary) == ["Python, libraries", "weights", "optimiser", "steps"]
     assert "On a CPU it is resident memory" in kinds_of(summary)["memory_parts"].caption
     for arm in summary.scored_arms:
         parts = parts_of(arm)
         assert abs(sum(parts.values()) - arm.peak_train_memory_bytes) <= 0.02 * arm.peak_train_memory_bytes
-        assert f"{megabytes(parts['Python and libraries'])} of Python and libraries" in page
+        assert f"{megabytes(parts['Python, libraries'])} of Python and libraries" in page
     assert all(text in page for row in part_rows(summary) for text in row)
 
     small = PeakParts(weights=10**9, optimiser=10**7, gradients=10**6, activations=7 * 10**9, workspace=10**8,

@@ -269,6 +269,7 @@ def main() -> None:
         code = exit_code(app)
     except KeyboardInterrupt:  # a second signal, while the first was being told of
         code = INTERRUPTED
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
+    for number in SIGNALS:  # it ends already
+        signal.signal(number, signal.SIG_IGN)
     sys.stdout.flush()
     sys.exit(code or (2 if output_was_lost() else 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import inf
 
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 BYTES = {
@@ -32,6 +33,9 @@ def parse_bytes(text: str) -> int:
 def _parse(text: str, units: dict[str, float] | dict[str, int], example: str) -> float:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
     by_unit = {unit.lower(): size for unit, size in units.items()}
-    if match is None or match[2].lower() not in by_unit or float(match[1]) <= 0:
+    if match is None or match[2].lower() not in by_unit:
         raise ValueError(f"write {example}")
-    return float(match[1]) * by_unit[match[2].lower()]
+    value = float(match[1]) * by_unit[match[2].lower()]
+    if not 0 < value < inf:
+        raise ValueError(f"write {example}")
+    return value

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tuneoff.records.summary import Summary
 
 PARTS = (
-    *("Python and libraries", "weights", "optimiser", "gradients", "activations"),
+    *("Python, libraries", "weights", "optimiser", "gradients", "activations"),
     *("results in between", "steps", "workspaces", "reserved beyond", "CUDA itself"),
 )
 """In the order in which they are shown."""

@@ -26,14 +26,15 @@ def print_times(probed: ProbedStudy) -> None:
             console.print(escape(f"{arm.arm}: {arm.why_not}"))
     side_by_side = f", {probed.at_once} at once" if probed.at_once > 1 else ""
     trials = f"{counted(probed.trials, 'trial')} and " if probed.trials else ""
-    console.print(escape(f"{trials}{counted(probed.runs, 'run')}{side_by_side} on {probed.device}:"))
+    on = f" on {probed.device}" if probed.device else ""
+    console.print(escape(f"{trials}{counted(probed.runs, 'run')}{side_by_side}{on}:"))
     if probed.seconds is None:
         console.print("how long they take cannot be said, since not every arm could be tried")
         return
     assert probed.most_seconds is not None
     further = probed.most_seconds > probed.seconds
     most = f", up to {duration(probed.most_seconds)} where each best rate is at the edge" if further else ""
-    cost = "" if probed.cost is None else f"; {probed.cost:,.2f} {probed.currency}"
+    cost = "" if probed.cost is None else f"; {f'{probed.cost:,.2f} {probed.currency}'.strip()}"
     console.print(escape(f"about {duration(probed.seconds)}{most}{cost}, beside the report"))
 
 

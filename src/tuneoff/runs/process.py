@@ -173,7 +173,8 @@ def _enter(task: RunTask, connection: Connection, visible_gpus: str | None) -> N
 
 def _cause_of_death(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
-        name = signal.Signals(-exit_code).name
+        names = {number.value: number.name for number in signal.Signals}  # of the real-time ones the first and the last
+        name = names.get(-exit_code, f"signal {-exit_code}")
         hint = ", which the kernel does when memory runs out" if name == "SIGKILL" else ""
         return f"the run's process was killed by {name}{hint}"
     return f"the run's process died with exit code {exit_code}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuneoff.core import hub
+from tuneoff.core.errors import UserError
 from tuneoff.data.parts import part_names
 from tuneoff.data.prepared import load_tokens
 from tuneoff.measure.environment import visible_gpus
@@ -233,6 +234,9 @@ class _Probe:
         while True:
             for event in self._executor.events(timeout=1.0):
                 if event.outcome is not None and event.outcome.result is not None:
+                    if event.outcome.stops_study:
+                        why = getattr(event.outcome.result, "error", None)
+                        raise UserError(f"{self._scratch}: {why}; set TMPDIR to a folder with room")
                     return event.outcome.result
 
 

@@ -18,6 +18,7 @@ from tuneoff.report.charts.style import (
     colour,
     data,
     layers,
+    legend_columns,
     room_beside,
     row_height,
 )
@@ -97,7 +98,7 @@ def memory_parts(summary: Summary, runs: Runs) -> alt.LayerChart | None:
         scale=alt.Scale(domain=[0, end], nice=False),
         axis=alt.Axis(tickCount=4, labelOverlap=True),
     )
-    legend = alt.Legend(title=None, columns=2, symbolType="square", symbolOpacity=1)
+    legend = alt.Legend(title=None, columns=legend_columns(shown), symbolType="square", symbolOpacity=1)
     colours = alt.Scale(domain=shown, range=[PART_COLOURS[part] for part in shown])
     tint = alt.Color("part:N", scale=colours, legend=legend)
     tooltip = [alt.Tooltip("arm:N"), alt.Tooltip("part:N"), alt.Tooltip("text:N", title="size")]

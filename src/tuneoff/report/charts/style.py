@@ -213,13 +213,17 @@ def _style() -> alt.Config:
     )
 
 
+def legend_columns(names: list[str]) -> int:
+    """In how many columns a phone has room for the names of a legend."""
+    return max(1, min(LEGEND_LETTERS // (4 + max(map(len, names))), len(names)))
+
+
 def _legend(arms: list[str]) -> alt.Legend:
-    columns = LEGEND_LETTERS // (4 + max(len(arm) for arm in arms))
     names = {arm: broken(arm, LEGEND_LETTERS - 4) for arm in arms}
     expression = (
         f"{json.dumps(names)}[datum.label]" if any(len(lines) > 1 for lines in names.values()) else alt.Undefined
     )
-    return alt.Legend(title=None, columns=max(1, min(columns, len(arms))), symbolOpacity=1, labelExpr=expression)
+    return alt.Legend(title=None, columns=legend_columns(arms), symbolOpacity=1, labelExpr=expression)
 
 
 def _short(value: Any) -> Any:
