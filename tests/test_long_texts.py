@@ -169,7 +169,7 @@ def documents(tmp_path: Path) -> Path:
 def write_study(
     folder: Path, model: Path, arms: list[str], long_texts: str, max_length: int = 16, epochs: int = 6
 ) -> Path:
-    toml = study_toml(model, folder, arms, seeds=1, epochs=epochs)
+    toml = study_toml(model, folder, arms, seeds=1, epochs=epochs, precision='"fp32"')
     path = folder / "study.toml"
     path.write_text(toml.replace("max_length = 32", f'max_length = {max_length}\nlong_texts = "{long_texts}"'))
     return path
@@ -248,7 +248,15 @@ def test_documents_of_2000_words_from_file_to_prediction(tmp_path: Path, tiny_mo
         names = np.array(["bad", "good"])
         assert (names[logits.argmax(axis=1)] == test["label"]).mean() == pytest.approx(arm["test_scores"][0])
         told = tuneoff(
-            "predict", run / "model", "--file", tmp_path / "test.csv", "--text", "text", "--out", f"{arm['arm']}.csv"
+            "predict",
+            run / "model",
+            "--file",
+            tmp_path / "test.csv",
+            "--text",
+            "text",
+            "--out",
+            f"{arm['arm']}.csv",
+            *("--precision", "fp32"),
         )
         assert told.returncode == 0, told.stderr
         predicted = pd.read_csv(tmp_path / f"{arm['arm']}.csv")

@@ -296,7 +296,9 @@ def test_pairs_of_texts_by_balanced_accuracy(tuneoff: Command, tiny_model: Path,
         same = (both[:, 0] == both[:, 1]) ^ (draw.random(rows) < 0.1)  # a tenth is mistaken
         frame["label"] = np.where(same, "same", "other")
         frame.to_csv(tmp_path / f"{split}.csv", index=False)
-    summary, out, _ = run_study(tuneoff, tiny_model, tmp_path, "balanced_accuracy", "--no-report", epochs=10)
+    summary, out, _ = run_study(
+        tuneoff, tiny_model, tmp_path, "balanced_accuracy", "--no-report", epochs=10, precision='"fp32"'
+    )
     check_against_scikit_learn(summary, out, "balanced_accuracy")
     assert max(summary["arms"][0]["test_scores"]) > 0.8, "it reads both texts"
 
