@@ -20,7 +20,7 @@ from tuneoff.core.errors import one_line
 from tuneoff.core.files import cache_folder, write_text
 from tuneoff.data.parts import WHOLE, part_words
 from tuneoff.records.run import ScoredRun
-from tuneoff.report import audit, evidence, label_issues, memory_parts, trials, words
+from tuneoff.report import audit, evidence, label_issues, memory_parts, memory_words, trials, words
 from tuneoff.report.use import use
 from tuneoff.study.listener import Silent
 
@@ -75,6 +75,7 @@ def write_page(results: StudyResults) -> Path:
         words=words,
         evidence=evidence,
         memory_parts=memory_parts,
+        memory_words=memory_words,
         label_issues=label_issues,
         trials=trials,
         audit=audit,

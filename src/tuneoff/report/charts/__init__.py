@@ -18,7 +18,6 @@ from tuneoff.records.summary import Summary
 from tuneoff.report.charts import arms, confusions, curves, differences, memory, reliability, tradeoffs
 from tuneoff.report.charts.style import FILE_WIDTH, Runs, Spec, styled
 from tuneoff.report.memory_parts import about_parts
-from tuneoff.report.memory_words import where_memory_goes
 
 if TYPE_CHECKING:
     from tuneoff.analysis.results import StudyResults
@@ -86,9 +85,7 @@ def kinds_of(summary: Summary) -> dict[str, ChartKind]:
         )
         for name, kind in CHARTS.items()
     }
-    about = about_parts(summary)
-    name, where = "memory_parts" if about else "memory_breakdown", where_memory_goes(summary)
-    return kinds | {name: replace(kinds[name], caption=" ".join([about, *where]).strip())}
+    return kinds | {"memory_parts": replace(kinds["memory_parts"], caption=about_parts(summary))}
 
 
 @lru_cache(maxsize=1)
