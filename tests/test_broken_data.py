@@ -193,7 +193,6 @@ CASES: dict[str, Case] = {
         "its columns (text, label.good) has a",
     ),
     "dates for labels": parquet(frame(label=pd.date_range("2020-01-01", periods=40)), "label of row 1 is"),
-    "labels unlike in white space": csv(f"{CSV}a, good\n", "' good' and 'good' differ in white space alone"),
     "one class": csv(CSV.replace("bad", "good"), "every label is 'good'"),
     "a thousand and one classes": csv(
         "text,label\n" + "".join(f"text {row},c{row}\n" for row in range(1001)),

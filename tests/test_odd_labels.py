@@ -186,3 +186,9 @@ def test_labels_spelt_nearly_alike(labels: tuple[str, ...]) -> None:
 def test_labels_unlike_each_other_are_left_alone() -> None:
     for labels in (["c", "c++", "c#"], ["-2", "2", "1"], ["ab", "a b", "ba"]):
         assert "labels-alike" not in audited(table(label=labels * 30))
+
+
+def test_white_space_around_a_label_makes_no_other_one() -> None:
+    data, said = init(table(labels=([" good", "bad", "good", "bad "] * 90)[: len(teams())]))
+    assert "2 classes: " in said
+    assert split("data.csv", **data.model_dump(include={"text", "label"})).label_names == ("bad", "good")

@@ -72,13 +72,14 @@ class ClassLabels(LabelReader):
     def finish(self, codes: NDArray[np.int32], source: SourceTable) -> ReadLabels:
         """Renumbers by the labels' order: numbers by value, words by the alphabet.
 
+        Labels that differ in white space around them alone are one.
+
         Args:
             codes: of all rows, shape (rows,); -1 where a row is left out.
             source: the one to train on, which may say what integer labels mean.
 
         Raises:
-            UserError: where nearly all labels are different, all are numbers, not all whole ones, or two differ in
-                white space alone.
+            UserError: where nearly all labels are different, or all are numbers, not all whole ones.
         """
         if numbers_to_predict(self._codes):
             raise UserError(f"{source.where}: the column {in_line([self._column])} {not_predicted(self._codes)}")
@@ -90,15 +91,9 @@ class ClassLabels(LabelReader):
                 f"to another column{self._instead()}"
             )
         numeric = all(map(NUMBER.fullmatch, self._codes))
-        values = {label: _whole(label) if numeric else label for label in self._codes}
+        unlike = len({label.strip() for label in self._codes}) < len(self._codes)  # in white space alone
+        values = {label: _whole(label) if numeric else label.strip() if unlike else label for label in self._codes}
         classes = sorted(set(values.values()), key=(lambda label: (int(label), label)) if numeric else None)
-        stripped: dict[str, str] = {}
-        for label in classes:
-            other = stripped.setdefault(label.strip(), label)
-            if other != label:
-                raise UserError(
-                    f"{source.where}: the labels {other!r} and {label!r} differ in white space alone; write them alike"
-                )
         index = {label: number for number, label in enumerate(classes)}
         renumbered = np.full(len(values) + 1, -1, dtype=np.int32)  # of which -1 is the last
         for label, code in self._codes.items():
