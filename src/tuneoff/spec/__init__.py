@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tuneoff.spec.analysis import AnalysisSpec
 from tuneoff.spec.data import DataSpec
 from tuneoff.spec.load import ask_otherwise, load_study, shipped_studies
 from tuneoff.spec.schema import (
-    AnalysisSpec,
     ExecutionSpec,
     ModelSpec,
     StudySpec,

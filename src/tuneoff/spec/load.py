@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from tuneoff.core.errors import UserError
 from tuneoff.core.names import did_you_mean
+from tuneoff.spec.analysis import AnalysisSpec
 from tuneoff.spec.explain import arm_name, explain, in_words
-from tuneoff.spec.schema import AnalysisSpec, StudySpec
+from tuneoff.spec.schema import StudySpec
 
 DEFAULT_STUDY = "quickstart"
 

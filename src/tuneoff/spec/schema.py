@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tomli_w
@@ -18,12 +17,12 @@ from pydantic import (
 from tuneoff.core.frozen import Frozen
 from tuneoff.core.long_texts import OVER_WINDOWS
 from tuneoff.core.names import made_of, meant_by
-from tuneoff.core.quantities import parse_bytes, parse_seconds
 from tuneoff.core.registry import Registry
-from tuneoff.records.recommendation import Limits, Preference
+from tuneoff.spec.analysis import AnalysisSpec
 from tuneoff.spec.arms import METHODS, ArmSpec
 from tuneoff.spec.data import TASKS, Data
 from tuneoff.spec.objectives import OBJECTIVES, known_objective, one_of
+from tuneoff.spec.quantities import Duration, Size
 from tuneoff.spec.tracking import TrackingSpec, tracking_table, with_every_tracker
 
 if TYPE_CHECKING:
@@ -154,18 +153,6 @@ class TuningSpec(Frozen):
         return self
 
 
-def _checked(parse: Callable[[str], float]) -> AfterValidator:
-    def check(text: str) -> str:
-        parse(text)
-        return text
-
-    return AfterValidator(check)
-
-
-Duration = Annotated[str, _checked(parse_seconds)]
-Size = Annotated[str, _checked(parse_bytes)]
-
-
 EXECUTORS: Registry[Executor] = Registry("tuneoff.study.executors", "tuneoff.study.executors.base.Executor", "executor")
 
 
@@ -222,32 +209,6 @@ class ExecutionSpec(Frozen):
         if isinstance(value, int) and value < 1:
             raise ValueError("write a duration such as 5m, a number of steps, or epoch")
         return value
-
-
-class AnalysisSpec(Frozen):
-    """`[analysis]`: what the results are asked. None of it changes a result, so none of it names a run."""
-
-    margin: float = Field(default=0.01, gt=0, lt=1, description="accuracy that may be lost for a cheaper arm")
-    prefer: Preference = Field(default="memory", description="what makes an arm the cheapest")
-    max_memory: Size | None = Field(default=None, description="arms that need more in training are not recommended")
-    max_train_time: Duration | None = Field(default=None, description="nor are arms that train longer")
-    min_accuracy: float | None = Field(default=None, ge=0, le=1, description="nor are arms whose mean is lower")
-    price_per_hour: float | None = Field(
-        default=None, gt=0, le=1e9, description="of one GPU, or on a CPU of the machine; reports tell what runs cost"
-    )
-    currency: str = Field(default="", max_length=8, description="of that price, such as EUR")
-    grams_co2_per_kwh: float | None = Field(
-        default=None, gt=0, le=1e4, description="of the electricity; reports tell the CO2 of runs whose energy is known"
-    )
-
-    @property
-    def limits(self) -> Limits:
-        """What the user's machine and patience allow."""
-        return Limits(
-            max_memory=None if self.max_memory is None else parse_bytes(self.max_memory),
-            max_train_time=None if self.max_train_time is None else parse_seconds(self.max_train_time),
-            min_accuracy=self.min_accuracy,
-        )
 
 
 def _known_method(value: Any) -> Any:
